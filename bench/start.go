@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	engine "github.com/oolith-db/oolith/engine/pebble"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// fillBatch is how many objects fillLayer writes at once.
+const fillBatch = 10_000
+
+// startRows measures the start of a store with all its objects on disk.
+func startRows(c config) ([]row, error) {
+	dir := filepath.Join(c.dir, "start")
+	if err := fillLayer(dir, c.objects); err != nil {
+		return nil, err
+	}
+	rates := make([]float64, 0, 5)
+	for range cap(rates) {
+		took, err := startOnce(dir, c.objects)
+		if err != nil {
+			return nil, err
+		}
+		rates = append(rates, float64(c.objects)/took.Seconds())
+	}
+	peak, final, err := startMemory(dir)
+	if err != nil {
+		return nil, err
+	}
+	payload := len(path(0)) + dataSize
+	return []row{
+		row{Name: "start, objects/s", Unit: "/s", Ours: median(rates), Goal: oursAtLeast(1e6)}.judged(),
+		compared("start, live heap at its peak / at the end", "MB", []float64{peak / 1e6}, []float64{final / 1e6}, ratioAtMost(1.25)),
+		{Name: "memory per object beyond path and data, started", Unit: "B", Ours: perObject(final, c.objects, payload)},
+	}, nil
+}
+
+// fillLayer writes n objects to a directory.
+func fillLayer(dir string, n int) error {
+	layer := engine.New(dir, engine.Options{})
+	if err := layer.Start(storage.LayerOptions{}); err != nil {
+		return err
+	}
+	defer layer.Close()
+	changes := make([]storage.Change, 0, fillBatch)
+	for i := range n {
+		obj := object(i)
+		changes = append(changes, storage.Change{Key: obj.Path, Object: obj, Revision: obj.Revision})
+		if len(changes) == fillBatch || i == n-1 {
+			if err := layer.Commit(changes); err != nil {
+				return err
+			}
+			changes = changes[:0]
+		}
+	}
+	return nil
+}
+
+// startOnce starts and closes the store and returns how long the start took.
+func startOnce(dir string, n int) (time.Duration, error) {
+	debug.FreeOSMemory()
+	begin := time.Now()
+	store, err := durableStore(dir)
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(begin)
+	defer store.Close()
+	if found := store.Stats().Objects; found != n {
+		return 0, fmt.Errorf("start: %d objects are there, expected %d", found, n)
+	}
+	return took, nil
+}
+
+// startMemory starts the store with frequent collections and returns how much heap was
+// live at most, as each collection found it, and how much is live in the end. What
+// was live before does not count.
+func startMemory(dir string) (peak, final float64, err error) {
+	before := heap()
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	stop := background(func(int) error {
+		metrics.Read(sample)
+		peak = max(peak, float64(sample[0].Value.Uint64())-before)
+		time.Sleep(time.Millisecond)
+		return nil
+	})
+	store, err := durableStore(dir)
+	if stopped := stop(); err == nil {
+		err = stopped
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	final = heap() - before
+	store.Close()
+	return max(peak, final), final, nil
+}

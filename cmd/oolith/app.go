@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// environment is what a command sees of the world beside its streams.
+type environment struct {
+	getenv func(string) string
+	// program is how a user starts this program, for examples.
+	program string
+	// in, out and err describe the standard streams.
+	in, out, err terminal
+}
+
+// app is one run of the program.
+type app struct {
+	environment
+	stdin  io.Reader
+	stdout *bufio.Writer
+	stderr io.Writer
+
+	storeURL string
+	json     bool
+}
+
+const (
+	storeVariable = "OOLITH_STORE"
+	defaultStore  = "pebble:./oolith-data"
+)
+
+// run executes one command line and returns its exit code. It writes an error to stderr
+// in one line.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environment) int {
+	a := &app{environment: env, stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr}
+	running := false
+	root := a.rootCommand()
+	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !running { // unknown commands and flags, wrong numbers of arguments
+		err = usage(err)
+	}
+	if flushErr := a.stdout.Flush(); flushErr != nil && err == nil {
+		err = fmt.Errorf("standard output: %w", flushErr)
+	}
+	if err != nil {
+		// Where standard error fails too, the exit code still tells.
+		_, _ = fmt.Fprintln(stderr, "oolith: "+oneLine(err))
+	}
+	return exitCode(err)
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "oolith",
+		Short: "A layered real-time JSON store",
+		Long: `oolith imports, shows, changes and exports the objects of a store.
+
+The store is named by --store or by the variable ` + storeVariable + `:
+  pebble:DIRECTORY   durable, in a directory
+  memory:            gone when the command ends: for a trial of an import, say
+
+On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
+is clipped. --json gives JSON, one value a line, everywhere. Errors are one line on standard
+error, and there is an exit code for each kind: see "oolith help exit-codes".`,
+		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
+  oolith list 'cities/*/*' --limit 5
+  oolith export 'cities/AD/*' --out andorra.jsonl`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	store := a.getenv(storeVariable)
+	if store == "" {
+		store = defaultStore
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")
+	})
+	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
+	root.AddCommand(
+		a.importCommand(), a.exportCommand(),
+		a.getCommand(), a.setCommand(), a.pushCommand(), a.delCommand(),
+		a.listCommand(), a.keysCommand(), a.infoCommand(), a.versionCommand(),
+		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
+		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
+	)
+	return root
+}
+
+// arguments demands from least to most arguments, and names what the command expects.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return fmt.Errorf("%s: %s given, expected: %s", cmd.Name(), plural(int64(len(args)), "argument"), cmd.UseLine())
+	}
+}
+
+// topic is a page of help without a command.
+func topic(name, short, text string) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Long: text}
+}
+
+const pathsHelp = `A path is made of segments joined by '/': cities/AD/2f. A segment holds A-Z a-z 0-9 - _ . and
+is neither '.' nor '..'. A path has at most 1024 bytes.
+
+A pattern is a path with '*', which stands for a whole segment or a part of one and never
+for '/': 'cities/*/*', 'cities/A*/*'. Quote it, or the shell takes it for files.
+push and import --as take a '*' as the whole last segment: a new index, made from the time.
+
+A path template, import --as 'cities/{country}/*', makes the path of each record. {name} is the
+value of a field, {a.b} that of field b in field a; it must be a string, a number or a
+boolean. A segment takes one field, and may have text around it: 'user-{id}'.
+
+Values may hold what a segment may not, so that they are escaped, and no two values share a
+segment:
+  A-Z a-z 0-9 - .   stay as they are
+  _                 becomes __
+  any other byte    becomes _ and two hexadecimal digits
+  "." and ".."      have their dots written as _2E
+  an empty value    becomes _
+"São Paulo" is S_C3_A3o_20Paulo, "user_1" is user__1.`
+
+// screen returns the terminal to format for: none with --json.
+func (a *app) screen() terminal {
+	if a.json {
+		return terminal{}
+	}
+	return a.out
+}
+
+// show writes data for people where that is a terminal.
+func (a *app) show(data []byte) string {
+	if a.screen().is {
+		return printable(string(data))
+	}
+	return string(data)
+}
+
+// programName is how the user started the program, as an example can repeat it.
+func programName() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/oolith"
+	}
+	return "oolith"
+}
+
+// joinClose closes what an operation that failed leaves open.
+func joinClose(err error, closer io.Closer) error {
+	return joinErrors(err, closer.Close())
+}
+
+// joinErrors returns both errors, or the one that there is.
+func joinErrors(err, second error) error {
+	switch {
+	case err == nil:
+		return second
+	case second == nil:
+		return err
+	}
+	return errors.Join(err, second)
+}

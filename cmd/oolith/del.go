@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) delCommand() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "del PATH|PATTERN",
+		Short: "Delete an object, or all that match a pattern",
+		Long: `Delete the object at a path: the exit code is 4 when there is none. Or delete all that
+match a pattern, in one atomic step: none is no error.
+
+A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
+		Example: `  oolith del config/colours
+  oolith del 'cities/AD/*' --yes`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			isPattern := key.HasGlob(args[0])
+			if asks := a.in.is && a.err.is; isPattern && !yes && !asks {
+				return usage(fmt.Errorf("del %q: a pattern demands --yes where nobody can be asked", args[0]))
+			}
+			store, err := a.openStore(false)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			count := 1
+			if isPattern {
+				if count, err = a.confirmDel(cmd.Context(), store, args[0], yes); err != nil {
+					return err
+				}
+			}
+			if err := store.Del(args[0]); err != nil {
+				return err
+			}
+			if a.json {
+				return writeJSON(a.stdout, map[string]int{"deleted": count})
+			}
+			_, err = fmt.Fprintf(a.stdout, "deleted %s\n", plural(int64(count), "object"))
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// confirmDel counts what a pattern matches and asks whether to go on, unless yes is given
+// or there is nothing to lose.
+func (a *app) confirmDel(ctx context.Context, store storage.Database, pattern string, yes bool) (int, error) {
+	matches, err := store.KeysRange(pattern, math.MinInt64, math.MaxInt64)
+	if err != nil || yes || len(matches) == 0 {
+		return len(matches), err
+	}
+	if _, err := fmt.Fprintf(a.stderr, "delete %s that match %s? [y/N] ", plural(int64(len(matches)), "object"), pattern); err != nil {
+		return 0, err
+	}
+	in, err := openInput(ctx, "-", a.stdin)
+	if err != nil {
+		return 0, err
+	}
+	// The end of the input is an answer too: no.
+	answer, readErr := bufio.NewReader(in).ReadString('\n')
+	if err := joinErrors(ctx.Err(), in.Close()); err != nil {
+		return 0, err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return len(matches), nil
+	}
+	if readErr != nil {
+		return 0, fmt.Errorf("del %q: nothing deleted: no answer: %w", pattern, readErr)
+	}
+	return 0, errors.New("nothing deleted")
+}

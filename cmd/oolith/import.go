@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var as string
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "import FILE|-",
+		Short: "Store the records of a JSON file",
+		Long: `Store the records of a file, or of standard input for -. The file is a JSON array or JSON Lines,
+either of them packed by gzip or not, whatever its name. Memory is bounded: a record may have
+64 MiB, the file any size.
+
+--as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
+is a new index; the times of creation follow the order of the file. Records with the same path
+overwrite one another in that order. Without --as, the file is one that export wrote: its objects
+get their own paths and times back.
+
+A record that cannot be stored is told on standard error with its line, or its number in
+the array counted from 1, and with the reason. The others are stored, and the exit code is 3. When
+none of the first 100 can be stored, the import gives up. Each record is stored whole or not at all, and what the summary counts is on the disk. A file
+that is cut off, or an array that is no valid JSON, ends the import there with the exit code 1:
+the records before are stored. So does Ctrl-C, with 130.`,
+		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
+  oolith import users.jsonl --as 'users/{account.id}'
+  oolith export | oolith --store pebble:./copy import -`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			im := &importer{app: a, make: fromExport, quiet: quiet}
+			if cmd.Flags().Changed("as") {
+				t, err := parseTemplate(as)
+				if err != nil {
+					return usage(err)
+				}
+				im.make, im.template = fromTemplate(t), t
+			}
+			return im.run(cmd.Context(), args[0])
+		},
+	}
+	cmd.Flags().StringVar(&as, "as", "", "make paths by this `TEMPLATE`, 'cities/{country}/*'")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	return cmd
+}
+
+// importer is one import.
+type importer struct {
+	*app
+	make     maker
+	template *template // nil without --as
+	quiet    bool
+
+	store   storage.Database
+	in      *input
+	records records
+	report  *progress
+	started time.Time
+
+	read, accepted  int64  // records, by the goroutine that reads
+	example         string // the path of the last record read
+	stored, refused atomic.Int64
+}
+
+// run opens both sides, the input first, so that a wrong file makes no store.
+func (im *importer) run(ctx context.Context, name string) error {
+	in, err := openInput(ctx, name, im.stdin)
+	if err != nil {
+		return err
+	}
+	im.in = in
+	im.records, err = readRecords(in, maxRecord)
+	if err != nil {
+		return joinClose(im.stopped(err), in)
+	}
+	store, err := im.openStore(true)
+	if err != nil {
+		return joinClose(err, in)
+	}
+	im.store, im.started = store, time.Now()
+	im.report = startProgress(im.stderr, im.err, im.quiet, in.name, in.size, im.state)
+	err = im.all(ctx)
+	im.report.stop()
+	store.Close()
+	if err = joinErrors(err, in.Close()); err != nil {
+		return im.stopped(err)
+	}
+	return im.finish()
+}
+
+func (im *importer) state() progressState {
+	return progressState{read: im.in.read.Load(), stored: im.stored.Load()}
+}
+
+// all reads to the end of the input. Whatever ends it, the records handed to the writers
+// by then are stored when it returns, unless the store itself failed.
+func (im *importer) all(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var broken atomic.Bool
+	pool := startPool(writers, func(j job) error {
+		if broken.Load() {
+			return errNotTried
+		}
+		return im.put(j)
+	}, func(j job, err error) {
+		switch {
+		case err == nil:
+			im.stored.Add(1)
+		case errors.Is(err, errNotTried):
+		case isRefusal(err):
+			im.refuse(j.number, err)
+		default:
+			broken.Store(true)
+			fail(fmt.Errorf("store %s: %s %d: %w", im.storeURL, im.records.unit, j.number, err))
+		}
+	})
+	err := im.feed(ctx, pool)
+	pool.wait()
+	if broken.Load() {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// hopeless is how many records are refused, with none good among them, before the file or
+// the template is taken for the wrong one.
+const hopeless = 100
+
+// feed reads records and hands them to the writers.
+func (im *importer) feed(ctx context.Context, pool *pool) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		rec, err := im.records.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		im.read++
+		var j job
+		if err = rec.refused; err == nil {
+			j, err = im.make(rec.data)
+		}
+		if err != nil {
+			im.refuse(rec.number, err)
+			if im.accepted == 0 && im.read == hopeless {
+				return fmt.Errorf("given up after the first %d records, of which none can be stored", hopeless)
+			}
+			continue
+		}
+		im.accepted++
+		j.number, im.example = rec.number, j.path
+		pool.add(j)
+	}
+}
+
+var errNotTried = errors.New("not tried after the store failed")
+
+// put stores one record.
+func (im *importer) put(j job) error {
+	if j.times == nil {
+		_, err := im.store.Set(j.path, j.data)
+		return err
+	}
+	// A generated path is new in this process. In a store that was written while the clock
+	// was ahead it may be taken.
+	for j.pattern != "" {
+		_, err := im.store.Get(j.path)
+		if errors.Is(err, storage.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		j.generate(j.pattern)
+	}
+	_, err := im.store.SetWithMeta(j.path, j.data, j.times.created, j.times.updated)
+	return err
+}
+
+// isRefusal tells an error about one record from one about the store.
+func isRefusal(err error) bool {
+	var entry *storage.EntryError
+	return isAny(err, usageErrors) || errors.As(err, &entry)
+}
+
+// refuse reports one record that is not stored.
+func (im *importer) refuse(number int64, reason error) {
+	im.refused.Add(1)
+	im.report.println(fmt.Sprintf("oolith: %s: %s %d: %s", im.in.name, im.records.unit, number, oneLine(reason)))
+}
+
+// stopped makes the error of an import that did not reach the end of its input.
+func (im *importer) stopped(err error) error {
+	stored, refused := im.stored.Load(), im.refused.Load()
+	done := fmt.Sprintf("%s stored, %s refused", plural(stored, "record"), thousands(refused))
+	if errors.Is(err, context.Canceled) {
+		return &codeError{exitInterrupted, fmt.Errorf("%s: interrupted after %s %d: %s",
+			im.in.name, im.unit(), im.read, done)}
+	}
+	return fmt.Errorf("%s: %w; %s", im.in.name, err, done)
+}
+
+// unit names what is counted, also before the format is known.
+func (im *importer) unit() string {
+	if im.records.unit == "" {
+		return "record"
+	}
+	return im.records.unit
+}
+
+// importSummary is what import --json writes.
+type importSummary struct {
+	Stored  int64   `json:"stored"`
+	Refused int64   `json:"refused"`
+	Seconds float64 `json:"seconds"`
+}
+
+// finish writes the summary of an import that read all of its input.
+func (im *importer) finish() error {
+	stored, refused, took := im.stored.Load(), im.refused.Load(), time.Since(im.started)
+	var err error
+	switch {
+	case im.quiet:
+	case im.json:
+		err = writeJSON(im.stdout, importSummary{stored, refused, took.Seconds()})
+	default:
+		err = im.writeSummary(stored, refused, took)
+	}
+	if err == nil && refused > 0 {
+		err = &codeError{exitRefused, fmt.Errorf("%s: %s refused, %s stored", im.in.name, plural(refused, "record"), thousands(stored))}
+	}
+	return err
+}
+
+func (im *importer) writeSummary(stored, refused int64, took time.Duration) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "stored %s in %s", plural(stored, "record"), took.Round(time.Millisecond))
+	if stored > 0 {
+		fmt.Fprintf(&b, " (%s per second)", thousands(int64(float64(stored)/max(took.Seconds(), 0.001))))
+	}
+	fmt.Fprintf(&b, " in %s, refused %s\n", im.storeURL, thousands(refused))
+	if im.read == 0 {
+		b.WriteString("the input holds no records\n")
+	}
+	if stored > 0 && im.location() != "" {
+		b.WriteString("\nTry next:\n")
+		for _, example := range im.examples() {
+			b.WriteString("  " + example + "\n")
+		}
+	}
+	_, err := im.stdout.WriteString(b.String())
+	return err
+}
+
+// location is where the store is found again; empty when nowhere.
+func (im *importer) location() string { return location(im.storeURL) }
+
+// examples are commands that show what was imported.
+func (im *importer) examples() []string {
+	program := im.program
+	if im.storeURL != defaultStore && im.storeURL != im.getenv(storeVariable) {
+		program += " --store " + shellQuote(im.storeURL)
+	}
+	all := ""
+	if im.template != nil {
+		all = im.template.pattern()
+	} else if parent := key.Parent(im.example); parent != "" {
+		all = parent + "/*"
+	}
+	var examples []string
+	if key.HasGlob(all) {
+		examples = append(examples, program+" list "+shellQuote(all)+" --limit 5")
+		if nearby := key.Parent(im.example) + "/*"; nearby != all && nearby != "/*" {
+			examples = append(examples, program+" list "+shellQuote(nearby)+" --oldest --limit 5")
+		}
+	}
+	if im.template == nil || !im.template.generated {
+		examples = append(examples, program+" get "+shellQuote(im.example))
+	}
+	return append(examples, program+" info")
+}
+
+// shellQuote quotes an argument for a POSIX shell, where it needs that.
+func shellQuote(argument string) string {
+	plain := func(r rune) bool { return r < 0x80 && isPlain(byte(r)) || strings.ContainsRune("_/:=", r) }
+	if argument != "" && strings.TrimFunc(argument, plain) == "" {
+		return argument
+	}
+	return "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// storeInfo is what info tells; its JSON is what info --json writes.
+type storeInfo struct {
+	Store string `json:"store"`
+	// Objects and Directories count all levels; Top counts by first segment.
+	Objects     int64      `json:"objects"`
+	Directories int64      `json:"directories"`
+	Top         []topLevel `json:"top"`
+	// Revision is that of the newest change.
+	Revision uint64 `json:"revision"`
+	// Oldest and Newest are creation times, Unix nanoseconds; 0 in an empty store.
+	Oldest int64 `json:"oldest"`
+	Newest int64 `json:"newest"`
+	// DataBytes is the size of the data alone, DiskBytes that of the store's directory.
+	DataBytes int64 `json:"data_bytes"`
+	DiskBytes int64 `json:"disk_bytes"`
+}
+
+// topLevel counts what is at and below one first segment.
+type topLevel struct {
+	Name        string `json:"name"`
+	Objects     int64  `json:"objects"`
+	Directories int64  `json:"directories"`
+}
+
+func (a *app) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info",
+		Short: "Tell what is in the store",
+		Long: `Tell what is in the store: how many objects in how many directories, for each first
+segment of a path too, the newest revision, the times, and the sizes. It reads the whole store.`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.openScanner()
+			if err != nil {
+				return err
+			}
+			defer store.close()
+			info, err := readInfo(cmd.Context(), store)
+			if err != nil {
+				return err
+			}
+			info.Store = a.storeURL
+			if store.layer != nil {
+				if info.DiskBytes, err = directorySize(location(a.storeURL)); err != nil {
+					return err
+				}
+			}
+			if a.json {
+				return writeJSON(a.stdout, info)
+			}
+			return a.writeInfo(info)
+		},
+	}
+}
+
+// readInfo counts in one scan. Its memory grows with the number of directories only.
+func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
+	info := storeInfo{Top: []topLevel{}}
+	tops := make(map[string]*topLevel)
+	last, first := "", true
+	for obj, err := range store.scan("") {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return info, err
+		}
+		name, _, _ := strings.Cut(obj.Path, "/")
+		top := tops[name]
+		if top == nil {
+			top = &topLevel{Name: name}
+			tops[name] = top
+		}
+		info.Objects++
+		top.Objects++
+		// A scan goes directory by directory. What lies at the top is in none.
+		if directory := key.Parent(obj.Path); directory != last {
+			info.Directories++
+			top.Directories++
+			last = directory
+		}
+		if first || obj.Created < info.Oldest {
+			info.Oldest = obj.Created
+		}
+		if first || obj.Created > info.Newest {
+			info.Newest = obj.Created
+		}
+		first = false
+		info.Revision = max(info.Revision, obj.Revision)
+		info.DataBytes += int64(len(obj.Data))
+	}
+	for _, name := range slices.Sorted(maps.Keys(tops)) {
+		info.Top = append(info.Top, *tops[name])
+	}
+	if batcher, ok := store.layer.(storage.Batcher); ok { // knows of deletes too
+		last, err := batcher.LastRevision()
+		if err != nil {
+			return info, err
+		}
+		info.Revision = max(info.Revision, last)
+	}
+	return info, nil
+}
+
+// directorySize adds up the files of a directory.
+func directorySize(directory string) (int64, error) {
+	var size int64
+	err := filepath.WalkDir(directory, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if os.IsNotExist(err) {
+			return nil // the engine removed it meanwhile
+		}
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
+}
+
+func (a *app) writeInfo(info storeInfo) error {
+	rows := [][2]string{
+		{"store", info.Store},
+		{"objects", thousands(info.Objects)},
+		{"directories", thousands(info.Directories)},
+		{"newest revision", fmt.Sprint(info.Revision)},
+	}
+	if info.Objects > 0 {
+		rows = append(rows, [2]string{"oldest object", formatTime(info.Oldest, a.out)}, [2]string{"newest object", formatTime(info.Newest, a.out)})
+	}
+	rows = append(rows, [2]string{"data", humanBytes(info.DataBytes)}, [2]string{"on disk", humanBytes(info.DiskBytes)})
+	for _, row := range rows {
+		if _, err := fmt.Fprintf(a.stdout, "%-16s %s\n", row[0], row[1]); err != nil {
+			return err
+		}
+	}
+	for _, top := range info.Top {
+		counts := plural(top.Objects, "object")
+		if top.Directories > 0 {
+			counts += " in " + directories(top.Directories)
+		}
+		if _, err := fmt.Fprintf(a.stdout, "  %-14s %s\n", top.Name, counts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func directories(n int64) string {
+	if n == 1 {
+		return "1 directory"
+	}
+	return thousands(n) + " directories"
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// listOptions are the flags of list.
+type listOptions struct {
+	oldest   bool
+	limit    int
+	from, to string
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var options listOptions
+	cmd := &cobra.Command{
+		Use:   "list PATTERN",
+		Short: "List objects by the time of their creation, newest first",
+		Long: `List the objects that match a pattern by the time of their creation, newest first.
+
+On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the
+whole data, separated by tabs. With --json, a line is the object, as export writes it.
+Times are RFC 3339 or Unix nanoseconds, and both ends of a range belong to it.`,
+		Example: `  oolith list 'cities/*/*' --limit 5
+  oolith list 'log/*' --oldest --limit 0
+  oolith list 'log/*' --from 2026-01-01T00:00:00Z --to 2026-01-31T23:59:59Z`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, to, err := options.timeRange()
+			if err != nil {
+				return usage(err)
+			}
+			if err := checkPattern(args[0]); err != nil {
+				return err
+			}
+			store, err := a.openStore(false)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			objects, err := options.objects(store, args[0], from, to)
+			if err == nil {
+				err = cmd.Context().Err()
+			}
+			if err != nil {
+				return err
+			}
+			return a.writeList(objects)
+		},
+	}
+	cmd.Flags().BoolVar(&options.oldest, "oldest", false, "oldest first")
+	cmd.Flags().IntVarP(&options.limit, "limit", "n", 20, "at most `N` objects; 0 for all")
+	cmd.Flags().StringVar(&options.from, "from", "", "created at this `TIME` or later")
+	cmd.Flags().StringVar(&options.to, "to", "", "created at this `TIME` or earlier")
+	return cmd
+}
+
+// timeRange returns the range of times asked for; without one, all times.
+func (o listOptions) timeRange() (from, to int64, err error) {
+	from, to = math.MinInt64, math.MaxInt64
+	if o.from != "" {
+		if from, err = parseTime(o.from); err != nil {
+			return 0, 0, fmt.Errorf("--from: %w", err)
+		}
+	}
+	if o.to != "" {
+		if to, err = parseTime(o.to); err != nil {
+			return 0, 0, fmt.Errorf("--to: %w", err)
+		}
+	}
+	if to < from {
+		return 0, 0, fmt.Errorf("--to %s is before --from %s", o.to, o.from)
+	}
+	return from, to, nil
+}
+
+// objects reads what is asked for, in the order of the list.
+func (o listOptions) objects(store storage.Database, pattern string, from, to int64) ([]meta.Object, error) {
+	switch {
+	case o.limit < 0:
+		return nil, usage(fmt.Errorf("--limit %d: expected 0 for all, or more", o.limit))
+	case o.from == "" && o.to == "" && o.oldest:
+		return store.GetNAscending(pattern, o.limit)
+	case o.from == "" && o.to == "":
+		return store.GetN(pattern, o.limit)
+	case o.limit > 0 && !o.oldest:
+		return store.GetNRange(pattern, o.limit, from, to)
+	}
+	paths, err := store.KeysRange(pattern, from, to) // oldest first
+	if err != nil {
+		return nil, err
+	}
+	if o.limit > 0 {
+		paths = paths[:min(o.limit, len(paths))]
+	}
+	objects := make([]meta.Object, 0, len(paths))
+	for _, path := range paths {
+		obj, err := store.Get(path)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue // deleted since
+		}
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, obj)
+	}
+	if !o.oldest {
+		slices.Reverse(objects)
+	}
+	return objects, nil
+}
+
+// writeList writes a list for people or for programs.
+func (a *app) writeList(objects []meta.Object) error {
+	if a.json {
+		return writeObjects(a.stdout, objects...)
+	}
+	if len(objects) == 0 && a.out.is {
+		_, err := fmt.Fprintln(a.stdout, "nothing matches")
+		return err
+	}
+	rows := make([][]string, len(objects))
+	for i, obj := range objects {
+		data := printable(string(obj.Data)) // one line, also off a terminal
+		rows[i] = []string{formatTime(obj.Created, a.out), obj.Path, data}
+	}
+	return table(a.stdout, a.out, []string{"CREATED", "PATH", "DATA"}, rows)
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestProgressLine(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		size    int64
+		now     progressState
+		elapsed time.Duration
+		want    string
+	}{
+		{"in the middle", 4_000_000, progressState{read: 1_000_000, stored: 50_000}, 5 * time.Second,
+			"oolith: x: 50,000 stored, 10,000 per second, 25% of 4.0 MB, 15s left"},
+		{"at the start", 4_000_000, progressState{}, 0, "oolith: x: 0 stored, 0 per second, 0% of 4.0 MB"},
+		{"all is read", 1000, progressState{read: 1000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"the file grew", 1000, progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"no size", -1, progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 2.0 kB read"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := progressLine("x", test.size, test.now, test.elapsed); got != test.want {
+				t.Errorf("got  %q\nwant %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestProgressWritesLinesOffATerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		state := func() progressState { return progressState{read: 250, stored: 100} }
+		p := startProgress(&out, terminal{}, false, "x.json", 1000, state)
+		time.Sleep(lineEvery - 1)
+		synctest.Wait()
+		if out.Len() != 0 {
+			t.Errorf("before the first %v: %q", lineEvery, out.String())
+		}
+		time.Sleep(lineEvery + 1)
+		synctest.Wait()
+		p.println("a refusal")
+		p.stop()
+		want := "oolith: x.json: 100 stored, 20 per second, 25% of 1.0 kB, 15s left\n" +
+			"oolith: x.json: 100 stored, 10 per second, 25% of 1.0 kB, 30s left\na refusal\n"
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+		}
+	})
+}
+
+func TestProgressDrawsABar(t *testing.T) {
+	for _, size := range []int64{1000, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			read := int64(0)
+			state := func() progressState {
+				read += 100
+				return progressState{read: read, stored: read * 10}
+			}
+			p := startProgress(&out, terminal{is: true, width: 100}, false, "x.json", size, state)
+			time.Sleep(7*barEvery + 1)
+			synctest.Wait()
+			p.println("a refusal")
+			p.stop()
+			drawn := out.String()
+			wants := []string{"5,000 stored", "B/s", "\ra refusal\n"}
+			if size > 0 {
+				wants = append(wants, "50%", "500 B/1.0 kB", "s]")
+			}
+			for _, want := range wants {
+				if !strings.Contains(drawn, want) {
+					t.Errorf("size %d: no %q in %q", size, want, drawn)
+				}
+			}
+			if !strings.HasSuffix(drawn, "\r") {
+				t.Errorf("size %d: the bar is left on the line: %q", size, drawn)
+			}
+			for line := range strings.SplitSeq(drawn, "\r") {
+				if len([]rune(line)) > 100 {
+					t.Errorf("size %d: wider than the terminal: %q", size, line)
+				}
+			}
+		})
+	}
+}
+
+func TestProgressIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := startProgress(&out, terminal{is: true, width: 80}, true, "x", 10, func() progressState { return progressState{} })
+		time.Sleep(time.Minute)
+		p.println("a refusal")
+		p.stop()
+		if out.String() != "a refusal\n" {
+			t.Errorf("got %q, want the refusal alone", out.String())
+		}
+	})
+}

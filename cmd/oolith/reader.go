@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// maxRecord is the size limit of one record, in bytes. It bounds the memory of an import.
+const maxRecord = 64 << 20
+
+// readAhead is the size of the buffers between the file, the unpacker and the parser.
+const readAhead = 64 << 10
+
+// record is one record of an import file.
+type record struct {
+	// number counts records of an array, or lines, from 1.
+	number int64
+	// data is the record as it is written in the file; the receiver owns it.
+	data json.RawMessage
+	// refused says why the record cannot be used, while those after it can.
+	refused error
+}
+
+// records reads an import file one record at a time.
+type records struct {
+	// unit names what is counted: "record" or "line".
+	unit string
+	// next returns io.EOF after the last record. Any other error is final: the file
+	// cannot be read on, and the error says where.
+	next func() (record, error)
+}
+
+// readRecords finds out the format of an import file by its content: a JSON array or
+// JSON Lines, either of them packed by gzip, with or without a byte order mark. A file
+// whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
+// one record.
+func readRecords(r io.Reader, limit int) (records, error) {
+	in := bufio.NewReaderSize(r, readAhead)
+	head, err := peek(in, 2)
+	if err != nil {
+		return records{}, err
+	}
+	if bytes.Equal(head, []byte{0x1f, 0x8b}) {
+		unpacked, err := gzip.NewReader(in)
+		if err != nil {
+			return records{}, fmt.Errorf("gzip: %w", whenCutOff(err))
+		}
+		in = bufio.NewReaderSize(gzipErrors{unpacked}, readAhead)
+	}
+	if head, err = peek(in, 512); err != nil {
+		return records{}, err
+	}
+	if err := mustBeText(head); err != nil {
+		return records{}, err
+	}
+	skipped, err := skipToContent(in)
+	if err != nil {
+		return records{}, err
+	}
+	if first, err := peek(in, 1); err == nil && len(first) == 1 && first[0] == '[' {
+		return arrayRecords(in, skipped, limit), nil
+	}
+	return lineRecords(in, skipped, limit), nil
+}
+
+// peek returns the next n bytes, or fewer when the input ends or fails before. A failure
+// after the first byte is met again by the read that gets there.
+func peek(in *bufio.Reader, n int) ([]byte, error) {
+	head, err := in.Peek(n)
+	if err != nil && len(head) == 0 && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return head, nil
+}
+
+// gzipErrors says of an error of the unpacker that it is one.
+type gzipErrors struct{ unpacked io.Reader }
+
+func (g gzipErrors) Read(p []byte) (int, error) {
+	n, err := g.unpacked.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("gzip: %w", whenCutOff(err))
+	}
+	return n, err
+}
+
+// whenCutOff puts the usual cause into words.
+func whenCutOff(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errCutOff
+	}
+	return err
+}
+
+var errCutOff = errors.New("the input is cut off")
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// mustBeText refuses what can be no JSON text: a picture is one clear error and not one for
+// each of its lines.
+func mustBeText(head []byte) error {
+	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
+		return errors.New("the input is UTF-16 text, expected UTF-8")
+	}
+	for i, c := range head {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return fmt.Errorf("the input is binary (byte 0x%02x at offset %d), expected a JSON array or JSON Lines, plain or gzip", c, i)
+		}
+	}
+	if r, size := utf8.DecodeRune(head); r == utf8.RuneError && size == 1 {
+		return fmt.Errorf("the input is no UTF-8 text (it starts with byte 0x%02x), expected a JSON array or JSON Lines, plain or gzip", head[0])
+	}
+	return nil
+}
+
+// position is a place in the unpacked input.
+type position struct{ bytes, lines int64 }
+
+// skipToContent reads past a byte order mark and white space and tells how much it was.
+func skipToContent(in *bufio.Reader) (position, error) {
+	var at position
+	if head, err := peek(in, len(byteOrderMark)); err != nil {
+		return at, err
+	} else if bytes.Equal(head, byteOrderMark) {
+		n, err := in.Discard(len(byteOrderMark))
+		at.bytes += int64(n)
+		if err != nil {
+			return at, err
+		}
+	}
+	for {
+		c, err := in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			return at, nil
+		case err != nil:
+			return at, err
+		case c == '\n':
+			at.lines++
+		case c != ' ' && c != '\t' && c != '\r':
+			return at, in.UnreadByte()
+		}
+		at.bytes++
+	}
+}
+
+// lineRecords reads JSON Lines. A line that is no JSON is a refused record; empty lines
+// are passed over.
+func lineRecords(in *bufio.Reader, skipped position, limit int) records {
+	number := skipped.lines
+	next := func() (record, error) {
+		for {
+			line, tooLong, err := readLine(in, limit)
+			if err != nil && !errors.Is(err, io.EOF) {
+				return record{}, fmt.Errorf("line %d: %w", number+1, err)
+			}
+			number++
+			line = trimJSON(line)
+			switch {
+			case tooLong:
+				return record{number: number, refused: tooLongError(limit)}, nil
+			case len(line) > 0:
+				return record{number: number, data: line, refused: checkJSON(line)}, nil
+			case err != nil:
+				return record{}, io.EOF
+			}
+		}
+	}
+	return records{unit: "line", next: next}
+}
+
+// readLine returns the next line in memory of its own. A line longer than the limit is
+// read to its end and not kept.
+func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > limit+1 { // one for the line feed
+			line, tooLong = nil, true
+		}
+		if !tooLong {
+			line = append(line, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, tooLong, err
+		}
+	}
+}
+
+// checkJSON says where data stops being JSON; nil when it is one JSON value.
+func checkJSON(line []byte) error {
+	if json.Valid(line) {
+		return nil
+	}
+	var value json.RawMessage
+	err := json.Unmarshal(line, &value)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("no valid JSON: %w, at column %d", err, syntax.Offset)
+	}
+	return fmt.Errorf("no valid JSON: %w", err)
+}
+
+func tooLongError(limit int) error {
+	return fmt.Errorf("the record is longer than %s", humanBytes(int64(limit)))
+}
+
+// trimJSON cuts off the white space around a JSON value.
+func trimJSON(data []byte) []byte { return bytes.Trim(data, " \t\r\n") }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
+	"golang.org/x/term"
+)
+
+// terminal tells what an output is connected to.
+type terminal struct {
+	// is tells whether it is a terminal at all.
+	is bool
+	// width is its number of columns.
+	width int
+}
+
+// defaultWidth is used for a terminal that does not tell its width.
+const defaultWidth = 80
+
+// terminalOf inspects a stream; anything but an open terminal is none.
+func terminalOf(stream any) terminal {
+	file, ok := stream.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return terminal{}
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil || width <= 0 {
+		width = defaultWidth
+	}
+	return terminal{is: true, width: width}
+}
+
+// clip shortens text to a number of columns and marks the cut.
+func clip(text string, columns int) string {
+	if uniseg.StringWidth(text) <= columns {
+		return text
+	}
+	var b strings.Builder
+	used, state := 0, -1
+	for len(text) > 0 {
+		var cluster string
+		var width int
+		cluster, text, width, state = uniseg.FirstGraphemeClusterInString(text, state)
+		if used+width > columns-1 {
+			break
+		}
+		b.WriteString(cluster)
+		used += width
+	}
+	return b.String() + "…"
+}
+
+// pad fills text with spaces up to a number of columns.
+func pad(text string, columns int) string {
+	return text + strings.Repeat(" ", max(0, columns-uniseg.StringWidth(text)))
+}
+
+// printable makes JSON safe for a terminal, and one line of it. Control characters, those
+// that change the direction of text, and bytes that are no UTF-8 could move the cursor or
+// hide what is there: they are written as JSON escapes.
+func printable(json string) string {
+	if !strings.ContainsFunc(json, isUnprintable) && utf8.ValidString(json) {
+		return json
+	}
+	var b strings.Builder
+	for _, r := range json {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteByte(' ') // between tokens: strings hold none unescaped
+		case isUnprintable(r):
+			writeUnicodeEscape(&b, r)
+		default:
+			b.WriteRune(r) // U+FFFD for a byte that is no UTF-8
+		}
+	}
+	return b.String()
+}
+
+// isUnprintable reports control characters and bidirectional controls; joiners, which
+// many scripts need, are printable.
+func isUnprintable(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}
+
+func writeUnicodeEscape(b *strings.Builder, r rune) {
+	const hex = "0123456789abcdef"
+	b.WriteString(`\u`)
+	for shift := 12; shift >= 0; shift -= 4 {
+		b.WriteByte(hex[r>>shift&15])
+	}
+}
+
+// table writes rows in aligned columns. On a terminal the last column is clipped to its
+// width; elsewhere columns are separated by tabs and nothing is clipped.
+func table(out io.Writer, screen terminal, header []string, rows [][]string) error {
+	if !screen.is {
+		for _, row := range rows {
+			if _, err := io.WriteString(out, strings.Join(row, "\t")+"\n"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	last := len(header) - 1
+	widths := make([]int, last)
+	all := append([][]string{header}, rows...)
+	for _, row := range all {
+		for i := range widths {
+			widths[i] = max(widths[i], uniseg.StringWidth(row[i]))
+		}
+	}
+	left := screen.width
+	for _, width := range widths {
+		left -= width + 2
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, width := range widths {
+			line.WriteString(pad(row[i], width) + "  ")
+		}
+		line.WriteString(clip(row[last], max(left, minColumn)))
+		if _, err := io.WriteString(out, strings.TrimRight(line.String(), " ")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minColumn is what is left of the last column on a narrow terminal.
+const minColumn = 12

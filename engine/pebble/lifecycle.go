@@ -1,0 +1,207 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Start implements storage.Layer: it makes the directory where it is missing, locks it
+// and opens the database. The layer's own options have nothing to add.
+//
+// A directory that is in use, that is a file, that cannot be written, that is corrupt or
+// that holds something else is an error that says so.
+func (l *Layer) Start(storage.LayerOptions) error {
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.db != nil {
+		return storage.ErrActive
+	}
+	dir, err := prepareDir(l.options.FS, l.dir)
+	if err != nil {
+		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
+	}
+	lock, err := pebble.LockDirectory(dir, l.options.FS)
+	if err != nil {
+		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
+	}
+	if err := l.open(dir, lock); err != nil {
+		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(firstError(err, lock.Close())))
+	}
+	return nil
+}
+
+// open opens the database in a directory that is locked.
+func (l *Layer) open(dir string, lock *pebble.Lock) error {
+	if err := checkFormat(l.options.FS, dir); err != nil {
+		return err
+	}
+	desc, err := pebble.Peek(dir, l.options.FS)
+	if err != nil {
+		return err
+	}
+	if desc.Exists {
+		if err := checkManifest(l.options.FS, desc.ManifestFilename); err != nil {
+			return err
+		}
+	} else {
+		// Pebble makes the first log of a new database in its oldest format, in which damage
+		// in the middle looks like an end cut short. The log of a second opening is in the
+		// format asked for.
+		db, _, err := l.openDatabase(dir, lock)
+		if err != nil {
+			return err
+		}
+		if err := db.Close(); err != nil {
+			return err
+		}
+	}
+	db, disk, err := l.openDatabase(dir, lock)
+	if err != nil {
+		return err
+	}
+	l.db, l.disk, l.lock = db, disk, lock
+	l.scans = make(map[*scan]struct{})
+	return nil
+}
+
+// openDatabase opens the database, or nothing.
+func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failstopFS, error) {
+	disk := newFailstopFS(l.options.FS)
+	cache := pebble.NewCache(l.options.CacheSize)
+	defer cache.Unref() // the database holds its own reference
+	db, err := pebble.Open(dir, l.pebbleOptions(disk, cache, lock))
+	if err != nil {
+		disk.release()
+		return nil, nil, firstError(disk.failure(), err)
+	}
+	if err := disk.failure(); err != nil {
+		disk.release()
+		if closeErr := db.Close(); closeErr != nil {
+			l.options.Logger.Debug("pebble: close after a failed open", "error", closeErr)
+		}
+		return nil, nil, err
+	}
+	return db, disk, nil
+}
+
+func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebble.Lock) *pebble.Options {
+	log := logger{to: l.options.Logger, disk: disk}
+	o := &pebble.Options{
+		FS:            disk,
+		Lock:          lock,
+		Cache:         cache,
+		Logger:        log,
+		EventListener: log.events(),
+		// Named, so that a newer Pebble does not change the files on its own.
+		FormatMajorVersion: pebble.FormatValueSeparation,
+		MemTableSize:       uint64(l.options.MemTableSize),
+		// With the default of 2, writers wait whenever one table of memory is flushed.
+		MemTableStopWritesThreshold: 4,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(runtime.GOMAXPROCS(0), 3)) },
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a look-up of an absent key reads nothing
+	}
+	return o
+}
+
+// Close implements storage.Layer. It waits for calls in progress, ends scans in progress
+// with storage.ErrNotActive at their next object that is not read yet, and puts the
+// write-ahead log on the disk. It may be called from inside a scan's loop.
+//
+// It does not flush what is in memory into tables: the log has it, and the next
+// start replays at most MemTableSize of it for each table in memory. So Close is quick
+// whatever was written before.
+func (l *Layer) Close() {
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.db == nil {
+		return
+	}
+	l.disk.release()
+	l.endScans()
+	err := firstError(l.db.Close(), l.disk.failure())
+	if err = firstError(err, l.lock.Close()); err != nil {
+		l.options.Logger.Error("pebble: close", "dir", l.dir, "error", err)
+	}
+	l.db, l.disk, l.lock = nil, nil, nil
+}
+
+// prepareDir makes the directory with its parents, each of them durable, and returns its
+// one true name, by which a second store in this process is noticed.
+func prepareDir(disk vfs.FS, dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("the path of the directory is empty")
+	}
+	if disk == vfs.Default {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return "", err
+		}
+		dir = absolute
+	}
+	if err := makeDir(disk, dir); err != nil {
+		return "", err
+	}
+	if disk == vfs.Default {
+		return filepath.EvalSymlinks(dir)
+	}
+	return dir, nil
+}
+
+// makeDir makes a directory, parents first, and syncs the parent of each that it made.
+func makeDir(disk vfs.FS, dir string) error {
+	info, err := disk.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%s is a file, expected a directory", dir)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := disk.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(disk, parent); err != nil {
+			return err
+		}
+	}
+	if err := disk.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(disk, parent)
+}
+
+// explainLock says why the directory's lock was not given.
+func explainLock(err error) error {
+	// Within one process Pebble has no sentinel for it.
+	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "held by current process") {
+		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
+	}
+	return explain(err)
+}
+
+// explain says what to do about an error of opening.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("the directory cannot be written; change its permissions or choose another: %w", err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk is full; make room: %w", err)
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// logger takes Pebble's messages. Nothing is printed, and Fatalf ends nothing.
+type logger struct {
+	to   *slog.Logger
+	disk *failstopFS
+}
+
+// Infof implements pebble.Logger.
+func (g logger) Infof(format string, args ...any) {
+	if g.to.Enabled(context.Background(), slog.LevelDebug) {
+		g.to.Debug(clean(fmt.Sprintf(format, args...)))
+	}
+}
+
+// Errorf implements pebble.Logger.
+func (g logger) Errorf(format string, args ...any) {
+	g.to.Error(clean(fmt.Sprintf(format, args...)))
+}
+
+// Fatalf implements pebble.Logger. Pebble's own exits the process. Since failstopFS hides
+// the errors of the disk, what arrives here is a contradiction that Pebble found within
+// itself or in its files: writing stops as after a failure of the disk, so that nothing
+// of it reaches the directory, and Pebble goes on.
+func (g logger) Fatalf(format string, args ...any) {
+	message := clean(fmt.Sprintf(format, args...))
+	g.to.Error(message)
+	g.disk.fail(errors.New(message))
+}
+
+// events tells of errors in the background. That of a corrupt table would be fatal by
+// default: here the reader who meets it gets the error.
+func (g logger) events() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { g.Errorf("background error: %v", err) },
+		DataCorruption:  func(info pebble.DataCorruptionInfo) { g.Errorf("%v", info) },
+	}
+}

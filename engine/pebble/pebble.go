@@ -1,0 +1,150 @@
+// Package pebble keeps a store's objects in a directory, in a Pebble database: a
+// log-structured merge tree with a write-ahead log.
+//
+// # Durability
+//
+// A write is acknowledged after the write-ahead log was synced to the disk: it survives
+// a crash of the process and of the machine. Durability names the weaker mode.
+//
+// # When the disk fails
+//
+// The first write, sync or file creation that the disk refuses stops the layer's
+// writing for good: the write that met it and all later ones return an error that holds
+// the cause, and nothing more is written to the directory. Reads go on, from
+// memory and from what is on the disk; they may show changes of the very write that
+// failed, of which nobody can tell whether the disk kept it. To close the layer and
+// start it again reads the truth back. What was acknowledged before is kept. The process
+// is never ended, whatever Pebble itself would do: see failstop.go.
+//
+// # Layout
+//
+// Keys begin with a byte that names their kind: 'o' for objects, 'm' for what the layer
+// notes about itself. An object's key is
+//
+//	'o' directory 0x00 index
+//
+// so that the direct children of a directory are neighbours and the levels below it are
+// elsewhere: 0x00 sorts before every byte that a path can hold. The value is
+// the envelope of package internal/codec. The file FORMAT beside Pebble's own files
+// names this layout and its version; see format.go.
+package pebble
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Durability says when a write is acknowledged.
+type Durability int
+
+const (
+	// DurabilitySync acknowledges a write after the write-ahead log was synced. Nothing
+	// acknowledged is lost, whatever crashes. It is the default.
+	DurabilitySync Durability = iota
+	// DurabilityNoSync acknowledges a write when it is in memory, on its way to the
+	// write-ahead log. A crash of the process loses what was not handed to the
+	// operating system yet, some milliseconds of writes as a rule; a crash of the machine
+	// loses what that had not put on the disk yet, some seconds or tens of them. What is
+	// lost is always the newest: the store comes back as it was at one instant before. Close
+	// syncs, so that nothing is lost by it.
+	DurabilityNoSync
+)
+
+// The defaults of Options.
+const (
+	defaultCacheSize    = 64 << 20
+	defaultMemTableSize = 16 << 20
+	defaultMaxData      = 512 << 20
+)
+
+// Options of a layer. The zero value is ready to use and durable.
+type Options struct {
+	// Durability says when a write is acknowledged.
+	Durability Durability
+	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero.
+	CacheSize int64
+	// MemTableSize is the memory in bytes that takes writes before they are sorted into
+	// files; up to four such tables exist for a moment. It bounds what a start has to
+	// replay from the write-ahead log too. 16 MiB when zero: Pebble reuses the log of a table
+	// that was flushed, and to sync a file that is reused takes the disk half the work.
+	MemTableSize int
+	// MaxData is the greatest length in bytes of one object's data; 512 MiB when zero,
+	// which is also the most that is safe: a batch of Pebble takes less than 4 GiB (2 GiB
+	// on 32-bit machines), and an object goes through several copies in memory.
+	MaxData int
+	// Logger gets what Pebble tells of its work, at level debug, and its background
+	// errors. Nil logs nothing: each error that matters to a caller is returned.
+	Logger *slog.Logger
+	// FS is the file system of the directory; the operating system's when nil. Tests
+	// give one that keeps files in memory, injects errors or simulates power loss.
+	FS vfs.FS
+}
+
+// withDefaults fills in what was left open.
+func (o Options) withDefaults() Options {
+	if o.CacheSize <= 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.MemTableSize <= 0 {
+		o.MemTableSize = defaultMemTableSize
+	}
+	if o.MaxData <= 0 || o.MaxData > defaultMaxData {
+		o.MaxData = defaultMaxData
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	return o
+}
+
+// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it
+// implements storage.Batcher, storage.Scanner and storage.SizeHinter.
+type Layer struct {
+	dir     string
+	options Options
+
+	// delLocks make the look-up and the delete of a Del one step against other Dels of
+	// the same key. Taken while holding life for reading, one at a time.
+	delLocks [64]sync.Mutex
+
+	// life guards the fields below. Every call holds it for reading while it uses them,
+	// never while a caller's code runs; Start and Close hold it for writing. So Close
+	// waits for calls in progress, which all end by themselves.
+	life sync.RWMutex
+	db   *pebble.DB // nil while not active
+	lock *pebble.Lock
+	disk *failstopFS
+
+	// scanLock guards scans, the scans in progress, which Close ends. It is taken
+	// after life.
+	scanLock sync.Mutex
+	scans    map[*scan]struct{}
+}
+
+var (
+	_ storage.EmbeddedLayer = (*Layer)(nil)
+	_ storage.Batcher       = (*Layer)(nil)
+	_ storage.Scanner       = (*Layer)(nil)
+	_ storage.SizeHinter    = (*Layer)(nil)
+)
+
+// New returns a layer for a directory. Nothing is touched before Start, which creates
+// the directory and its parents where they are missing.
+func New(dir string, options Options) *Layer {
+	return &Layer{dir: dir, options: options.withDefaults()}
+}
+
+// Active reports whether the layer is started.
+func (l *Layer) Active() bool {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	return l.db != nil
+}

@@ -1,0 +1,139 @@
+package pathtree
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// directory is what has one parent path: objects ordered by (Created, Path), and child
+// directories. It lives while it holds either.
+type directory struct {
+	path   string
+	parent *directory // nil for the root
+
+	// mu guards the fields below. Writers also hold Tree.write.
+	mu       sync.RWMutex
+	list     *btree.BTreeG[*entry]
+	children map[string]*directory
+}
+
+func newDirectory(path string, parent *directory) *directory {
+	return &directory{
+		path:   path,
+		parent: parent,
+		list:   btree.NewBTreeGOptions(entryLess, btree.Options{NoLocks: true}),
+	}
+}
+
+func entryLess(a, b *entry) bool {
+	if a.created != b.created {
+		return a.created < b.created
+	}
+	return a.node.Path < b.node.Path
+}
+
+// pivot returns an entry that sorts by a time and a path, to start an iteration at.
+func pivot(created int64, path string) *entry {
+	return &entry{created: created, node: &node{Object: meta.Object{Path: path}}}
+}
+
+// directory returns the directory of a path, made with its parents where it is missing.
+// It needs Tree.write.
+func (s *state) directory(path string) *directory {
+	if path == "" {
+		return s.root
+	}
+	if d, ok := s.dirs.Load(path); ok {
+		return d
+	}
+	parent := s.directory(key.Parent(path))
+	d := newDirectory(path, parent)
+	parent.mu.Lock()
+	if parent.children == nil {
+		parent.children = make(map[string]*directory)
+	}
+	parent.children[key.LastIndex(path)] = d
+	parent.mu.Unlock()
+	s.dirs.Store(path, d)
+	return d
+}
+
+// prune lets go of a directory that is empty, and of its parents that become so. A reader
+// that still holds it sees it empty, as it was when it went. It needs Tree.write.
+func (s *state) prune(d *directory) {
+	for d.parent != nil && d.list.Len() == 0 && len(d.children) == 0 {
+		d.parent.mu.Lock()
+		delete(d.parent.children, key.LastIndex(d.path))
+		d.parent.mu.Unlock()
+		s.dirs.Delete(d.path)
+		d = d.parent
+	}
+}
+
+// walk calls visit with every directory that matches a pattern of directories ("" is the root).
+// No lock is held in visit.
+func (s *state) walk(pattern string, visit func(*directory)) {
+	star := strings.IndexByte(pattern, '*')
+	if star < 0 {
+		if pattern == "" {
+			visit(s.root)
+		} else if d, ok := s.dirs.Load(pattern); ok {
+			visit(d)
+		}
+		return
+	}
+	// Everything before the first segment with a star is one lookup.
+	start, rest := s.root, pattern
+	if slash := strings.LastIndexByte(pattern[:star], '/'); slash >= 0 {
+		d, ok := s.dirs.Load(pattern[:slash])
+		if !ok {
+			return
+		}
+		start, rest = d, pattern[slash+1:]
+	}
+	start.walk(rest, visit)
+}
+
+// walk visits the directories below d that match a pattern relative to d.
+func (d *directory) walk(pattern string, visit func(*directory)) {
+	segment, rest, deeper := strings.Cut(pattern, "/")
+	for _, child := range d.matching(segment) {
+		if deeper {
+			child.walk(rest, visit)
+		} else {
+			visit(child)
+		}
+	}
+}
+
+// matching returns the child directories whose name matches a segment.
+func (d *directory) matching(segment string) []*directory {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if !key.HasGlob(segment) {
+		if child, ok := d.children[segment]; ok {
+			return []*directory{child}
+		}
+		return nil
+	}
+	found := make([]*directory, 0, len(d.children))
+	for name, child := range d.children {
+		if segment == "*" || key.Match(segment, name) {
+			found = append(found, child)
+		}
+	}
+	return found
+}
+
+// all visits d and every directory below it.
+func (d *directory) all(visit func(*directory)) {
+	visit(d)
+	for _, child := range d.matching("*") {
+		child.all(visit)
+	}
+}

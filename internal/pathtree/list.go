@@ -1,0 +1,184 @@
+package pathtree
+
+import (
+	"cmp"
+	"container/heap"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Query selects objects.
+type Query struct {
+	// Pattern is a valid path or glob.
+	Pattern string
+	// From and To bound Created, in Unix nanoseconds, both inclusive.
+	From, To int64
+	// Limit is the most objects to return; 0 means all.
+	Limit int
+	// Descending returns the newest first, and so the newest Limit objects.
+	Descending bool
+}
+
+// Everything is a query for all that matches a pattern, oldest first.
+func Everything(pattern string) Query {
+	return Query{Pattern: pattern, From: math.MinInt64, To: math.MaxInt64}
+}
+
+// Compare orders objects by Created, ties by Path: the order of all lists.
+func Compare(a, b *meta.Object) int {
+	if c := cmp.Compare(a.Created, b.Created); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Path, b.Path)
+}
+
+// maxPath sorts behind every path of the same time: no path has a byte above 'z'.
+const maxPath = "\xff"
+
+// Select returns the objects of a query in its order, shared and read-only. Each
+// directory is read in one consistent snapshot, and costs what it contributes: a
+// directory's lock is held while pointers are copied.
+func (t *Tree) Select(q Query) []*meta.Object {
+	s := t.state.Load()
+	pick := picker{query: q}
+	last := key.LastIndex(q.Pattern)
+	parent := key.Parent(q.Pattern)
+	if !key.HasGlob(last) {
+		s.walk(parent, func(d *directory) { pick.single(s, d, last) })
+	} else if !key.HasGlob(parent) {
+		pick.ordered = true
+		s.walk(parent, func(d *directory) { pick.list(d, last) })
+	} else {
+		s.walk(parent, func(d *directory) { pick.list(d, last) })
+	}
+	return pick.result()
+}
+
+// Paths returns all paths in byte order.
+func (t *Tree) Paths() []string {
+	s := t.state.Load()
+	paths := make([]string, 0, s.objects.Size())
+	s.root.all(func(d *directory) {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+		d.list.Scan(func(e *entry) bool {
+			paths = append(paths, e.node.Path)
+			return true
+		})
+	})
+	slices.Sort(paths)
+	return paths
+}
+
+// picker gathers the objects of a query from any number of directories.
+type picker struct {
+	query Query
+	// ordered says that a single directory contributes: what it yields is in order.
+	ordered bool
+	picked  []*meta.Object
+}
+
+// single takes the object called name out of a directory, if it is there.
+func (p *picker) single(s *state, d *directory, name string) {
+	path := name
+	if d.path != "" {
+		path = d.path + "/" + name
+	}
+	n, ok := s.objects.Load(path)
+	if !ok || n.removed() || n.Created < p.query.From || n.Created > p.query.To {
+		return
+	}
+	p.add(&n.Object)
+}
+
+// list takes what matches out of a directory's list, in the query's order, and stops as
+// soon as nothing that follows can be part of the result.
+func (p *picker) list(d *directory, name string) {
+	q := &p.query
+	visit := func(e *entry) bool {
+		if e.created < q.From || e.created > q.To {
+			return false
+		}
+		if name != "*" && !key.Match(name, e.node.Index) {
+			return true
+		}
+		return p.add(&e.node.Object)
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	// The part of a directory that a range holds is unknown: only a limit bounds it.
+	everything := q.From == math.MinInt64 && q.To == math.MaxInt64
+	if p.picked == nil && name == "*" && (everything || q.Limit > 0) {
+		size := d.list.Len()
+		if q.Limit > 0 {
+			size = min(size, q.Limit)
+		}
+		p.picked = make([]*meta.Object, 0, size)
+	}
+	switch {
+	case q.Descending && q.To == math.MaxInt64:
+		d.list.Reverse(visit)
+	case q.Descending:
+		d.list.Descend(pivot(q.To, maxPath), visit)
+	case q.From == math.MinInt64:
+		d.list.Scan(visit)
+	default:
+		d.list.Ascend(pivot(q.From, ""), visit)
+	}
+}
+
+// add takes an object and reports whether a later one of the same directory can still be
+// part of the result.
+func (p *picker) add(obj *meta.Object) bool {
+	limit := p.query.Limit
+	switch {
+	case limit == 0:
+		p.picked = append(p.picked, obj)
+		return true
+	case p.ordered:
+		p.picked = append(p.picked, obj)
+		return len(p.picked) < limit
+	case len(p.picked) < limit:
+		heap.Push(p, obj)
+		return true
+	case p.compare(obj, p.picked[0]) < 0:
+		p.picked[0] = obj
+		heap.Fix(p, 0)
+		return true
+	default:
+		return false
+	}
+}
+
+// compare orders by the query's direction.
+func (p *picker) compare(a, b *meta.Object) int {
+	if p.query.Descending {
+		return Compare(b, a)
+	}
+	return Compare(a, b)
+}
+
+func (p *picker) result() []*meta.Object {
+	if !p.ordered {
+		slices.SortFunc(p.picked, p.compare)
+	}
+	return p.picked
+}
+
+// With a limit over several directories, picked is a heap with the worst object on top:
+// heap.Interface.
+
+func (p *picker) Len() int           { return len(p.picked) }
+func (p *picker) Less(i, j int) bool { return p.compare(p.picked[i], p.picked[j]) > 0 }
+func (p *picker) Swap(i, j int)      { p.picked[i], p.picked[j] = p.picked[j], p.picked[i] }
+func (p *picker) Push(x any)         { p.picked = append(p.picked, x.(*meta.Object)) }
+
+func (p *picker) Pop() any {
+	last := p.picked[len(p.picked)-1]
+	p.picked = p.picked[:len(p.picked)-1]
+	return last
+}

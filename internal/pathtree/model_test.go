@@ -1,0 +1,329 @@
+package pathtree
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// model is the plain truth: a map, and a sort for each question.
+type model map[string]meta.Object
+
+func (m model) sorted(q Query) []meta.Object {
+	var found []meta.Object
+	for path, obj := range m {
+		if key.Match(q.Pattern, path) && q.From <= obj.Created && obj.Created <= q.To {
+			found = append(found, obj)
+		}
+	}
+	slices.SortFunc(found, func(a, b meta.Object) int {
+		if q.Descending {
+			return Compare(&b, &a)
+		}
+		return Compare(&a, &b)
+	})
+	if q.Limit > 0 && len(found) > q.Limit {
+		found = found[:q.Limit]
+	}
+	return found
+}
+
+func (m model) paths() []string {
+	paths := make([]string, 0, len(m))
+	for path := range m {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func describe(obj *meta.Object) string {
+	return fmt.Sprintf("%s@%d#%d/%s", obj.Path, obj.Created, obj.Revision, obj.Index)
+}
+
+// compareLists holds what a tree answers against the model.
+func compareLists(t *testing.T, q Query, got []*meta.Object, want []meta.Object) {
+	t.Helper()
+	var g, w []string
+	for _, obj := range got {
+		g = append(g, describe(obj))
+	}
+	for i := range want {
+		w = append(w, describe(&want[i]))
+	}
+	if !slices.Equal(g, w) {
+		t.Fatalf("Select(%+v)\n got %v\nwant %v", q, g, w)
+	}
+}
+
+// checkStructure verifies the invariants of a tree: the map, the directories and the lists
+// hold the same objects, and no directory is kept that holds nothing.
+func checkStructure(t *testing.T, tree *Tree) {
+	t.Helper()
+	s := tree.state.Load()
+	dirs, listed := 0, 0
+	s.root.all(func(d *directory) {
+		if d != s.root {
+			dirs++
+			if d.list.Len() == 0 && len(d.children) == 0 {
+				t.Fatalf("directory %q is empty and was kept", d.path)
+			}
+			if known, ok := s.dirs.Load(d.path); !ok || known != d {
+				t.Fatalf("directory %q is a child of %q and not in the map", d.path, d.parent.path)
+			}
+		}
+		var last *entry
+		d.list.Scan(func(e *entry) bool {
+			listed++
+			n, ok := s.objects.Load(e.node.Path)
+			if !ok || n != e.node || n.entry != e || e.dir != d || e.created != n.Created {
+				t.Fatalf("the entry of %q and its object do not belong together", e.node.Path)
+			}
+			if last != nil && !entryLess(last, e) {
+				t.Fatalf("%q is listed before %q", last.node.Path, e.node.Path)
+			}
+			last = e
+			return true
+		})
+	})
+	if dirs != s.dirs.Size() {
+		t.Fatalf("%d directories in the map, %d reachable", s.dirs.Size(), dirs)
+	}
+	if listed != s.objects.Size() || listed != tree.Len() {
+		t.Fatalf("%d objects in the map, %d listed", s.objects.Size(), listed)
+	}
+}
+
+func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
+
+func randomPath(r *rand.Rand) string {
+	segments := make([]string, 1+r.IntN(3))
+	for i := range segments {
+		segments[i] = pick(r, "a", "b", "ab", "ba", "B")
+	}
+	return strings.Join(segments, "/")
+}
+
+func randomQuery(r *rand.Rand) Query {
+	segments := make([]string, 1+r.IntN(3))
+	for i := range segments {
+		segments[i] = pick(r, "a", "b", "ab", "*", "*", "*", "a*", "*b", "*a*", "a*b", "none")
+	}
+	q := Everything(strings.Join(segments, "/"))
+	q.Descending = r.IntN(2) == 0
+	if r.IntN(2) == 0 {
+		q.Limit = 1 + r.IntN(6)
+	}
+	if r.IntN(3) == 0 {
+		q.From = int64(r.IntN(8) - 4)
+	}
+	if r.IntN(3) == 0 {
+		q.To = int64(r.IntN(8) - 4)
+	}
+	return q
+}
+
+// harness is a tree and its model under the same operations.
+type harness struct {
+	*testing.T
+	r        *rand.Rand
+	tree     *Tree
+	model    model
+	revision uint64
+}
+
+func (h *harness) object() meta.Object {
+	h.revision++
+	path := randomPath(h.r)
+	return meta.Object{
+		Path: path, Index: key.LastIndex(path), Revision: h.revision,
+		Created: int64(h.r.IntN(7) - 3), Data: []byte("1"),
+	}
+}
+
+func (h *harness) step() {
+	switch n := h.r.IntN(100); {
+	case n < 45:
+		obj := h.object()
+		if old, ok := h.model[obj.Path]; ok && h.r.IntN(2) == 0 {
+			obj.Created = old.Created // an overwrite; else the entry moves
+		}
+		if got := h.tree.Put(obj); describe(got) != describe(&obj) {
+			h.Fatalf("Put returned %s, stored %s", describe(got), describe(&obj))
+		}
+		h.model[obj.Path] = obj
+	case n < 50:
+		obj := h.object()
+		h.tree.PutIfAbsent(obj)
+		if _, ok := h.model[obj.Path]; !ok {
+			h.model[obj.Path] = obj
+		}
+	case n < 75:
+		path := randomPath(h.r)
+		_, want := h.model[path]
+		if got := h.tree.Delete(path); got != want {
+			h.Fatalf("Delete(%q) = %v, want %v", path, got, want)
+		}
+		delete(h.model, path)
+	case n < 90:
+		h.deleteAll()
+	case n < 91:
+		h.tree.Clear()
+		clear(h.model)
+	case n < 93:
+		h.load()
+	default:
+		h.read()
+	}
+}
+
+func (h *harness) deleteAll() {
+	var paths []string
+	if h.r.IntN(2) == 0 { // a glob
+		for _, obj := range h.model.sorted(randomQuery(h.r)) {
+			paths = append(paths, obj.Path)
+		}
+	}
+	for range h.r.IntN(4) { // absent ones
+		paths = append(paths, randomPath(h.r))
+	}
+	paths = append(paths, paths...) // and each twice
+	h.tree.DeleteAll(paths)
+	for _, path := range paths {
+		delete(h.model, path)
+	}
+}
+
+func (h *harness) load() {
+	loaded := model{}
+	var objects []meta.Object
+	var highest uint64
+	for range h.r.IntN(60) {
+		obj := h.object()
+		if _, twice := loaded[obj.Path]; !twice {
+			loaded[obj.Path] = obj
+			objects = append(objects, obj)
+			highest = max(highest, obj.Revision)
+		}
+	}
+	revision, err := h.tree.Load(sequence(objects, nil), h.r.IntN(100))
+	if err != nil || revision != highest {
+		h.Fatalf("Load = %d, %v, want %d", revision, err, highest)
+	}
+	h.model = loaded
+}
+
+func (h *harness) read() {
+	q := randomQuery(h.r)
+	compareLists(h.T, q, h.tree.Select(q), h.model.sorted(q))
+	path := randomPath(h.r)
+	want, exists := h.model[path]
+	got, ok := h.tree.Get(path)
+	if ok != exists || ok && describe(got) != describe(&want) {
+		h.Fatalf("Get(%q) = %v, %v, want %v, %v", path, got, ok, want, exists)
+	}
+	if got, want := h.tree.Paths(), h.model.paths(); !slices.Equal(got, want) {
+		h.Fatalf("Paths\n got %v\nwant %v", got, want)
+	}
+}
+
+func TestAgainstModel(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for run := range uint64(40) {
+		h := &harness{T: t, r: rand.New(rand.NewPCG(seed, run)), tree: New(), model: model{}}
+		for range 1500 {
+			h.step()
+		}
+		h.read()
+		checkStructure(t, h.tree)
+		h.tree.DeleteAll(h.tree.Paths())
+		checkStructure(t, h.tree)
+		checkEmpty(t, h.tree)
+	}
+}
+
+// checkEmpty verifies that nothing at all is left behind.
+func checkEmpty(t *testing.T, tree *Tree) {
+	t.Helper()
+	s := tree.state.Load()
+	if s.objects.Size() != 0 || s.dirs.Size() != 0 || len(s.root.children) != 0 || s.root.list.Len() != 0 {
+		t.Fatalf("an empty tree holds %d objects, %d directories, %d children of the root, %d in its list",
+			s.objects.Size(), s.dirs.Size(), len(s.root.children), s.root.list.Len())
+	}
+}
+
+// A queue pushes and deletes for ever, in directories that come and go.
+func TestEmptyDirectoriesAreLetGo(t *testing.T) {
+	rounds := 1_000_000
+	if testing.Short() {
+		rounds = 20_000
+	}
+	tree := New()
+	for i := range rounds {
+		path := fmt.Sprintf("queue/%x/part/%x", i, i)
+		tree.Put(meta.Object{Path: path, Created: int64(i)})
+		if i%2 == 0 {
+			tree.Delete(path)
+		} else {
+			tree.DeleteAll([]string{path})
+		}
+	}
+	checkEmpty(t, tree)
+}
+
+func TestPutKeepsNoCallersMemory(t *testing.T) {
+	tree := New()
+	buffer := []byte("dir/one")
+	tree.Put(meta.Object{Path: string(buffer[:7])})
+	got, ok := tree.Get("dir/one")
+	if !ok || got.Index != "one" {
+		t.Fatalf("Get = %v, %v, want an object with index one", got, ok)
+	}
+}
+
+func FuzzSelect(f *testing.F) {
+	f.Add("a/*", int64(math.MinInt64), int64(math.MaxInt64), 3, true, []byte{1, 2, 3})
+	f.Add("*/a*", int64(-1), int64(2), 0, false, []byte{9, 0, 255, 17, 3})
+	f.Add("a*b/*/b", int64(3), int64(-3), 1, false, []byte("some objects"))
+	f.Fuzz(func(t *testing.T, pattern string, from, to int64, limit int, descending bool, content []byte) {
+		if !key.IsValid(pattern) || limit < 0 {
+			t.Skip("the caller validates")
+		}
+		tree, truth := New(), model{}
+		for i, b := range content {
+			r := rand.New(rand.NewPCG(uint64(b), 0))
+			path := randomPath(r)
+			obj := meta.Object{Path: path, Index: key.LastIndex(path), Created: int64(b%8) - 4, Revision: uint64(i)}
+			if b >= 200 {
+				tree.Delete(path)
+				delete(truth, path)
+				continue
+			}
+			tree.Put(obj)
+			truth[path] = obj
+		}
+		q := Query{Pattern: pattern, From: from, To: to, Limit: limit, Descending: descending}
+		compareLists(t, q, tree.Select(q), truth.sorted(q))
+		checkStructure(t, tree)
+	})
+}
+
+// A range takes memory for what it returns, not for its directory.
+func TestRangeCostsItsAnswer(t *testing.T) {
+	tree := New()
+	for i := range 50_000 {
+		tree.Put(meta.Object{Path: fmt.Sprintf("d/%d", i), Created: int64(i)})
+	}
+	got := tree.Select(Query{Pattern: "d/*", From: 100, To: 109})
+	if len(got) != 10 || cap(got) > 100 {
+		t.Fatalf("a range of 10 objects: %d objects, memory for %d", len(got), cap(got))
+	}
+}

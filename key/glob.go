@@ -1,0 +1,99 @@
+package key
+
+import (
+	"errors"
+	"strings"
+)
+
+// What ValidateGlob returns.
+var (
+	ErrInvalidGlobCount = errors.New("key: invalid glob count, expected at most one '*'")
+	ErrGlobNotAtEnd     = errors.New("key: glob not at the end, expected '*' as the whole last segment")
+)
+
+// HasGlob reports whether a path has a '*' anywhere.
+func HasGlob(path string) bool { return strings.IndexByte(path, '*') >= 0 }
+
+// IsGlob reports whether the last segment of a path is exactly "*".
+func IsGlob(path string) bool { return LastIndex(path) == "*" }
+
+// ValidateGlob returns ErrInvalidGlobCount for a path with more than one '*',
+// ErrGlobNotAtEnd for one whose '*' is not the whole last segment, and nil for any other,
+// a path without '*' included.
+func ValidateGlob(key string) error {
+	switch {
+	case strings.Count(key, "*") > 1:
+		return ErrInvalidGlobCount
+	case HasGlob(key) && !IsGlob(key):
+		return ErrGlobNotAtEnd
+	}
+	return nil
+}
+
+// Match reports whether a pattern matches a key. Each '*' stands for zero or more bytes
+// of one segment, never for a slash; a segment that is only '*' needs at least one byte.
+// A pattern matches itself, and a '*' in the key is a byte like any other. The cost is at
+// most, for each segment, the product of the two lengths, however many stars there are.
+func Match(pattern, key string) bool {
+	if pattern == key {
+		return true
+	}
+	if !HasGlob(pattern) {
+		return false
+	}
+	for {
+		p, patternRest, patternMore := strings.Cut(pattern, "/")
+		k, keyRest, keyMore := strings.Cut(key, "/")
+		if patternMore != keyMore || !matchSegment(p, k) {
+			return false
+		}
+		if !patternMore {
+			return true
+		}
+		pattern, key = patternRest, keyRest
+	}
+}
+
+// matchSegment is the greedy matcher that goes back to the last '*' only: when a byte
+// does not fit, that '*' takes one byte more. An earlier '*' never has to be tried again,
+// since what it took was the least that let the literal after it match, and that leaves
+// the most to the rest.
+func matchSegment(pattern, s string) bool {
+	if pattern == "*" {
+		return s != ""
+	}
+	p, i := 0, 0
+	star, taken := -1, 0 // the last '*' passed, and where in s what it took ends
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, taken = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			taken++
+			p, i = star+1, taken
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// Peer reports whether either of two paths or globs matches the other.
+func Peer(a, b string) bool { return Match(a, b) || Match(b, a) }
+
+// Contains reports whether any of the patterns matches a key.
+func Contains(patterns []string, key string) bool {
+	for _, pattern := range patterns {
+		if Match(pattern, key) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,124 @@
+// Package key holds the grammar of paths: what is valid, what a glob matches, and the
+// time-ordered indexes that a push generates.
+//
+// A path is segments of A-Z a-z 0-9 - _ . joined by single slashes, at most MaxLength
+// bytes, with no segment "." or "..". Case matters. A glob adds '*', for a whole segment
+// or part of one; it matches within that segment only, and two of them never touch.
+//
+// Every function takes any string, valid or not, and never panics. All are safe for
+// concurrent use. None but Build, At and a failing Check allocates.
+package key
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxLength is the most bytes that a path or glob may have.
+const MaxLength = 1024
+
+// class is what a byte means in a path. The zero class is a byte that has no place there.
+type class uint8
+
+const (
+	plain class = iota + 1
+	slash
+	star
+)
+
+var classes = func() (table [256]class) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") {
+		table[c] = plain
+	}
+	table['/'], table['*'] = slash, star
+	return table
+}()
+
+// IsValid reports whether path is a valid path or glob.
+func IsValid(path string) bool {
+	if path == "" || len(path) > MaxLength {
+		return false
+	}
+	start := 0 // of the segment that i is in
+	for i := range len(path) {
+		switch classes[path[i]] {
+		case plain:
+		case slash:
+			if !isSegment(path[start:i]) {
+				return false
+			}
+			start = i + 1
+		case star:
+			if i > 0 && path[i-1] == '*' {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return isSegment(path[start:])
+}
+
+// isSegment tells whether bytes that are all allowed make a segment.
+func isSegment(s string) bool { return s != "" && s != "." && s != ".." }
+
+// Check returns nil for a path or glob that IsValid accepts, else an error that says what
+// is wrong and at which byte, counted from 0. The error is one short line whatever the
+// path holds: it quotes a character or a segment "..", never more of the path.
+func Check(path string) error {
+	switch {
+	case IsValid(path):
+		return nil
+	case path == "":
+		return errors.New("empty path")
+	case len(path) > MaxLength:
+		return fmt.Errorf("%d bytes, at most %d", len(path), MaxLength)
+	}
+	return explain(path)
+}
+
+// explain returns the first fault of an invalid path of a valid length.
+func explain(path string) error {
+	start := 0
+	for i := range len(path) + 1 {
+		if i == len(path) || path[i] == '/' {
+			switch segment := path[start:i]; segment {
+			case "":
+				return fmt.Errorf("empty segment at byte %d", start)
+			case ".", "..":
+				return fmt.Errorf("segment %q at byte %d", segment, start)
+			}
+			start = i + 1
+			continue
+		}
+		switch classes[path[i]] {
+		case plain:
+		case star:
+			if i > 0 && path[i-1] == '*' {
+				return fmt.Errorf(`"**" at byte %d`, i-1)
+			}
+		default:
+			return fmt.Errorf("byte %d: %s is not one of A-Z a-z 0-9 - _ . / *", i, quote(path[i:]))
+		}
+	}
+	return nil
+}
+
+// quote returns the first character of s as a Go character literal. A byte that is no
+// UTF-8, or a character that does not print, comes out escaped.
+func quote(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	if r == utf8.RuneError && size <= 1 {
+		return fmt.Sprintf(`'\x%02x'`, s[0])
+	}
+	return strconv.QuoteRune(r)
+}
+
+// LastIndex returns the last segment of a path.
+func LastIndex(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// Parent returns a path without its last segment: "" for a path of one segment.
+func Parent(path string) string { return path[:max(0, strings.LastIndexByte(path, '/'))] }

@@ -1,0 +1,302 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// The steps of a commit behind its staging. This is the only code that changes layers.
+
+// ordered is what becomes of a group between its order and its end.
+type ordered struct {
+	// durable waits until the persistent layer has the group for good; nil when it has.
+	durable func() error
+	// unhide lets memory at the group's keys again.
+	unhide func()
+	err    error // of durable
+}
+
+// order stages the writes of a group and gives them to the persistent layer. It answers
+// those that come to nothing.
+func (r *run) order(group []*write) (o ordered) {
+	p := &r.pipeline
+	if err := p.cause(); err != nil {
+		fail(group, err)
+		return o
+	}
+	for {
+		live := r.stage(group)
+		if live == 0 {
+			return ordered{}
+		}
+		o.unhide = r.hide(group)
+		durable, refused, err := r.persist(group)
+		if err == nil {
+			p.ordered += uint64(live)
+			o.durable = durable
+			return o
+		}
+		o.unhide()
+		p.overlay.drop(group)
+		if refused == nil {
+			fail(group, err)
+			return ordered{}
+		}
+		// The others are staged anew: what they found may have been the refused write.
+		refused.err = err
+	}
+}
+
+// wait returns when the persistent layer has the group for good, or failed.
+func (o *ordered) wait() {
+	if o.durable != nil {
+		o.err = o.durable()
+	}
+}
+
+// settle makes a group visible, in memory and to watchers, or answers it with the error of the
+// persistent layer. The groups before it are settled.
+func (r *run) settle(group []*write, o ordered) {
+	p := &r.pipeline
+	err := p.cause() // of a group before this one
+	if o.err != nil {
+		err = p.stop(fmt.Errorf("persistent layer: %w", o.err))
+	}
+	if err != nil {
+		fail(group, err)
+	}
+	var live uint64
+	for _, w := range group {
+		if w.err == nil {
+			r.apply(w)
+			live++
+		}
+	}
+	if live > 0 {
+		p.revision.Add(live)
+		r.publish(group)
+	}
+	p.overlay.drop(group)
+	if o.unhide != nil {
+		o.unhide()
+	}
+}
+
+// hide keeps memory off the keys of a group until unhide, in the cache mode (cache.go).
+func (r *run) hide(group []*write) (unhide func()) {
+	if !r.cached {
+		return func() {}
+	}
+	paths := make([]string, 0, len(group))
+	for _, w := range group {
+		if w.err == nil {
+			paths = append(paths, w.target())
+		}
+	}
+	return r.hidePaths(paths)
+}
+
+func (r *run) hidePaths(paths []string) (unhide func()) {
+	if !r.cached || len(paths) == 0 {
+		return func() {}
+	}
+	unhide = r.fills.commit(paths...)
+	r.memory.DeleteAll(paths)
+	return unhide
+}
+
+// persist gives the staged writes of a group to the persistent layer. On an error refused
+// is the one write that it concerns, or nil when it concerns all.
+func (r *run) persist(group []*write) (durable func() error, refused *write, err error) {
+	switch {
+	case r.layer == nil:
+		return nil, nil, nil
+	case r.batch == nil:
+		w := group[0] // the only one
+		if w.op == opDel {
+			err = r.layer.Del(w.path)
+		} else {
+			err = r.layer.Set(w.object.Path, &w.object)
+		}
+		if err != nil {
+			return nil, w, fmt.Errorf("persistent layer: %w", err)
+		}
+		return nil, nil, nil
+	}
+	p := &r.pipeline
+	changes := p.changes[:0]
+	for _, w := range group {
+		if w.err != nil {
+			continue
+		}
+		c := Change{Key: w.target(), Revision: p.ordered + uint64(len(changes)) + 1}
+		if w.op != opDel {
+			c.Object = &w.object
+		}
+		changes = append(changes, c)
+	}
+	if r.async != nil {
+		durable, err = r.async.CommitAsync(changes)
+	} else {
+		err = r.batch.Commit(changes)
+	}
+	at, err := r.judge(err, len(changes))
+	clear(changes)
+	p.changes = changes
+	if at < 0 {
+		return durable, nil, err
+	}
+	for _, w := range group {
+		if w.err == nil {
+			if at == 0 {
+				refused = w
+				break
+			}
+			at--
+		}
+	}
+	return nil, refused, err
+}
+
+// commitBatch commits changes that stand and fall together.
+func (r *run) commitBatch(changes []Change) error {
+	_, err := r.judge(r.batch.Commit(changes), len(changes))
+	return err
+}
+
+// judge looks at an error of a batch of n changes: at is the index of the one change that
+// it refuses, or -1. When it is unknown whether the layer kept the batch, the pipeline stops.
+func (r *run) judge(err error, n int) (at int, judged error) {
+	if err == nil {
+		return -1, nil
+	}
+	if entry, ok := errors.AsType[*EntryError](err); ok && entry.Index >= 0 && entry.Index < n {
+		return entry.Index, fmt.Errorf("persistent layer: %w", entry.Err)
+	}
+	return -1, r.pipeline.stop(fmt.Errorf("persistent layer: %w", err))
+}
+
+// apply changes memory.
+func (r *run) apply(w *write) {
+	switch {
+	case r.memory == nil:
+	case w.op != opDel:
+		w.stored = r.memory.Put(w.object)
+	default:
+		// What memory holds now is what the writes before left, and is whole.
+		if obj, ok := r.memory.Get(w.path); ok {
+			w.found.object = obj
+			r.memory.Delete(w.path)
+		}
+	}
+}
+
+// committed notes the revision of a change that committed alone.
+func (p *pipeline) committed(revision uint64) {
+	p.ordered = revision
+	p.revision.Store(revision)
+}
+
+// commitGlob deletes what matches a pattern. All its deletes have one revision.
+func (r *run) commitGlob(w *write) {
+	var doomed []*meta.Object
+	if r.fromLayer() {
+		for obj, err := range Scan(r.layer, w.path) {
+			if err != nil {
+				w.err = fmt.Errorf("persistent layer: %w", err)
+				return
+			}
+			if r.batch != nil {
+				obj.Data = nil // only an undo needs it
+			}
+			doomed = append(doomed, &obj)
+		}
+	} else {
+		doomed = r.memory.Select(pathtree.Everything(w.path))
+	}
+	paths := make([]string, len(doomed))
+	for i, obj := range doomed {
+		paths[i] = obj.Path
+	}
+	defer r.hidePaths(paths)()
+	revision := r.pipeline.ordered + 1
+	if w.err = r.persistGlob(doomed, revision); w.err != nil {
+		return
+	}
+	r.pipeline.committed(revision)
+	if !r.fromLayer() {
+		r.memory.DeleteAll(paths)
+	}
+	r.publish([]*write{w})
+}
+
+// persistGlob deletes objects from the persistent layer, all or none.
+func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
+	if r.layer == nil || len(doomed) == 0 {
+		return nil
+	}
+	if r.batch != nil {
+		changes := make([]Change, len(doomed))
+		for i, obj := range doomed {
+			changes[i] = Change{Key: obj.Path, Revision: revision}
+		}
+		return r.commitBatch(changes)
+	}
+	for i, obj := range doomed {
+		if err := r.layer.Del(obj.Path); err != nil {
+			err = fmt.Errorf("persistent layer: %s: %w", obj.Path, err)
+			return r.restore(doomed[:i], err)
+		}
+	}
+	return nil
+}
+
+// restore undoes deletes in a layer that cannot batch, after cause ended them. When it
+// cannot, the pipeline stops.
+func (r *run) restore(deleted []*meta.Object, cause error) error {
+	for _, obj := range deleted {
+		if err := r.layer.Set(obj.Path, obj); err != nil {
+			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, obj.Path, err))
+		}
+	}
+	return cause
+}
+
+// commitClear removes everything.
+func (r *run) commitClear(w *write) {
+	revision := r.pipeline.ordered + 1
+	if r.cached {
+		defer r.fills.commit()()
+		r.memory.Clear()
+	}
+	if w.err = r.persistClear(revision); w.err != nil {
+		return
+	}
+	r.pipeline.committed(revision)
+	if !r.fromLayer() {
+		r.memory.Clear()
+	}
+	r.publish([]*write{w})
+}
+
+func (r *run) persistClear(revision uint64) error {
+	switch {
+	case r.layer == nil:
+		return nil
+	case r.batch != nil:
+		return r.commitBatch([]Change{{Revision: revision}})
+	}
+	// Layer.Clear cannot say that it failed: what is left does.
+	r.layer.Clear()
+	left, err := r.layer.Keys()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d keys are left, %q the first", len(left), left[0])
+	}
+	if err != nil {
+		return r.pipeline.stop(fmt.Errorf("persistent layer: clear: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// The commit pipeline.
+//
+// Every change of the store is a write in one queue. Whoever finds the queue without a
+// leader leads: it takes what waits, a group, commits it, wakes its callers, and hands
+// the lead to the first write that has come meanwhile. So there is one committer at
+// a time and no goroutine of its own, a lone writer meets no other goroutine, and while one group is in
+// the sync of the persistent layer the next one gathers, whatever the engine.
+//
+// A group is as many writes of single keys as follow each other, or one glob delete, or
+// one clear. For each group, in this order:
+//
+//	1 stage    revision, Created, Updated, against what is there and what the writes
+//	           before it change (stage.go)
+//	2 persist  one atomic batch, one sync (apply.go)
+//	3 apply    memory: now visible to readers
+//	4 publish  the change log and the sharded channels, in commit order
+//
+// Then the callers return, and run their hooks. When step 2 fails, the callers get the
+// error and nothing else happens. When the layer cannot tell whether it kept the group,
+// the pipeline takes no more writes: what is in memory could no longer be known to be what is on
+// disk.
+//
+// Over a layer that can (AsyncBatcher), two groups overlap: the lead is handed on as soon
+// as the layer has the group in its order, so that the next one is staged and
+// written while the first is in its sync. Steps 3 and 4 still happen group after group.
+
+// operation is the kind of a write.
+type operation uint8
+
+const (
+	opSet operation = iota
+	opSetMeta
+	opPush
+	opDel
+	opDelGlob
+	opClear
+)
+
+// write is one change on its way through the pipeline.
+type write struct {
+	op               operation
+	silent           bool
+	path             string          // the pattern of a push or a glob delete
+	data             json.RawMessage // owned by the store
+	created, updated int64           // of opSetMeta
+
+	// What the leader sets.
+	object meta.Object  // staged: the object to store
+	found  found        // staged: what the write replaces or removes
+	stored *meta.Object // applied: the object as readers see it
+	err    error        // the answer
+	wake   chan bool    // true: lead; false: answered
+}
+
+const (
+	// groupBytes is the data after which a group takes no more writes, so that a
+	// batch stays small against what engines can hold.
+	groupBytes = 16 << 20
+	// groupsInFlight is how many groups overlap: one in its sync, and one behind it, so
+	// that the disk need not wait. More would only make the groups smaller.
+	groupsInFlight = 2
+)
+
+// pipeline is the queue of writes and the state of the committer.
+type pipeline struct {
+	mu      sync.Mutex // guards the fields below; held for moments only
+	waiting []*write
+	leading bool
+	closed  bool
+	idle    chan struct{} // made by close: closed when nobody leads any more
+	spares  [][]*write    // the memory of queues to come
+
+	revision atomic.Uint64         // of the last commit
+	stopped  atomic.Pointer[error] // why no more writes are taken
+
+	overlay overlay
+
+	// Only the leader uses what follows.
+	ordered  uint64          // the last revision that was given out
+	last     <-chan struct{} // closed when the last group that was ordered is settled
+	inFlight chan struct{}   // a token for each group that is ordered and not settled
+	changes  []Change        // the memory of the batch
+}
+
+// begin sets where the revisions go on.
+func (p *pipeline) begin(revision uint64) {
+	p.revision.Store(revision)
+	p.ordered = revision
+	p.inFlight = make(chan struct{}, groupsInFlight)
+	settled := make(chan struct{})
+	close(settled)
+	p.last = settled
+}
+
+var writes = sync.Pool{New: func() any { return &write{wake: make(chan bool, 1)} }}
+
+// commit passes a write through the pipeline and returns the path that it changed.
+func (r *run) commit(request write) (path string, err error) {
+	w := writes.Get().(*write)
+	request.wake = w.wake
+	*w = request
+	if err = r.pass(w); err == nil {
+		path = w.target()
+	}
+	*w = write{wake: w.wake}
+	writes.Put(w)
+	return path, err
+}
+
+// pass returns when the write is answered.
+func (r *run) pass(w *write) error {
+	p := &r.pipeline
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrNotActive
+	}
+	p.waiting = append(p.waiting, w)
+	if p.leading {
+		p.mu.Unlock()
+		if lead := <-w.wake; !lead {
+			return w.err
+		}
+	} else {
+		p.leading = true
+		p.mu.Unlock()
+	}
+	if r.async == nil {
+		r.lead(w)
+	} else {
+		r.leadAsync(w)
+	}
+	return w.err
+}
+
+// lead commits the next group, which begins with w.
+func (r *run) lead(w *write) {
+	group := r.take()
+	r.commitGroup(group)
+	r.answer(group, w)
+	r.pipeline.handOver()
+}
+
+// leadAsync is lead over a layer that orders a group before it is durable.
+func (r *run) leadAsync(w *write) {
+	p := &r.pipeline
+	p.inFlight <- struct{}{}
+	defer func() { <-p.inFlight }()
+	group := r.take()
+	if !group[0].single() {
+		<-p.last
+		r.commitGroup(group)
+		r.answer(group, w)
+		p.handOver()
+		return
+	}
+	var o ordered
+	r.guard(group, func() { o = r.order(group) })
+	before, settled := p.last, make(chan struct{})
+	p.last = settled
+	p.handOver()
+	r.guard(group, o.wait)
+	<-before
+	r.guard(group, func() { r.settle(group, o) })
+	close(settled)
+	r.answer(group, w)
+}
+
+// take returns the next group.
+func (r *run) take() []*write {
+	p := &r.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 1
+	// A layer without batches answers for each write alone.
+	if p.waiting[0].single() && (r.layer == nil || r.batch != nil) {
+		size := len(p.waiting[0].data)
+		for n < len(p.waiting) && p.waiting[n].single() && size < groupBytes {
+			size += len(p.waiting[n].data)
+			n++
+		}
+	}
+	var spare []*write
+	if last := len(p.spares) - 1; last >= 0 {
+		spare, p.spares = p.spares[last], p.spares[:last]
+	}
+	group := p.waiting
+	p.waiting = append(spare, group[n:]...)
+	clear(group[n:])
+	return group[:n]
+}
+
+// answer wakes the callers of a group, but for the one that led it.
+func (r *run) answer(group []*write, leader *write) {
+	for _, w := range group {
+		if w != leader {
+			w.wake <- false
+		}
+	}
+	clear(group)
+	p := &r.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.spares) <= groupsInFlight {
+		p.spares = append(p.spares, group[:0])
+	}
+}
+
+// handOver makes the first write that waits lead.
+func (p *pipeline) handOver() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 {
+		p.waiting[0].wake <- true
+		return
+	}
+	p.leading = false
+	if p.idle != nil {
+		close(p.idle)
+	}
+}
+
+// close takes no more writes and returns when those that wait are answered.
+func (p *pipeline) close() {
+	p.mu.Lock()
+	p.closed = true
+	leading := p.leading
+	if leading {
+		p.idle = make(chan struct{})
+	}
+	p.mu.Unlock()
+	if leading {
+		<-p.idle
+	}
+	<-p.last
+}
+
+// single reports whether the write changes one key.
+func (w *write) single() bool { return w.op < opDelGlob }
+
+// target is the path that a committed write changed.
+func (w *write) target() string {
+	if w.op == opPush {
+		return w.object.Path
+	}
+	return w.path
+}
+
+// commitGroup takes a group through all steps.
+func (r *run) commitGroup(group []*write) {
+	r.guard(group, func() {
+		if err := r.pipeline.cause(); err != nil {
+			fail(group, err)
+			return
+		}
+		switch group[0].op {
+		case opDelGlob:
+			r.commitGlob(group[0])
+		case opClear:
+			r.commitClear(group[0])
+		default:
+			o := r.order(group)
+			o.wait()
+			r.settle(group, o)
+		}
+	})
+}
+
+// guard runs a step of a group. Only foreign code can panic in it, a layer: the callers get
+// an error, and since nobody knows how far it came, the pipeline stops.
+func (r *run) guard(group []*write, step func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			fail(group, r.pipeline.stop(fmt.Errorf("persistent layer panicked: %v", value)))
+		}
+	}()
+	step()
+}
+
+// fail answers all writes of a group that have no answer yet with an error.
+func fail(group []*write, err error) {
+	for _, w := range group {
+		if w.err == nil {
+			w.err = err
+		}
+	}
+}
+
+// stop ends the taking of writes and returns what they are answered with.
+func (p *pipeline) stop(cause error) error {
+	stopped := fmt.Errorf("%w: %w", ErrWritesStopped, cause)
+	p.stopped.CompareAndSwap(nil, &stopped)
+	return p.cause()
+}
+
+// cause is why the pipeline is stopped; nil while it is not.
+func (p *pipeline) cause() error {
+	if cause := p.stopped.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}

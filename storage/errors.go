@@ -1,0 +1,48 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors of the package. A returned error wraps one of them with the operation and
+// the path that it concerns: compare with errors.Is.
+var (
+	ErrNotFound           = errors.New("storage: not found")
+	ErrInvalidPath        = errors.New("storage: invalid path")
+	ErrInvalidPattern     = errors.New("storage: invalid pattern, glob required")
+	ErrInvalidRange       = errors.New("storage: invalid range")
+	ErrInvalidLimit       = errors.New("storage: invalid limit")
+	ErrInvalidStorageData = errors.New("storage: invalid data (empty)")
+	ErrGlobNotAllowed     = errors.New("storage: glob pattern not allowed for this operation")
+	ErrGlobRequired       = errors.New("storage: glob pattern required for this operation")
+	ErrCantLockGlob       = errors.New("storage: can't lock a glob pattern path")
+	ErrLockNotFound       = errors.New("storage: lock not found, can't unlock")
+	ErrNoop               = errors.New("storage: no operation performed")
+	ErrAllLayersNil       = errors.New("storage: all storage layers are nil")
+	ErrNotActive          = errors.New("storage: storage is not active")
+
+	// ErrActive is returned by Start of a store or layer that is active already.
+	ErrActive = errors.New("storage: storage is already active")
+	// ErrTwoPersistentLayers is returned by Start when a LayeredConfig sets both
+	// Persistent and Embedded, which are two names of one layer.
+	ErrTwoPersistentLayers = errors.New("storage: both Persistent and Embedded are set, expected one of them")
+	// ErrWritesStopped is returned by every write after a commit of the persistent layer
+	// failed in a way that leaves open whether the layer kept it. Reads go on. Closing
+	// and starting the store again reads the truth back from the layer.
+	ErrWritesStopped = errors.New("storage: writes are stopped after a failed commit; close and start the store again")
+)
+
+// EntryError is what a Batcher returns when it refuses a single change, because it is
+// too large for the engine, say. It promises that nothing of the batch was written: the
+// store fails that change's caller and commits the others again without it.
+type EntryError struct {
+	// Index is the place of the refused change in the batch.
+	Index int
+	// Err says why.
+	Err error
+}
+
+func (e *EntryError) Error() string { return fmt.Sprintf("change %d refused: %v", e.Index, e.Err) }
+
+func (e *EntryError) Unwrap() error { return e.Err }

@@ -1,0 +1,115 @@
+package storage
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+)
+
+// Layered is the store: a Database over a memory layer, a persistent layer, or both.
+//
+// With both, reads are answered from memory and writes go through the persistent
+// layer first. With LayeredConfig.MemoryOptions.SkipLoadMemory memory is a cache: it starts
+// empty, a read that misses fills it, and lists come from the persistent layer.
+//
+// All methods may be called from any number of goroutines.
+//
+// LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
+// (pipeline.mu is held for moments only), run.calls, the locks inside of layers,
+// fillGuard.mu, shard.mu; then changeLog.mu, watcher.mu. Locks of lockTable nest in
+// nothing. None is held across a hook, a watcher's callback, or a send that can block.
+type Layered struct {
+	cfg     LayeredConfig
+	options Options
+
+	// run is what exists between Start and Close; nil otherwise. All other state of the
+	// store lives in it, so that no flag can be out of step.
+	run atomic.Pointer[run]
+
+	life sync.Mutex // serialises Start and Close, guards revision
+	// revision is the last one of the runs that ended.
+	revision uint64
+}
+
+var _ Database = (*Layered)(nil)
+
+// New returns a store over the given layers, which Start opens. The options are what
+// Start takes where its own are zero.
+func New(cfg LayeredConfig, options ...Options) *Layered {
+	l := &Layered{cfg: cfg}
+	for _, o := range options {
+		l.options = l.options.replacedBy(o)
+	}
+	return l
+}
+
+// run is a store from Start to Close.
+type run struct {
+	options Options
+
+	memory *pathtree.Tree // nil without a memory layer
+	layer  EmbeddedLayer  // nil without a persistent layer
+	batch  Batcher        // layer's, nil when it has none
+	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
+	// cached says that memory holds only a part of layer: the cache mode.
+	cached bool
+	fills  fillGuard
+
+	// calls is held for reading by every read of layer, and for writing by Close, which
+	// sets closed. The pipeline needs it not: Close waits for it.
+	calls  sync.RWMutex
+	closed bool
+
+	pipeline pipeline
+	locks    lockTable
+
+	log         *changeLog
+	sharded     atomic.Pointer[ShardedChan] // nil until the first WatchSharded
+	shardedOnce sync.Once
+}
+
+// active returns the run, or ErrNotActive.
+func (l *Layered) active() (*run, error) {
+	if r := l.run.Load(); r != nil {
+		return r, nil
+	}
+	return nil, ErrNotActive
+}
+
+// Active reports whether the store is started.
+func (l *Layered) Active() bool { return l.run.Load() != nil }
+
+// Stats are figures of a running store.
+type Stats struct {
+	// Objects is the number of objects in memory.
+	Objects int
+	// Revision is the revision of the last commit.
+	Revision uint64
+	// Watchers is the number of Watch calls that are not stopped.
+	Watchers int
+	// Lag is how many events the slowest of them has yet to deliver.
+	Lag int
+	// Coalesced is how many events no watcher was given because a newer one of their
+	// key took their place.
+	Coalesced uint64
+	// Sharded are the figures of WatchSharded.
+	Sharded ShardedStats
+}
+
+// Stats returns the present figures; zero for a store that is not active.
+func (l *Layered) Stats() Stats {
+	r := l.run.Load()
+	if r == nil {
+		return Stats{}
+	}
+	stats := Stats{Revision: r.pipeline.revision.Load()}
+	if r.memory != nil {
+		stats.Objects = r.memory.Len()
+	}
+	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()
+	if sharded := r.sharded.Load(); sharded != nil {
+		stats.Sharded = sharded.Stats()
+	}
+	return stats
+}

@@ -1,0 +1,149 @@
+package storage
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Start opens the layers and, unless memory is a cache, loads the persistent one into
+// memory. An entry that cannot be read makes it fail with the entry's key: nothing is
+// skipped. After an error nothing is held open, and Start may be called again.
+func (l *Layered) Start(opt Options) error {
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.Active() {
+		return fmt.Errorf("start: %w", ErrActive)
+	}
+	r, err := l.open(l.options.replacedBy(opt).withDefaults())
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	l.run.Store(r)
+	return nil
+}
+
+func (l *Layered) open(options Options) (*run, error) {
+	layer := l.cfg.Embedded
+	if layer == nil {
+		layer = l.cfg.Persistent
+	} else if l.cfg.Persistent != nil {
+		return nil, ErrTwoPersistentLayers
+	}
+	if layer == nil && l.cfg.Memory == nil {
+		return nil, ErrAllLayersNil
+	}
+	r := &run{options: options, layer: layer}
+	r.log = newChangeLog(func(value any, stack []byte) {
+		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
+			slog.Any("panic", value), slog.String("stack", string(stack)))
+	})
+	if err := l.openLayers(r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// openLayers starts the layers and fills memory, or leaves all closed.
+func (l *Layered) openLayers(r *run) (err error) {
+	if memory := l.cfg.Memory; memory != nil {
+		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
+			return fmt.Errorf("memory layer: %w", err)
+		}
+		r.memory = memory.tree.Load()
+		r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory
+		defer func() {
+			if err != nil {
+				memory.Close()
+			}
+		}()
+	}
+	if r.layer == nil {
+		r.pipeline.begin(l.revision)
+		return nil
+	}
+	if err := r.layer.Start(l.cfg.EmbeddedOptions); err != nil {
+		return fmt.Errorf("persistent layer: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			r.layer.Close()
+		}
+	}()
+	r.batch, _ = as[Batcher](r.layer)
+	if !r.fromLayer() {
+		// Where readers see the layer itself, a group is to be durable before the next
+		// one changes what they see.
+		r.async, _ = as[AsyncBatcher](r.layer)
+	}
+	var loaded uint64
+	if r.memory != nil && !r.cached {
+		hint := 0
+		if h, ok := as[SizeHinter](r.layer); ok {
+			hint = h.SizeHint()
+		}
+		if loaded, err = r.memory.Load(Scan(r.layer, ""), hint); err != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+	}
+	last, err := r.lastRevision()
+	if err != nil {
+		return fmt.Errorf("last revision: %w", err)
+	}
+	r.pipeline.begin(max(last, loaded, l.revision))
+	return nil
+}
+
+// lastRevision is a revision that no earlier run has gone beyond. A layer that does not
+// record it gets the time in microseconds: below the limit of exact numbers in JSON for
+// two more centuries, and more than was ever used unless a run commits more than
+// a million changes a second for as long as it lasts.
+func (r *run) lastRevision() (uint64, error) {
+	if r.batch != nil {
+		return r.batch.LastRevision()
+	}
+	return uint64(time.Now().UnixMicro()), nil
+}
+
+// Close ends the store. Writes in progress finish; later calls get ErrNotActive, and so do those
+// who wait for a lock. Watchers and the channels of WatchSharded get what was
+// committed: for at most 5 seconds in all, and no longer than a second after a consumer last took an
+// event. Then the layers are closed.
+//
+// Close may be called any number of times and from any goroutine, in a hook and in a watcher's callback
+// too; every call returns when the store is closed. Within a callback it waits out the
+// second, as the callback takes no events meanwhile.
+func (l *Layered) Close() {
+	l.life.Lock()
+	defer l.life.Unlock()
+	r := l.run.Swap(nil)
+	if r == nil {
+		return
+	}
+	r.locks.close()
+	r.pipeline.close()
+	l.revision = r.pipeline.revision.Load()
+	r.closeConsumers()
+
+	// Reads of the layer that are under way finish first.
+	r.calls.Lock()
+	r.closed = true
+	r.calls.Unlock()
+	if r.layer != nil {
+		r.layer.Close()
+	}
+	if l.cfg.Memory != nil {
+		l.cfg.Memory.Close()
+	}
+}
+
+// closeConsumers ends all that consumes events, side by side.
+func (r *run) closeConsumers() {
+	var consumers sync.WaitGroup
+	consumers.Go(r.log.close)
+	// Whoever comes too late to watch gets closed channels.
+	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })
+	consumers.Go(r.sharded.Load().Close)
+	consumers.Wait()
+}

@@ -1,0 +1,135 @@
+package storage
+
+import (
+	"bytes"
+	"sync/atomic"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// MemoryLayer is a layer in memory. It can be used alone, or be the memory of a Layered
+// store. What it holds is gone with Close.
+//
+// Get takes no lock and allocates nothing. Lists cost their answer, not the layer.
+type MemoryLayer struct {
+	tree atomic.Pointer[pathtree.Tree] // nil while inactive
+}
+
+var _ Layer = (*MemoryLayer)(nil)
+
+// NewMemoryLayer returns a memory layer, which Start makes active.
+func NewMemoryLayer() *MemoryLayer { return &MemoryLayer{} }
+
+// Active reports whether the layer is started.
+func (m *MemoryLayer) Active() bool { return m.tree.Load() != nil }
+
+// Start makes the layer active and empty, or returns ErrActive.
+func (m *MemoryLayer) Start(LayerOptions) error {
+	if !m.tree.CompareAndSwap(nil, pathtree.New()) {
+		return ErrActive
+	}
+	return nil
+}
+
+// Close releases all that the layer holds.
+func (m *MemoryLayer) Close() { m.tree.Store(nil) }
+
+// Get returns the object at a path; its Data is shared and read-only.
+func (m *MemoryLayer) Get(k string) (meta.Object, error) {
+	tree := m.tree.Load()
+	if tree == nil {
+		return meta.Object{}, failed("get", k, ErrNotActive)
+	}
+	if obj, ok := tree.Get(k); ok {
+		return *obj, nil
+	}
+	if err := checkKey(k); err != nil {
+		return meta.Object{}, failed("get", k, err)
+	}
+	return meta.Object{}, failed("get", k, ErrNotFound)
+}
+
+// GetList returns the objects that match a glob, ascending by Created, ties by Path.
+func (m *MemoryLayer) GetList(path string) ([]meta.Object, error) {
+	tree := m.tree.Load()
+	if tree == nil {
+		return nil, failed("list", path, ErrNotActive)
+	}
+	if err := checkPattern(path); err != nil {
+		return nil, failed("list", path, err)
+	}
+	return copyObjects(tree.Select(pathtree.Everything(path))), nil
+}
+
+// Set stores a copy of an object at a path.
+func (m *MemoryLayer) Set(k string, obj *meta.Object) error {
+	tree := m.tree.Load()
+	if tree == nil {
+		return failed("set", k, ErrNotActive)
+	}
+	if err := checkKey(k); err != nil {
+		return failed("set", k, err)
+	}
+	if obj == nil || len(obj.Data) == 0 {
+		return failed("set", k, ErrInvalidStorageData)
+	}
+	o := *obj
+	o.Path, o.Index = k, key.LastIndex(k)
+	o.Data = copyData(obj.Data)
+	tree.Put(o)
+	return nil
+}
+
+// Del removes the object at a path, or returns ErrNotFound.
+func (m *MemoryLayer) Del(k string) error {
+	tree := m.tree.Load()
+	if tree == nil {
+		return failed("del", k, ErrNotActive)
+	}
+	if err := checkKey(k); err != nil {
+		return failed("del", k, err)
+	}
+	if !tree.Delete(k) {
+		return failed("del", k, ErrNotFound)
+	}
+	return nil
+}
+
+// Keys returns all paths in byte order.
+func (m *MemoryLayer) Keys() ([]string, error) {
+	tree := m.tree.Load()
+	if tree == nil {
+		return nil, failed("keys", "", ErrNotActive)
+	}
+	return tree.Paths(), nil
+}
+
+// Clear removes everything, in one instant.
+func (m *MemoryLayer) Clear() {
+	if tree := m.tree.Load(); tree != nil {
+		tree.Clear()
+	}
+}
+
+// Len returns the number of objects.
+func (m *MemoryLayer) Len() int {
+	if tree := m.tree.Load(); tree != nil {
+		return tree.Len()
+	}
+	return 0
+}
+
+// copyData returns a copy whose capacity is its length, so that an append to it never
+// writes into what others share.
+func copyData(data []byte) []byte { return bytes.Clone(data)[:len(data):len(data)] }
+
+// copyObjects returns the objects by value. Their Data stays shared.
+func copyObjects(shared []*meta.Object) []meta.Object {
+	objects := make([]meta.Object, len(shared))
+	for i, obj := range shared {
+		objects[i] = *obj
+	}
+	return objects
+}

@@ -1,0 +1,241 @@
+package storage
+
+import (
+	"math"
+	"slices"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Get returns the object at a path, or ErrNotFound. Its Data is shared and read-only. From
+// memory it takes no lock and allocates nothing.
+func (l *Layered) Get(path string) (meta.Object, error) {
+	r := l.run.Load()
+	if r == nil {
+		return meta.Object{}, failed("get", path, ErrNotActive)
+	}
+	if r.options.BeforeRead != nil {
+		if err := checkKey(path); err != nil {
+			return meta.Object{}, failed("get", path, err)
+		}
+		r.options.BeforeRead(path)
+	}
+	// What is found has a valid path: a hit needs no check.
+	if r.memory != nil {
+		if obj, ok := r.memory.Get(path); ok {
+			return *obj, nil
+		}
+	}
+	obj, err := r.miss(path)
+	if err != nil {
+		return meta.Object{}, failed("get", path, err)
+	}
+	return obj, nil
+}
+
+// miss answers a read that memory could not.
+func (r *run) miss(path string) (meta.Object, error) {
+	if err := checkKey(path); err != nil {
+		return meta.Object{}, err
+	}
+	return r.get(path)
+}
+
+// get reads a valid path.
+func (r *run) get(path string) (meta.Object, error) {
+	if r.memory != nil {
+		if obj, ok := r.memory.Get(path); ok {
+			return *obj, nil
+		}
+		if !r.cached {
+			return meta.Object{}, ErrNotFound
+		}
+	}
+	r.calls.RLock()
+	defer r.calls.RUnlock()
+	if r.closed {
+		return meta.Object{}, ErrNotActive
+	}
+	if !r.cached {
+		obj, err := r.layer.Get(path)
+		return placed(obj, path), err
+	}
+	ticket := r.fills.begin(path)
+	obj, err := r.layer.Get(path)
+	obj = placed(obj, path)
+	if err == nil {
+		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
+	}
+	return obj, err
+}
+
+// GetList returns what matches a glob, ascending by Created, ties by Path.
+func (l *Layered) GetList(path string) ([]meta.Object, error) {
+	return l.list("list", pathtree.Everything(path))
+}
+
+// GetListDescending returns the exact reverse of GetList.
+func (l *Layered) GetListDescending(path string) ([]meta.Object, error) {
+	q := pathtree.Everything(path)
+	q.Descending = true
+	return l.list("list", q)
+}
+
+// GetN returns the newest limit objects that match a glob, newest first. A limit of 0
+// means all; a negative one is ErrInvalidLimit.
+func (l *Layered) GetN(path string, limit int) ([]meta.Object, error) {
+	q := pathtree.Everything(path)
+	q.Limit, q.Descending = limit, true
+	return l.list("list", q)
+}
+
+// GetNAscending returns the oldest limit objects that match a glob, oldest first. A
+// limit of 0 means all; a negative one is ErrInvalidLimit.
+func (l *Layered) GetNAscending(path string, limit int) ([]meta.Object, error) {
+	q := pathtree.Everything(path)
+	q.Limit = limit
+	return l.list("list", q)
+}
+
+// GetNRange returns the newest limit objects that match a glob and were created from
+// 'from' to 'to' (Unix nanoseconds, both inclusive), newest first. The limit must be
+// positive, else it is ErrInvalidLimit; to < from is ErrInvalidRange.
+func (l *Layered) GetNRange(path string, limit int, from, to int64) ([]meta.Object, error) {
+	if limit == 0 {
+		limit = -1 // not positive, and so not allowed here
+	}
+	return l.list("list", pathtree.Query{Pattern: path, Limit: limit, From: from, To: to, Descending: true})
+}
+
+// KeysRange returns the paths that match a glob and were created from 'from' to 'to' (Unix
+// nanoseconds, both inclusive), ascending by Created, ties by path. to < from is ErrInvalidRange.
+func (l *Layered) KeysRange(path string, from, to int64) ([]string, error) {
+	q := pathtree.Query{Pattern: path, From: from, To: to}
+	r, err := l.query(q)
+	if err != nil {
+		return nil, failed("keys", path, err)
+	}
+	if !r.fromLayer() {
+		found := r.memory.Select(q)
+		paths := make([]string, len(found))
+		for i, obj := range found {
+			paths[i] = obj.Path
+		}
+		return paths, nil
+	}
+	objects, err := r.scan(q)
+	if err != nil {
+		return nil, failed("keys", path, err)
+	}
+	paths := make([]string, len(objects))
+	for i := range objects {
+		paths[i] = objects[i].Path
+	}
+	return paths, nil
+}
+
+// Keys returns all paths in byte order.
+func (l *Layered) Keys() ([]string, error) {
+	r, err := l.active()
+	if err != nil {
+		return nil, failed("keys", "", err)
+	}
+	r.beforeRead("")
+	if !r.fromLayer() {
+		return r.memory.Paths(), nil
+	}
+	r.calls.RLock()
+	defer r.calls.RUnlock()
+	if r.closed {
+		return nil, failed("keys", "", ErrNotActive)
+	}
+	paths, err := r.layer.Keys()
+	if err != nil {
+		return nil, failed("keys", "", err)
+	}
+	slices.Sort(paths)
+	return paths, nil
+}
+
+// list answers all calls that return objects.
+func (l *Layered) list(op string, q pathtree.Query) ([]meta.Object, error) {
+	r, err := l.query(q)
+	if err != nil {
+		return nil, failed(op, q.Pattern, err)
+	}
+	if !r.fromLayer() {
+		return copyObjects(r.memory.Select(q)), nil
+	}
+	objects, err := r.scan(q)
+	if err != nil {
+		return nil, failed(op, q.Pattern, err)
+	}
+	return objects, nil
+}
+
+// query checks a query and runs the hook.
+func (l *Layered) query(q pathtree.Query) (*run, error) {
+	r, err := l.active()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPattern(q.Pattern); err != nil {
+		return nil, err
+	}
+	if q.Limit < 0 {
+		return nil, ErrInvalidLimit
+	}
+	if q.To < q.From {
+		return nil, ErrInvalidRange
+	}
+	r.beforeRead(q.Pattern)
+	return r, nil
+}
+
+func (r *run) beforeRead(path string) {
+	if r.options.BeforeRead != nil {
+		r.options.BeforeRead(path)
+	}
+}
+
+// fromLayer reports whether lists come from the persistent layer.
+func (r *run) fromLayer() bool { return r.memory == nil || r.cached }
+
+// scan answers a query from the persistent layer.
+func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
+	r.calls.RLock()
+	defer r.calls.RUnlock()
+	if r.closed {
+		return nil, ErrNotActive
+	}
+	objects := []meta.Object{}
+	for obj, err := range Scan(r.layer, q.Pattern) {
+		if err != nil {
+			return nil, err
+		}
+		if q.From <= obj.Created && obj.Created <= q.To {
+			objects = append(objects, obj)
+		}
+		// Twice the limit at most are kept, so that a short list of a long
+		// directory takes little memory.
+		if q.Limit > 0 && q.Limit < math.MaxInt/2 && len(objects) == 2*q.Limit {
+			objects = first(objects, q)
+		}
+	}
+	return first(objects, q), nil
+}
+
+// first sorts objects by a query's order and cuts them to its limit.
+func first(objects []meta.Object, q pathtree.Query) []meta.Object {
+	slices.SortFunc(objects, func(a, b meta.Object) int {
+		if q.Descending {
+			return pathtree.Compare(&b, &a)
+		}
+		return pathtree.Compare(&a, &b)
+	})
+	if q.Limit > 0 && len(objects) > q.Limit {
+		objects = objects[:q.Limit]
+	}
+	return objects
+}

@@ -1,0 +1,127 @@
+// Package storage is the store itself: memory for reads, a persistent layer written
+// through for durability, and events on top.
+//
+// Every change passes through one commit pipeline, which gives it its place, its
+// revision, in one order. The persistent layer, memory and every watcher see that order
+// and no other. See commit.go for the pipeline and Layered for the store.
+package storage
+
+import (
+	"encoding/json"
+	"log/slog"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Database is the whole interface of a store. *Layered implements it.
+//
+// Paths, globs and their errors are those of package key. All methods may be called from
+// any number of goroutines. Before Start and after Close every method that returns an
+// error returns ErrNotActive, and the others do nothing.
+type Database interface {
+	// Active reports whether the store is started.
+	Active() bool
+	// Start opens the layers and loads the persistent one into memory. It returns
+	// ErrActive when the store is started already.
+	Start(Options) error
+	// Close ends the store: writes in progress finish, watchers get what was committed,
+	// waiters for locks wake with ErrNotActive, the layers are closed. It may be called
+	// at any time, any number of times, from any goroutine; Start may follow.
+	Close()
+	// Keys returns all paths in byte order.
+	Keys() ([]string, error)
+	// KeysRange returns the paths that match a glob and were created from 'from' to 'to'
+	// (Unix nanoseconds, both inclusive), ascending by creation, ties by path.
+	KeysRange(path string, from, to int64) ([]string, error)
+	// Get returns the object at a path, or ErrNotFound.
+	Get(key string) (meta.Object, error)
+	// GetAndLock locks a path and returns its object. It waits for the lock. When the
+	// object is absent it returns ErrNotFound and the path is not locked.
+	GetAndLock(key string) (meta.Object, error)
+	// GetList returns what matches a glob, ascending by Created, ties by Path.
+	GetList(path string) ([]meta.Object, error)
+	// GetListDescending returns the exact reverse of GetList.
+	GetListDescending(path string) ([]meta.Object, error)
+	// GetN returns the newest limit objects that match a glob, newest first. A limit of 0
+	// means all; a negative one is ErrInvalidLimit.
+	GetN(path string, limit int) ([]meta.Object, error)
+	// GetNAscending returns the oldest limit objects, oldest first, with the limits of GetN.
+	GetNAscending(path string, limit int) ([]meta.Object, error)
+	// GetNRange returns the newest limit objects created from 'from' to 'to' (Unix
+	// nanoseconds, both inclusive), newest first. The limit must be positive.
+	GetNRange(path string, limit int, from, to int64) ([]meta.Object, error)
+	// Set stores data, one JSON value, at a path and returns its index.
+	Set(key string, data json.RawMessage) (string, error)
+	// Push stores data under a new, unique index in place of the pattern's last '*' and
+	// returns that index.
+	Push(path string, data json.RawMessage) (string, error)
+	// SetWithMeta stores data with both times as given and returns its index.
+	SetWithMeta(key string, data json.RawMessage, created, updated int64) (string, error)
+	// SetAndUnlock stores data at a locked path and releases the lock, also when the
+	// write fails. It returns ErrLockNotFound when the path is not locked.
+	SetAndUnlock(key string, data json.RawMessage) (string, error)
+	// Unlock releases the lock of a path, or returns ErrLockNotFound.
+	Unlock(key string) error
+	// Del removes the object at a path (ErrNotFound when there is none), or, atomically,
+	// all that match a glob (no error when there is none).
+	Del(key string) error
+	// DelSilent is Del without event and hook.
+	DelSilent(key string) error
+	// Clear removes everything.
+	Clear()
+	// WatchSharded returns the store's event channels; see ShardedChan.
+	WatchSharded() *ShardedChan
+}
+
+// Options of a store. The zero value is ready to use.
+type Options struct {
+	// NoBroadcastKeys are paths and patterns whose changes publish no event.
+	NoBroadcastKeys []string
+	// BeforeRead runs once for each read call, before it, on the caller's goroutine,
+	// holding no lock, with the path or pattern of the call ("" for Keys).
+	BeforeRead func(key string)
+	// AfterWrite runs after each successful Set, Push, SetWithMeta, SetAndUnlock and Del,
+	// on the caller's goroutine, holding no lock: it may call the store. It gets the path
+	// written, or the pattern of a glob delete. A panic in it reaches the caller and
+	// leaves the store usable.
+	AfterWrite func(key string)
+	// Workers is the number of shards of WatchSharded; 6 when zero or less.
+	Workers int
+	// Logger gets what no return value can carry: a watcher's panic, a Clear that
+	// failed, a commit that stopped all writes. slog.Default() when nil.
+	Logger *slog.Logger
+}
+
+// defaultWorkers is the shard count when Options.Workers asks for none.
+const defaultWorkers = 6
+
+// replacedBy returns o with the non-zero fields of newer in place of its own.
+func (o Options) replacedBy(newer Options) Options {
+	if newer.NoBroadcastKeys != nil {
+		o.NoBroadcastKeys = newer.NoBroadcastKeys
+	}
+	if newer.BeforeRead != nil {
+		o.BeforeRead = newer.BeforeRead
+	}
+	if newer.AfterWrite != nil {
+		o.AfterWrite = newer.AfterWrite
+	}
+	if newer.Workers != 0 {
+		o.Workers = newer.Workers
+	}
+	if newer.Logger != nil {
+		o.Logger = newer.Logger
+	}
+	return o
+}
+
+// withDefaults fills in what was left open.
+func (o Options) withDefaults() Options {
+	if o.Workers <= 0 {
+		o.Workers = defaultWorkers
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}

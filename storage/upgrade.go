@@ -1,0 +1,175 @@
+package storage
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// This file holds the optional interfaces of persistent layers, each with what the
+// store does for a layer that lacks it. A wrapper implements them by asking what it wraps,
+// through the helper functions of this file.
+
+// Change is one change of a batch: exactly one of a put, a delete and a clear.
+type Change struct {
+	// Key is the path to put or delete; empty for a clear.
+	Key string
+	// Object is the object to put at Key; nil for a delete and a clear. It is read-only.
+	Object *meta.Object
+	// Revision is the change's place in the commit order. It grows from change to change,
+	// but for the deletes of one glob, which share one.
+	Revision uint64
+}
+
+// IsClear reports whether the change removes everything.
+func (c Change) IsClear() bool { return c.Key == "" }
+
+// Batcher is a layer that commits several changes atomically.
+type Batcher interface {
+	// Commit applies the changes in order, all or none, and returns when they are as
+	// durable as the layer is configured to make them, with a single sync for the whole batch.
+	// A delete of an absent key is not an error.
+	//
+	// With the batch the layer records the highest revision, for LastRevision.
+	//
+	// An *EntryError says that one change was refused and that nothing was written. Any
+	// other error leaves open whether the batch was kept: the store then stops taking
+	// writes (ErrWritesStopped). The layer keeps nothing of changes after it returned.
+	Commit(changes []Change) error
+	// LastRevision returns the highest revision that was ever committed, also if its
+	// object was deleted since; 0 for none.
+	LastRevision() (uint64, error)
+}
+
+// AsyncBatcher is a Batcher that can order a batch before it is durable. The store uses it
+// to keep the disk busy: the next batch is written while the one before is in its sync.
+type AsyncBatcher interface {
+	Batcher
+	// CommitAsync is Commit that returns as soon as the batch is in the order of the layer,
+	// behind those before it. A batch that is durable implies those before it. The store calls
+	// wait once, which returns when the batch is durable; an error of it is like one of
+	// Commit other than an *EntryError.
+	CommitAsync(changes []Change) (wait func() error, err error)
+}
+
+// Scanner is a layer that can stream.
+type Scanner interface {
+	// Scan yields the objects that match a pattern, or all for an empty one, from one
+	// consistent snapshot, in the order of (Parent, Index), both compared as bytes.
+	// It costs what it visits: the directories that the pattern can match,
+	// not the levels below them. An entry that cannot be decoded ends the scan with an error that names
+	// its key. The objects belong to the receiver.
+	Scan(pattern string) iter.Seq2[meta.Object, error]
+}
+
+// SizeHinter is a layer that can estimate cheaply how many objects it holds, so that
+// maps are made in their final size.
+type SizeHinter interface {
+	// SizeHint returns roughly the number of objects; 0 when it is unknown.
+	SizeHint() int
+}
+
+// Scan streams what matches a pattern, or everything for an empty one, from any layer:
+// by its Scanner, else by Load or GetList, in the order that Scanner demands. Paths outside of
+// the grammar of package key are errors that name them.
+func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
+	if s, ok := as[Scanner](layer); ok {
+		return s.Scan(pattern)
+	}
+	return func(yield func(meta.Object, error) bool) {
+		objects, err := collect(layer, pattern)
+		if err != nil {
+			yield(meta.Object{}, err)
+			return
+		}
+		slices.SortFunc(objects, compareByPlace)
+		for _, obj := range objects {
+			if !yield(obj, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Unwrapper is a layer that only wraps another one: the store asks the wrapped layer for
+// the optional interfaces that the wrapper itself lacks.
+type Unwrapper interface {
+	Unwrap() EmbeddedLayer
+}
+
+// as returns the first layer in the chain of wrappers that implements T.
+func as[T any](layer Layer) (T, bool) {
+	for layer != nil {
+		if t, ok := layer.(T); ok {
+			return t, true
+		}
+		w, ok := layer.(Unwrapper)
+		if !ok {
+			break
+		}
+		layer = w.Unwrap()
+	}
+	var none T
+	return none, false
+}
+
+// collect is the fallback of Scan: all that matches, in no order.
+func collect(layer Layer, pattern string) ([]meta.Object, error) {
+	loader, ok := layer.(EmbeddedLayer)
+	if pattern != "" || !ok {
+		if pattern == "" {
+			return nil, fmt.Errorf("storage: layer %T can neither scan nor load", layer)
+		}
+		return listed(layer, pattern)
+	}
+	loaded, err := loader.Load()
+	if err != nil {
+		return nil, err
+	}
+	objects := make([]meta.Object, 0, len(loaded))
+	for path, obj := range loaded {
+		if obj == nil {
+			return nil, fmt.Errorf("storage: load: key %q holds no object", path)
+		}
+		if !key.IsValid(path) || key.HasGlob(path) {
+			return nil, fmt.Errorf("storage: load: key %q: %w", path, ErrInvalidPath)
+		}
+		objects = append(objects, placed(*obj, path))
+	}
+	return objects, nil
+}
+
+// listed is what a layer's GetList returns, held against the pattern.
+func listed(layer Layer, pattern string) ([]meta.Object, error) {
+	objects, err := layer.GetList(pattern)
+	if err != nil {
+		return nil, err
+	}
+	matching := make([]meta.Object, 0, len(objects))
+	for _, obj := range objects {
+		if key.Match(pattern, obj.Path) {
+			matching = append(matching, placed(obj, obj.Path))
+		}
+	}
+	return matching, nil
+}
+
+// placed returns an object as a store hands it out: with its path and index, and its data
+// clipped, whatever the layer it comes from left open.
+func placed(obj meta.Object, path string) meta.Object {
+	obj.Path, obj.Index = path, key.LastIndex(path)
+	obj.Data = slices.Clip(obj.Data)
+	return obj
+}
+
+// compareByPlace orders by (Parent, Index) as bytes.
+func compareByPlace(a, b meta.Object) int {
+	if c := strings.Compare(key.Parent(a.Path), key.Parent(b.Path)); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Index, b.Index)
+}

@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
+	"github.com/oolith-db/oolith/key"
+)
+
+// failed is how the package reports an error: once, with the operation and its path.
+func failed(op, path string, err error) error {
+	const most = 80 // bytes of a path that an error repeats
+	if len(path) > most {
+		return fmt.Errorf("%s %q... (%d bytes): %w", op, path[:most], len(path), err)
+	}
+	return fmt.Errorf("%s %q: %w", op, path, err)
+}
+
+// checkKey accepts the path of one object.
+func checkKey(path string) error {
+	if err := key.Check(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+	}
+	if key.HasGlob(path) {
+		return ErrGlobNotAllowed
+	}
+	return nil
+}
+
+// checkPattern accepts a glob.
+func checkPattern(path string) error {
+	if err := key.Check(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+	}
+	if !key.HasGlob(path) {
+		return ErrInvalidPattern
+	}
+	return nil
+}
+
+// checkPush accepts a glob whose only star is its whole last segment.
+func checkPush(path string) error {
+	if err := key.Check(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+	}
+	if !key.HasGlob(path) {
+		return ErrGlobRequired
+	}
+	if err := key.ValidateGlob(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+	}
+	if err := key.Check(key.At(path, math.MaxInt64)); err != nil {
+		return fmt.Errorf("%w: with an index in place of '*': %w", ErrInvalidPath, err)
+	}
+	return nil
+}
+
+// checkLock accepts a path that can be locked.
+func checkLock(path string) error {
+	if err := checkKey(path); err != ErrGlobNotAllowed {
+		return err
+	}
+	return ErrCantLockGlob
+}
+
+// checkData accepts one JSON value.
+func checkData(data json.RawMessage) error {
+	if len(data) == 0 {
+		return ErrInvalidStorageData
+	}
+	if jsonvalid.Valid(data) {
+		return nil
+	}
+	// Valid says only no; decoding says where.
+	err := json.Unmarshal(data, new(json.RawMessage))
+	if err == nil {
+		err = errors.New("not one JSON value")
+	}
+	return &dataError{err}
+}
+
+// dataError is ErrInvalidStorageData for data that is there but is not JSON.
+type dataError struct{ err error }
+
+func (e *dataError) Error() string {
+	var syntax *json.SyntaxError
+	if errors.As(e.err, &syntax) {
+		return fmt.Sprintf("storage: invalid data, expected one JSON value: at byte %d: %v", syntax.Offset, e.err)
+	}
+	return fmt.Sprintf("storage: invalid data, expected one JSON value: %v", e.err)
+}
+
+func (e *dataError) Is(target error) bool { return target == ErrInvalidStorageData }
+
+func (e *dataError) Unwrap() error { return e.err }

@@ -1,0 +1,291 @@
+package storagetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// This file holds the small checks that clauses are written in.
+
+// invalidPaths are refused by every call that takes a path or a pattern.
+var invalidPaths = []struct{ name, path string }{
+	{"empty", ""},
+	{"slash", "/"},
+	{"leading slash", "/a"},
+	{"trailing slash", "a/"},
+	{"empty segment", "a//b"},
+	{"dot", "."},
+	{"dot dot", ".."},
+	{"dot segment", "a/./b"},
+	{"dot dot segment", "a/../b"},
+	{"space", "a b"},
+	{"zero byte", "a\x00b"},
+	{"control character", "a\nb"},
+	{"delete character", "a\x7f"},
+	{"letter beyond ASCII", "caf\u00e9"},
+	{"invalid UTF-8", "a\xffb"},
+	{"question mark", "a?b"},
+	{"backslash", `a\b`},
+	{"brace", "a/{b}"},
+	{"1025 bytes", strings.Repeat("a", 1025)},
+}
+
+// invalidPatterns are refused by every call that takes a pattern, as invalidPaths are.
+var invalidPatterns = []struct{ name, path string }{
+	{"double star", "**"},
+	{"double star segment", "a/**"},
+	{"double star in a segment", "a/b**"},
+	{"empty segment with a star", "a//*"},
+	{"leading slash with a star", "/*"},
+	{"dot dot with a star", "a/../*"},
+	{"space with a star", "a b/*"},
+}
+
+// unusualPaths are valid, though a careless engine may mix them up.
+var unusualPaths = []string{
+	"-", "_", "...", ".a", "a.", "0", "a", "A", "a/b", "a-b", "a.b", "a_b", "ab", "a/B", "a/b/c", "a-b/c",
+	"a.b/c", "a/b-c", "a/b.c", "a/-", "a/...", "aa/b", "AA/b",
+	strings.Repeat("x", 1024),
+	strings.Repeat("d/", 511) + "ee",
+}
+
+// tree are the paths that globs are tried on.
+var tree = []string{
+	"root", "users", "users/1", "users/2", "users/10", "users/a1", "users/1/posts", "users/2/posts",
+	"users/1/2/posts", "users/1/posts/a", "users/10/posts/b", "usersx/1", "Users/1", "xusers/1", "a/b/c", "a/bb/c", "a/b/d",
+	"ab/b/c", "a/b.c", "a/b-c/d",
+}
+
+// globs are patterns to try on tree.
+var globs = []string{
+	"*", "users/*", "*/1", "*/*", "*/*/*", "*/*/*/*", "*/*/*/*/*", "users/1*", "users/*0", "users/*1", "users/1*0",
+	"users/*/posts", "users/1*/posts", "users/*/p*", "users/*/posts/*", "u*/1", "*s/1", "*users/1", "u*e*s/*", "a/b*/c",
+	"a/*b/c", "a/*/*", "a*/b/c", "*/b/*", "a/b*", "none/*", "users/none*", "U*/*",
+}
+
+// match is what a glob means, written as plainly as can be and apart from package key.
+func match(pattern, path string) bool {
+	ps, ks := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(ps) != len(ks) {
+		return false
+	}
+	for i := range ps {
+		if !matchSegment(ps[i], ks[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchSegment tries every length for each star.
+func matchSegment(pattern, s string) bool {
+	before, after, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == s
+	}
+	rest, ok := strings.CutPrefix(s, before)
+	if !ok {
+		return false
+	}
+	for i := range len(rest) + 1 {
+		if matchSegment(after, rest[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// matching returns the paths that a pattern matches, in byte order.
+func matching(pattern string, paths []string) []string {
+	hits := []string{}
+	for _, p := range paths {
+		if match(pattern, p) {
+			hits = append(hits, p)
+		}
+	}
+	slices.Sort(hits)
+	return hits
+}
+
+// object makes an object whose data shows its place and time.
+func object(path string, created int64) meta.Object {
+	return meta.Object{
+		Created:  created,
+		Index:    path[strings.LastIndexByte(path, '/')+1:],
+		Path:     path,
+		Data:     dataOf(created),
+		Revision: uint64(created),
+	}
+}
+
+// dataOf is JSON that tells which write it came from.
+func dataOf(n int64) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)) }
+
+// numberOf is the inverse of dataOf; -1 for other data.
+func numberOf(data json.RawMessage) int64 {
+	var v struct{ N *int64 }
+	if err := json.Unmarshal(data, &v); err != nil || v.N == nil {
+		return -1
+	}
+	return *v.N
+}
+
+// diff says in what two objects differ, or nothing.
+func diff(got, want meta.Object) string {
+	var d []string
+	add := func(field string, g, w any) { d = append(d, fmt.Sprintf("%s is %v, want %v", field, g, w)) }
+	if got.Created != want.Created {
+		add("Created", got.Created, want.Created)
+	}
+	if got.Updated != want.Updated {
+		add("Updated", got.Updated, want.Updated)
+	}
+	if got.Index != want.Index {
+		add("Index", short(got.Index), short(want.Index))
+	}
+	if got.Path != want.Path {
+		add("Path", short(got.Path), short(want.Path))
+	}
+	if !bytes.Equal(got.Data, want.Data) {
+		add("Data", short(string(got.Data)), short(string(want.Data)))
+	}
+	if got.Revision != want.Revision {
+		add("Revision", got.Revision, want.Revision)
+	}
+	return strings.Join(d, "; ")
+}
+
+// short quotes a text, in part when it is long.
+func short(s string) string {
+	if len(s) <= 80 {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", s[:40], len(s))
+}
+
+// paths returns the paths of a list, in its order.
+func paths(list []meta.Object) []string {
+	all := make([]string, len(list))
+	for i, obj := range list {
+		all[i] = obj.Path
+	}
+	return all
+}
+
+// sorted returns a copy in byte order.
+func sorted(all []string) []string {
+	all = slices.Clone(all)
+	slices.Sort(all)
+	return all
+}
+
+// wantErr checks that an error is the expected one.
+func wantErr(t T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error is %v, want %v", what, err, want)
+	}
+}
+
+// must ends the clause when a call that has to succeed failed.
+func must(t T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// wantPaths checks a list of paths, order included.
+func wantPaths(t T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %s, want %s", what, abridged(got), abridged(want))
+	}
+}
+
+// abridged shows a list of paths, in part when it is long.
+func abridged(all []string) string {
+	shown := make([]string, 0, 24)
+	for _, p := range all[:min(len(all), 24)] {
+		shown = append(shown, short(p))
+	}
+	more := ""
+	if len(all) > len(shown) {
+		more = fmt.Sprintf(" and %d more", len(all)-len(shown))
+	}
+	return "[" + strings.Join(shown, " ") + more + "]"
+}
+
+// wantClipped checks that an append to returned data cannot write into the store.
+func wantClipped(t T, what string, data json.RawMessage) {
+	t.Helper()
+	if cap(data) != len(data) {
+		t.Errorf("%s: data has length %d and capacity %d, want them equal", what, len(data), cap(data))
+	}
+}
+
+// within runs a function that must end in time. The function must not call t.Fatalf.
+func (s *subject) within(t T, what string, fn func()) {
+	t.Helper()
+	select {
+	case p := <-guarded(fn):
+		if p != "" {
+			t.Fatalf("%s: %s", what, p)
+		}
+	case <-time.After(s.patience()):
+		t.Fatalf("%s: not done after %v", what, s.patience())
+	}
+}
+
+// together runs a function in n goroutines, numbered from 0, and waits for all. The
+// function must not call t.Fatalf.
+func (s *subject) together(t T, n int, fn func(i int)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if p := <-guarded(func() { fn(i) }); p != "" {
+				t.Errorf("goroutine %d: %s", i, p)
+			}
+		})
+	}
+	s.within(t, fmt.Sprintf("%d goroutines", n), wg.Wait)
+}
+
+// guarded runs a function in a goroutine. The channel gives the text of its panic, or an
+// empty one.
+func guarded(fn func()) <-chan string {
+	done := make(chan string, 1)
+	go func() {
+		text := ""
+		defer func() {
+			if p := recover(); p != nil {
+				text = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
+			}
+			done <- text
+		}()
+		fn()
+	}()
+	return done
+}
+
+// eventually waits until a condition holds.
+func (s *subject) eventually(t T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(s.patience())
+	for pause := 50 * time.Microsecond; !holds(); pause = min(2*pause, 20*time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not so after %v", what, s.patience())
+		}
+		time.Sleep(pause)
+	}
+}

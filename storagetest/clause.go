@@ -1,0 +1,179 @@
+package storagetest
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// T is the part of *testing.T that the suite reports through, so that it can also be run
+// where a failure is what is expected.
+type T interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	// Fatalf ends the goroutine of the clause, as *testing.T does.
+	Fatalf(format string, args ...any)
+	Failed() bool
+	Cleanup(func())
+	TempDir() string
+}
+
+// Clause is one rule of the contract.
+type Clause struct {
+	// ID names the clause and its subtest, LAYER-07 for example. It never changes.
+	ID string
+	// Demand says in a sentence what is demanded.
+	Demand string
+
+	run func(t T, s *subject)
+}
+
+// Clauses returns all clauses in order: those of a Layer, an EmbeddedLayer, a Database
+// and of events.
+func Clauses() []Clause {
+	return slices.Concat(layerClauses, embeddedClauses, databaseClauses, eventClauses)
+}
+
+// Options say in what the tested thing differs from others. The zero value is right for
+// a store in memory.
+type Options struct {
+	// Persistent says that the content survives Close and Start.
+	Persistent bool
+	// Reopen returns another database over the same persistent data as a closed one, not
+	// started yet. When it is nil the closed database itself is started again.
+	Reopen func(t T, closed storage.Database) storage.Database
+	// Exclusive says that a second instance on a directory in use is refused.
+	Exclusive bool
+	// PartialGlobDel says that a glob delete may be seen half done by readers: a store
+	// over a layer that is no Batcher, without memory above it, cannot hide it.
+	PartialGlobDel bool
+	// Corrupt damages the stored value of a key in the directory of a closed layer. When
+	// it is nil the clauses on corruption check nothing.
+	Corrupt func(t T, dir, key string)
+	// Patience is how long the suite waits for what must happen before it says that it
+	// does not; 10 seconds when zero.
+	Patience time.Duration
+}
+
+// subject is what a run of the suite tests: one of the functions is set.
+type subject struct {
+	Options
+	openLayer    func(t T) storage.Layer
+	openEmbedded func(t T, dir string) storage.EmbeddedLayer
+	openDatabase func(t T) storage.Database
+}
+
+func (s *subject) patience() time.Duration {
+	if s.Patience > 0 {
+		return s.Patience
+	}
+	return 10 * time.Second
+}
+
+// TestLayer runs the LAYER clauses. Each opens a fresh, empty layer.
+func TestLayer(t *testing.T, open func(t T) storage.Layer, opts Options) {
+	t.Helper()
+	runAll(t, layerClauses, &subject{Options: opts, openLayer: open})
+}
+
+// TestEmbedded runs the LAYER and the EMBEDDED clauses. The function opens a layer on a
+// directory, which may hold what an earlier, closed instance wrote there.
+func TestEmbedded(t *testing.T, open func(t T, dir string) storage.EmbeddedLayer, opts Options) {
+	t.Helper()
+	s := embeddedSubject(open, opts)
+	logCapabilities(t, open(t, t.TempDir()))
+	runAll(t, slices.Concat(layerClauses, embeddedClauses), s)
+}
+
+// embeddedSubject makes a subject of which each plain layer is on a directory of its own.
+func embeddedSubject(open func(t T, dir string) storage.EmbeddedLayer, opts Options) *subject {
+	return &subject{
+		Options:      opts,
+		openLayer:    func(t T) storage.Layer { return open(t, t.TempDir()) },
+		openEmbedded: open,
+	}
+}
+
+// TestDatabase runs the DATABASE clauses. Each opens a fresh, empty database.
+func TestDatabase(t *testing.T, open func(t T) storage.Database, opts Options) {
+	t.Helper()
+	logDatabaseCapabilities(t, open(t))
+	runAll(t, databaseClauses, &subject{Options: opts, openDatabase: open})
+}
+
+// TestEvents runs the EVENTS clauses. Each opens a fresh, empty database.
+func TestEvents(t *testing.T, open func(t T) storage.Database, opts Options) {
+	t.Helper()
+	logDatabaseCapabilities(t, open(t))
+	runAll(t, eventClauses, &subject{Options: opts, openDatabase: open})
+}
+
+// runAll runs each clause as a subtest.
+func runAll(t *testing.T, clauses []Clause, s *subject) {
+	t.Helper()
+	for _, c := range clauses {
+		t.Run(c.ID, func(t *testing.T) { c.check(t, s) })
+	}
+}
+
+// check runs one clause. A panic is a failure of the clause, and a failure says what is
+// demanded.
+func (c Clause) check(t T, s *subject) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if p := recover(); p != nil {
+			t.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+		if t.Failed() {
+			t.Logf("%s demands: %s", c.ID, c.Demand)
+		}
+	}()
+	c.run(t, s)
+}
+
+// as finds an optional interface of a layer or of what it wraps, as the store does.
+func as[I any](layer storage.Layer) (I, bool) {
+	for layer != nil {
+		if found, ok := layer.(I); ok {
+			return found, true
+		}
+		w, ok := layer.(storage.Unwrapper)
+		if !ok {
+			break
+		}
+		layer = w.Unwrap()
+	}
+	var none I
+	return none, false
+}
+
+func logCapabilities(t T, l storage.Layer) {
+	t.Helper()
+	_, batcher := as[storage.Batcher](l)
+	_, scanner := as[storage.Scanner](l)
+	_, hinter := as[storage.SizeHinter](l)
+	t.Logf("%T: Batcher %s, Scanner %s, SizeHinter %s", l, exercised(batcher), exercised(scanner), exercised(hinter))
+}
+
+func logDatabaseCapabilities(t T, db storage.Database) {
+	t.Helper()
+	_, watch := db.(watcher)
+	_, lock := db.(locker)
+	t.Logf("%T: Watch %s, Lock %s", db, exercised(watch), exercised(lock))
+}
+
+func exercised(ok bool) string {
+	if ok {
+		return "exercised"
+	}
+	return "not offered"
+}
+
+// String returns the clause as a line of text.
+func (c Clause) String() string { return fmt.Sprintf("%s: %s", c.ID, c.Demand) }
