@@ -25,4 +25,11 @@ type Object struct {
 	// strictly increasing, never reused, also not after a restart. 0 means that the
 	// object has not passed through a store.
 	Revision uint64 `json:"revision,omitempty"`
+	// Expires is when the object ceases to be, in Unix nanoseconds; 0 for never. From that
+	// time on no read of a store returns it.
+	Expires int64 `json:"expires,omitempty"`
 }
+
+// Expired reports whether the object is past its time to live at a time in Unix
+// nanoseconds.
+func (o *Object) Expired(now int64) bool { return o.Expires != 0 && o.Expires <= now }

@@ -14,11 +14,11 @@ func TestObjectJSON(t *testing.T) {
 	}{
 		{
 			"all fields",
-			Object{Created: 1, Updated: 2, Index: "7", Path: "users/7", Data: json.RawMessage(`{"n":1}`), Revision: 3},
-			`{"created":1,"updated":2,"index":"7","path":"users/7","data":{"n":1},"revision":3}`,
+			Object{Created: 1, Updated: 2, Index: "7", Path: "users/7", Data: json.RawMessage(`{"n":1}`), Revision: 3, Expires: 4},
+			`{"created":1,"updated":2,"index":"7","path":"users/7","data":{"n":1},"revision":3,"expires":4}`,
 		},
 		{
-			"path and revision are left out, times are not",
+			"path, revision and expiry are left out, times are not",
 			Object{Index: "7", Data: json.RawMessage(`[]`)},
 			`{"created":0,"updated":0,"index":"7","data":[]}`,
 		},
@@ -84,6 +84,25 @@ func TestObjectByValueAndPointer(t *testing.T) {
 			}
 			if string(got) != c.want {
 				t.Errorf("encoded %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestExpired(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		expires, now int64
+		want         bool
+	}{
+		{"never", 0, 1 << 62, false},
+		{"not yet", 10, 9, false},
+		{"at its time", 10, 10, true},
+		{"after", 10, 11, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := (&Object{Expires: c.expires}).Expired(c.now); got != c.want {
+				t.Errorf("Expired is %v, expected %v", got, c.want)
 			}
 		})
 	}

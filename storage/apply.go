@@ -45,7 +45,14 @@ func (r *run) order(group []*write) (o ordered) {
 			fail(group, err)
 			return ordered{}
 		}
-		// The others are staged anew: what they found may have been the refused write.
+		// The others are staged anew, those that came to nothing too: what they found may
+		// have been the refused write.
+		refused.refused = true
+		for _, w := range group {
+			if !w.refused {
+				w.err = nil
+			}
+		}
 		refused.err = err
 	}
 }
@@ -244,6 +251,11 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 			changes[i] = Change{Key: obj.Path, Revision: revision}
 		}
 		return r.commitBatch(changes)
+	}
+	if r.fromLayer() {
+		// Deletes one by one: no list of the layer may show half of them.
+		r.whole.Lock()
+		defer r.whole.Unlock()
 	}
 	for i, obj := range doomed {
 		if err := r.layer.Del(obj.Path); err != nil {

@@ -56,11 +56,12 @@ type write struct {
 	created, updated int64           // of opSetMeta
 
 	// What the leader sets.
-	object meta.Object  // staged: the object to store
-	found  found        // staged: what the write replaces or removes
-	stored *meta.Object // applied: the object as readers see it
-	err    error        // the answer
-	wake   chan bool    // true: lead; false: answered
+	object  meta.Object  // staged: the object to store
+	found   found        // staged: what the write replaces or removes
+	stored  *meta.Object // applied: the object as readers see it
+	refused bool         // by the persistent layer, for good
+	err     error        // the answer
+	wake    chan bool    // true: lead; false: answered
 }
 
 const (
@@ -86,6 +87,10 @@ type pipeline struct {
 
 	overlay overlay
 
+	// writes are spare *write. They belong to the run, as their channels may to a bubble
+	// of testing/synctest.
+	writes sync.Pool
+
 	// Only the leader uses what follows.
 	ordered  uint64          // the last revision that was given out
 	last     <-chan struct{} // closed when the last group that was ordered is settled
@@ -101,20 +106,19 @@ func (p *pipeline) begin(revision uint64) {
 	settled := make(chan struct{})
 	close(settled)
 	p.last = settled
+	p.writes.New = func() any { return &write{wake: make(chan bool, 1)} }
 }
-
-var writes = sync.Pool{New: func() any { return &write{wake: make(chan bool, 1)} }}
 
 // commit passes a write through the pipeline and returns the path that it changed.
 func (r *run) commit(request write) (path string, err error) {
-	w := writes.Get().(*write)
+	w := r.pipeline.writes.Get().(*write)
 	request.wake = w.wake
 	*w = request
 	if err = r.pass(w); err == nil {
 		path = w.target()
 	}
 	*w = write{wake: w.wake}
-	writes.Put(w)
+	r.pipeline.writes.Put(w)
 	return path, err
 }
 

@@ -27,6 +27,9 @@ var (
 	// ErrTwoPersistentLayers is returned by Start when a LayeredConfig sets both
 	// Persistent and Embedded, which are two names of one layer.
 	ErrTwoPersistentLayers = errors.New("storage: both Persistent and Embedded are set, expected one of them")
+	// ErrIncomplete is returned by Start of a layer that holds only a part: a copy or a
+	// restore into it did not end.
+	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
 	// ErrWritesStopped is returned by every write after a commit of the persistent layer
 	// failed in a way that leaves open whether the layer kept it. Reads go on. Closing
 	// and starting the store again reads the truth back from the layer.

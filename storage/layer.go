@@ -42,6 +42,9 @@ type LayerOptions struct {
 	// SkipLoadMemory, in LayeredConfig.MemoryOptions, leaves memory empty at Start and
 	// makes it a cache of the persistent layer.
 	SkipLoadMemory bool
+	// AllowIncomplete, in LayeredConfig.EmbeddedOptions, opens a layer that is marked as
+	// incomplete (IncompleteMarker), which Start refuses otherwise with ErrIncomplete.
+	AllowIncomplete bool
 }
 
 // EmbeddedLayer is a persistent layer: what it acknowledged is there after a restart.

@@ -16,7 +16,7 @@ import (
 // All methods may be called from any number of goroutines.
 //
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
-// (pipeline.mu is held for moments only), run.calls, the locks inside of layers,
+// (pipeline.mu is held for moments only), run.calls, run.whole, the locks inside of layers,
 // fillGuard.mu, shard.mu; then changeLog.mu, watcher.mu. Locks of lockTable nest in
 // nothing. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
@@ -60,6 +60,9 @@ type run struct {
 	// sets closed. The pipeline needs it not: Close waits for it.
 	calls  sync.RWMutex
 	closed bool
+	// whole is held for reading by every list of a layer without batches, and for writing
+	// by a glob delete there.
+	whole sync.RWMutex
 
 	pipeline pipeline
 	locks    lockTable

@@ -150,6 +150,7 @@ func (l *Layered) Keys() ([]string, error) {
 	if r.closed {
 		return nil, failed("keys", "", ErrNotActive)
 	}
+	defer r.holdWhole()()
 	paths, err := r.layer.Keys()
 	if err != nil {
 		return nil, failed("keys", "", err)
@@ -202,6 +203,15 @@ func (r *run) beforeRead(path string) {
 // fromLayer reports whether lists come from the persistent layer.
 func (r *run) fromLayer() bool { return r.memory == nil || r.cached }
 
+// holdWhole keeps glob deletes off a layer that makes them one by one, until release.
+func (r *run) holdWhole() (release func()) {
+	if r.batch != nil {
+		return func() {}
+	}
+	r.whole.RLock()
+	return r.whole.RUnlock
+}
+
 // scan answers a query from the persistent layer.
 func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 	r.calls.RLock()
@@ -209,6 +219,7 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 	if r.closed {
 		return nil, ErrNotActive
 	}
+	defer r.holdWhole()()
 	objects := []meta.Object{}
 	for obj, err := range Scan(r.layer, q.Pattern) {
 		if err != nil {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"slices"
@@ -71,6 +72,33 @@ type Scanner interface {
 type SizeHinter interface {
 	// SizeHint returns roughly the number of objects; 0 when it is unknown.
 	SizeHint() int
+}
+
+// Checker is a layer that can examine itself more thoroughly than by reading all objects.
+type Checker interface {
+	// Check reads everything that the layer holds, and what its engine knows of its own
+	// state (checksums, indexes), calls report for each thing that is wrong, with an error that names the
+	// key where there is one, and goes on behind it. It returns the number of objects that are whole.
+	// The error says that the check itself came to an end before its time: the context's, or that
+	// the layer cannot be read at all.
+	Check(ctx context.Context, report func(error)) (objects int, err error)
+}
+
+// Compacter is a layer that can give back the space of what was overwritten and deleted.
+type Compacter interface {
+	// Compact returns when that is done, or with the context's error. Reads and writes go
+	// on meanwhile.
+	Compact(ctx context.Context) error
+}
+
+// IncompleteMarker is a layer that can say of itself that it holds only a part: a copy or
+// a restore that is under way, or that was cut off.
+type IncompleteMarker interface {
+	// MarkIncomplete durably notes why the content is incomplete, in a few words such as
+	// "copy from pebble:./data"; an empty reason takes the note away. While it is there,
+	// Start fails with an error that wraps ErrIncomplete and holds the reason, unless
+	// LayerOptions.AllowIncomplete is set.
+	MarkIncomplete(reason string) error
 }
 
 // Scan streams what matches a pattern, or everything for an empty one, from any layer:

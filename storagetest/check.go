@@ -161,6 +161,9 @@ func diff(got, want meta.Object) string {
 	if got.Revision != want.Revision {
 		add("Revision", got.Revision, want.Revision)
 	}
+	if got.Expires != want.Expires {
+		add("Expires", got.Expires, want.Expires)
+	}
 	return strings.Join(d, "; ")
 }
 

@@ -292,8 +292,9 @@ func listEmpty(t T, _ *subject, db storage.Database) {
 }
 
 func listSnapshot(t T, s *subject, db storage.Database) {
-	const rounds = 150
+	const rounds, reads, mostRounds = 150, 30, 100_000
 	var done atomic.Bool
+	var read atomic.Int64
 	set(t, db, "s/1", 0)
 	set(t, db, "s/2", 0)
 	for i := range int64(30) {
@@ -303,7 +304,8 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)
-			for n := range int64(rounds) {
+			// A fast store must not be done before the reader has read.
+			for n := int64(0); n < rounds || n < mostRounds && read.Load() < reads; n++ {
 				for _, path := range []string{"s/1", "s/2"} {
 					if _, err := db.Set(path, dataOf(n)); err != nil {
 						t.Errorf("Set: %v", err)
@@ -315,6 +317,7 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 		}
 		for !done.Load() {
 			all, err := objectLists(db, "s/*")
+			read.Add(1)
 			if err != nil {
 				t.Errorf("%v", err)
 				return

@@ -333,8 +333,8 @@ func (l *BatchLayer) SizeHint() int {
 }
 
 // recordHeader is the length of what comes before the data in a record: a CRC-32 of the
-// rest, Created, Updated and Revision, all in big-endian.
-const recordHeader = 4 + 3*8
+// rest, Created, Updated, Revision and Expires, all in big-endian.
+const recordHeader = 4 + 4*8
 
 // encode makes the record of an object. It shares nothing with the object.
 func encode(obj *meta.Object) []byte {
@@ -342,6 +342,7 @@ func encode(obj *meta.Object) []byte {
 	record = binary.BigEndian.AppendUint64(record, uint64(obj.Created))
 	record = binary.BigEndian.AppendUint64(record, uint64(obj.Updated))
 	record = binary.BigEndian.AppendUint64(record, obj.Revision)
+	record = binary.BigEndian.AppendUint64(record, uint64(obj.Expires))
 	record = append(record, obj.Data...)
 	binary.BigEndian.PutUint32(record, crc32.ChecksumIEEE(record[4:]))
 	return record
@@ -358,6 +359,7 @@ func decode(path string, record []byte) (meta.Object, error) {
 		Created:  int64(binary.BigEndian.Uint64(record[4:])),
 		Updated:  int64(binary.BigEndian.Uint64(record[12:])),
 		Revision: binary.BigEndian.Uint64(record[20:]),
+		Expires:  int64(binary.BigEndian.Uint64(record[28:])),
 		Path:     path,
 		Index:    key.LastIndex(path),
 		Data:     data,

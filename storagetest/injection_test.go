@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/oolith-db/oolith/meta"
@@ -107,6 +108,9 @@ type injection struct {
 	t      *testing.T
 	faults *Faults
 	db     storage.Database
+	// cache says that reads may come from the layer: after a change of which nobody knows
+	// they show what the layer made of it.
+	cache  bool
 	events *watched
 	model  *Model
 	// doubt is the model as it is if the change that stopped the store was kept.
@@ -165,6 +169,11 @@ func (in *injection) doubtful(c change) *Model {
 	return m
 }
 
+// maybe reports whether the content is what it is if the doubtful change was kept.
+func (in *injection) maybe(content *Model) bool {
+	return in.doubt != nil && slices.Equal(content.Keys(), in.doubt.Keys())
+}
+
 // workloadData is what a step of the workload sets. A step that sets a path again stands
 // for all that set it: the check of a doubtful change compares paths.
 func workloadData(i int) json.RawMessage { return dataOf(int64(i)) }
@@ -172,7 +181,8 @@ func workloadData(i int) json.RawMessage { return dataOf(int64(i)) }
 // check compares memory, the events, the layer after Close, and the store after a restart.
 func (in *injection) check(layer storage.EmbeddedLayer) {
 	t := in.t
-	if d := differences(contentOf(t, in.db), in.model, false); d != "" {
+	read := contentOf(t, in.db)
+	if d := differences(read, in.model, false); d != "" && !(in.cache && in.maybe(read)) {
 		t.Errorf("reads after the workload: %s", d)
 	}
 	in.db.Close()
@@ -189,8 +199,7 @@ func (in *injection) check(layer storage.EmbeddedLayer) {
 	must(t, "Start of the layer alone", layer.Start(storage.LayerOptions{}))
 	kept := contentOf(t, layer)
 	layer.Close()
-	d := differences(kept, in.model, false)
-	if d != "" && (in.doubt == nil || fmt.Sprint(kept.Keys()) != fmt.Sprint(in.doubt.Keys())) {
+	if d := differences(kept, in.model, false); d != "" && !in.maybe(kept) {
 		t.Errorf("the persistent layer: %s", d)
 	}
 	must(t, "Start after the fault", in.db.Start(quiet(storage.Options{})))
@@ -251,7 +260,7 @@ func injectAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault
 		}
 		must(t, "second Start", db.Start(quiet(storage.Options{})))
 	}
-	in := &injection{t: t, faults: faults, db: db, model: NewModel()}
+	in := &injection{t: t, faults: faults, db: db, cache: cache, model: NewModel()}
 	in.events = watch(db)
 	in.run()
 	calls := faults.Calls(fault.Method)

@@ -15,7 +15,7 @@ import (
 )
 
 var layerClauses = []Clause{
-	{"LAYER-01", "Get returns an object as it was set: both times, the revision, and the data byte for byte.", onLayer(layerRoundTrip)},
+	{"LAYER-01", "Get returns an object as it was set: all its times, the revision, and the data byte for byte.", onLayer(layerRoundTrip)},
 	{"LAYER-02", "Set stores at its path, which wins over the Path and Index of the object.", onLayer(layerKeyWins)},
 	{"LAYER-03", "Set of a path that exists replaces the whole object.", onLayer(layerReplace)},
 	{"LAYER-04", "Get of an absent path is ErrNotFound.", onLayer(layerAbsent)},
@@ -90,6 +90,7 @@ func wantObject(t T, store interface {
 func layerRoundTrip(t T, _ *subject, l storage.Layer) {
 	for i, obj := range []meta.Object{
 		{Created: 1, Updated: 2, Revision: 3, Data: json.RawMessage(`{"a":1}`)},
+		{Created: 1, Updated: 2, Revision: 3, Expires: 1 << 62, Data: json.RawMessage(`{"a":1}`)},
 		{Data: json.RawMessage(`null`)},
 		{Created: math.MaxInt64, Updated: math.MaxInt64, Revision: math.MaxUint64, Data: json.RawMessage(`0`)},
 		{Created: math.MinInt64, Updated: -1, Revision: 1, Data: json.RawMessage(`""`)},

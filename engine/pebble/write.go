@@ -134,7 +134,7 @@ func addChange(b *pebble.Batch, c storage.Change) error {
 
 // put encodes an object right into the memory of a batch.
 func put(b *pebble.Batch, path string, obj *meta.Object) error {
-	op := b.SetDeferred(keySize(path), codec.Size(len(obj.Data)))
+	op := b.SetDeferred(keySize(path), codec.Size(obj))
 	appendKey(op.Key[:0], path)
 	codec.Append(op.Value[:0], path, obj)
 	return op.Finish()
@@ -143,7 +143,7 @@ func put(b *pebble.Batch, path string, obj *meta.Object) error {
 func clearObjects(b *pebble.Batch) error { return b.DeleteRange(firstObject, lastObject, nil) }
 
 func batchSize(path string, obj *meta.Object) int {
-	return keySize(path) + codec.Size(len(obj.Data)) + recordOverhead
+	return keySize(path) + codec.Size(obj) + recordOverhead
 }
 
 // checkPut accepts what can be stored.

@@ -11,13 +11,14 @@
 //	     5     8  created, Unix nanoseconds, two's complement
 //	    13     8  updated, the same
 //	    21     8  revision
-//	    29   1-5  length of the data, unsigned varint as in encoding/binary
-//	    30+       the data, nothing after it
+//	    29  1-10  expires, Unix nanoseconds, 0 for never: varint as in encoding/binary
+//	    30+  1-5  length of the data: unsigned varint
+//	    31+       the data, nothing after it
 //
 // The path is not stored, since it is the key. It is part of the checksum, so that a
-// value that turns up under another key is noticed. The header is of fixed width: the
-// times of a real clock take nine bytes as varints too, and an engine's block
-// compression removes the zeros.
+// value that turns up under another key is noticed. The times that every object has are of
+// fixed width: those of a real clock take nine bytes as varints too, and an engine's block
+// compression removes the zeros. Few objects expire.
 //
 // CRC-32C is the checksum of iSCSI (RFC 3720, appendix B.4), with the polynomial of
 // Castagnoli, which processors compute in hardware.
@@ -56,7 +57,7 @@ const (
 	createdAt  = bodyAt
 	updatedAt  = createdAt + 8
 	revisionAt = updatedAt + 8
-	lengthAt   = revisionAt + 8
+	expiresAt  = revisionAt + 8
 )
 
 // MaxData is the greatest length of data that an envelope can hold.
@@ -64,10 +65,15 @@ const MaxData = math.MaxInt32
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Size returns the number of bytes that Append adds for data of the given length.
-func Size(data int) int {
-	return lengthAt + (bits.Len32(uint32(data)|1)+6)/7 + data
+// Size returns the number of bytes that Append adds for an object.
+func Size(obj *meta.Object) int {
+	// A varint is zigzag coded: the sign takes the lowest bit.
+	zigzag := uint64(obj.Expires)<<1 ^ uint64(obj.Expires>>63)
+	return expiresAt + widthOf(zigzag) + widthOf(uint64(len(obj.Data))) + len(obj.Data)
 }
+
+// widthOf is the number of bytes of an unsigned varint: seven bits each.
+func widthOf(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // Append appends the envelope of obj, stored at path, to dst and returns the extended
 // slice. The object's own Path and Index are not looked at. The data is copied; it must
@@ -78,6 +84,7 @@ func Append(dst []byte, path string, obj *meta.Object) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(obj.Created))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(obj.Updated))
 	dst = binary.LittleEndian.AppendUint64(dst, obj.Revision)
+	dst = binary.AppendVarint(dst, obj.Expires)
 	dst = binary.AppendUvarint(dst, uint64(len(obj.Data)))
 	dst = append(dst, obj.Data...)
 	envelope := dst[start:]
@@ -94,15 +101,20 @@ func Decode(path string, value []byte) (meta.Object, error) {
 	if value[0] != version {
 		return meta.Object{}, fail(path, ErrVersion, "it is %d, this build knows up to %d", value[0], version)
 	}
-	if len(value) <= lengthAt {
+	if len(value) <= expiresAt {
 		return meta.Object{}, fail(path, ErrTruncated, "it has %d bytes, the header alone takes more", len(value))
 	}
+	expires, width := binary.Varint(value[expiresAt:])
+	if width < 0 {
+		return meta.Object{}, fail(path, ErrChecksum, "the time it expires at is out of range")
+	}
+	lengthAt := expiresAt + width
 	length, width := binary.Uvarint(value[lengthAt:])
 	if width < 0 || length > MaxData {
 		return meta.Object{}, fail(path, ErrChecksum, "the length of its data is out of range")
 	}
 	if width == 0 {
-		return meta.Object{}, fail(path, ErrTruncated, "the length of its data is missing")
+		return meta.Object{}, fail(path, ErrTruncated, "it ends before the length of its data")
 	}
 	data := value[lengthAt+width:]
 	switch {
@@ -121,6 +133,7 @@ func Decode(path string, value []byte) (meta.Object, error) {
 		Created:  int64(binary.LittleEndian.Uint64(value[createdAt:])),
 		Updated:  int64(binary.LittleEndian.Uint64(value[updatedAt:])),
 		Revision: binary.LittleEndian.Uint64(value[revisionAt:]),
+		Expires:  expires,
 		Path:     path,
 		Index:    path[strings.LastIndexByte(path, '/')+1:],
 		Data:     copied,

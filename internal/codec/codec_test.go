@@ -29,11 +29,15 @@ func TestGolden(t *testing.T) {
 	}{
 		{
 			"plain", object("users/1", 1700000000000000000, 0, 7, `{"a":1}`),
-			"01" + "f8a90d1b" + "00002a36fe9c9717" + "0000000000000000" + "0700000000000000" + "07" + "7b2261223a317d",
+			"01" + "0fb09fb6" + "00002a36fe9c9717" + "0000000000000000" + "0700000000000000" + "00" + "07" + "7b2261223a317d",
+		},
+		{
+			"expiring", meta.Object{Created: 1, Revision: 2, Expires: 300, Path: "a", Index: "a", Data: json.RawMessage(`1`)},
+			"01" + "4660306b" + "0100000000000000" + "0000000000000000" + "0200000000000000" + "d804" + "01" + "31",
 		},
 		{
 			"extremes", object("a", math.MinInt64, -1, math.MaxUint64, `null`),
-			"01" + "49baac16" + "0000000000000080" + "ffffffffffffffff" + "ffffffffffffffff" + "04" + "6e756c6c",
+			"01" + "bdd3defc" + "0000000000000080" + "ffffffffffffffff" + "ffffffffffffffff" + "00" + "04" + "6e756c6c",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -41,8 +45,8 @@ func TestGolden(t *testing.T) {
 			if hex.EncodeToString(got) != c.want {
 				t.Errorf("the stored form is\n%x, expected\n%s", got, c.want)
 			}
-			if len(got) != Size(len(c.obj.Data)) {
-				t.Errorf("Size says %d, Append wrote %d", Size(len(c.obj.Data)), len(got))
+			if len(got) != Size(&c.obj) {
+				t.Errorf("Size says %d, Append wrote %d", Size(&c.obj), len(got))
 			}
 			back, err := Decode(c.obj.Path, got)
 			if err != nil || !reflect.DeepEqual(back, c.obj) {
@@ -54,9 +58,11 @@ func TestGolden(t *testing.T) {
 
 func TestSizeIsExact(t *testing.T) {
 	for _, n := range []int{0, 1, 127, 128, 16383, 16384, 1<<21 - 1, 1 << 21} {
-		obj := meta.Object{Data: make([]byte, n)}
-		if got := len(Append(nil, "a", &obj)); got != Size(n) {
-			t.Errorf("data of %d bytes: Size says %d, Append wrote %d", n, Size(n), got)
+		for _, expires := range []int64{0, 63, 64, -64, -65, math.MaxInt64, math.MinInt64} {
+			obj := meta.Object{Data: make([]byte, n), Expires: expires}
+			if got := len(Append(nil, "a", &obj)); got != Size(&obj) {
+				t.Errorf("data of %d bytes, expires %d: Size says %d, Append wrote %d", n, expires, Size(&obj), got)
+			}
 		}
 	}
 }
@@ -99,12 +105,14 @@ func TestDecodeRefuses(t *testing.T) {
 		{"version 0", "users/1", edit(func(b []byte) []byte { b[0] = 0; return b }), ErrVersion},
 		{"version 2", "users/1", edit(func(b []byte) []byte { b[0] = 2; return b }), ErrVersion},
 		{"a version alone", "users/1", good[:1], ErrTruncated},
-		{"a header alone", "users/1", good[:lengthAt], ErrTruncated},
-		{"half a length", "users/1", append(bytes.Clone(good[:lengthAt]), 0x80), ErrTruncated},
-		{"no data", "users/1", good[:lengthAt+1], ErrTruncated},
+		{"a header alone", "users/1", good[:expiresAt], ErrTruncated},
+		{"half a length", "users/1", append(bytes.Clone(good[:expiresAt]), 0x80), ErrTruncated},
+		{"no length", "users/1", good[:expiresAt+1], ErrTruncated},
+		{"no data", "users/1", good[:expiresAt+2], ErrTruncated},
 		{"half the data", "users/1", good[:len(good)-3], ErrTruncated},
 		{"a byte more", "users/1", append(bytes.Clone(good), 0), ErrTrailing},
-		{"a huge length", "users/1", append(bytes.Clone(good[:lengthAt]), bytes.Repeat([]byte{0xff}, 12)...), ErrChecksum},
+		{"a huge time", "users/1", append(bytes.Clone(good[:expiresAt]), bytes.Repeat([]byte{0xff}, 12)...), ErrChecksum},
+		{"a huge length", "users/1", append(bytes.Clone(good[:expiresAt+1]), bytes.Repeat([]byte{0xff}, 12)...), ErrChecksum},
 		{"a flipped bit in the data", "users/1", edit(func(b []byte) []byte { b[len(b)-2] ^= 1; return b }), ErrChecksum},
 		{"a flipped bit in the time", "users/1", edit(func(b []byte) []byte { b[createdAt] ^= 1; return b }), ErrChecksum},
 		{"a flipped bit in the checksum", "users/1", edit(func(b []byte) []byte { b[checksumAt] ^= 1; return b }), ErrChecksum},
@@ -145,19 +153,20 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := Append(nil, path, &got); len(again) > len(value) {
+		if again := Append(nil, path, &got); len(again) > len(value) || len(again) != Size(&got) {
 			t.Errorf("decoded %x, which encodes to the longer %x", value, again)
 		}
 	})
 }
 
 func FuzzRoundTrip(f *testing.F) {
-	f.Add("users/1", int64(1), int64(2), uint64(3), []byte(`{}`))
-	f.Fuzz(func(t *testing.T, path string, created, updated int64, revision uint64, data []byte) {
+	f.Add("users/1", int64(1), int64(2), uint64(3), int64(4), []byte(`{}`))
+	f.Fuzz(func(t *testing.T, path string, created, updated int64, revision uint64, expires int64, data []byte) {
 		obj := object(path, created, updated, revision, string(data))
+		obj.Expires = expires
 		value := Append(nil, path, &obj)
-		if len(value) != Size(len(data)) {
-			t.Fatalf("Size says %d, Append wrote %d", Size(len(data)), len(value))
+		if len(value) != Size(&obj) {
+			t.Fatalf("Size says %d, Append wrote %d", Size(&obj), len(value))
 		}
 		got, err := Decode(path, value)
 		if err != nil {
