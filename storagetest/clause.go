@@ -158,7 +158,11 @@ func logCapabilities(t T, l storage.Layer) {
 	_, batcher := as[storage.Batcher](l)
 	_, scanner := as[storage.Scanner](l)
 	_, hinter := as[storage.SizeHinter](l)
-	t.Logf("%T: Batcher %s, Scanner %s, SizeHinter %s", l, exercised(batcher), exercised(scanner), exercised(hinter))
+	_, checker := as[storage.Checker](l)
+	_, compacter := as[storage.Compacter](l)
+	_, marker := as[storage.IncompleteMarker](l)
+	t.Logf("%T: Batcher %s, Scanner %s, SizeHinter %s, Checker %s, Compacter %s, IncompleteMarker %s", l,
+		exercised(batcher), exercised(scanner), exercised(hinter), exercised(checker), exercised(compacter), exercised(marker))
 }
 
 func logDatabaseCapabilities(t T, db storage.Database) {

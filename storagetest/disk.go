@@ -29,6 +29,8 @@ type directory struct {
 	records  map[string][]byte
 	revision uint64
 	inUse    bool
+	// incomplete is why the content is only a part; empty when it is whole.
+	incomplete string
 }
 
 // errInUse is returned by Start on a directory that another layer is open on.
@@ -75,7 +77,8 @@ func NewPlainLayer(disk *Disk, dir string) *PlainLayer {
 	return &PlainLayer{disk: disk, name: dir}
 }
 
-// BatchLayer is a PlainLayer that is also a Batcher, a Scanner and a SizeHinter.
+// BatchLayer is a PlainLayer that offers the optional interfaces: it is a Batcher, a Scanner, a
+// SizeHinter, a Checker, a Compacter and an IncompleteMarker.
 type BatchLayer struct{ PlainLayer }
 
 // NewBatchLayer returns a layer on a directory of a disk.
@@ -91,7 +94,7 @@ func (l *PlainLayer) Active() bool {
 }
 
 // Start implements storage.Layer.
-func (l *PlainLayer) Start(storage.LayerOptions) error {
+func (l *PlainLayer) Start(opt storage.LayerOptions) error {
 	l.disk.mu.Lock()
 	defer l.disk.mu.Unlock()
 	if l.open != nil {
@@ -100,6 +103,9 @@ func (l *PlainLayer) Start(storage.LayerOptions) error {
 	dir := l.disk.directoryLocked(l.name)
 	if dir.inUse {
 		return fmt.Errorf("start %q: %w", l.name, errInUse)
+	}
+	if dir.incomplete != "" && !opt.AllowIncomplete {
+		return fmt.Errorf("start %q: %w: %s", l.name, storage.ErrIncomplete, dir.incomplete)
 	}
 	dir.inUse = true
 	l.open = dir

@@ -45,6 +45,17 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-46", "Scan of a layer that is not started yields ErrNotActive and nothing else.", scanInactive},
 	{"EMBEDDED-47", "Scan of an invalid pattern yields an error and nothing else.", onScanner(scanInvalid)},
 	{"EMBEDDED-50", "SizeHint is never negative, also before Start and after Close.", sizeHint},
+
+	{"EMBEDDED-60", "Check of a sound layer reports nothing and counts its objects.", offering[storage.Checker](checkSound)},
+	{"EMBEDDED-61", "Check reports each value that cannot be decoded with its key in quotes, and goes on behind it.", offering[storage.Checker](checkDamaged)},
+	{"EMBEDDED-62", "Compact changes nothing that is read.", offering[storage.Compacter](compactKeeps)},
+	{"EMBEDDED-63", "Reads and writes go on while a layer compacts.", offering[storage.Compacter](compactBesideWrites)},
+	{"EMBEDDED-64", "After MarkIncomplete the next Start fails with ErrIncomplete and the newest reason, and holds nothing.", offering[storage.IncompleteMarker](markRefuses)},
+	{"EMBEDDED-65", "AllowIncomplete opens a marked layer with all that it holds, and leaves the mark.", offering[storage.IncompleteMarker](markAllowed)},
+	{"EMBEDDED-66", "MarkIncomplete with an empty reason takes the mark away, and is no error without one.", offering[storage.IncompleteMarker](markTakenAway)},
+	{"EMBEDDED-67", "The mark of an incomplete layer is no part of its content: no read shows it, no clear removes it.", offering[storage.IncompleteMarker](markIsNoContent)},
+	{"EMBEDDED-68", "Check, Compact and MarkIncomplete of a layer that is not started return ErrNotActive.", upkeepInactive},
+	{"EMBEDDED-69", "Check and Compact return the error of a context that is done.", onEmbedded(upkeepContext)},
 }
 
 // reopener is a started layer that can be closed and opened anew.
