@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -12,6 +13,10 @@ import (
 
 // ordered is what becomes of a group between its order and its end.
 type ordered struct {
+	// leaves are the changes of the group, those that a list's limit removes included.
+	leaves []*write
+	// atOnce says that readers must see all of them in one instant.
+	atOnce bool
 	// durable waits until the persistent layer has the group for good; nil when it has.
 	durable func() error
 	// unhide lets memory at the group's keys again.
@@ -27,34 +32,65 @@ func (r *run) order(group []*write) (o ordered) {
 		fail(group, err)
 		return o
 	}
+	trimming := true
 	for {
 		live := r.stage(group)
+		o.leaves = leaves(group)
+		o.atOnce = len(o.leaves) > len(group)
 		if live == 0 {
 			return ordered{}
 		}
-		o.unhide = r.hide(group)
-		durable, refused, err := r.persist(group)
+		if trimming && len(r.options.Retention) > 0 {
+			var err error
+			if o.leaves, err = r.trim(o.leaves, p.ordered+uint64(live)+1); err != nil {
+				p.overlay.drop(o.leaves)
+				fail(group, err)
+				return ordered{}
+			}
+			o.atOnce = o.atOnce || len(o.leaves) > len(group)
+		}
+		o.unhide = r.hide(o.leaves)
+		durable, refused, err := r.persist(o.leaves)
 		if err == nil {
-			p.ordered += uint64(live)
+			p.ordered = lastRevisionOf(o.leaves)
 			o.durable = durable
 			return o
 		}
 		o.unhide()
-		p.overlay.drop(group)
+		p.overlay.drop(o.leaves)
 		if refused == nil {
 			fail(group, err)
 			return ordered{}
 		}
+		if refused.op == opTrim {
+			// A list that is too long does less harm than a write that fails.
+			r.options.Logger.Error("oolith: a list is longer than its limit",
+				slog.String("path", refused.path), slog.Any("error", err))
+			trimming = false
+		}
 		// The others are staged anew, those that came to nothing too: what they found may
 		// have been the refused write.
+		if refused.whole != nil {
+			refused = refused.whole
+		}
 		refused.refused = true
 		for _, w := range group {
 			if !w.refused {
-				w.err = nil
+				w.fail(nil)
 			}
 		}
-		refused.err = err
+		refused.fail(err)
 	}
+}
+
+// lastRevisionOf is the revision of the last change that was staged.
+func lastRevisionOf(leaves []*write) (last uint64) {
+	for _, w := range leaves {
+		if w.err == nil {
+			last = w.revision
+		}
+	}
+	return last
 }
 
 // wait returns when the persistent layer has the group for good, or failed.
@@ -75,30 +111,24 @@ func (r *run) settle(group []*write, o ordered) {
 	if err != nil {
 		fail(group, err)
 	}
-	var live uint64
-	for _, w := range group {
-		if w.err == nil {
-			r.apply(w)
-			live++
-		}
+	if err == nil && len(o.leaves) > 0 {
+		r.apply(o)
+		p.revision.Store(max(p.revision.Load(), lastRevisionOf(o.leaves)))
+		r.publish(o.leaves)
 	}
-	if live > 0 {
-		p.revision.Add(live)
-		r.publish(group)
-	}
-	p.overlay.drop(group)
+	p.overlay.drop(o.leaves)
 	if o.unhide != nil {
 		o.unhide()
 	}
 }
 
 // hide keeps memory off the keys of a group until unhide, in the cache mode (cache.go).
-func (r *run) hide(group []*write) (unhide func()) {
+func (r *run) hide(leaves []*write) (unhide func()) {
 	if !r.cached {
 		return func() {}
 	}
-	paths := make([]string, 0, len(group))
-	for _, w := range group {
+	paths := make([]string, 0, len(leaves))
+	for _, w := range leaves {
 		if w.err == nil {
 			paths = append(paths, w.target())
 		}
@@ -117,16 +147,16 @@ func (r *run) hidePaths(paths []string) (unhide func()) {
 
 // persist gives the staged writes of a group to the persistent layer. On an error refused
 // is the one write that it concerns, or nil when it concerns all.
-func (r *run) persist(group []*write) (durable func() error, refused *write, err error) {
+func (r *run) persist(leaves []*write) (durable func() error, refused *write, err error) {
 	switch {
 	case r.layer == nil:
 		return nil, nil, nil
 	case r.batch == nil:
-		w := group[0] // the only one
-		if w.op == opDel {
-			err = r.layer.Del(w.path)
-		} else {
+		w := leaves[0] // the only one
+		if w.stores() {
 			err = r.layer.Set(w.object.Path, &w.object)
+		} else {
+			err = r.layer.Del(w.path)
 		}
 		if err != nil {
 			return nil, w, fmt.Errorf("persistent layer: %w", err)
@@ -135,12 +165,12 @@ func (r *run) persist(group []*write) (durable func() error, refused *write, err
 	}
 	p := &r.pipeline
 	changes := p.changes[:0]
-	for _, w := range group {
+	for _, w := range leaves {
 		if w.err != nil {
 			continue
 		}
-		c := Change{Key: w.target(), Revision: p.ordered + uint64(len(changes)) + 1}
-		if w.op != opDel {
+		c := Change{Key: w.target(), Revision: w.revision}
+		if w.stores() {
 			c.Object = &w.object
 		}
 		changes = append(changes, c)
@@ -156,7 +186,7 @@ func (r *run) persist(group []*write) (durable func() error, refused *write, err
 	if at < 0 {
 		return durable, nil, err
 	}
-	for _, w := range group {
+	for _, w := range leaves {
 		if w.err == nil {
 			if at == 0 {
 				refused = w
@@ -186,18 +216,63 @@ func (r *run) judge(err error, n int) (at int, judged error) {
 	return -1, r.pipeline.stop(fmt.Errorf("persistent layer: %w", err))
 }
 
-// apply changes memory.
-func (r *run) apply(w *write) {
+// apply makes the changes of a group visible in memory, and notes what expires.
+func (r *run) apply(o ordered) {
 	switch {
 	case r.memory == nil:
-	case w.op != opDel:
-		w.stored = r.memory.Put(w.object)
+	case o.atOnce:
+		r.applyAtOnce(o.leaves)
 	default:
-		// What memory holds now is what the writes before left, and is whole.
-		if obj, ok := r.memory.Get(w.path); ok {
-			w.found.object = obj
-			r.memory.Delete(w.path)
+		for _, w := range o.leaves {
+			if w.err == nil {
+				r.applyOne(w)
+			}
 		}
+	}
+	r.note(o.leaves)
+}
+
+// applyOne applies one change.
+func (r *run) applyOne(w *write) {
+	if w.stores() {
+		w.stored = r.memory.Put(w.object)
+		return
+	}
+	// What memory holds now is what the writes before left, and is whole.
+	if obj, ok := r.memory.Stored(w.path); ok {
+		w.found.object = obj
+		r.memory.Delete(w.path)
+	}
+}
+
+// applyAtOnce applies changes in one instant. Of several of one key only the last is seen.
+func (r *run) applyAtOnce(leaves []*write) {
+	changes := make([]pathtree.Mutation, 0, len(leaves))
+	last := make(map[string]int, len(leaves)) // the place in changes of a path
+	writers := make([]*write, 0, len(leaves))
+	for _, w := range leaves {
+		if w.err != nil {
+			continue
+		}
+		path := w.target()
+		at, again := last[path]
+		change := pathtree.Mutation{Path: path}
+		if w.stores() {
+			change.Object = &w.object
+		} else if again {
+			w.found.object = writers[at].shared()
+		} else if obj, ok := r.memory.Stored(path); ok {
+			w.found.object = obj
+		}
+		if again {
+			changes[at], writers[at] = change, w
+			continue
+		}
+		last[path] = len(changes)
+		changes, writers = append(changes, change), append(writers, w)
+	}
+	for i, stored := range r.memory.Apply(changes) {
+		writers[i].stored = stored
 	}
 }
 
@@ -209,20 +284,10 @@ func (p *pipeline) committed(revision uint64) {
 
 // commitGlob deletes what matches a pattern. All its deletes have one revision.
 func (r *run) commitGlob(w *write) {
-	var doomed []*meta.Object
-	if r.fromLayer() {
-		for obj, err := range Scan(r.layer, w.path) {
-			if err != nil {
-				w.err = fmt.Errorf("persistent layer: %w", err)
-				return
-			}
-			if r.batch != nil {
-				obj.Data = nil // only an undo needs it
-			}
-			doomed = append(doomed, &obj)
-		}
-	} else {
-		doomed = r.memory.Select(pathtree.Everything(w.path))
+	doomed, err := r.doomed(w.path)
+	if err != nil {
+		w.err = err
+		return
 	}
 	paths := make([]string, len(doomed))
 	for i, obj := range doomed {
@@ -237,7 +302,32 @@ func (r *run) commitGlob(w *write) {
 	if !r.fromLayer() {
 		r.memory.DeleteAll(paths)
 	}
-	r.publish([]*write{w})
+	r.forget(paths)
+	w.revision = revision
+	r.publishGlob(w, doomed)
+}
+
+// doomed returns what a glob delete removes, or all for an empty pattern.
+func (r *run) doomed(pattern string) ([]*meta.Object, error) {
+	if !r.fromLayer() {
+		if pattern == "" {
+			return r.memory.All(), nil
+		}
+		return r.memory.Select(pathtree.Everything(pattern)), nil
+	}
+	var doomed []*meta.Object
+	for obj, err := range Scan(r.layer, pattern) {
+		if err != nil {
+			return nil, fmt.Errorf("persistent layer: %w", err)
+		}
+		if r.batch != nil && !r.feed.on() {
+			obj.Data = nil // only an undo and subscribers need it
+		}
+		if !expired(r.expiryOf(&obj)) {
+			doomed = append(doomed, &obj)
+		}
+	}
+	return doomed, nil
 }
 
 // persistGlob deletes objects from the persistent layer, all or none.
@@ -279,6 +369,12 @@ func (r *run) restore(deleted []*meta.Object, cause error) error {
 
 // commitClear removes everything.
 func (r *run) commitClear(w *write) {
+	var doomed []*meta.Object
+	if r.feed.on() {
+		if doomed, w.err = r.doomed(""); w.err != nil {
+			return
+		}
+	}
 	revision := r.pipeline.ordered + 1
 	if r.cached {
 		defer r.fills.commit()()
@@ -291,7 +387,9 @@ func (r *run) commitClear(w *write) {
 	if !r.fromLayer() {
 		r.memory.Clear()
 	}
-	r.publish([]*write{w})
+	r.forgetAll()
+	w.revision = revision
+	r.publishGlob(w, doomed)
 }
 
 func (r *run) persistClear(revision uint64) error {

@@ -2,95 +2,118 @@ package storage
 
 import "time"
 
-// backlogLimit is how many events wait for one consumer in full. Past it, only the newest
-// event of each key is kept.
+// backlogLimit is how many entries wait for one consumer in full. Past it, only the newest
+// entry of each key is kept.
 const backlogLimit = 1 << 14
 
-// superseded is the Operation of the gap that an event leaves. No event has it.
-const superseded = "\x00"
-
-// backlog is the queue of a consumer that lags. Up to its limit it keeps every event;
-// past it, until it is empty again, only the newest one of each key, in the order of
+// backlog is the queue of a consumer that lags. Up to its limit it keeps everything;
+// past it, until it is empty again, only the newest entry of each key, in the order of
 // these newest ones. So its size is bounded by the limit and the number of different
 // keys that change, however long a consumer is stuck. It is not safe for concurrent use.
-type backlog struct {
-	// events[head:] are the events in order, with gaps where Operation is superseded.
-	events []Event
-	head   int
-	live   int // events[head:] without the superseded ones
-	// newest is the index in events of the newest event of each key; nil up to the limit.
+type backlog[T keyed] struct {
+	// limit is backlogLimit when zero.
+	limit int
+	// slots[head:] are the entries in order, with gaps where newer ones took their place.
+	slots []slot[T]
+	head  int
+	live  int // slots[head:] without the gaps
+	// newest is the index in slots of the newest entry of each key; nil up to the limit.
 	newest map[string]int
-	// coalesced counts the events that were superseded.
+	// coalesced counts the entries that were superseded.
 	coalesced uint64
 }
 
-func (b *backlog) push(e Event) {
-	if b.newest != nil {
-		b.supersede(e.Key)
-		b.newest[e.Key] = len(b.events)
+// keyed is what a backlog can hold.
+type keyed interface{ queueKey() string }
+
+func (e Event) queueKey() string { return e.Key }
+
+type slot[T any] struct {
+	value T
+	gap   bool
+}
+
+func (b *backlog[T]) most() int {
+	if b.limit > 0 {
+		return b.limit
 	}
-	b.events = append(b.events, e)
+	return backlogLimit
+}
+
+func (b *backlog[T]) push(value T) {
+	if b.newest != nil {
+		b.supersede(value.queueKey())
+		b.newest[value.queueKey()] = len(b.slots)
+	}
+	b.slots = append(b.slots, slot[T]{value: value})
 	b.live++
 	switch {
-	case b.newest == nil && b.live > backlogLimit:
+	case b.newest == nil && b.live > b.most():
 		b.coalesce()
-	case len(b.events) > 2*b.live+backlogLimit:
+	case len(b.slots) > 2*b.live+b.most():
 		b.compact()
 	}
 }
 
-// supersede drops the waiting event of a key, if there is one.
-func (b *backlog) supersede(key string) {
+// supersede drops the waiting entry of a key, if there is one.
+func (b *backlog[T]) supersede(key string) {
 	if i, ok := b.newest[key]; ok {
-		b.events[i] = Event{Operation: superseded}
+		b.slots[i] = slot[T]{gap: true}
 		b.live--
 		b.coalesced++
 	}
 }
 
-// coalesce begins to keep only the newest event of each key.
-func (b *backlog) coalesce() {
+// coalesce begins to keep only the newest entry of each key.
+func (b *backlog[T]) coalesce() {
 	b.newest = make(map[string]int, b.live)
-	for i := b.head; i < len(b.events); i++ {
-		b.supersede(b.events[i].Key)
-		b.newest[b.events[i].Key] = i
+	for i := b.head; i < len(b.slots); i++ {
+		key := b.slots[i].value.queueKey()
+		b.supersede(key)
+		b.newest[key] = i
 	}
 	b.compact()
 }
 
-// compact closes the gaps that superseded events left, and the one before head.
-func (b *backlog) compact() {
-	kept := make([]Event, 0, b.live+b.live/4)
-	for _, e := range b.events[b.head:] {
-		if e.Operation != superseded {
+// compact closes the gaps that superseded entries left, and the one before head.
+func (b *backlog[T]) compact() {
+	kept := make([]slot[T], 0, b.live+b.live/4)
+	for _, s := range b.slots[b.head:] {
+		if !s.gap {
 			if b.newest != nil {
-				b.newest[e.Key] = len(kept)
+				b.newest[s.value.queueKey()] = len(kept)
 			}
-			kept = append(kept, e)
+			kept = append(kept, s)
 		}
 	}
-	b.events, b.head = kept, 0
+	b.slots, b.head = kept, 0
 }
 
-// first returns the event to deliver next, or false when there is none.
-func (b *backlog) first() (Event, bool) {
-	for b.head < len(b.events) && b.events[b.head].Operation == superseded {
+// first returns the entry to deliver next, or false when there is none.
+func (b *backlog[T]) first() (value T, ok bool) {
+	for b.head < len(b.slots) && b.slots[b.head].gap {
 		b.head++
 	}
-	if b.head == len(b.events) {
-		// Empty: forget the memory that a long wait took.
-		b.events, b.head, b.newest = nil, 0, nil
-		return Event{}, false
+	if b.head == len(b.slots) {
+		// Empty: forget the memory that a long wait took, and keep that of a short one.
+		if cap(b.slots) > keptSlots {
+			b.slots = nil
+		}
+		b.slots, b.head, b.newest = b.slots[:0], 0, nil
+		return value, false
 	}
-	return b.events[b.head], true
+	return b.slots[b.head].value, true
 }
 
+// keptSlots is how many slots an empty backlog keeps for the next entries.
+const keptSlots = 64
+
 // pop removes what first returned.
-func (b *backlog) pop() {
+func (b *backlog[T]) pop() {
 	if b.newest != nil {
-		delete(b.newest, b.events[b.head].Key)
+		delete(b.newest, b.slots[b.head].value.queueKey())
 	}
-	b.events[b.head] = Event{}
+	b.slots[b.head] = slot[T]{gap: true}
 	b.head++
 	b.live--
 }

@@ -17,14 +17,16 @@ import (
 // a time and no goroutine of its own, a lone writer meets no other goroutine, and while one group is in
 // the sync of the persistent layer the next one gathers, whatever the engine.
 //
-// A group is as many writes of single keys as follow each other, or one glob delete, or
-// one clear. For each group, in this order:
+// A group is as many writes of known keys as follow each other, or one glob delete, or
+// one clear. A batch is one write with parts: they stand and fall together. For each group, in
+// this order:
 //
-//	1 stage    revision, Created, Updated, against what is there and what the writes
-//	           before it change (stage.go)
+//	1 stage    revision, times, conditions, against what is there and what the writes
+//	           before it change (stage.go); what is too many in a list (retain.go)
 //	2 persist  one atomic batch, one sync (apply.go)
 //	3 apply    memory: now visible to readers
-//	4 publish  the change log and the sharded channels, in commit order
+//	4 publish  the change log, the sharded channels and the feed of the subscriptions,
+//	           in commit order
 //
 // Then the callers return, and run their hooks. When step 2 fails, the callers get the
 // error and nothing else happens. When the layer cannot tell whether it kept the group,
@@ -43,25 +45,40 @@ const (
 	opSetMeta
 	opPush
 	opDel
+	opExpire // a delete of what is past its time to live
+	opTrim   // a delete of what is too many in a list; made by the leader
+	opBatch
+	// What follows commits alone.
 	opDelGlob
 	opClear
+	opInstant // changes nothing: see run.instant
 )
 
-// write is one change on its way through the pipeline.
+// write is one change on its way through the pipeline, or a batch of them.
 type write struct {
 	op               operation
 	silent           bool
 	path             string          // the pattern of a push or a glob delete
 	data             json.RawMessage // owned by the store
 	created, updated int64           // of opSetMeta
+	expires          int64           // of what is stored; 0 for never
+	keepsExpiry      bool            // what is stored expires when what it replaces did
+	condition        condition
+	// parts are the changes of a batch, each of another key; whole is their batch.
+	parts []*write
+	whole *write
+	// lenient says that a part which comes to nothing is left out, and not an error of the batch.
+	lenient bool
+	instant func(revision uint64) // of opInstant
 
 	// What the leader sets.
-	object  meta.Object  // staged: the object to store
-	found   found        // staged: what the write replaces or removes
-	stored  *meta.Object // applied: the object as readers see it
-	refused bool         // by the persistent layer, for good
-	err     error        // the answer
-	wake    chan bool    // true: lead; false: answered
+	revision uint64       // staged: its place in the commit order
+	object   meta.Object  // staged: the object to store
+	found    found        // staged: what the write replaces or removes
+	stored   *meta.Object // applied: the object as readers see it
+	refused  bool         // by the persistent layer, for good
+	err      error        // the answer; of a part, that of its batch
+	wake     chan bool    // true: lead; false: answered
 }
 
 const (
@@ -109,17 +126,26 @@ func (p *pipeline) begin(revision uint64) {
 	p.writes.New = func() any { return &write{wake: make(chan bool, 1)} }
 }
 
-// commit passes a write through the pipeline and returns the path that it changed.
-func (r *run) commit(request write) (path string, err error) {
+// commit passes a write of one key through the pipeline and returns the object that it stored, or
+// for a delete only where it was and its revision.
+func (r *run) commit(request write) (stored meta.Object, err error) {
 	w := r.pipeline.writes.Get().(*write)
 	request.wake = w.wake
 	*w = request
 	if err = r.pass(w); err == nil {
-		path = w.target()
+		stored = w.result()
 	}
 	*w = write{wake: w.wake}
 	r.pipeline.writes.Put(w)
-	return path, err
+	return stored, err
+}
+
+// result is what a committed write tells its caller.
+func (w *write) result() meta.Object {
+	if w.stores() {
+		return w.object
+	}
+	return meta.Object{Path: w.path, Revision: w.revision}
 }
 
 // pass returns when the write is answered.
@@ -162,7 +188,7 @@ func (r *run) leadAsync(w *write) {
 	p.inFlight <- struct{}{}
 	defer func() { <-p.inFlight }()
 	group := r.take()
-	if !group[0].single() {
+	if !group[0].grouped() || r.retains(group) {
 		<-p.last
 		r.commitGroup(group)
 		r.answer(group, w)
@@ -188,10 +214,10 @@ func (r *run) take() []*write {
 	defer p.mu.Unlock()
 	n := 1
 	// A layer without batches answers for each write alone.
-	if p.waiting[0].single() && (r.layer == nil || r.batch != nil) {
-		size := len(p.waiting[0].data)
-		for n < len(p.waiting) && p.waiting[n].single() && size < groupBytes {
-			size += len(p.waiting[n].data)
+	if p.waiting[0].grouped() && (r.layer == nil || r.batch != nil) {
+		size := p.waiting[0].size()
+		for n < len(p.waiting) && p.waiting[n].grouped() && size < groupBytes {
+			size += p.waiting[n].size()
 			n++
 		}
 	}
@@ -250,10 +276,22 @@ func (p *pipeline) close() {
 	<-p.last
 }
 
-// single reports whether the write changes one key.
-func (w *write) single() bool { return w.op < opDelGlob }
+// grouped reports whether the write can share a group with others.
+func (w *write) grouped() bool { return w.op <= opBatch }
 
-// target is the path that a committed write changed.
+// stores reports whether the write, which is of one key, puts an object there.
+func (w *write) stores() bool { return w.op <= opPush }
+
+// size is the bytes of data of a write that is grouped.
+func (w *write) size() int {
+	size := len(w.data)
+	for _, part := range w.parts {
+		size += len(part.data)
+	}
+	return size
+}
+
+// target is the path that a staged write of one key changes.
 func (w *write) target() string {
 	if w.op == opPush {
 		return w.object.Path
@@ -261,10 +299,41 @@ func (w *write) target() string {
 	return w.path
 }
 
+// fail answers a write with an error. A batch fails with each of its parts.
+func (w *write) fail(err error) {
+	if w.whole != nil {
+		w = w.whole
+	}
+	w.err = err
+	for _, part := range w.parts {
+		part.err = err
+	}
+}
+
+// leaves returns the writes of single keys that a group is made of.
+func leaves(group []*write) []*write {
+	n := 0
+	for _, w := range group {
+		n += len(w.parts)
+	}
+	if n == 0 {
+		return group
+	}
+	flat := make([]*write, 0, len(group)+n)
+	for _, w := range group {
+		if w.op == opBatch {
+			flat = append(flat, w.parts...)
+		} else {
+			flat = append(flat, w)
+		}
+	}
+	return flat
+}
+
 // commitGroup takes a group through all steps.
 func (r *run) commitGroup(group []*write) {
 	r.guard(group, func() {
-		if err := r.pipeline.cause(); err != nil {
+		if err := r.pipeline.cause(); err != nil && group[0].op != opInstant {
 			fail(group, err)
 			return
 		}
@@ -273,6 +342,8 @@ func (r *run) commitGroup(group []*write) {
 			r.commitGlob(group[0])
 		case opClear:
 			r.commitClear(group[0])
+		case opInstant:
+			group[0].instant(r.pipeline.revision.Load())
 		default:
 			o := r.order(group)
 			o.wait()
@@ -296,7 +367,7 @@ func (r *run) guard(group []*write, step func()) {
 func fail(group []*write, err error) {
 	for _, w := range group {
 		if w.err == nil {
-			w.err = err
+			w.fail(err)
 		}
 	}
 }

@@ -27,6 +27,25 @@ var (
 	// ErrTwoPersistentLayers is returned by Start when a LayeredConfig sets both
 	// Persistent and Embedded, which are two names of one layer.
 	ErrTwoPersistentLayers = errors.New("storage: both Persistent and Embedded are set, expected one of them")
+	// ErrConflict is what a *ConflictError is: a condition of a write did not hold.
+	ErrConflict = errors.New("storage: conflict, the object is not what the write expects")
+	// ErrDuplicateKey is returned for a batch in which two changes name one key.
+	ErrDuplicateKey = errors.New("storage: two changes of a batch name one key")
+	// ErrBatchUnsupported is returned for what needs a persistent layer with atomic batches
+	// (Batcher) on one that has none.
+	ErrBatchUnsupported = errors.New("storage: the persistent layer has no atomic batches")
+	// ErrInvalidOptions is returned for options that contradict each other.
+	ErrInvalidOptions = errors.New("storage: invalid options")
+	// ErrInvalidTTL is returned for a time to live that is negative or no time.
+	ErrInvalidTTL = errors.New("storage: invalid time to live")
+	// ErrLagged ends a subscription that must not miss a change and fell too far behind.
+	ErrLagged = errors.New("storage: the subscription fell too far behind")
+	// ErrFutureRevision is returned for a revision that the store has not reached.
+	ErrFutureRevision = errors.New("storage: the revision is in the future of this store")
+	// ErrSubscriptionClosed is returned by Next of a subscription after its Close.
+	ErrSubscriptionClosed = errors.New("storage: the subscription is closed")
+	// ErrInvalidCursor is returned for a cursor that is no cursor, or one of another list.
+	ErrInvalidCursor = errors.New("storage: invalid cursor")
 	// ErrIncomplete is returned by Start of a layer that holds only a part: a copy or a
 	// restore into it did not end.
 	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
@@ -49,3 +68,31 @@ type EntryError struct {
 func (e *EntryError) Error() string { return fmt.Sprintf("change %d refused: %v", e.Index, e.Err) }
 
 func (e *EntryError) Unwrap() error { return e.Err }
+
+// ConflictError says that a condition of a write did not hold. errors.Is(err, ErrConflict)
+// holds for it.
+type ConflictError struct {
+	// Path is the key that it concerns.
+	Path string
+	// Expected is the revision that the write demanded; 0 for absence.
+	Expected uint64
+	// Current is the revision of the object that is there; 0 for none.
+	Current uint64
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("storage: conflict at %q: expected %s, found %s", e.Path, asRevision(e.Expected), asRevision(e.Current))
+}
+
+// Is makes errors.Is(err, ErrConflict) true.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+func asRevision(revision uint64) string {
+	if revision == 0 {
+		return "no object"
+	}
+	return fmt.Sprintf("revision %d", revision)
+}
+
+// errorIsNothing reports whether a removal found nothing to remove.
+func errorIsNothing(err error) bool { return err == nil || errors.Is(err, ErrNotFound) }

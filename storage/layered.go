@@ -17,8 +17,9 @@ import (
 //
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
 // (pipeline.mu is held for moments only), run.calls, run.whole, the locks inside of layers,
-// fillGuard.mu, shard.mu; then changeLog.mu, watcher.mu. Locks of lockTable nest in
-// nothing. None is held across a hook, a watcher's callback, or a send that can block.
+// fillGuard.mu, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
+// Subscription.mu, feed.incoming. Subscription.reading comes before all of them but life. Locks of
+// lockTable nest in nothing. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
 	cfg     LayeredConfig
 	options Options
@@ -67,6 +68,11 @@ type run struct {
 	pipeline pipeline
 	locks    lockTable
 
+	expirer  expirer
+	expiring atomic.Bool // something expires, or did
+	retained retained    // only the leader uses it
+
+	feed        feed
 	log         *changeLog
 	sharded     atomic.Pointer[ShardedChan] // nil until the first WatchSharded
 	shardedOnce sync.Once

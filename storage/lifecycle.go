@@ -2,9 +2,12 @@ package storage
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/oolith-db/oolith/meta"
 )
 
 // Start opens the layers and, unless memory is a cache, loads the persistent one into
@@ -39,7 +42,13 @@ func (l *Layered) open(options Options) (*run, error) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))
 	})
+	r.feed.signal = make(chan struct{}, 1)
+	r.feed.quit, r.feed.done = make(chan struct{}), make(chan struct{})
+	r.feed.limit = options.History
+	r.expirer.logger = options.Logger
+	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
 	if err := l.openLayers(r); err != nil {
+		r.expirer.close()
 		return nil, err
 	}
 	return r, nil
@@ -61,7 +70,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	}
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
-		return nil
+		return r.checkRetention()
 	}
 	if err := r.layer.Start(l.cfg.EmbeddedOptions); err != nil {
 		return fmt.Errorf("persistent layer: %w", err)
@@ -72,6 +81,9 @@ func (l *Layered) openLayers(r *run) (err error) {
 		}
 	}()
 	r.batch, _ = as[Batcher](r.layer)
+	if err := r.checkRetention(); err != nil {
+		return err
+	}
 	if !r.fromLayer() {
 		// Where readers see the layer itself, a group is to be durable before the next
 		// one changes what they see.
@@ -83,7 +95,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if h, ok := as[SizeHinter](r.layer); ok {
 			hint = h.SizeHint()
 		}
-		if loaded, err = r.memory.Load(Scan(r.layer, ""), hint); err != nil {
+		if loaded, err = r.memory.Load(r.expiries(Scan(r.layer, "")), hint); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
 	}
@@ -92,7 +104,30 @@ func (l *Layered) openLayers(r *run) (err error) {
 		return fmt.Errorf("last revision: %w", err)
 	}
 	r.pipeline.begin(max(last, loaded, l.revision))
+	if err := r.enforce(); err != nil {
+		return err
+	}
+	if r.fromLayer() {
+		r.startSweep()
+	}
 	return nil
+}
+
+// expiries passes loaded objects on and notes when they expire.
+func (r *run) expiries(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		for obj, err := range objects {
+			if err == nil {
+				if obj.Expires = r.expiryOf(&obj); obj.Expires != 0 {
+					r.expiring.Store(true)
+					r.expirer.add(obj.Path, obj.Expires)
+				}
+			}
+			if !yield(obj, err) {
+				return
+			}
+		}
+	}
 }
 
 // lastRevision is a revision that no earlier run has gone beyond. A layer that does not
@@ -124,6 +159,7 @@ func (l *Layered) Close() {
 	r.locks.close()
 	r.pipeline.close()
 	l.revision = r.pipeline.revision.Load()
+	r.expirer.close()
 	r.closeConsumers()
 
 	// Reads of the layer that are under way finish first.
@@ -142,6 +178,7 @@ func (l *Layered) Close() {
 func (r *run) closeConsumers() {
 	var consumers sync.WaitGroup
 	consumers.Go(r.log.close)
+	consumers.Go(r.feed.close)
 	// Whoever comes too late to watch gets closed channels.
 	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })
 	consumers.Go(r.sharded.Load().Close)

@@ -182,8 +182,8 @@ type watcher struct {
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	stopped bool
-	missed  backlog // comes before what the position points at
-	chunk   *chunk  // the position: chunk.events[next]
+	missed  backlog[Event] // comes before what the position points at
+	chunk   *chunk         // the position: chunk.events[next]
 	next    int32
 }
 
@@ -292,7 +292,7 @@ func (w *watcher) stop() {
 		close(w.quit)
 		// A caller may keep its stop for ever, and a callback may never return: neither
 		// must hold the log.
-		w.chunk, w.missed = nil, backlog{coalesced: w.missed.coalesced}
+		w.chunk, w.missed = nil, backlog[Event]{coalesced: w.missed.coalesced}
 	}
 }
 

@@ -5,13 +5,17 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// publish publishes the events of the committed writes of a group, in their order.
-func (r *run) publish(group []*write) {
-	sharded, logged := r.sharded.Load(), r.log.watched()
-	if sharded == nil && !logged {
+// publish publishes the committed changes of a group, in their order.
+func (r *run) publish(leaves []*write) {
+	sharded, logged, fed := r.sharded.Load(), r.log.watched(), r.feed.on()
+	if sharded == nil && !logged && !fed {
 		return
 	}
-	for _, w := range group {
+	var records []record
+	if fed {
+		records = make([]record, 0, len(leaves))
+	}
+	for i, w := range leaves {
 		if w.err != nil || w.silent {
 			continue
 		}
@@ -25,10 +29,50 @@ func (r *run) publish(group []*write) {
 		if sharded != nil {
 			sharded.Send(event)
 		}
+		if fed {
+			records = append(records, record{
+				path: event.Key, revision: w.revision, object: event.Object, removed: !w.stores(),
+				more: w.whole != nil && i+1 < len(leaves) && leaves[i+1].whole == w.whole && !w.whole.lenient,
+			})
+		}
 	}
 	if logged {
 		r.log.flush()
 	}
+	if fed {
+		r.feed.append(records)
+	}
+}
+
+// publishGlob publishes a glob delete or a clear, which removed objects.
+func (r *run) publishGlob(w *write, removed []*meta.Object) {
+	if w.silent {
+		return
+	}
+	if event := w.event(); !key.Contains(r.options.NoBroadcastKeys, event.Key) {
+		if r.log.watched() {
+			r.log.append(event)
+			r.log.flush()
+		}
+		if sharded := r.sharded.Load(); sharded != nil {
+			sharded.Send(event)
+		}
+	}
+	if !r.feed.on() {
+		return
+	}
+	records := make([]record, 0, len(removed))
+	for _, obj := range removed {
+		if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
+			records = append(records, record{
+				path: obj.Path, revision: w.revision, object: obj, removed: true, more: true,
+			})
+		}
+	}
+	if len(records) > 0 {
+		records[len(records)-1].more = false
+	}
+	r.feed.append(records)
 }
 
 // event is what a committed write publishes.
@@ -38,7 +82,7 @@ func (w *write) event() Event {
 		return Event{Operation: OperationClear}
 	case opDelGlob:
 		return Event{Key: w.path, Operation: OperationDel}
-	case opDel:
+	case opDel, opExpire, opTrim:
 		removed := w.found.object
 		if removed == nil {
 			removed = w.found.by.shared() // without memory no groups overlap: it is of this one

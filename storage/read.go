@@ -57,17 +57,22 @@ func (r *run) get(path string) (meta.Object, error) {
 	if r.closed {
 		return meta.Object{}, ErrNotActive
 	}
-	if !r.cached {
-		obj, err := r.layer.Get(path)
-		return placed(obj, path), err
+	var ticket ticket
+	if r.cached {
+		ticket = r.fills.begin(path)
 	}
-	ticket := r.fills.begin(path)
 	obj, err := r.layer.Get(path)
+	if err != nil {
+		return meta.Object{}, err
+	}
 	obj = placed(obj, path)
-	if err == nil {
+	if obj.Expires = r.expiryOf(&obj); expired(obj.Expires) {
+		return meta.Object{}, ErrNotFound
+	}
+	if r.cached {
 		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
 	}
-	return obj, err
+	return obj, nil
 }
 
 // GetList returns what matches a glob, ascending by Created, ties by Path.
@@ -150,12 +155,37 @@ func (l *Layered) Keys() ([]string, error) {
 	if r.closed {
 		return nil, failed("keys", "", ErrNotActive)
 	}
-	defer r.holdWhole()()
-	paths, err := r.layer.Keys()
+	paths, err := r.layerKeys()
 	if err != nil {
 		return nil, failed("keys", "", err)
 	}
 	slices.Sort(paths)
+	return paths, nil
+}
+
+// layerKeys returns the paths in the persistent layer of what is not expired. It needs calls.
+func (r *run) layerKeys() ([]string, error) {
+	defer r.holdWhole()()
+	if !r.knowsExpiries() {
+		// Only the objects themselves tell.
+		paths := []string{}
+		for obj, err := range Scan(r.layer, "") {
+			if err != nil {
+				return nil, err
+			}
+			if !expired(r.expiryOf(&obj)) {
+				paths = append(paths, obj.Path)
+			}
+		}
+		return paths, nil
+	}
+	paths, err := r.layer.Keys()
+	if err != nil {
+		return nil, err
+	}
+	if r.expiring.Load() {
+		paths = slices.DeleteFunc(paths, r.expirer.gone)
+	}
 	return paths, nil
 }
 
@@ -225,7 +255,7 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 		if err != nil {
 			return nil, err
 		}
-		if q.From <= obj.Created && obj.Created <= q.To {
+		if obj.Expires = r.expiryOf(&obj); q.Holds(&obj) && !expired(obj.Expires) {
 			objects = append(objects, obj)
 		}
 		// Twice the limit at most are kept, so that a short list of a long

@@ -192,7 +192,7 @@ func (s *shard) end() {
 
 // pump delivers what waits and ends when nothing does.
 func (s *shard) pump() {
-	var waiting backlog
+	var waiting backlog[Event]
 	var spare []Event
 	for {
 		s.mu.Lock()
@@ -221,14 +221,14 @@ func (s *shard) pump() {
 		if !s.deliver(&waiting) {
 			s.dropped.Add(uint64(waiting.live))
 			s.queued.Store(0)
-			waiting = backlog{}
+			waiting = backlog[Event]{}
 		}
 	}
 }
 
 // deliver sends until the backlog is empty or the pump is woken. It reports false when
 // it must give up.
-func (s *shard) deliver(waiting *backlog) bool {
+func (s *shard) deliver(waiting *backlog[Event]) bool {
 	for {
 		event, ok := waiting.first()
 		if !ok {

@@ -14,14 +14,22 @@ import (
 
 // found is what a write finds at its path.
 type found struct {
-	exists  bool
-	created int64
+	exists           bool
+	created, expires int64
+	revision         uint64
 	// object is what is there; nil when an earlier write that is not applied yet put it
-	// there.
+	// there. It is there too, without exists, when it is expired and not removed.
 	object *meta.Object
 	// by is that write. Once it is applied its caller may use it anew: only where
 	// both are of one group may it be looked into.
 	by *write
+}
+
+// foundObject is what a write finds where obj is.
+func (r *run) foundObject(obj *meta.Object) found {
+	f := found{created: obj.Created, expires: r.expiryOf(obj), revision: obj.Revision, object: obj}
+	f.exists = !expired(f.expires)
+	return f
 }
 
 // overlay knows what writes that are staged and not yet applied do to their keys.
@@ -43,17 +51,19 @@ func (o *overlay) put(w *write) {
 	if o.keys == nil {
 		o.keys = make(map[string]found)
 	}
-	o.keys[w.target()] = found{exists: w.op != opDel, created: w.object.Created, by: w}
+	o.keys[w.target()] = found{
+		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, revision: w.revision, by: w,
+	}
 }
 
 // drop forgets writes, unless later ones stand in their place.
-func (o *overlay) drop(group []*write) {
+func (o *overlay) drop(leaves []*write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.keys) == 0 {
 		return
 	}
-	for _, w := range group {
+	for _, w := range leaves {
 		if path := w.target(); o.keys[path].by == w {
 			delete(o.keys, path)
 		}
@@ -62,16 +72,21 @@ func (o *overlay) drop(group []*write) {
 
 // stage gives each write its revision, from p.ordered on, and its object. It answers the
 // writes that come to nothing, passes over those that are answered, and returns how many
-// are left.
+// changes there are.
 func (r *run) stage(group []*write) (live int) {
 	p := &r.pipeline
 	// A lone write that is applied before the next is staged needs no overlay.
-	overlaid := len(group) > 1 || r.async != nil
+	overlaid := len(group) > 1 || r.async != nil || len(r.options.Retention) > 0
 	for _, w := range group {
 		if w.err != nil {
 			continue
 		}
-		if w.err = r.stageOne(w, p.ordered+uint64(live)+1); w.err != nil {
+		next := p.ordered + uint64(live) + 1
+		if w.op == opBatch {
+			live += r.stageBatch(w, next)
+			continue
+		}
+		if w.err = r.stageOne(w, next); w.err != nil {
 			continue
 		}
 		if overlaid {
@@ -80,6 +95,44 @@ func (r *run) stage(group []*write) (live int) {
 		live++
 	}
 	return live
+}
+
+// stageBatch stages the parts of a batch, whose revisions follow each other, all or none.
+func (r *run) stageBatch(batch *write, revision uint64) (live int) {
+	for _, w := range batch.parts {
+		err := r.stageOne(w, revision+uint64(live))
+		if err == nil {
+			err = batch.alone(w)
+		}
+		if err != nil && batch.lenient {
+			w.err = err
+			continue
+		}
+		if err != nil {
+			batch.fail(fmt.Errorf("%q: %w", w.path, err))
+			return 0
+		}
+		live++
+	}
+	for _, w := range batch.parts {
+		if w.err == nil {
+			r.pipeline.overlay.put(w)
+		}
+	}
+	return live
+}
+
+// alone returns an error when a push hit upon the path of another part.
+func (w *write) alone(push *write) error {
+	if push.op != opPush {
+		return nil
+	}
+	for _, other := range w.parts {
+		if other != push && other.target() == push.target() {
+			return fmt.Errorf("%w: %q", ErrDuplicateKey, push.target())
+		}
+	}
+	return nil
 }
 
 func (r *run) stageOne(w *write, revision uint64) (err error) {
@@ -100,7 +153,16 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	} else if w.found, err = r.find(path); err != nil {
 		return err
 	}
+	if err := w.condition.check(path, w.found); err != nil {
+		return err
+	}
+	w.revision = revision
 	switch {
+	case w.op == opExpire:
+		if w.found.exists || w.found.object == nil {
+			return ErrNotFound
+		}
+		return nil
 	case w.op == opDel:
 		if !w.found.exists {
 			return ErrNotFound
@@ -115,17 +177,23 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision
+	w.object.Expires = w.expires
+	if w.keepsExpiry && w.found.exists {
+		w.object.Expires = w.found.expires
+	}
+	w.object.Expires = r.expiryOf(&w.object)
 	return nil
 }
 
 // find returns what a write finds at a path.
 func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
+		f.exists = f.exists && !expired(f.expires)
 		return f, nil
 	}
 	if r.memory != nil {
-		if obj, ok := r.memory.Get(path); ok {
-			return found{exists: true, created: obj.Created, object: obj}, nil
+		if obj, ok := r.memory.Stored(path); ok {
+			return r.foundObject(obj), nil
 		}
 		if !r.cached {
 			return found{}, nil
@@ -139,5 +207,5 @@ func (r *run) find(path string) (found, error) {
 		return found{}, fmt.Errorf("persistent layer: %w", err)
 	}
 	obj = placed(obj, path)
-	return found{exists: true, created: obj.Created, object: &obj}, nil
+	return r.foundObject(&obj), nil
 }

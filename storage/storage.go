@@ -87,6 +87,11 @@ type Options struct {
 	AfterWrite func(key string)
 	// Workers is the number of shards of WatchSharded; 6 when zero or less.
 	Workers int
+	// Retention bounds lists by count and by age.
+	Retention []Retention
+	// History is how many of the newest changes are kept for subscriptions that resume, once there
+	// was one; 65,536 when zero or less. 64 MiB of data bound it too.
+	History int
 	// Logger gets what no return value can carry: a watcher's panic, a Clear that
 	// failed, a commit that stopped all writes. slog.Default() when nil.
 	Logger *slog.Logger
@@ -109,6 +114,12 @@ func (o Options) replacedBy(newer Options) Options {
 	if newer.Workers != 0 {
 		o.Workers = newer.Workers
 	}
+	if newer.Retention != nil {
+		o.Retention = newer.Retention
+	}
+	if newer.History != 0 {
+		o.History = newer.History
+	}
 	if newer.Logger != nil {
 		o.Logger = newer.Logger
 	}
@@ -119,6 +130,9 @@ func (o Options) replacedBy(newer Options) Options {
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers
+	}
+	if o.History <= 0 {
+		o.History = defaultHistory
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

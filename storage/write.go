@@ -117,7 +117,8 @@ func (r *run) store(w write, data json.RawMessage) (string, error) {
 		return "", err
 	}
 	w.data = copyData(data)
-	return r.commit(w)
+	stored, err := r.commit(w)
+	return stored.Path, err
 }
 
 func (l *Layered) del(op, path string, silent bool) error {

@@ -20,6 +20,33 @@ type directory struct {
 	mu       sync.RWMutex
 	list     *btree.BTreeG[*entry]
 	children map[string]*directory
+	expiring int // how many objects in list have a time to live
+}
+
+// place puts a node into the list, in place of old where that is not nil. It needs mu.
+func (d *directory) place(old, n *node) {
+	if old != nil && old.Expires != 0 {
+		d.expiring--
+	}
+	if n.Expires != 0 {
+		d.expiring++
+	}
+	if old != nil && old.entry == n.entry {
+		n.entry.node = n
+		return
+	}
+	if old != nil {
+		d.list.Delete(old.entry)
+	}
+	d.list.Set(n.entry)
+}
+
+// drop takes a node out of the list. It needs mu.
+func (d *directory) drop(n *node) {
+	if n.Expires != 0 {
+		d.expiring--
+	}
+	d.list.Delete(n.entry)
 }
 
 func newDirectory(path string, parent *directory) *directory {

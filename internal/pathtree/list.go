@@ -21,6 +21,34 @@ type Query struct {
 	Limit int
 	// Descending returns the newest first, and so the newest Limit objects.
 	Descending bool
+	// After is where the result begins: behind this place in its order; nil for its start.
+	After *Position
+}
+
+// Position is a place in the order of lists, whether or not an object is there.
+type Position struct {
+	Created int64
+	Path    string
+}
+
+// compare orders positions and objects as lists do.
+func (p *Position) compare(obj *meta.Object) int {
+	return cmp.Or(cmp.Compare(p.Created, obj.Created), strings.Compare(p.Path, obj.Path))
+}
+
+// Holds reports whether a query's range and position let an object in; its pattern is not
+// looked at.
+func (q *Query) Holds(obj *meta.Object) bool {
+	if obj.Created < q.From || obj.Created > q.To {
+		return false
+	}
+	if q.After == nil {
+		return true
+	}
+	if q.Descending {
+		return q.After.compare(obj) > 0
+	}
+	return q.After.compare(obj) < 0
 }
 
 // Everything is a query for all that matches a pattern, oldest first.
@@ -58,20 +86,34 @@ func (t *Tree) Select(q Query) []*meta.Object {
 	return pick.result()
 }
 
-// Paths returns all paths in byte order.
+// Paths returns all paths of objects that are not expired, in byte order.
 func (t *Tree) Paths() []string {
+	objects := t.All()
+	paths := make([]string, len(objects))
+	for i, obj := range objects {
+		paths[i] = obj.Path
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// All returns all objects that are not expired, in no order, shared and read-only. Each
+// directory is read in one consistent snapshot.
+func (t *Tree) All() []*meta.Object {
 	s := t.state.Load()
-	paths := make([]string, 0, s.objects.Size())
+	objects := make([]*meta.Object, 0, s.objects.Size())
+	var clock clock
 	s.root.all(func(d *directory) {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 		d.list.Scan(func(e *entry) bool {
-			paths = append(paths, e.node.Path)
+			if !clock.expired(&e.node.Object) {
+				objects = append(objects, &e.node.Object)
+			}
 			return true
 		})
 	})
-	slices.Sort(paths)
-	return paths
+	return objects
 }
 
 // picker gathers the objects of a query from any number of directories.
@@ -80,19 +122,28 @@ type picker struct {
 	// ordered says that a single directory contributes: what it yields is in order.
 	ordered bool
 	picked  []*meta.Object
+	clock   clock
+}
+
+// clock is the one time of a read, asked for when an object that has a time to live comes along.
+type clock struct{ time int64 }
+
+func (c *clock) expired(obj *meta.Object) bool {
+	if obj.Expires == 0 {
+		return false
+	}
+	if c.time == 0 {
+		c.time = now()
+	}
+	return obj.Expired(c.time)
 }
 
 // single takes the object called name out of a directory, if it is there.
 func (p *picker) single(s *state, d *directory, name string) {
-	path := name
-	if d.path != "" {
-		path = d.path + "/" + name
+	n := s.load(d.join(name))
+	if n != nil && p.query.Holds(&n.Object) && !p.clock.expired(&n.Object) {
+		p.add(&n.Object)
 	}
-	n, ok := s.objects.Load(path)
-	if !ok || n.removed() || n.Created < p.query.From || n.Created > p.query.To {
-		return
-	}
-	p.add(&n.Object)
 }
 
 // list takes what matches out of a directory's list, in the query's order, and stops as
@@ -103,15 +154,18 @@ func (p *picker) list(d *directory, name string) {
 		if e.created < q.From || e.created > q.To {
 			return false
 		}
-		if name != "*" && !key.Match(name, e.node.Index) {
+		if name != "*" && !key.Match(name, e.node.Index) || p.clock.expired(&e.node.Object) {
 			return true
+		}
+		if q.After != nil && !q.Holds(&e.node.Object) {
+			return true // the position itself, where the iteration began
 		}
 		return p.add(&e.node.Object)
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	// The part of a directory that a range holds is unknown: only a limit bounds it.
-	everything := q.From == math.MinInt64 && q.To == math.MaxInt64
+	everything := q.From == math.MinInt64 && q.To == math.MaxInt64 && q.After == nil
 	if p.picked == nil && name == "*" && (everything || q.Limit > 0) {
 		size := d.list.Len()
 		if q.Limit > 0 {
@@ -119,16 +173,30 @@ func (p *picker) list(d *directory, name string) {
 		}
 		p.picked = make([]*meta.Object, 0, size)
 	}
-	switch {
-	case q.Descending && q.To == math.MaxInt64:
+	switch start := q.start(); {
+	case start == nil && q.Descending:
 		d.list.Reverse(visit)
-	case q.Descending:
-		d.list.Descend(pivot(q.To, maxPath), visit)
-	case q.From == math.MinInt64:
+	case start == nil:
 		d.list.Scan(visit)
+	case q.Descending:
+		d.list.Descend(start, visit)
 	default:
-		d.list.Ascend(pivot(q.From, ""), visit)
+		d.list.Ascend(start, visit)
 	}
+}
+
+// start returns an entry to begin at; nil for the end of the list that the order begins with.
+func (q *Query) start() *entry {
+	after := q.After
+	switch {
+	case q.Descending && q.To != math.MaxInt64 && (after == nil || q.To < after.Created):
+		return pivot(q.To, maxPath)
+	case !q.Descending && q.From != math.MinInt64 && (after == nil || q.From > after.Created):
+		return pivot(q.From, "")
+	case after != nil:
+		return pivot(after.Created, after.Path)
+	}
+	return nil
 }
 
 // add takes an object and reports whether a later one of the same directory can still be

@@ -132,5 +132,8 @@ func (d *directory) fill(entries []*entry) {
 	}
 	for _, e := range entries {
 		d.list.Load(e)
+		if e.node.Expires != 0 {
+			d.expiring++
+		}
 	}
 }

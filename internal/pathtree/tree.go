@@ -15,7 +15,12 @@
 // but for the fills of the cache mode. Readers of lists hold the read lock of one directory at a time,
 // for as long as it takes to copy pointers. A change of several keys becomes visible at
 // once: to lists, because all its directories stay locked until it is done, and to point
-// reads, because its objects share one flag that is flipped in between.
+// reads, because its objects share one flag that is flipped in between (apply.go).
+//
+// # Expiry
+//
+// An object past its Expires is there until it is removed, but no read shows it, Stored
+// apart.
 //
 // LOCK ORDER: Tree.write, then directory.mu (a parent is never locked after its child,
 // but by the holder of Tree.write, who has no rival).
@@ -25,6 +30,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
@@ -48,21 +54,12 @@ type state struct {
 	root    *directory
 }
 
-// node is one version of an object. All but removal is immutable.
+// node is one version of an object. All but turn is immutable.
 type node struct {
 	meta.Object
 	entry *entry
-	// removal is set when the key is removed, before the map lets go of it.
-	removal atomic.Pointer[removal]
-}
-
-// removal is the fate shared by all the objects that one change removes: they vanish for
-// point reads in the instant in which done is set.
-type removal struct{ done atomic.Bool }
-
-func (n *node) removed() bool {
-	r := n.removal.Load()
-	return r != nil && r.done.Load()
+	// turn is set while a change of several keys, this one among them, is being made.
+	turn atomic.Pointer[turn]
 }
 
 // entry is the stable place of a key in its directory. It stays the same while the
@@ -89,14 +86,38 @@ func newState(size int) *state {
 	}
 }
 
-// Get returns the object at a path. It is shared: read-only.
+// Get returns the object at a path, unless it is expired. It is shared: read-only.
 func (t *Tree) Get(path string) (*meta.Object, bool) {
-	n, ok := t.state.Load().objects.Load(path)
-	if !ok || n.removed() {
+	obj, ok := t.Stored(path)
+	if !ok || obj.Expires != 0 && obj.Expired(now()) {
+		return nil, false
+	}
+	return obj, true
+}
+
+// Stored returns the object at a path, expired or not. It is shared: read-only.
+func (t *Tree) Stored(path string) (*meta.Object, bool) {
+	n := t.state.Load().load(path)
+	if n == nil {
 		return nil, false
 	}
 	return &n.Object, true
 }
+
+// load returns what readers see at a path now, nil for nothing.
+func (s *state) load(path string) *node {
+	n, ok := s.objects.Load(path)
+	if !ok {
+		return nil
+	}
+	if t := n.turn.Load(); t != nil {
+		return t.now()
+	}
+	return n
+}
+
+// now is the time that expiry is held against, in Unix nanoseconds.
+func now() int64 { return time.Now().UnixNano() }
 
 // Len returns the number of objects.
 func (t *Tree) Len() int { return t.state.Load().objects.Size() }
@@ -130,18 +151,11 @@ func (t *Tree) Delete(path string) bool {
 	}
 	dir := n.entry.dir
 	dir.mu.Lock()
-	dir.list.Delete(n.entry)
+	dir.drop(n)
 	s.objects.Delete(path)
 	dir.mu.Unlock()
 	s.prune(dir)
 	return true
-}
-
-// DeleteAll removes the objects at the given paths, all in one instant.
-func (t *Tree) DeleteAll(paths []string) {
-	t.write.Lock()
-	defer t.write.Unlock()
-	t.state.Load().remove(paths)
 }
 
 // Clear removes everything, in one instant.
@@ -153,77 +167,36 @@ func (t *Tree) Clear() {
 
 // put needs Tree.write.
 func (s *state) put(obj meta.Object) *meta.Object {
-	old, exists := s.objects.Load(obj.Path)
-	if !exists {
-		// The caller's path may be a piece of something larger: keep a copy.
-		obj.Path = strings.Clone(obj.Path)
-		obj.Index = key.LastIndex(obj.Path)
-		n := newNode(obj, s.directory(key.Parent(obj.Path)))
-		n.entry.dir.mu.Lock()
-		defer n.entry.dir.mu.Unlock()
-		n.entry.dir.list.Set(n.entry)
-		s.objects.Store(n.Path, n)
-		return &n.Object
-	}
-
-	obj.Path, obj.Index = old.Path, old.Index
-	dir := old.entry.dir
-	var n *node
-	if obj.Created == old.Created {
-		n = &node{Object: obj, entry: old.entry}
-	} else {
-		n = newNode(obj, dir)
-	}
+	old, _ := s.objects.Load(obj.Path)
+	n := s.version(old, obj)
+	dir := n.entry.dir
 	// The map changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
-	if n.entry == old.entry {
-		n.entry.node = n
-	} else {
-		dir.list.Delete(old.entry)
-		dir.list.Set(n.entry)
-	}
+	dir.place(old, n)
 	s.objects.Store(n.Path, n)
 	return &n.Object
+}
+
+// version makes the node of an object that is to take the place of old, or that is new
+// where old is nil. It needs Tree.write.
+func (s *state) version(old *node, obj meta.Object) *node {
+	if old == nil {
+		// The caller's path may be a piece of something larger: keep a copy.
+		obj.Path = strings.Clone(obj.Path)
+		obj.Index = key.LastIndex(obj.Path)
+		return newNode(obj, s.directory(key.Parent(obj.Path)))
+	}
+	obj.Path, obj.Index = old.Path, old.Index
+	if obj.Created == old.Created {
+		return &node{Object: obj, entry: old.entry}
+	}
+	return newNode(obj, old.entry.dir)
 }
 
 func newNode(obj meta.Object, dir *directory) *node {
 	n := &node{Object: obj}
 	n.entry = &entry{created: obj.Created, dir: dir, node: n}
 	return n
-}
-
-// remove needs Tree.write.
-func (s *state) remove(paths []string) {
-	fate := &removal{}
-	doomed := make(map[*directory][]*node, 1)
-	for _, path := range paths {
-		n, ok := s.objects.Load(path)
-		if !ok || n.removal.Load() != nil {
-			continue // absent, or named twice
-		}
-		n.removal.Store(fate)
-		doomed[n.entry.dir] = append(doomed[n.entry.dir], n)
-	}
-	for dir, nodes := range doomed {
-		dir.mu.Lock()
-		if len(nodes) == dir.list.Len() {
-			dir.list.Clear()
-			continue
-		}
-		for _, n := range nodes {
-			dir.list.Delete(n.entry)
-		}
-	}
-	fate.done.Store(true)
-	for dir := range doomed {
-		dir.mu.Unlock()
-	}
-	for dir, nodes := range doomed {
-		for _, n := range nodes {
-			s.objects.Delete(n.Path)
-		}
-		s.prune(dir)
-	}
 }

@@ -1,0 +1,188 @@
+// Package globindex finds the patterns that match a path, at a cost that grows with those
+// and not with how many there are.
+//
+// The patterns stand in a trie of their segments. A path follows, at each of its segments, the
+// branch of the same name, the branch of "*", and each branch of a partial glob ("a*") that
+// matches: only different partial globs side by side cost each other anything.
+package globindex
+
+import (
+	"strings"
+
+	"github.com/oolith-db/oolith/key"
+)
+
+// Index holds values under patterns: valid paths or globs, or "" for one that matches every
+// path. The zero value is empty and ready. It is not safe for concurrent use.
+type Index[T comparable] struct {
+	root node[T]
+	all  map[T]struct{} // under ""
+	size int
+}
+
+type node[T comparable] struct {
+	values  map[T]struct{}      // of the pattern that ends here
+	literal map[string]*node[T] // by segment
+	any     *node[T]            // "*"
+	partial map[string]*node[T] // by segment, such as "a*"
+}
+
+// Len returns the number of values.
+func (x *Index[T]) Len() int { return x.size }
+
+// Add puts a value under a pattern.
+func (x *Index[T]) Add(pattern string, value T) {
+	values := &x.all
+	if pattern != "" {
+		n := &x.root
+		for segment := range strings.SplitSeq(pattern, "/") {
+			n = n.child(segment)
+		}
+		values = &n.values
+	}
+	if *values == nil {
+		*values = make(map[T]struct{})
+	}
+	if _, there := (*values)[value]; !there {
+		(*values)[value] = struct{}{}
+		x.size++
+	}
+}
+
+// child returns the branch of a segment, made where it is missing.
+func (n *node[T]) child(segment string) *node[T] {
+	if segment == "*" {
+		if n.any == nil {
+			n.any = &node[T]{}
+		}
+		return n.any
+	}
+	branches := &n.literal
+	if key.HasGlob(segment) {
+		branches = &n.partial
+	}
+	if *branches == nil {
+		*branches = make(map[string]*node[T])
+	}
+	child := (*branches)[segment]
+	if child == nil {
+		child = &node[T]{}
+		(*branches)[segment] = child
+	}
+	return child
+}
+
+// Remove takes a value away from under a pattern, with the branches that it leaves empty.
+func (x *Index[T]) Remove(pattern string, value T) {
+	if pattern == "" {
+		if _, there := x.all[value]; there {
+			delete(x.all, value)
+			x.size--
+		}
+		return
+	}
+	if x.root.remove(pattern, value) {
+		x.size--
+	}
+}
+
+func (n *node[T]) remove(pattern string, value T) (removed bool) {
+	segment, rest, deeper := strings.Cut(pattern, "/")
+	child := n.existing(segment)
+	switch {
+	case child == nil:
+		return false
+	case deeper:
+		removed = child.remove(rest, value)
+	default:
+		_, removed = child.values[value]
+		delete(child.values, value)
+	}
+	if child.empty() {
+		n.cut(segment)
+	}
+	return removed
+}
+
+func (n *node[T]) existing(segment string) *node[T] {
+	switch {
+	case segment == "*":
+		return n.any
+	case key.HasGlob(segment):
+		return n.partial[segment]
+	}
+	return n.literal[segment]
+}
+
+func (n *node[T]) cut(segment string) {
+	switch {
+	case segment == "*":
+		n.any = nil
+	case key.HasGlob(segment):
+		delete(n.partial, segment)
+	default:
+		delete(n.literal, segment)
+	}
+}
+
+func (n *node[T]) empty() bool {
+	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial) == 0
+}
+
+// Match calls visit with each value whose pattern matches a path, once for each such
+// pattern, in no order.
+func (x *Index[T]) Match(path string, visit func(T)) {
+	for value := range x.all {
+		visit(value)
+	}
+	if path != "" {
+		x.root.match(path, visit)
+	}
+}
+
+func (n *node[T]) match(path string, visit func(T)) {
+	segment, rest, deeper := strings.Cut(path, "/")
+	follow := func(child *node[T]) {
+		if deeper {
+			child.match(rest, visit)
+			return
+		}
+		for value := range child.values {
+			visit(value)
+		}
+	}
+	if child := n.literal[segment]; child != nil {
+		follow(child)
+	}
+	if n.any != nil {
+		follow(n.any)
+	}
+	for glob, child := range n.partial {
+		if key.Match(glob, segment) {
+			follow(child)
+		}
+	}
+}
+
+// Each calls visit with each value, in no order.
+func (x *Index[T]) Each(visit func(T)) {
+	for value := range x.all {
+		visit(value)
+	}
+	x.root.each(visit)
+}
+
+func (n *node[T]) each(visit func(T)) {
+	for value := range n.values {
+		visit(value)
+	}
+	for _, child := range n.literal {
+		child.each(visit)
+	}
+	if n.any != nil {
+		n.any.each(visit)
+	}
+	for _, child := range n.partial {
+		child.each(visit)
+	}
+}

@@ -1,0 +1,133 @@
+package pathtree
+
+import (
+	"sync/atomic"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Changes of several keys in one instant.
+
+// Mutation is one change of Apply.
+type Mutation struct {
+	Path string
+	// Object is what to store at Path; nil to remove what is there.
+	Object *meta.Object
+}
+
+// turn is what one key goes through in a change of several: readers see before until
+// done is set, which the keys share, and after from then on. Nil is no object.
+type turn struct {
+	done          *atomic.Bool
+	before, after *node
+}
+
+func (t *turn) now() *node {
+	if t.done.Load() {
+		return t.after
+	}
+	return t.before
+}
+
+// step is one mutation as it is being made.
+type step struct {
+	old, new *node // nil: none
+}
+
+func (st step) dir() *directory {
+	if st.new != nil {
+		return st.new.entry.dir
+	}
+	return st.old.entry.dir
+}
+
+// Apply makes changes of different keys, all in one instant. It returns the objects as they
+// are stored, shared and read-only, in the order of changes, with nil for removals. A removal of what is not
+// there, or that is named twice, does nothing.
+func (t *Tree) Apply(changes []Mutation) []*meta.Object {
+	t.write.Lock()
+	defer t.write.Unlock()
+	return t.state.Load().apply(changes)
+}
+
+// DeleteAll removes the objects at the given paths, all in one instant.
+func (t *Tree) DeleteAll(paths []string) {
+	changes := make([]Mutation, len(paths))
+	for i, path := range paths {
+		changes[i].Path = path
+	}
+	t.Apply(changes)
+}
+
+// apply needs Tree.write.
+func (s *state) apply(changes []Mutation) []*meta.Object {
+	stored := make([]*meta.Object, len(changes))
+	steps := make(map[*directory][]step, 1)
+	done := new(atomic.Bool)
+	for i, c := range changes {
+		st := s.prepare(c, done)
+		switch {
+		case st.new != nil:
+			stored[i] = &st.new.Object
+		case st.old == nil:
+			continue
+		}
+		steps[st.dir()] = append(steps[st.dir()], st)
+	}
+	for dir, of := range steps {
+		dir.mu.Lock()
+		dir.make(s, of)
+	}
+	done.Store(true)
+	for dir := range steps {
+		dir.mu.Unlock()
+	}
+	for dir, of := range steps {
+		for _, st := range of {
+			if st.new != nil {
+				st.new.turn.Store(nil)
+			} else {
+				s.objects.Delete(st.old.Path)
+			}
+		}
+		s.prune(dir)
+	}
+	return stored
+}
+
+// prepare marks the key of a mutation as under change.
+func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
+	old, exists := s.objects.Load(c.Path)
+	switch {
+	case c.Object != nil:
+		st = step{old, s.version(old, *c.Object)}
+		st.new.turn.Store(&turn{done, old, st.new})
+	case exists && old.turn.Load() == nil:
+		st.old = old
+		old.turn.Store(&turn{done, old, nil})
+	}
+	return st
+}
+
+// make makes the steps of one directory. It needs mu.
+func (d *directory) make(s *state, steps []step) {
+	removals := 0
+	for _, st := range steps {
+		if st.new == nil {
+			removals++
+		}
+	}
+	if removals == len(steps) && removals == d.list.Len() {
+		d.list.Clear()
+		d.expiring = 0
+		return
+	}
+	for _, st := range steps {
+		if st.new == nil {
+			d.drop(st.old)
+			continue
+		}
+		d.place(st.old, st.new)
+		s.objects.Store(st.new.Path, st.new)
+	}
+}

@@ -1,0 +1,264 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// SetOptions are the conditions and times of a write. The zero value is a plain Set.
+type SetOptions struct {
+	// IfRevision makes the write fail with a *ConflictError unless the object at the path has
+	// this revision; 0 for no condition.
+	IfRevision uint64
+	// IfAbsent makes the write fail with a *ConflictError if there is an object at the path.
+	IfAbsent bool
+	// TTL is how long the object lives from now on; 0 for ever. From its end on no read returns
+	// the object, also not after a restart, and its removal is a change like any other: durable,
+	// in the commit order, an event "del" with the object. A write without TTL ends an earlier one.
+	TTL time.Duration
+	// Expires is the end of the object's time to live in Unix nanoseconds, instead of TTL; 0 for never.
+	Expires int64
+	// Times are stored as given, instead of now; nil for now.
+	Times *Times
+}
+
+// Times are those of an object, in Unix nanoseconds.
+type Times struct{ Created, Updated int64 }
+
+// DelOptions are the conditions of a delete. The zero value is a plain Del.
+type DelOptions struct {
+	// IfRevision makes the delete fail with a *ConflictError unless the object has this
+	// revision; 0 for no condition.
+	IfRevision uint64
+}
+
+// Batch gathers changes for Commit. The zero value is empty and ready. A batch may be committed
+// any number of times. It must not be used by two goroutines at once.
+type Batch struct {
+	parts []write
+	err   error // of the first change that cannot be
+}
+
+// Set adds a Set. The data is copied.
+func (b *Batch) Set(path string, data json.RawMessage) { b.SetWith(path, data, SetOptions{}) }
+
+// SetWith adds a Set with conditions and times. The data is copied.
+func (b *Batch) SetWith(path string, data json.RawMessage, opt SetOptions) {
+	w, err := newSet(opSet, path, data, opt)
+	b.add("set", w, err)
+}
+
+// Push adds a Push. The data is copied. The path is known once the batch is committed.
+func (b *Batch) Push(pattern string, data json.RawMessage) {
+	b.PushWith(pattern, data, SetOptions{})
+}
+
+// PushWith adds a Push with a time to live. The data is copied.
+func (b *Batch) PushWith(pattern string, data json.RawMessage, opt SetOptions) {
+	w, err := newSet(opPush, pattern, data, opt)
+	b.add("push", w, err)
+}
+
+// Del adds the delete of a key. The batch fails with ErrNotFound if it is absent.
+func (b *Batch) Del(path string) { b.DelWith(path, DelOptions{}) }
+
+// DelWith adds the delete of a key with a condition.
+func (b *Batch) DelWith(path string, opt DelOptions) {
+	w, err := newDel(path, opt)
+	b.add("del", w, err)
+}
+
+// Len returns the number of changes.
+func (b *Batch) Len() int { return len(b.parts) }
+
+func (b *Batch) add(op string, w write, err error) {
+	if err != nil && b.err == nil {
+		b.err = fmt.Errorf("change %d of the batch: %w", len(b.parts), failed(op, w.path, err))
+	}
+	b.parts = append(b.parts, w)
+}
+
+// Commit makes all changes of a batch, or none: on disk, in memory, for readers and for
+// watchers. It returns the objects as they were stored, in the order of the batch, their
+// Data shared and read-only; for a delete, an object with Path and Revision only.
+//
+// The changes have revisions that follow each other, in the order of the batch. A reader that
+// sees one of them sees all. A watcher gets their events one behind the other, with
+// none of other changes between them. A condition that does not hold fails the batch with a
+// *ConflictError, a Del of an absent key with ErrNotFound; a key that two of its changes
+// name is ErrDuplicateKey. An empty batch succeeds. AfterWrite runs for each change.
+//
+// On a persistent layer without atomic batches (Batcher) a batch of more than one change is
+// ErrBatchUnsupported.
+func (l *Layered) Commit(batch *Batch) ([]meta.Object, error) {
+	objects, err := l.commitBatch(batch)
+	if err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	return objects, nil
+}
+
+func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
+	r, err := l.active()
+	switch {
+	case err != nil:
+		return nil, err
+	case batch == nil || len(batch.parts) == 0:
+		return nil, nil
+	case batch.err != nil:
+		return nil, batch.err
+	case len(batch.parts) > 1 && r.layer != nil && r.batch == nil:
+		return nil, ErrBatchUnsupported
+	}
+	whole := write{op: opBatch}
+	seen := make(map[string]int, len(batch.parts))
+	copies := make([]write, len(batch.parts))
+	copy(copies, batch.parts)
+	for i := range copies {
+		part := &copies[i]
+		if first, twice := seen[part.path]; twice && part.op != opPush {
+			return nil, fmt.Errorf("changes %d and %d: %w: %q", first, i, ErrDuplicateKey, part.path)
+		}
+		if part.op != opPush {
+			seen[part.path] = i
+		}
+		whole.parts = append(whole.parts, part)
+	}
+	if err := r.commitParts(whole); err != nil {
+		return nil, err
+	}
+	objects := make([]meta.Object, len(copies))
+	for i := range copies {
+		objects[i] = copies[i].result()
+	}
+	for i := range objects {
+		r.afterWrite(objects[i].Path)
+	}
+	return objects, nil
+}
+
+// commitParts passes a batch through the pipeline.
+func (r *run) commitParts(batch write) error {
+	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
+		_, err := r.commit(*batch.parts[0])
+		if batch.lenient && errorIsNothing(err) {
+			return nil
+		}
+		return err
+	}
+	// Not from the pool: its parts point to it.
+	whole := &batch
+	whole.wake = make(chan bool, 1)
+	for _, part := range whole.parts {
+		part.whole = whole
+	}
+	return r.pass(whole)
+}
+
+// SetWith is Set with conditions and times. It returns the object as it was stored, its Data
+// shared and read-only.
+func (l *Layered) SetWith(path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
+	return l.storeWith("set", opSet, path, data, opt)
+}
+
+// PushWith is Push with a time to live. It returns the object as it was stored, its Data shared
+// and read-only. Conditions and Times make no sense here and are ErrInvalidOptions.
+func (l *Layered) PushWith(pattern string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
+	return l.storeWith("push", opPush, pattern, data, opt)
+}
+
+func (l *Layered) storeWith(op string, kind operation, path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
+	r, err := l.active()
+	var w write
+	if err == nil {
+		w, err = newSet(kind, path, data, opt)
+	}
+	var stored meta.Object
+	if err == nil {
+		stored, err = r.commit(w)
+	}
+	if err != nil {
+		return meta.Object{}, failed(op, path, err)
+	}
+	r.afterWrite(stored.Path)
+	return stored, nil
+}
+
+// DelWith is Del of one key with a condition. A glob is ErrGlobNotAllowed.
+func (l *Layered) DelWith(path string, opt DelOptions) error {
+	r, err := l.active()
+	var w write
+	if err == nil {
+		w, err = newDel(path, opt)
+	}
+	if err == nil {
+		_, err = r.commit(w)
+	}
+	if err != nil {
+		return failed("del", path, err)
+	}
+	r.afterWrite(path)
+	return nil
+}
+
+// newSet makes the write of a set or a push from its checked input.
+func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w write, err error) {
+	w = write{op: op, path: path}
+	check := checkKey
+	if op == opPush {
+		check = checkPush
+	}
+	if err := check(path); err != nil {
+		return w, err
+	}
+	if op == opPush && (opt.IfRevision != 0 || opt.IfAbsent || opt.Times != nil) {
+		return w, fmt.Errorf("%w: a push makes a new path: conditions and times have no meaning", ErrInvalidOptions)
+	}
+	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent); err != nil {
+		return w, err
+	}
+	if w.expires, err = opt.expiry(); err != nil {
+		return w, err
+	}
+	if opt.Times != nil {
+		w.op, w.created, w.updated = opSetMeta, opt.Times.Created, opt.Times.Updated
+	}
+	if err := checkData(data); err != nil {
+		return w, err
+	}
+	w.data = copyData(data)
+	return w, nil
+}
+
+// newDel makes the write of a delete of one key from its checked input.
+func newDel(path string, opt DelOptions) (w write, err error) {
+	w = write{op: opDel, path: path}
+	if err := checkKey(path); err != nil {
+		return w, err
+	}
+	w.condition, err = conditionOf(opt.IfRevision, false)
+	return w, err
+}
+
+// expiry is when an object that is written now expires; 0 for never.
+func (o *SetOptions) expiry() (int64, error) {
+	switch {
+	case o.TTL < 0:
+		return 0, fmt.Errorf("%w: a TTL of %v, expected 0 or more", ErrInvalidTTL, o.TTL)
+	case o.Expires < 0:
+		return 0, fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
+	case o.TTL > 0 && o.Expires != 0:
+		return 0, fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
+	case o.TTL == 0:
+		return o.Expires, nil
+	}
+	now := time.Now().UnixNano()
+	if now > math.MaxInt64-int64(o.TTL) {
+		return 0, nil // later than any time that can be written
+	}
+	return now + int64(o.TTL), nil
+}

@@ -1,0 +1,271 @@
+package storage
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Retention bounds the lists that a pattern names. Where several rules match a list, each holds.
+//
+// What is too many or too old is removed in the commit order, durably, and watchers see each
+// removal as a "del" with the object that was removed. AfterWrite does not run for it.
+type Retention struct {
+	// Pattern names the lists: a valid glob whose last segment is '*', such as "logs/*" or
+	// "devices/*/readings/*". Each directory that it matches is a list of its own.
+	Pattern string
+	// Count is how many objects a list holds at most; 0 for no limit. The oldest by Created go,
+	// in the very commit that adds one too many, so that no reader ever sees more.
+	Count int
+	// Age is how long after its Created an object is kept; 0 for ever. It acts as a time
+	// to live of all objects, those that were there before the rule included.
+	Age time.Duration
+}
+
+// checkRetention accepts rules that can be kept over the layers of a run.
+func (r *run) checkRetention() error {
+	for _, rule := range r.options.Retention {
+		err := checkPattern(rule.Pattern)
+		switch {
+		case err != nil:
+		case !key.IsGlob(rule.Pattern):
+			err = fmt.Errorf("%w: expected '*' as the last segment", ErrInvalidPattern)
+		case rule.Count < 0:
+			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
+		case rule.Age < 0:
+			err = fmt.Errorf("%w: an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
+		case rule.Count > 0 && r.layer != nil && r.batch == nil:
+			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
+		}
+		if err != nil {
+			return failed("retention", rule.Pattern, err)
+		}
+	}
+	return nil
+}
+
+// expiryOf is when an object ceases to be, by its time to live and by the rules; 0 for never.
+func (r *run) expiryOf(obj *meta.Object) int64 {
+	at := obj.Expires
+	for _, rule := range r.options.Retention {
+		if rule.Age == 0 || !key.Match(rule.Pattern, obj.Path) {
+			continue
+		}
+		end := int64(math.MaxInt64)
+		if obj.Created <= math.MaxInt64-int64(rule.Age) {
+			end = obj.Created + int64(rule.Age)
+		}
+		if end == 0 {
+			end = 1 // 0 is for ever
+		}
+		if at == 0 || end < at {
+			at = end
+		}
+	}
+	return at
+}
+
+// limitOf is how many objects the list of a path may hold; 0 for any number.
+func (r *run) limitOf(path string) (limit int) {
+	for _, rule := range r.options.Retention {
+		if rule.Count > 0 && (limit == 0 || rule.Count < limit) && key.Match(rule.Pattern, path) {
+			limit = rule.Count
+		}
+	}
+	return limit
+}
+
+// retains reports whether a write of a group may make a list too long.
+func (r *run) retains(group []*write) bool {
+	if len(r.options.Retention) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(leaves(group), func(w *write) bool {
+		return w.stores() && r.limitOf(w.path) > 0
+	})
+}
+
+// trim returns the staged changes with the deletes behind them that keep their lists within
+// their limits, from a revision on. No other group is under way.
+func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
+	limits := make(map[string]int) // of the directories that grow
+	for _, w := range leaves {
+		if w.err == nil && w.stores() && !w.found.exists {
+			if limit := r.limitOf(w.object.Path); limit > 0 {
+				limits[key.Parent(w.object.Path)] = limit
+			}
+		}
+	}
+	trimmed := slices.Clip(leaves)
+	for dir, limit := range limits {
+		excess, err := r.excess(dir, limit, leaves)
+		if err != nil {
+			return leaves, err
+		}
+		for _, obj := range excess {
+			w := &write{op: opTrim, path: obj.Path, revision: revision}
+			if w.found, err = r.find(obj.Path); err != nil {
+				return leaves, err
+			}
+			r.pipeline.overlay.put(w)
+			trimmed = append(trimmed, w)
+			revision++
+		}
+	}
+	return trimmed, nil
+}
+
+// excess returns what is too many in a directory once the staged changes are made, oldest first.
+func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, error) {
+	list, err := r.listOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	pattern := below(dir)
+	count := list.Count(pattern)
+	staged := make(map[string]*write)
+	for _, w := range leaves {
+		if w.err != nil || key.Parent(w.target()) != dir {
+			continue
+		}
+		staged[w.target()] = w
+	}
+	for path, w := range staged {
+		_, there := list.Get(path)
+		switch {
+		case w.stores() && !there:
+			count++
+		case !w.stores() && there:
+			count--
+		}
+	}
+	if count <= limit {
+		return nil, nil
+	}
+	q := pathtree.Everything(pattern)
+	q.Limit = count - limit + len(staged)
+	oldest := slices.DeleteFunc(list.Select(q), func(obj *meta.Object) bool { return staged[obj.Path] != nil })
+	for _, w := range staged {
+		if w.stores() {
+			oldest = append(oldest, &w.object)
+		}
+	}
+	slices.SortFunc(oldest, pathtree.Compare)
+	return oldest[:count-limit], nil
+}
+
+// below is the pattern of all that is directly in a directory.
+func below(dir string) string {
+	if dir == "" {
+		return "*"
+	}
+	return dir + "/*"
+}
+
+// retained is what the leader knows of lists with a limit where lists come from the
+// persistent layer: their objects without their data.
+type retained struct {
+	tree  *pathtree.Tree
+	known map[string]bool // the directories that are in it
+}
+
+// listOf returns a tree that holds the objects of a directory.
+func (r *run) listOf(dir string) (*pathtree.Tree, error) {
+	if !r.fromLayer() {
+		return r.memory, nil
+	}
+	known := &r.retained
+	if known.tree == nil {
+		known.tree, known.known = pathtree.New(), make(map[string]bool)
+	}
+	if known.known[dir] {
+		return known.tree, nil
+	}
+	for obj, err := range Scan(r.layer, below(dir)) {
+		if err != nil {
+			return nil, fmt.Errorf("persistent layer: %w", err)
+		}
+		known.put(obj, r.expiryOf(&obj))
+	}
+	known.known[dir] = true
+	return known.tree, nil
+}
+
+func (k *retained) put(obj meta.Object, expires int64) {
+	obj.Data, obj.Expires = nil, expires
+	k.tree.Put(obj)
+}
+
+// note takes in what a group changed.
+func (k *retained) note(leaves []*write) {
+	if k.tree == nil {
+		return
+	}
+	for _, w := range leaves {
+		if w.err != nil || !k.known[key.Parent(w.target())] {
+			continue
+		}
+		if w.stores() {
+			k.put(w.object, w.object.Expires)
+		} else {
+			k.tree.Delete(w.path)
+		}
+	}
+}
+
+// enforce removes what is too many when the store starts.
+func (r *run) enforce() error {
+	for _, rule := range r.options.Retention {
+		if rule.Count == 0 {
+			continue
+		}
+		objects, err := r.doomed(rule.Pattern)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(objects, func(a, b *meta.Object) int {
+			if c := strings.Compare(key.Parent(a.Path), key.Parent(b.Path)); c != 0 {
+				return c
+			}
+			return pathtree.Compare(b, a) // newest first
+		})
+		var excess []string
+		dir, n := "", 0
+		for _, obj := range objects {
+			if parent := key.Parent(obj.Path); n == 0 || parent != dir {
+				dir, n = parent, 0
+			}
+			if n++; n > rule.Count {
+				excess = append(excess, obj.Path)
+			}
+		}
+		if err := r.removeAll(opDel, excess); err != nil {
+			return fmt.Errorf("retention of %q: %w", rule.Pattern, err)
+		}
+	}
+	return nil
+}
+
+// removeAll removes objects, those that are there when their turn comes.
+func (r *run) removeAll(op operation, paths []string) error {
+	most := 1000 // removals of a commit
+	if r.layer != nil && r.batch == nil {
+		most = 1
+	}
+	for some := range slices.Chunk(paths, most) {
+		batch := write{op: opBatch, lenient: true}
+		for _, path := range some {
+			batch.parts = append(batch.parts, &write{op: op, path: path})
+		}
+		if err := r.commitParts(batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Update changes the object at a path by a function of what is there: it is called with the
+// present object, and what it returns is stored if nobody wrote the path meanwhile; else it is
+// called again with the newer object. Where there is no object it gets the zero Object but for
+// Path and Index. A time to live stays as it is.
+//
+// An error of change ends the update, with nothing written, and is returned wrapped; ErrNoop is
+// the one for "leave it as it is". The function may be called several times, holding no lock;
+// the Data that it gets is read-only. Update returns the object as it was stored.
+func (l *Layered) Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
+	stored, err := l.update(path, change)
+	if err != nil {
+		return meta.Object{}, failed("update", path, err)
+	}
+	return stored, nil
+}
+
+func (l *Layered) update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
+	for {
+		r, err := l.active()
+		if err != nil {
+			return meta.Object{}, err
+		}
+		if err := checkKey(path); err != nil {
+			return meta.Object{}, err
+		}
+		r.beforeRead(path)
+		old, err := r.get(path)
+		demand := condition{kind: ifRevision, revision: old.Revision}
+		if errors.Is(err, ErrNotFound) {
+			old, err = placed(meta.Object{}, path), nil
+			demand = condition{kind: ifAbsent}
+		}
+		if err != nil {
+			return meta.Object{}, err
+		}
+		data, err := change(old)
+		if err != nil {
+			return meta.Object{}, err
+		}
+		w, err := newSet(opSet, path, data, SetOptions{})
+		if err != nil {
+			return meta.Object{}, err
+		}
+		w.condition, w.keepsExpiry = demand, true
+		stored, err := r.commit(w)
+		if errors.Is(err, ErrConflict) {
+			continue // another writer was faster: there is progress
+		}
+		if err == nil {
+			r.afterWrite(path)
+		}
+		return stored, err
+	}
+}
