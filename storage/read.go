@@ -195,10 +195,7 @@ func (l *Layered) list(op string, q pathtree.Query) ([]meta.Object, error) {
 	if err != nil {
 		return nil, failed(op, q.Pattern, err)
 	}
-	if !r.fromLayer() {
-		return copyObjects(r.memory.Select(q)), nil
-	}
-	objects, err := r.scan(q)
+	objects, err := r.read(q)
 	if err != nil {
 		return nil, failed(op, q.Pattern, err)
 	}
@@ -240,6 +237,14 @@ func (r *run) holdWhole() (release func()) {
 	}
 	r.whole.RLock()
 	return r.whole.RUnlock
+}
+
+// read answers a checked query.
+func (r *run) read(q pathtree.Query) ([]meta.Object, error) {
+	if !r.fromLayer() {
+		return copyObjects(r.memory.Select(q)), nil
+	}
+	return r.scan(q)
 }
 
 // scan answers a query from the persistent layer.

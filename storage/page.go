@@ -1,0 +1,268 @@
+package storage
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"iter"
+	"math"
+	"strings"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Reading at ease: iterators, pages, counts, and what is below a path.
+
+// ListOptions say which part of a list to read, and in which order. The zero value is all of it,
+// oldest first.
+type ListOptions struct {
+	// Descending is newest first.
+	Descending bool
+	// From and To bound Created, in Unix nanoseconds, both inclusive; nil for no bound.
+	From, To *int64
+	// Limit is how many objects a page has at most; 100 when zero. An iteration has none.
+	Limit int
+	// Cursor is Page.Next of the page before; empty for the first.
+	Cursor string
+}
+
+const defaultPage = 100
+
+// Page is a part of a list.
+type Page struct {
+	// Objects are in the order that was asked for. Their Data is shared and read-only.
+	Objects []meta.Object
+	// Next is the cursor of the page that follows; empty when there is none.
+	Next string
+}
+
+// Page reads a part of what matches a glob.
+//
+// A cursor is a place in the order of the list, by (Created, Path), and not a number: whatever is
+// written meanwhile, the pages that follow each other show each object that is there all the time
+// exactly once. It stays valid for as long as the store lives, restarts included. One of
+// another pattern or direction, or one that was changed, is ErrInvalidCursor.
+//
+// From memory a page costs its answer, anywhere in the list. Where lists come from the
+// persistent layer it costs the directory.
+func (l *Layered) Page(pattern string, opt ListOptions) (Page, error) {
+	page, err := l.page(pattern, opt)
+	if err != nil {
+		return Page{}, failed("page", pattern, err)
+	}
+	return page, nil
+}
+
+func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
+	q, err := opt.query(pattern)
+	if err != nil {
+		return Page{}, err
+	}
+	switch {
+	case opt.Limit < 0:
+		return Page{}, ErrInvalidLimit
+	case opt.Limit == 0:
+		opt.Limit = defaultPage
+	}
+	// One more tells whether there is a next page.
+	q.Limit = min(opt.Limit, math.MaxInt-1) + 1
+	r, err := l.query(q)
+	if err != nil {
+		return Page{}, err
+	}
+	if page.Objects, err = r.read(q); err != nil {
+		return Page{}, err
+	}
+	if len(page.Objects) > opt.Limit {
+		page.Objects = page.Objects[:opt.Limit]
+		page.Next = cursorOf(q, &page.Objects[opt.Limit-1])
+	}
+	return page, nil
+}
+
+// Iterate returns what matches a glob, in constant memory: it reads on as the loop goes.
+// What is written meanwhile may or may not show; an object that is there all the time shows exactly once. An
+// error ends the loop, and comes last. BeforeRead runs once. Options.Limit is not looked at; a
+// Cursor is where the iteration begins.
+func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		q, err := opt.query(pattern)
+		var r *run
+		if err == nil {
+			r, err = l.query(q)
+		}
+		if err != nil {
+			yield(meta.Object{}, failed("iterate", pattern, err))
+			return
+		}
+		// Where each read costs the directory, few large ones do.
+		q.Limit = 256
+		if r.fromLayer() {
+			q.Limit = 1 << 13
+		}
+		for {
+			if l.run.Load() != r {
+				yield(meta.Object{}, failed("iterate", pattern, ErrNotActive))
+				return
+			}
+			objects, err := r.read(q)
+			if err != nil {
+				yield(meta.Object{}, failed("iterate", pattern, err))
+				return
+			}
+			for _, obj := range objects {
+				if !yield(obj, nil) {
+					return
+				}
+			}
+			if len(objects) < q.Limit {
+				return
+			}
+			last := &objects[len(objects)-1]
+			q.After = &pathtree.Position{Created: last.Created, Path: last.Path}
+		}
+	}
+}
+
+// query makes the query of a list, without a limit.
+func (opt *ListOptions) query(pattern string) (pathtree.Query, error) {
+	q := pathtree.Everything(pattern)
+	q.Descending = opt.Descending
+	if opt.From != nil {
+		q.From = *opt.From
+	}
+	if opt.To != nil {
+		q.To = *opt.To
+	}
+	if opt.Cursor == "" {
+		return q, nil
+	}
+	var err error
+	q.After, err = parseCursor(q, opt.Cursor)
+	return q, err
+}
+
+// A cursor is, in base64 of the URL alphabet (RFC 4648, section 5, without padding): a version byte, a
+// CRC-32C over pattern, direction and what follows, the time of the last object, and its path.
+const (
+	cursorVersion = 1
+	cursorHeader  = 1 + 4 + 8
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func cursorOf(q pathtree.Query, last *meta.Object) string {
+	raw := make([]byte, cursorHeader, cursorHeader+len(last.Path))
+	raw[0] = cursorVersion
+	binary.BigEndian.PutUint64(raw[5:], uint64(last.Created))
+	raw = append(raw, last.Path...)
+	binary.BigEndian.PutUint32(raw[1:], cursorSum(q, raw[5:]))
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// cursorSum ties a cursor to its list.
+func cursorSum(q pathtree.Query, place []byte) uint32 {
+	direction := byte('a')
+	if q.Descending {
+		direction = 'd'
+	}
+	sum := crc32.Update(0, castagnoli, []byte(q.Pattern))
+	sum = crc32.Update(sum, castagnoli, []byte{0, direction})
+	return crc32.Update(sum, castagnoli, place)
+}
+
+func parseCursor(q pathtree.Query, cursor string) (*pathtree.Position, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	switch {
+	case err != nil || len(raw) <= cursorHeader:
+		return nil, fmt.Errorf("%w: %q, expected Next of a page", ErrInvalidCursor, cursor)
+	case raw[0] != cursorVersion:
+		return nil, fmt.Errorf("%w: it has version %d, this build knows %d", ErrInvalidCursor, raw[0], cursorVersion)
+	case binary.BigEndian.Uint32(raw[1:]) != cursorSum(q, raw[5:]):
+		return nil, fmt.Errorf("%w: it is one of another list or direction, or it was changed", ErrInvalidCursor)
+	}
+	return &pathtree.Position{Created: int64(binary.BigEndian.Uint64(raw[5:])), Path: string(raw[cursorHeader:])}, nil
+}
+
+// Count returns how many objects match a glob. From memory, lists that match as a whole cost
+// nothing for each object.
+func (l *Layered) Count(pattern string) (int, error) {
+	q := pathtree.Everything(pattern)
+	r, err := l.query(q)
+	if err != nil {
+		return 0, failed("count", pattern, err)
+	}
+	if !r.fromLayer() {
+		return r.memory.Count(pattern), nil
+	}
+	n := 0
+	err = r.eachFromLayer(pattern, func(*meta.Object) { n++ })
+	if err != nil {
+		return 0, failed("count", pattern, err)
+	}
+	return n, nil
+}
+
+// eachFromLayer visits what matches a pattern in the persistent layer.
+func (r *run) eachFromLayer(pattern string, visit func(*meta.Object)) error {
+	r.calls.RLock()
+	defer r.calls.RUnlock()
+	if r.closed {
+		return ErrNotActive
+	}
+	defer r.holdWhole()()
+	for obj, err := range Scan(r.layer, pattern) {
+		if err != nil {
+			return err
+		}
+		if !expired(r.expiryOf(&obj)) {
+			visit(&obj)
+		}
+	}
+	return nil
+}
+
+// Directory is what is directly below a path.
+type Directory struct {
+	// Name is its last segment.
+	Name string
+	// Objects is how many objects are directly in it.
+	Objects int
+	// Directories is how many directories are directly in it.
+	Directories int
+}
+
+// Directories returns the directories directly below a path, "" for the top, by name in byte
+// order: what a browser of the store shows. A directory is there while it holds an
+// object, at any depth. From memory it costs its answer, else the store.
+func (l *Layered) Directories(path string) ([]Directory, error) {
+	r, err := l.active()
+	if err == nil && path != "" {
+		err = checkKey(path)
+	}
+	if err != nil {
+		return nil, failed("directories", path, err)
+	}
+	r.beforeRead(path)
+	tree := r.memory
+	if r.fromLayer() {
+		// The paths alone make the tree.
+		tree = pathtree.New()
+		err := r.eachFromLayer("", func(obj *meta.Object) {
+			if path == "" || strings.HasPrefix(obj.Path, path+"/") {
+				tree.Put(meta.Object{Path: obj.Path, Index: key.LastIndex(obj.Path)})
+			}
+		})
+		if err != nil {
+			return nil, failed("directories", path, err)
+		}
+	}
+	found := []Directory{}
+	for _, child := range tree.Children(path) {
+		found = append(found, Directory{child.Name, child.Objects, child.Children})
+	}
+	return found, nil
+}
