@@ -48,6 +48,7 @@ func New(cfg LayeredConfig, options ...Options) *Layered {
 // run is a store from Start to Close.
 type run struct {
 	options Options
+	id      uint64 // of the store; 0 for unknown
 
 	memory *pathtree.Tree // nil without a memory layer
 	layer  EmbeddedLayer  // nil without a persistent layer

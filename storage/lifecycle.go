@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -70,6 +71,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	}
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
+		r.id = rand.Uint64() | 1
 		return r.checkRetention()
 	}
 	if err := r.layer.Start(l.cfg.EmbeddedOptions); err != nil {
@@ -80,6 +82,11 @@ func (l *Layered) openLayers(r *run) (err error) {
 			r.layer.Close()
 		}
 	}()
+	if identified, ok := as[Identified](r.layer); ok {
+		if r.id, err = identified.ID(); err != nil {
+			return fmt.Errorf("persistent layer: id: %w", err)
+		}
+	}
 	r.batch, _ = as[Batcher](r.layer)
 	if err := r.checkRetention(); err != nil {
 		return err

@@ -44,7 +44,8 @@ type Page struct {
 // A cursor is a place in the order of the list, by (Created, Path), and not a number: whatever is
 // written meanwhile, the pages that follow each other show each object that is there all the time
 // exactly once. It stays valid for as long as the store lives, restarts included. One of
-// another pattern or direction, or one that was changed, is ErrInvalidCursor.
+// another pattern, direction or store (where the persistent layer is Identified), or one that was
+// changed, is ErrInvalidCursor.
 //
 // From memory a page costs its answer, anywhere in the list. Where lists come from the
 // persistent layer it costs the directory.
@@ -57,7 +58,11 @@ func (l *Layered) Page(pattern string, opt ListOptions) (Page, error) {
 }
 
 func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
-	q, err := opt.query(pattern)
+	active, err := l.active()
+	if err != nil {
+		return Page{}, err
+	}
+	q, err := opt.query(pattern, active.id)
 	if err != nil {
 		return Page{}, err
 	}
@@ -78,7 +83,7 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 	}
 	if len(page.Objects) > opt.Limit {
 		page.Objects = page.Objects[:opt.Limit]
-		page.Next = cursorOf(q, &page.Objects[opt.Limit-1])
+		page.Next = cursorOf(q, r.id, &page.Objects[opt.Limit-1])
 	}
 	return page, nil
 }
@@ -89,8 +94,11 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 // Cursor is where the iteration begins.
 func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
-		q, err := opt.query(pattern)
-		var r *run
+		var q pathtree.Query
+		r, err := l.active()
+		if err == nil {
+			q, err = opt.query(pattern, r.id)
+		}
 		if err == nil {
 			r, err = l.query(q)
 		}
@@ -127,8 +135,8 @@ func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object
 	}
 }
 
-// query makes the query of a list, without a limit.
-func (opt *ListOptions) query(pattern string) (pathtree.Query, error) {
+// query makes the query of a list of a store, without a limit.
+func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, error) {
 	q := pathtree.Everything(pattern)
 	q.Descending = opt.Descending
 	if opt.From != nil {
@@ -141,12 +149,12 @@ func (opt *ListOptions) query(pattern string) (pathtree.Query, error) {
 		return q, nil
 	}
 	var err error
-	q.After, err = parseCursor(q, opt.Cursor)
+	q.After, err = parseCursor(q, store, opt.Cursor)
 	return q, err
 }
 
 // A cursor is, in base64 of the URL alphabet (RFC 4648, section 5, without padding): a version byte, a
-// CRC-32C over pattern, direction and what follows, the time of the last object, and its path.
+// CRC-32C over pattern, direction, store and what follows, the time of the last object, and its path.
 const (
 	cursorVersion = 1
 	cursorHeader  = 1 + 4 + 8
@@ -154,35 +162,35 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func cursorOf(q pathtree.Query, last *meta.Object) string {
+func cursorOf(q pathtree.Query, store uint64, last *meta.Object) string {
 	raw := make([]byte, cursorHeader, cursorHeader+len(last.Path))
 	raw[0] = cursorVersion
 	binary.BigEndian.PutUint64(raw[5:], uint64(last.Created))
 	raw = append(raw, last.Path...)
-	binary.BigEndian.PutUint32(raw[1:], cursorSum(q, raw[5:]))
+	binary.BigEndian.PutUint32(raw[1:], cursorSum(q, store, raw[5:]))
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
 // cursorSum ties a cursor to its list.
-func cursorSum(q pathtree.Query, place []byte) uint32 {
+func cursorSum(q pathtree.Query, store uint64, place []byte) uint32 {
 	direction := byte('a')
 	if q.Descending {
 		direction = 'd'
 	}
 	sum := crc32.Update(0, castagnoli, []byte(q.Pattern))
-	sum = crc32.Update(sum, castagnoli, []byte{0, direction})
+	sum = crc32.Update(sum, castagnoli, binary.BigEndian.AppendUint64([]byte{0, direction}, store))
 	return crc32.Update(sum, castagnoli, place)
 }
 
-func parseCursor(q pathtree.Query, cursor string) (*pathtree.Position, error) {
+func parseCursor(q pathtree.Query, store uint64, cursor string) (*pathtree.Position, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	switch {
 	case err != nil || len(raw) <= cursorHeader:
 		return nil, fmt.Errorf("%w: %q, expected Next of a page", ErrInvalidCursor, cursor)
 	case raw[0] != cursorVersion:
 		return nil, fmt.Errorf("%w: it has version %d, this build knows %d", ErrInvalidCursor, raw[0], cursorVersion)
-	case binary.BigEndian.Uint32(raw[1:]) != cursorSum(q, raw[5:]):
-		return nil, fmt.Errorf("%w: it is one of another list or direction, or it was changed", ErrInvalidCursor)
+	case binary.BigEndian.Uint32(raw[1:]) != cursorSum(q, store, raw[5:]):
+		return nil, fmt.Errorf("%w: it is one of another list, direction or store, or it was changed", ErrInvalidCursor)
 	}
 	return &pathtree.Position{Created: int64(binary.BigEndian.Uint64(raw[5:])), Path: string(raw[cursorHeader:])}, nil
 }

@@ -91,6 +91,13 @@ type Compacter interface {
 	Compact(ctx context.Context) error
 }
 
+// Identified is a layer that can tell its content from that of every other store.
+type Identified interface {
+	// ID returns a number, other than 0, that was drawn at random when the store was made, and
+	// that stays for as long as the store lives.
+	ID() (uint64, error)
+}
+
 // IncompleteMarker is a layer that can say of itself that it holds only a part: a copy or
 // a restore that is under way, or that was cut off.
 type IncompleteMarker interface {
