@@ -1,0 +1,220 @@
+package pathkey
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oolith-db/oolith/key"
+)
+
+// spaces are prefixes as engines have them, and those whose bytes look like a key's own.
+var spaces = map[string]Space{
+	"a letter":          NewSpace([]byte("o")),
+	"zeros":             NewSpace([]byte("o\x00\x00\x00")),
+	"a number":          NewSpace([]byte("o\x00\x01\x02/")),
+	"at the end of all": NewSpace([]byte("o\xff\xff")),
+}
+
+// names sort around '/' and the separator, and are beginnings of one another.
+var names = []string{"a", "aa", "ab", "a-", "a.", "a-b", "a0", "A", "b", "-", "_", "0", "z"}
+
+func randomPath(rng *rand.Rand, globs bool) string {
+	segments := make([]string, 1+rng.IntN(4))
+	for i := range segments {
+		s := names[rng.IntN(len(names))]
+		if globs {
+			switch rng.IntN(6) {
+			case 0:
+				s = "*"
+			case 1:
+				s += "*"
+			case 2:
+				s = "*" + s
+			case 3:
+				s = s[:1] + "*" + s[len(s)-1:]
+			}
+		}
+		segments[i] = s
+	}
+	return strings.Join(segments, "/")
+}
+
+// byPlace is the order that keys have.
+func byPlace(a, b string) int {
+	if c := strings.Compare(key.Parent(a), key.Parent(b)); c != 0 {
+		return c
+	}
+	return strings.Compare(key.LastIndex(a), key.LastIndex(b))
+}
+
+// keysOf returns the keys of paths, sorted.
+func keysOf(s Space, paths []string) [][]byte {
+	raws := make([][]byte, len(paths))
+	for i, path := range paths {
+		raws[i] = s.Append(nil, path)
+	}
+	slices.SortFunc(raws, bytes.Compare)
+	return raws
+}
+
+// walkAlong returns the paths that a walk takes and how many keys it visits.
+func walkAlong(s Space, pattern string, raws [][]byte) (taken []string, visited int, err error) {
+	w := s.Walk(pattern)
+	lower, upper := w.Bounds()
+	at, _ := slices.BinarySearchFunc(raws, lower, bytes.Compare)
+	for at < len(raws) && bytes.Compare(raws[at], upper) < 0 {
+		visited++
+		if !bytes.HasPrefix(raws[at], lower) {
+			return nil, 0, fmt.Errorf("the key %q is within the bounds and does not begin with the lower one, %q", raws[at], lower)
+		}
+		step, target := w.At(raws[at])
+		switch step {
+		case Take:
+			path, _, err := s.Path(raws[at], nil)
+			if err != nil {
+				return nil, 0, err
+			}
+			taken = append(taken, path)
+			at++
+		case Next:
+			at++
+		case Seek:
+			if bytes.Compare(target, raws[at]) <= 0 {
+				return nil, 0, fmt.Errorf("from %q the walk seeks back to %q", raws[at], target)
+			}
+			at, _ = slices.BinarySearchFunc(raws, target, bytes.Compare)
+		}
+	}
+	return taken, visited, nil
+}
+
+func TestKeysAreInOrder(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	stored := map[string]bool{}
+	for range 500 {
+		stored[randomPath(rng, false)] = true
+	}
+	var want []string
+	for path := range stored {
+		want = append(want, path)
+	}
+	slices.SortFunc(want, byPlace)
+	for name, s := range spaces {
+		first, end := s.Bounds()
+		for i, raw := range keysOf(s, want) {
+			path, _, err := s.Path(raw, nil)
+			if err != nil || path != want[i] {
+				t.Fatalf("%s: key %d is of %q, %v, expected %q", name, i, path, err, want[i])
+			}
+			if len(raw) != s.Size(path) {
+				t.Errorf("%s: the key of %q has %d bytes, Size says %d", name, path, len(raw), s.Size(path))
+			}
+			if bytes.Compare(raw, first) < 0 || bytes.Compare(raw, end) >= 0 {
+				t.Errorf("%s: the key of %q is not within the bounds of the space", name, path)
+			}
+		}
+	}
+}
+
+func TestPathRefuses(t *testing.T) {
+	s := spaces["a number"]
+	for _, raw := range []string{"", "o", "x\x00a", "o\x00\x01\x02/", "o\x00\x01\x02/a", "o\x00\x01\x03/a\x00b"} {
+		if path, _, err := s.Path([]byte(raw), nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", raw)) {
+			t.Errorf("the path of the key %q is %q, %v, expected an error that names it", raw, path, err)
+		}
+	}
+}
+
+func TestWalkAgainstModel(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for name, s := range spaces {
+		stored := map[string]bool{}
+		for range 400 {
+			stored[randomPath(rng, false)] = true
+		}
+		var paths []string
+		for path := range stored {
+			paths = append(paths, path)
+		}
+		slices.SortFunc(paths, byPlace)
+		raws := keysOf(s, paths)
+		patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a"}
+		for range 400 {
+			patterns = append(patterns, randomPath(rng, true))
+		}
+		for _, pattern := range patterns {
+			if !key.IsValid(pattern) && pattern != "" {
+				continue
+			}
+			var want []string
+			for _, path := range paths {
+				if pattern == "" || key.Match(pattern, path) {
+					want = append(want, path)
+				}
+			}
+			got, _, err := walkAlong(s, pattern, raws)
+			if err != nil || !slices.Equal(got, want) {
+				t.Fatalf("%s: %q takes\n%q, %v, expected\n%q", name, pattern, got, err, want)
+			}
+		}
+	}
+}
+
+// A walk visits what it takes, and a seek or two for each directory that it passes.
+func TestWalkVisitsOnlyWhatCanMatch(t *testing.T) {
+	var paths []string
+	for u := range 50 {
+		paths = append(paths, fmt.Sprintf("users/%02d", u))
+		for p := range 50 {
+			paths = append(paths, fmt.Sprintf("users/%02d/posts/%02d", u, p))
+			paths = append(paths, fmt.Sprintf("users/%02d/posts/%02d/tags/x", u, p))
+		}
+		paths = append(paths, fmt.Sprintf("users/%02d/name", u))
+	}
+	for i := range 1000 {
+		paths = append(paths, fmt.Sprintf("other/%04d/name", i), fmt.Sprintf("zoo/%04d", i))
+	}
+	s := spaces["a letter"]
+	raws := keysOf(s, paths)
+	for _, c := range []struct {
+		pattern      string
+		takes, limit int
+	}{
+		{"users/*", 50, 50},
+		{"users/0*", 10, 10},
+		{"zoo/0001", 1, 1},
+		{"users/*/name", 50, 300},
+		{"users/*/posts/*", 2500, 2750},
+		{"users/07/posts/*", 50, 50},
+		{"users/0*/posts/1*", 100, 200},
+		{"*/*", 1050, 2300},
+		{"*/07/name", 1, 10},
+		{"none/*/x", 0, 0},
+		{"zoo*/*", 1000, 1002},
+	} {
+		taken, visited, err := walkAlong(s, c.pattern, raws)
+		if err != nil || len(taken) != c.takes || visited > c.limit {
+			t.Errorf("%q takes %d and visits %d keys, %v, expected %d and at most %d",
+				c.pattern, len(taken), visited, err, c.takes, c.limit)
+		}
+	}
+}
+
+// A key that is none of an object is taken, and whoever makes a path of it gets an error.
+func TestWalkTakesStrangeKeys(t *testing.T) {
+	s := spaces["a letter"]
+	for _, pattern := range []string{"", "*/x", "a*/x*"} {
+		_, _, err := walkAlong(s, pattern, [][]byte{[]byte("oa")})
+		if err == nil || !strings.Contains(err.Error(), `"oa"`) {
+			t.Errorf("%q over a strange key: %v", pattern, err)
+		}
+	}
+}

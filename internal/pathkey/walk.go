@@ -1,0 +1,189 @@
+package pathkey
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/oolith-db/oolith/key"
+)
+
+// Walk finds the objects that match a pattern among the keys of a space, in their order, and
+// tells where to go on from a key that does not match: over whole directories and whole trees of
+// them. It relies on two things. The children of a directory are neighbours. And all
+// directories that begin with the same bytes are neighbours too, which makes a tree of
+// directories ("users/" and all that begins so) and a literal beginning of a segment
+// ("users/a" for users/a*/posts/*) a range that one seek reaches or leaves.
+//
+// A Walk belongs to one reader: it is not safe for concurrent use.
+type Walk struct {
+	space        Space
+	lower, upper []byte
+
+	// segments are the segments of the pattern's directory, when it has a glob; nil when
+	// the bounds alone decide about the directory.
+	segments []segment
+	// index is the pattern of the last segment; "*" when every child matches.
+	index string
+	// prefix is what every index that matches begins with.
+	prefix []byte
+
+	// matched is the directory whose children are being read, with its separator.
+	matched []byte
+	target  []byte // of the last Seek, reused
+}
+
+// segment is one segment of the pattern's directory.
+type segment struct {
+	pattern string
+	glob    bool
+	// begin is what the rest of a directory from this segment on begins with, if the
+	// segment matches. For a literal segment it holds what ends it: a slash, or the
+	// separator of the last one.
+	begin []byte
+}
+
+// Step is what to do at a key.
+type Step int
+
+const (
+	Take Step = iota // the object matches
+	Next             // go to the next key
+	Seek             // go to the first key that is not below the target
+)
+
+// Walk returns a walk along what matches a valid pattern or path, or along everything for an
+// empty one.
+func (s Space) Walk(pattern string) *Walk {
+	if pattern == "" {
+		return &Walk{space: s, lower: s.prefix, upper: s.end, index: "*"}
+	}
+	dir, index := "", pattern
+	if slash := strings.LastIndexByte(pattern, '/'); slash >= 0 {
+		dir, index = pattern[:slash], pattern[slash+1:]
+	}
+	w := &Walk{space: s, index: index}
+	prefix, _, glob := strings.Cut(index, "*")
+	w.prefix = []byte(prefix)
+	w.lower = append(w.lower, s.prefix...)
+	if strings.Contains(dir, "*") {
+		w.segments = newSegments(dir)
+		begin, _, _ := strings.Cut(dir, "*")
+		w.lower = append(w.lower, begin...)
+		w.upper = successor(w.lower)
+		return w
+	}
+	w.lower = append(w.lower, dir...)
+	w.lower = append(w.lower, separator)
+	w.lower = append(w.lower, prefix...)
+	if glob {
+		w.upper = successor(w.lower)
+	} else {
+		w.upper = append(bytes.Clone(w.lower), 0)
+	}
+	return w
+}
+
+func newSegments(dir string) []segment {
+	parts := strings.Split(dir, "/")
+	segments := make([]segment, len(parts))
+	for i, part := range parts {
+		begin, _, glob := strings.Cut(part, "*")
+		s := segment{pattern: part, glob: glob, begin: []byte(begin)}
+		switch {
+		case glob:
+		case i < len(parts)-1:
+			s.begin = append(s.begin, '/')
+		default:
+			s.begin = append(s.begin, separator)
+		}
+		segments[i] = s
+	}
+	return segments
+}
+
+// Bounds returns the bounds of all keys that can match: [lower, upper). They begin with lower,
+// all of them.
+func (w *Walk) Bounds() (lower, upper []byte) { return w.lower, w.upper }
+
+// At decides about a key between the bounds. The target of a Seek is always after the key; it
+// is valid until the next call.
+//
+// A key that is none of an object is to be taken: whoever makes a path of it tells.
+func (w *Walk) At(raw []byte) (Step, []byte) {
+	if w.segments == nil && w.index == "*" {
+		return Take, nil
+	}
+	dir, index, ok := w.space.split(raw)
+	if !ok {
+		return Take, nil
+	}
+	if w.segments == nil {
+		return w.take(index), nil
+	}
+	place := raw[len(w.space.prefix):][:len(dir)+1] // with the separator
+	if !bytes.Equal(place, w.matched) {
+		w.matched = w.matched[:0]
+		if w.skip(place) {
+			return Seek, w.target
+		}
+		w.matched = append(w.matched, place...)
+	}
+	if bytes.HasPrefix(index, w.prefix) {
+		return w.take(index), nil
+	}
+	if bytes.Compare(index, w.prefix) < 0 {
+		w.aim(place, w.prefix...)
+	} else {
+		w.aim(dir, afterSeparator)
+	}
+	return Seek, w.target
+}
+
+// take decides about an index in a directory that matches.
+func (w *Walk) take(index []byte) Step {
+	if w.index == "*" || key.Match(w.index, string(index)) {
+		return Take
+	}
+	return Next
+}
+
+// skip reports whether a directory does not match, and then aims at the first key after
+// it that can be in one that does. The target is always after the directory's first key.
+func (w *Walk) skip(place []byte) bool {
+	from := 0 // where the segment begins
+	for i, s := range w.segments {
+		rest := place[from:]
+		if !bytes.HasPrefix(rest, s.begin) {
+			switch {
+			case bytes.Compare(rest, s.begin) < 0:
+				w.aim(place[:from], s.begin...)
+			case from == 0:
+				w.target = append(w.target[:0], w.space.end...)
+			default:
+				w.aim(place[:from-1], afterSlash)
+			}
+			return true
+		}
+		end := bytes.IndexAny(rest, "/\x00")
+		below := rest[end] == '/'
+		last := i == len(w.segments)-1
+		fits := !s.glob || key.Match(s.pattern, string(rest[:end]))
+		switch {
+		case below && (last || !fits):
+			w.aim(place[:from+end], afterSlash)
+			return true
+		case !below && (!last || !fits):
+			w.aim(place[:from+end], afterSeparator)
+			return true
+		}
+		from += end + 1
+	}
+	return false
+}
+
+// aim sets the target.
+func (w *Walk) aim(dir []byte, rest ...byte) {
+	w.target = append(w.target[:0], w.space.prefix...)
+	w.target = append(w.target, dir...)
+	w.target = append(w.target, rest...)
+}
