@@ -88,11 +88,17 @@ func newState(size int) *state {
 
 // Get returns the object at a path, unless it is expired. It is shared: read-only.
 func (t *Tree) Get(path string) (*meta.Object, bool) {
-	obj, ok := t.Stored(path)
-	if !ok || obj.Expires != 0 && obj.Expired(now()) {
+	n, ok := t.state.Load().objects.Load(path)
+	switch {
+	case !ok:
+		return nil, false
+	case n.Expires == 0 && n.turn.Load() == nil: // nearly always
+		return &n.Object, true
+	}
+	if n = n.now(); n == nil || n.Expires != 0 && n.Expired(now()) {
 		return nil, false
 	}
-	return obj, true
+	return &n.Object, true
 }
 
 // Stored returns the object at a path, expired or not. It is shared: read-only.
@@ -110,6 +116,11 @@ func (s *state) load(path string) *node {
 	if !ok {
 		return nil
 	}
+	return n.now()
+}
+
+// now returns what readers see of a node that is in the map, nil for nothing.
+func (n *node) now() *node {
 	if t := n.turn.Load(); t != nil {
 		return t.now()
 	}
