@@ -46,12 +46,13 @@ type failstopFS struct {
 	cause  error      // the first failure; nil while all is well
 	memory *vfs.MemFS // takes new files after the failure
 
+	failed   chan struct{} // closed at the first failure
 	released chan struct{} // closed by release
 	release  func()
 }
 
 func newFailstopFS(disk vfs.FS) *failstopFS {
-	f := &failstopFS{FS: disk, released: make(chan struct{})}
+	f := &failstopFS{FS: disk, failed: make(chan struct{}), released: make(chan struct{})}
 	f.release = sync.OnceFunc(func() { close(f.released) })
 	return f
 }
@@ -73,6 +74,7 @@ func (f *failstopFS) fail(err error) error {
 	if f.cause == nil {
 		f.cause = err
 		f.memory = vfs.NewMem()
+		close(f.failed)
 	}
 	return f.cause
 }

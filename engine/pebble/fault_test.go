@@ -362,6 +362,12 @@ func TestCloseDuringEverything(t *testing.T) {
 		func(int) error { _, err := l.LastRevision(); return err },
 		func(int) error { l.Clear(); return nil },
 		func(int) error { l.SizeHint(); l.Active(); return nil },
+		func(int) error {
+			_, err := l.Check(t.Context(), func(err error) { t.Errorf("check: %v", err) })
+			return err
+		},
+		func(int) error { return l.Compact(t.Context()) },
+		func(int) error { return l.MarkIncomplete("") },
 		func(i int) error {
 			for _, err := range l.Scan("*/*") {
 				if err != nil {

@@ -26,6 +26,11 @@ var (
 	lastObject  = []byte{objectKind + 1}
 	// revisionKey holds the last revision, 8 bytes little-endian.
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
+	// incompleteKey holds why the content is only a part; it is absent when it is whole.
+	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
+	// firstKey and lastKey bound all keys.
+	firstKey = []byte{0x00}
+	lastKey  = []byte{0xff}
 )
 
 // keySize is the length of the key of an object.

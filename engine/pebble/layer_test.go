@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -186,6 +187,9 @@ func callAll(l *Layer) map[string]error {
 	for _, err := range l.Scan("") {
 		errs["Scan"] = err
 	}
+	_, errs["Check"] = l.Check(context.Background(), func(error) {})
+	errs["Compact"] = l.Compact(context.Background())
+	errs["MarkIncomplete"] = l.MarkIncomplete("a copy")
 	return errs
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,11 +18,12 @@ import (
 )
 
 // Start implements storage.Layer: it makes the directory where it is missing, locks it
-// and opens the database. The layer's own options have nothing to add.
+// and opens the database.
 //
-// A directory that is in use, that is a file, that cannot be written, that is corrupt or
+// A directory that is marked as incomplete is refused with storage.ErrIncomplete, unless
+// opt.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written, that is corrupt or
 // that holds something else is an error that says so.
-func (l *Layer) Start(storage.LayerOptions) error {
+func (l *Layer) Start(opt storage.LayerOptions) error {
 	l.life.Lock()
 	defer l.life.Unlock()
 	if l.db != nil {
@@ -35,14 +37,14 @@ func (l *Layer) Start(storage.LayerOptions) error {
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
 	}
-	if err := l.open(dir, lock); err != nil {
+	if err := l.open(dir, lock, opt); err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(firstError(err, lock.Close())))
 	}
 	return nil
 }
 
 // open opens the database in a directory that is locked.
-func (l *Layer) open(dir string, lock *pebble.Lock) error {
+func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) error {
 	if err := checkFormat(l.options.FS, dir); err != nil {
 		return err
 	}
@@ -70,8 +72,17 @@ func (l *Layer) open(dir string, lock *pebble.Lock) error {
 	if err != nil {
 		return err
 	}
+	if !opt.AllowIncomplete {
+		if err := checkComplete(db); err != nil {
+			disk.release()
+			l.discard(db)
+			return err
+		}
+	}
 	l.db, l.disk, l.lock = db, disk, lock
 	l.scans = make(map[*scan]struct{})
+	closing := make(chan struct{})
+	l.closing, l.endLong = closing, sync.OnceFunc(func() { close(closing) })
 	return nil
 }
 
@@ -87,12 +98,17 @@ func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failst
 	}
 	if err := disk.failure(); err != nil {
 		disk.release()
-		if closeErr := db.Close(); closeErr != nil {
-			l.options.Logger.Debug("pebble: close after a failed open", "error", closeErr)
-		}
+		l.discard(db)
 		return nil, nil, err
 	}
 	return db, disk, nil
+}
+
+// discard closes a database that is not to be used, for a reason that its caller returns.
+func (l *Layer) discard(db *pebble.DB) {
+	if err := db.Close(); err != nil {
+		l.options.Logger.Debug("pebble: close after a failed open", "error", err)
+	}
 }
 
 func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebble.Lock) *pebble.Options {
@@ -116,14 +132,19 @@ func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebbl
 	return o
 }
 
-// Close implements storage.Layer. It waits for calls in progress, ends scans in progress
-// with storage.ErrNotActive at their next object that is not read yet, and puts the
-// write-ahead log on the disk. It may be called from inside a scan's loop.
+// Close implements storage.Layer. It waits for calls in progress, ends scans, checks and
+// compactions in progress with storage.ErrNotActive (a scan at its next object that is not read
+// yet), and puts the write-ahead log on the disk. It may be called from inside a scan's loop.
 //
 // It does not flush what is in memory into tables: the log has it, and the next
 // start replays at most MemTableSize of it for each table in memory. So Close is quick
 // whatever was written before.
 func (l *Layer) Close() {
+	l.life.RLock()
+	if l.db != nil {
+		l.endLong()
+	}
+	l.life.RUnlock()
 	l.life.Lock()
 	defer l.life.Unlock()
 	if l.db == nil {
@@ -136,6 +157,7 @@ func (l *Layer) Close() {
 		l.options.Logger.Error("pebble: close", "dir", l.dir, "error", err)
 	}
 	l.db, l.disk, l.lock = nil, nil, nil
+	l.closing, l.endLong = nil, nil
 }
 
 // prepareDir makes the directory with its parents, each of them durable, and returns its

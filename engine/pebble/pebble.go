@@ -19,7 +19,7 @@
 // # Layout
 //
 // Keys begin with a byte that names their kind: 'o' for objects, 'm' for what the layer
-// notes about itself. An object's key is
+// notes about itself: the last revision, and why its content is incomplete. An object's key is
 //
 //	'o' directory 0x00 index
 //
@@ -105,8 +105,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it
-// implements storage.Batcher, storage.Scanner and storage.SizeHinter.
+// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
+// all optional interfaces of package storage.
 type Layer struct {
 	dir     string
 	options Options
@@ -122,6 +122,10 @@ type Layer struct {
 	db   *pebble.DB // nil while not active
 	lock *pebble.Lock
 	disk *failstopFS
+	// closing is closed by the first Close, for calls that take long: they end then.
+	closing chan struct{}
+	// endLong closes closing.
+	endLong func()
 
 	// scanLock guards scans, the scans in progress, which Close ends. It is taken
 	// after life.
@@ -134,6 +138,10 @@ var (
 	_ storage.Batcher       = (*Layer)(nil)
 	_ storage.Scanner       = (*Layer)(nil)
 	_ storage.SizeHinter    = (*Layer)(nil)
+
+	_ storage.Checker          = (*Layer)(nil)
+	_ storage.Compacter        = (*Layer)(nil)
+	_ storage.IncompleteMarker = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates

@@ -70,21 +70,30 @@ func (l *Layer) openScan(pattern string) (*scan, error) {
 	if pattern != "" && !key.IsValid(pattern) {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
 	}
+	s := &scan{layer: l, walk: newWalk(pattern)}
+	if err := s.open(&pebble.IterOptions{LowerBound: s.walk.lower, UpperBound: s.walk.upper}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open takes the snapshot.
+func (s *scan) open(options *pebble.IterOptions) error {
+	l := s.layer
 	l.life.RLock()
 	defer l.life.RUnlock()
 	if l.db == nil {
-		return nil, storage.ErrNotActive
+		return storage.ErrNotActive
 	}
-	s := &scan{layer: l, walk: newWalk(pattern)}
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: s.walk.lower, UpperBound: s.walk.upper})
+	it, err := l.db.NewIter(options)
 	if err != nil {
-		return nil, l.wrap(fmt.Sprintf("scan %q", pattern), err)
+		return l.wrap("begin a scan", err)
 	}
 	s.it = it
 	l.scanLock.Lock()
 	defer l.scanLock.Unlock()
 	l.scans[s] = struct{}{}
-	return s, nil
+	return nil
 }
 
 // read appends the next objects to chunk, and tells whether there are more.

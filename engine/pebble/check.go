@@ -1,0 +1,240 @@
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Check implements storage.Checker. It reads every entry from one consistent snapshot, then
+// lets Pebble hold its levels against each other.
+//
+// A damaged block of a table takes the objects in it along, and may take those up to the end of
+// the table: they are one report, which says between which keys nothing can be read. Reads and
+// writes go on meanwhile. A Close ends the check with storage.ErrNotActive, or waits for it when
+// it is at the levels.
+func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
+	c, err := l.openCheck()
+	if err != nil {
+		return 0, err
+	}
+	defer c.end()
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return c.objects, err
+		}
+		more, err = c.read()
+		for _, found := range c.found {
+			report(found)
+		}
+		if err != nil {
+			return c.objects, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return c.objects, err
+	}
+	switch _, err := l.LastRevision(); {
+	case errors.Is(err, storage.ErrNotActive):
+		return c.objects, err
+	case err != nil:
+		report(err)
+	}
+	if c.gaps > 0 {
+		return c.objects, nil // the levels cannot be read from end to end
+	}
+	return c.objects, l.checkLevels(report)
+}
+
+// check is a check in progress.
+type check struct {
+	*scan
+	objects int
+	found   []error // by the last read
+	gaps    int
+
+	at  []byte // the last key that was read or sought
+	gap error  // why nothing can be read behind it; nil when something can
+	// beyond is where the reading may go on after a gap: the beginning of each table and
+	// what follows its end, in order. It is made at the first gap.
+	beyond [][]byte
+}
+
+func (l *Layer) openCheck() (*check, error) {
+	s := &scan{layer: l}
+	if err := s.open(&pebble.IterOptions{}); err != nil {
+		return nil, err
+	}
+	return &check{scan: s}, nil
+}
+
+// read checks the next entries and tells whether there are more.
+func (c *check) read() (more bool, err error) {
+	c.layer.life.RLock()
+	defer c.layer.life.RUnlock()
+	c.found = c.found[:0]
+	if c.it == nil {
+		return false, storage.ErrNotActive
+	}
+	for n, size := 0, 0; n < maxChunk && size < maxChunkBytes; n++ {
+		ok, err := c.step()
+		if err != nil || !ok && c.gap == nil {
+			return false, err
+		}
+		if ok {
+			size += c.entry()
+		}
+	}
+	return true, nil
+}
+
+// step moves to the next entry, or towards it when there is a gap.
+func (c *check) step() (ok bool, err error) {
+	switch {
+	case c.gap != nil:
+		next, found := c.behindGap()
+		if !found {
+			c.endGap("the end")
+			return false, nil
+		}
+		c.at = append(c.at[:0], next...)
+		ok = c.it.SeekGE(next)
+	case c.started:
+		ok = c.it.Next()
+	default:
+		c.started = true
+		ok = c.it.First()
+	}
+	if ok {
+		c.at = append(c.at[:0], c.it.Key()...)
+		c.endGap(fmt.Sprintf("key %q", c.name()))
+		return true, nil
+	}
+	switch failure := c.it.Error(); {
+	case failure == nil:
+		c.endGap("the end")
+	case c.gap == nil:
+		return false, c.beginGap(failure)
+	}
+	return false, nil
+}
+
+// beginGap notes that a table cannot be read on.
+func (c *check) beginGap(failure error) error {
+	place := "at the first key"
+	if c.last != "" {
+		place = fmt.Sprintf("behind key %q", c.last)
+	}
+	c.gap = fmt.Errorf("nothing can be read %s: %w", place, failure)
+	c.gaps++
+	if c.beyond != nil {
+		return nil
+	}
+	levels, err := c.layer.db.SSTables()
+	if err != nil {
+		return c.layer.wrap("check", err)
+	}
+	c.beyond = [][]byte{}
+	for _, tables := range levels {
+		for _, table := range tables {
+			after := append(bytes.Clone(table.Largest.UserKey), 0)
+			c.beyond = append(c.beyond, bytes.Clone(table.Smallest.UserKey), after)
+		}
+	}
+	slices.SortFunc(c.beyond, bytes.Compare)
+	return nil
+}
+
+// behindGap returns the next place to try.
+func (c *check) behindGap() ([]byte, bool) {
+	i, found := slices.BinarySearchFunc(c.beyond, c.at, bytes.Compare)
+	for found && i < len(c.beyond) && bytes.Equal(c.beyond[i], c.at) {
+		i++
+	}
+	if i == len(c.beyond) {
+		return nil, false
+	}
+	return c.beyond[i], true
+}
+
+// endGap reports the gap, if there is one.
+func (c *check) endGap(before string) {
+	if c.gap == nil {
+		return
+	}
+	c.found = append(c.found, fmt.Errorf("%w; up to %s", c.gap, before))
+	c.gap = nil
+}
+
+// name is the path at the iterator's place, or the stored key when it is none of an object.
+func (c *check) name() string {
+	raw := c.it.Key()
+	if path, _, err := pathOf(raw, nil); err == nil {
+		return path
+	}
+	return string(raw)
+}
+
+// entry checks the entry at the iterator's place and returns its size.
+func (c *check) entry() int {
+	raw := c.it.Key()
+	if bytes.HasPrefix(raw, []byte{metaKind}) {
+		if !bytes.Equal(raw, revisionKey) && !bytes.Equal(raw, incompleteKey) {
+			c.found = append(c.found, fmt.Errorf("stored key %q is no note that this build knows", raw))
+		}
+		return len(raw)
+	}
+	path, scratch, err := pathOf(raw, c.scratch)
+	if err != nil {
+		c.found = append(c.found, err)
+		return len(raw)
+	}
+	c.scratch, c.last = scratch, path
+	size, err := c.object(path)
+	if err != nil {
+		c.found = append(c.found, err)
+	} else {
+		c.objects++
+	}
+	return len(raw) + size
+}
+
+// object checks the object at the iterator's place.
+func (c *check) object(path string) (size int, err error) {
+	if err := key.Check(path); err != nil {
+		return 0, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, err)
+	}
+	if key.HasGlob(path) {
+		return 0, fmt.Errorf("key %q: %w", path, storage.ErrGlobNotAllowed)
+	}
+	value, err := c.it.ValueAndErr()
+	if err != nil {
+		return 0, fmt.Errorf("key %q: %w", path, err)
+	}
+	_, err = codec.Decode(path, value)
+	return len(value), err
+}
+
+// checkLevels reports what Pebble finds between its levels: entries out of order, newer ones
+// below older ones.
+func (l *Layer) checkLevels(report func(error)) error {
+	l.life.RLock()
+	if l.db == nil {
+		l.life.RUnlock()
+		return storage.ErrNotActive
+	}
+	err := l.db.CheckLevels(&pebble.CheckLevelsStats{})
+	l.life.RUnlock()
+	if err != nil {
+		report(l.wrap("check the levels", err))
+	}
+	return nil
+}

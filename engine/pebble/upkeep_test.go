@@ -1,0 +1,329 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// checked runs a check that comes to its end.
+func checked(t *testing.T, l *Layer) (objects int, found []string) {
+	t.Helper()
+	objects, err := l.Check(t.Context(), func(err error) { found = append(found, err.Error()) })
+	if err != nil {
+		t.Fatalf("check: %v", err)
+	}
+	return objects, found
+}
+
+func TestCheckReportsEachThing(t *testing.T) {
+	l := startInMemory(t)
+	var paths []string
+	for i := range 2000 {
+		paths = append(paths, fmt.Sprintf("d/%04d", i))
+	}
+	set(t, l, paths...)
+	for raw, value := range map[string]string{
+		string(appendKey(nil, "d/0007")): "",
+		string(appendKey(nil, "d/0900")): "\x01garbage",
+		"odd":                            "no object",
+		"mystery":                        "no note",
+		"zebra":                          "no kind",
+		string(revisionKey):              "short",
+	} {
+		if err := l.db.Set([]byte(raw), []byte(value), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// An object that is whole, at a path that no store can ask for.
+	b := l.db.NewBatch()
+	if err := errors.Join(put(b, "d/../x", object("x", 1, "1")), put(b, "d/*", object("x", 1, "1")), b.Commit(pebble.Sync)); err != nil {
+		t.Fatal(err)
+	}
+	objects, found := checked(t, l)
+	if objects != 1998 {
+		t.Errorf("the check counts %d objects, expected 1998", objects)
+	}
+	wants := []string{
+		`key "d/0007": the stored object is cut short`, `key "d/0900": the stored object is cut short`,
+		`stored key "odd" is not the key of an object`, `stored key "mystery" is no note`, `stored key "zebra" is not the key`,
+		`read the last revision in store: it has 5 bytes, expected 8`, `key "d/../x": storage: invalid path`, `key "d/*": storage: glob`,
+	}
+	all := strings.Join(found, "\n")
+	for _, want := range wants {
+		if !strings.Contains(all, want) {
+			t.Errorf("no report has %q:\n%s", want, all)
+		}
+	}
+	if len(found) != len(wants) {
+		t.Errorf("%d reports, expected %d:\n%s", len(found), len(wants), all)
+	}
+}
+
+// threeTables makes a store of three tables of 200 objects each, and nothing in its log.
+func threeTables(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	l := start(t, dir, Options{})
+	for table := range 3 {
+		for i := range 200 {
+			path := fmt.Sprintf("d/%d-%03d", table, i)
+			if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", strings.Repeat(path, 30)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	if files, err := filepath.Glob(dir + "/*.sst"); err != nil || len(files) != 3 {
+		t.Fatalf("the store has the tables %q, %v, expected three", files, err)
+	}
+	return dir
+}
+
+func TestCheckGoesOnBehindATable(t *testing.T) {
+	dir := threeTables(t)
+	files, err := filepath.Glob(dir + "/*.sst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for damaged, file := range files { // in the order of their making
+		t.Run(fmt.Sprintf("table %d", damaged), func(t *testing.T) {
+			dir := threeTables(t)
+			corrupt(t, dir, filepath.Base(file))
+			l := start(t, dir, Options{})
+			objects, found := checked(t, l)
+			if objects < 400 || objects >= 600 {
+				t.Errorf("the check counts %d objects, expected those of two tables", objects)
+			}
+			if len(found) != 1 || !strings.Contains(found[0], "nothing can be read ") {
+				t.Fatalf("the reports are %q, expected one of a gap", found)
+			}
+			if damaged > 0 && !strings.Contains(found[0], fmt.Sprintf(`behind key "d/%d-`, damaged)) &&
+				!strings.Contains(found[0], fmt.Sprintf(`behind key "d/%d-199"`, damaged-1)) {
+				t.Errorf("the report is %q, expected the last key before the gap", found[0])
+			}
+			until := "up to the end"
+			if damaged < 2 {
+				until = fmt.Sprintf("up to key \"d/%d-000\"", damaged+1)
+			}
+			if !strings.HasSuffix(found[0], until) {
+				t.Errorf("the report is %q, expected it to go %s", found[0], until)
+			}
+			var levels error
+			if err := l.checkLevels(func(err error) { levels = err }); err != nil {
+				t.Error(err)
+			}
+			if levels == nil || !strings.Contains(levels.Error(), "check the levels in "+dir+": the store is corrupt") {
+				t.Errorf("the check of the levels reports %v", levels)
+			}
+		})
+	}
+}
+
+func TestCheckMayBeClosedAndLeft(t *testing.T) {
+	damage := func(t *testing.T) *Layer {
+		l := startInMemory(t)
+		var paths []string
+		for i := range 3000 {
+			paths = append(paths, fmt.Sprintf("d/%04d", i))
+		}
+		set(t, l, paths...)
+		if err := l.db.Set(appendKey(nil, "d/0000"), []byte("bad"), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	t.Run("Close", func(t *testing.T) {
+		l := damage(t)
+		n, err := l.Check(t.Context(), func(error) { l.Close() })
+		if !errors.Is(err, storage.ErrNotActive) || n == 0 || n >= 2999 {
+			t.Errorf("the check ended with %d objects and %v, expected a part and ErrNotActive", n, err)
+		}
+	})
+	t.Run("context", func(t *testing.T) {
+		l := damage(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		n, err := l.Check(ctx, func(error) { cancel() })
+		if !errors.Is(err, context.Canceled) || n == 0 || n >= 2999 {
+			t.Errorf("the check ended with %d objects and %v, expected a part and context.Canceled", n, err)
+		}
+		if len(l.scans) != 0 {
+			t.Errorf("%d scans are held after the check", len(l.scans))
+		}
+	})
+}
+
+func TestCompactGivesBack(t *testing.T) {
+	l := startInMemory(t)
+	for round := range 3 {
+		for i := range 1000 {
+			path := fmt.Sprintf("d/%03d", i)
+			if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", fmt.Sprint(round, strings.Repeat("x", 100))))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 900 {
+		if err := l.Del(fmt.Sprintf("d/%03d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	levels, err := l.db.SSTables(pebble.WithProperties())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries, deletions uint64
+	for _, tables := range levels {
+		for _, table := range tables {
+			entries += table.Properties.NumEntries
+			deletions += table.Properties.NumDeletions
+		}
+	}
+	if entries != 100 || deletions != 0 || l.db.Metrics().MemTable.Size > 1<<20 {
+		t.Errorf("after the compaction the tables have %d entries, %d of them deletions, expected the 100 objects that are left", entries, deletions)
+	}
+	if got := keys(t, l); len(got) != 100 {
+		t.Errorf("%d objects, expected 100", len(got))
+	}
+}
+
+// compacting begins a compaction whose output the disk does not make before release is
+// called, and then only if it returns nil.
+func compacting(t *testing.T, ctx context.Context) (l *Layer, compacted <-chan error, release func(error)) {
+	t.Helper()
+	var armed atomic.Bool
+	entered, answer := make(chan struct{}, 100), make(chan struct{})
+	var verdict error
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			entered <- struct{}{}
+			<-answer
+			return verdict
+		}
+		return nil
+	}))
+	l = start(t, "store", Options{FS: disk})
+	// Two tables of the same keys, so that no mere move will do, on two levels, so that
+	// Pebble does not compact them by itself.
+	set(t, l, "a", "b", "c")
+	if err := l.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	set(t, l, "a", "b", "c")
+	if err := l.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- l.Compact(ctx) }()
+	var once sync.Once
+	release = func(err error) { once.Do(func() { verdict = err; close(answer) }) }
+	t.Cleanup(func() { release(nil) })
+	select {
+	case <-entered:
+	case err := <-done:
+		t.Fatalf("the compaction ended with %v before it made a table", err)
+	case <-time.After(time.Minute):
+		t.Fatal("the compaction makes no table")
+	}
+	return l, done, release
+}
+
+func TestCompactEnds(t *testing.T) {
+	t.Run("by its context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, compacted, release := compacting(t, ctx)
+		cancel()
+		within(t, "Compact", func() {
+			if err := <-compacted; !errors.Is(err, context.Canceled) {
+				t.Errorf("it ended with %v, expected context.Canceled", err)
+			}
+		})
+		set(t, l, "d")
+		release(nil)
+	})
+	t.Run("by Close", func(t *testing.T) {
+		l, compacted, release := compacting(t, t.Context())
+		closed := make(chan struct{})
+		go func() { defer close(closed); l.Close() }()
+		within(t, "Compact", func() {
+			if err := <-compacted; !errors.Is(err, storage.ErrNotActive) {
+				t.Errorf("it ended with %v, expected ErrNotActive", err)
+			}
+		})
+		release(nil)
+		within(t, "Close", func() { <-closed })
+	})
+	t.Run("by a full disk", func(t *testing.T) {
+		l, compacted, release := compacting(t, t.Context())
+		release(syscall.ENOSPC)
+		within(t, "Compact", func() {
+			if err := <-compacted; !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("it ended with %v, expected the failure of the disk", err)
+			}
+		})
+		if err := l.Compact(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("another one: %v, expected the failure of the disk", err)
+		}
+		if got := keys(t, l); len(got) != 3 {
+			t.Errorf("after the failure there is %q", got)
+		}
+		if err := l.MarkIncomplete("a copy"); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("a mark after the failure: %v, expected the failure of the disk", err)
+		}
+		within(t, "Close", l.Close)
+	})
+}
+
+// The mark is on the disk when it is made, also where writes are not synced; and when it is
+// taken away, so is what was written before.
+func TestMarkSurvivesCrashes(t *testing.T) {
+	for _, durability := range []Durability{DurabilitySync, DurabilityNoSync} {
+		disk := vfs.NewCrashableMem()
+		crashed := func() *Layer {
+			return New("store", Options{FS: disk.CrashClone(vfs.CrashCloneCfg{})})
+		}
+		l := start(t, "store", Options{FS: disk, Durability: durability})
+		if err := l.MarkIncomplete("a copy\nof something"); err != nil {
+			t.Fatal(err)
+		}
+		set(t, l, "a", "b", "c")
+		err := crashed().Start(storage.LayerOptions{})
+		if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
+			t.Errorf("start of a marked store after a crash: %v", err)
+		}
+		if err := l.MarkIncomplete(""); err != nil {
+			t.Fatal(err)
+		}
+		whole := crashed()
+		if err := whole.Start(storage.LayerOptions{}); err != nil {
+			t.Fatalf("start after the mark was taken away: %v", err)
+		}
+		if got := keys(t, whole); len(got) != 3 {
+			t.Errorf("the mark is gone, and of three objects there is %q", got)
+		}
+		whole.Close()
+	}
+}
