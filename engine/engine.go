@@ -3,6 +3,7 @@
 //	memory:                    nothing is kept
 //	pebble:./data              the directory ./data, every write synced
 //	pebble:./data?sync=off     the same, faster, the newest writes lost in a crash
+//	ko:./data                  the LevelDB database in ./data, as older software has it
 //
 // The form is scheme:location?option=value&option=value. The location is taken as it is
 // written, up to the first '?', and options are those of a URL's query. What is unknown is
@@ -39,6 +40,7 @@ func (s scheme) form() string { return s.name + ":" + s.location }
 var schemes = []scheme{
 	{name: "memory"},
 	{name: "pebble", location: "DIRECTORY", open: opener(pebbleOptions, newPebble)},
+	{name: "ko", location: "DIRECTORY", open: opener(koOptions, newKo)},
 }
 
 // Open makes the persistent layer of a store, not started: nothing is touched yet. For

@@ -1,0 +1,177 @@
+package ko
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
+	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+)
+
+// prepareDir makes the directory with its parents, each of them durable, and returns its
+// one true name. What is in it must be a LevelDB database or nothing. It is checked
+// before LevelDB opens it, which makes files at once.
+func prepareDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("the path of the directory is empty")
+	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := makeDir(absolute); err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(absolute)
+	if err != nil {
+		return "", err
+	}
+	return real, checkContent(real)
+}
+
+// makeDir makes a directory, parents first, and syncs the parent of each that it made.
+func makeDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%s is a file, expected a directory", dir)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+var (
+	// databaseFiles are files that hold a LevelDB database. Other software names
+	// files so too; see foreignFiles.
+	databaseFiles = regexp.MustCompile(`^(CURRENT(\.bak|\.[0-9]+)?|MANIFEST-[0-9]+|[0-9]+\.(log|ldb|sst|tmp))$`)
+	// otherFiles are files that may be in a directory without a database: what LevelDB
+	// leaves where it could not make one, our notes, and what the root of a file system has.
+	otherFiles = regexp.MustCompile(`^(LOCK|LOG|LOG\.old|OOLITH-[A-Z]+(\.new)?|lost\+found)$`)
+	// foreignFiles are files that only other stores have: FORMAT is of other engines of this
+	// project, the rest is of Pebble, RocksDB and Badger.
+	foreignFiles = regexp.MustCompile(`^(FORMAT|OPTIONS-[0-9]+|marker\..*|IDENTITY|MANIFEST|KEYREGISTRY|.*\.vlog)$`)
+)
+
+// checkContent refuses a directory of something else.
+func checkContent(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	database, stray := false, ""
+	for _, entry := range entries {
+		switch name := entry.Name(); {
+		case foreignFiles.MatchString(name):
+			return fmt.Errorf("it holds a store of another kind (file %s%s); open that with its own engine, "+
+				"or choose an empty or new directory", name, firstLine(filepath.Join(dir, name)))
+		case databaseFiles.MatchString(name):
+			database = true
+		case !otherFiles.MatchString(name):
+			stray = name
+		}
+	}
+	if stray != "" && !database {
+		return fmt.Errorf("it holds files (%s) but no LevelDB database; choose an empty or new directory", stray)
+	}
+	return nil
+}
+
+// firstLine is what the file FORMAT says, for a message; empty for other files.
+func firstLine(name string) string {
+	if filepath.Base(name) != "FORMAT" {
+		return ""
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	content, err := io.ReadAll(io.LimitReader(file, 80))
+	if err = firstError(err, file.Close()); err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	return fmt.Sprintf(", which says %q", line)
+}
+
+// explainLock says why the directory was not opened.
+func explainLock(err error) error {
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, ldbstorage.ErrLocked) {
+		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
+	}
+	return err
+}
+
+// explain says what to do about an error of opening.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("the directory cannot be written; change its permissions or choose another: %w", err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk is full; make room: %w", err)
+	case isForeign(err):
+		return fmt.Errorf("it holds a LevelDB database of other software; choose an empty or new directory: %w", err)
+	case isCorrupt(err):
+		return fmt.Errorf("%s: %w", corruptAdvice, err)
+	}
+	return err
+}
+
+// isForeign tells whether a database has its keys in another order than that of bytes.
+func isForeign(err error) bool {
+	var content *lerrors.ErrCorrupted
+	if !errors.As(err, &content) {
+		return false
+	}
+	manifest, ok := content.Err.(*leveldb.ErrManifestCorrupted)
+	return ok && manifest.Field == "comparer" && strings.HasPrefix(manifest.Reason, "mismatch")
+}
+
+const corruptAdvice = "the store is corrupt; restore it from a backup, or open it with recover=on to keep what is readable"
+
+// corruption is damage that LevelDB does not report itself.
+type corruption struct{ error }
+
+func (c *corruption) Unwrap() error { return c.error }
+
+// isCorrupt tells whether an error is about damaged files, and not about the disk or the
+// directory.
+func isCorrupt(err error) bool {
+	var (
+		ours    *corruption
+		files   *ldbstorage.ErrCorrupted
+		content *lerrors.ErrCorrupted
+	)
+	return !isForeign(err) && (errors.As(err, &ours) || errors.As(err, &files) || errors.As(err, &content))
+}
+
+// wrap names the directory and what was being done; it keeps nil.
+func (l *Layer) wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if isCorrupt(err) {
+		return fmt.Errorf("ko: %s in %s: %s: %w", doing, l.dir, corruptAdvice, err)
+	}
+	return fmt.Errorf("ko: %s in %s: %w", doing, l.dir, err)
+}

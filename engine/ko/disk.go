@@ -1,0 +1,112 @@
+package ko
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+)
+
+// disk is the directory of a database, open and locked: LevelDB's own files, and the notes
+// beside them. Its methods may be called from any number of goroutines.
+type disk interface {
+	ldbstorage.Storage
+	// SyncDir puts the entries of the directory on the disk.
+	SyncDir() error
+	// ReadNote returns the content of a file, or an error that is fs.ErrNotExist.
+	ReadNote(name string) ([]byte, error)
+	// WriteNote makes or replaces a file. After a crash there is the new content or the
+	// old one; when it returned nil, the new one.
+	WriteNote(name string, content []byte) error
+	// RemoveNote durably removes a file, if it is there.
+	RemoveNote(name string) error
+}
+
+// fileDisk is a directory of the operating system.
+type fileDisk struct {
+	ldbstorage.Storage
+	dir string
+}
+
+func openFileDisk(dir string) (disk, error) {
+	files, err := ldbstorage.OpenFile(dir, false)
+	if err != nil {
+		return nil, err
+	}
+	return &fileDisk{Storage: files, dir: dir}, nil
+}
+
+// SyncDir implements disk.
+func (d *fileDisk) SyncDir() error { return syncDir(d.dir) }
+
+// ReadNote implements disk.
+func (d *fileDisk) ReadNote(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(d.dir, name))
+}
+
+// WriteNote implements disk.
+func (d *fileDisk) WriteNote(name string, content []byte) error {
+	final := filepath.Join(d.dir, name)
+	temporary := final + ".new"
+	if err := writeSynced(temporary, content); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, final); err != nil {
+		return err
+	}
+	return d.SyncDir()
+}
+
+// RemoveNote implements disk.
+func (d *fileDisk) RemoveNote(name string) error {
+	err := os.Remove(filepath.Join(d.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.SyncDir()
+}
+
+// writeSynced makes a file that is on the disk when it returns.
+func writeSynced(name string, content []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err = file.Write(content); err == nil {
+		err = file.Sync()
+	}
+	return firstError(err, file.Close())
+}
+
+// syncDir puts the entries of a directory on the disk. Windows has no such call, and some file
+// systems do not know it.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = file.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	return firstError(err, file.Close())
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+// Package ko keeps a store's objects in a directory, in a LevelDB database of the format
+// that ko, an older adapter for the same objects, has always written. Such a database is
+// opened in place, and the older software reads back what is written here.
+//
+// # Format
+//
+// A key is the path of an object, as it is. A value is the object as JSON, in the form
+// that encoding/json gives to a meta.Object:
+//
+//	{"created":1,"updated":0,"index":"1","path":"users/1","data":{"a":1},"revision":7}
+//
+// Data stands in it byte for byte, with the white space around it. Older entries have no
+// revision, and may have no path: the key counts. An entry that cannot be read is an error
+// that names its key. Nothing else is in the database: what this layer notes for itself is
+// in files beside it, whose names begin with OOLITH- and which LevelDB ignores.
+//
+// # Durability
+//
+// A write is acknowledged after the log was synced to the disk: it survives a crash of the
+// process and of the machine. Durability names the weaker mode.
+//
+// # When the disk fails
+//
+// The first write, sync or file creation that the disk refuses stops the layer's writing for
+// good: the write that met it and all later ones return an error that holds the cause, and
+// nothing more is written to the directory; see failstop.go. Reads go on, and show nothing of
+// the write that failed. To close the layer and start it again reads the truth back, which may
+// hold that write. What was acknowledged before is kept.
+//
+// # Opening
+//
+// LevelDB drops damaged records of its logs in silence, and with them what they held. Start
+// looks for such damage first, and refuses it. It then reads the whole database once, to
+// find keys that are no valid paths and revisions that other software wrote: about a second for each
+// 100 MB. It leaves that out when nothing but this layer has touched the database
+// since it was last closed in order.
+//
+// # Revisions
+//
+// The file OOLITH-KO holds the last revision. While the layer is open it holds a number that
+// is ahead of all revisions in use, moved on (and synced) once in 65,536 revisions, before
+// the batch that needs it; Close writes the exact one. So no revision is used twice, whatever
+// crashes: after a crash LastRevision is the number ahead, and some revisions are skipped.
+// Revisions that other software wrote into entries meanwhile count too.
+//
+// # Limits
+//
+// LevelDB has no range delete: Clear, and a change that clears, take a batch with a delete for
+// each object, about 150 bytes of memory each. Reading a directory costs its
+// objects and a seek or two for each directory right below it, not the levels further down;
+// but to find the directories below one, for a pattern such as users/*/name, also its own objects
+// have to be passed.
+package ko
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Durability says when a write is acknowledged.
+type Durability int
+
+const (
+	// DurabilitySync acknowledges a write after the log was synced. Nothing acknowledged is
+	// lost, whatever crashes. It is the default.
+	DurabilitySync Durability = iota
+	// DurabilityNoSync acknowledges a write when the operating system has it, as the
+	// older software does. A crash of the process loses nothing. A crash of the machine
+	// loses what was not on the disk yet, some seconds or tens of them, and may leave a log
+	// with a hole, which Start refuses until it is told to recover. Close syncs, so
+	// that nothing is lost by it.
+	DurabilityNoSync
+)
+
+// The defaults of Options.
+const (
+	defaultCacheSize   = 32 << 20
+	defaultWriteBuffer = 4 << 20
+	defaultMaxData     = 256 << 20
+)
+
+// Options of a layer. The zero value is ready to use and durable.
+//
+// The memory of a layer is bounded by CacheSize, three times WriteBuffer, three times
+// the largest batch, and the indexes of at most 256 open tables.
+type Options struct {
+	// Durability says when a write is acknowledged.
+	Durability Durability
+	// CacheSize is the memory in bytes for blocks that were read; 32 MiB when zero.
+	CacheSize int64
+	// WriteBuffer is the memory in bytes that takes writes before they are sorted into
+	// files. It bounds what a start has to replay from the log too. 4 MiB when zero.
+	WriteBuffer int
+	// MaxData is the greatest length in bytes of one object's data; 256 MiB when zero,
+	// which is also the most that is taken: an object goes through several copies in memory.
+	MaxData int
+	// Recover lets Start rebuild a database that is corrupt from what is readable of it.
+	// See RecoveryReport for what that can lose. Start then reads the whole database to find
+	// out whether it is corrupt, and leaves one alone that is not.
+	Recover bool
+	// SkipInvalid lets Start open a database that has keys which are no valid paths. They stay
+	// in the database untouched, also by Clear; no read shows them but Check, which reports
+	// each. Nothing else is skipped.
+	SkipInvalid bool
+	// Logger gets what LevelDB tells of its work, at level debug, what a recovery did, and the
+	// errors of Clear and Close. Nil logs nothing: each error that matters to a caller is returned.
+	Logger *slog.Logger
+}
+
+// withDefaults fills in what was left open.
+func (o Options) withDefaults() Options {
+	if o.CacheSize <= 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.WriteBuffer <= 0 {
+		o.WriteBuffer = defaultWriteBuffer
+	}
+	if o.MaxData <= 0 || o.MaxData > defaultMaxData {
+		o.MaxData = defaultMaxData
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
+// storage.Batcher, Scanner, SizeHinter, Checker, Compacter and IncompleteMarker.
+type Layer struct {
+	dir     string
+	options Options
+	// openDisk opens and locks the directory, which exists. Tests put another in its place.
+	openDisk func(dir string) (disk, error)
+
+	// LOCK ORDER: life, then writes, then one of delLocks, then revisions.lock; scanLock
+	// after life. None is held while a caller's code runs.
+
+	// life guards the fields below. Every call holds it for reading while it uses them;
+	// Start and Close hold it for writing. So Close waits for calls in progress, which all
+	// end by themselves.
+	life      sync.RWMutex
+	db        *leveldb.DB // nil while not active
+	disk      *failstop
+	revisions *revisions
+	opening   opening
+	// compactions counts those under way, which use db without life: Close of the
+	// database ends them.
+	compactions sync.WaitGroup
+
+	// writes is held for reading by each write, and for writing by one that clears, which
+	// reads the keys first.
+	writes sync.RWMutex
+	// delLocks make the look-up and the delete of a Del one step against other Dels of
+	// the same key.
+	delLocks [64]sync.Mutex
+
+	// scanLock guards scans, the scans in progress, which Close ends.
+	scanLock sync.Mutex
+	scans    map[*scan]struct{}
+}
+
+var (
+	_ storage.EmbeddedLayer    = (*Layer)(nil)
+	_ storage.Batcher          = (*Layer)(nil)
+	_ storage.Scanner          = (*Layer)(nil)
+	_ storage.SizeHinter       = (*Layer)(nil)
+	_ storage.Checker          = (*Layer)(nil)
+	_ storage.Compacter        = (*Layer)(nil)
+	_ storage.IncompleteMarker = (*Layer)(nil)
+)
+
+// New returns a layer for a directory. Nothing is touched before Start, which creates
+// the directory and its parents where they are missing.
+func New(dir string, options Options) *Layer {
+	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk}
+}
+
+// Active reports whether the layer is started.
+func (l *Layer) Active() bool {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	return l.db != nil
+}
+
+// opening is what Start found out about the database.
+type opening struct {
+	skipped  keyList         // keys that are no valid paths
+	recovery *RecoveryReport // nil when there was nothing to recover
+}
+
+// Skipped returns the keys of the database that are no valid paths and that
+// Options.SkipInvalid left out: the first 100 in byte order, and how many there are.
+// It is empty while the layer is not active.
+func (l *Layer) Skipped() (keys []string, count int) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, 0
+	}
+	return l.opening.skipped.copy()
+}
+
+// Recovery returns what the recovery of the last Start did, or nil when there was none.
+func (l *Layer) Recovery() *RecoveryReport {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil || l.opening.recovery == nil {
+		return nil
+	}
+	report := *l.opening.recovery
+	return &report
+}

@@ -1,0 +1,130 @@
+package ko
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/util"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Get implements storage.Layer.
+func (l *Layer) Get(path string) (meta.Object, error) {
+	if err := checkPath(path); err != nil {
+		return meta.Object{}, err
+	}
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return meta.Object{}, storage.ErrNotActive
+	}
+	entry, err := l.db.Get([]byte(path), nil)
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return meta.Object{}, notFound(path)
+	}
+	if err != nil {
+		return meta.Object{}, l.wrap(fmt.Sprintf("read key %q", path), err)
+	}
+	obj, err := decodeEntry(path, entry)
+	return obj, l.wrap("read", err)
+}
+
+func notFound(path string) error { return fmt.Errorf("path %q: %w", path, storage.ErrNotFound) }
+
+// GetList implements storage.Layer.
+func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
+	if err := checkPattern(pattern); err != nil {
+		return nil, err
+	}
+	objects := []meta.Object{}
+	for obj, err := range l.Scan(pattern) {
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, obj)
+	}
+	slices.SortFunc(objects, func(a, b meta.Object) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
+	})
+	return objects, nil
+}
+
+// Load implements storage.EmbeddedLayer.
+func (l *Layer) Load() (map[string]*meta.Object, error) {
+	objects := make(map[string]*meta.Object, l.SizeHint())
+	for obj, err := range l.Scan("") {
+		if err != nil {
+			return nil, err
+		}
+		objects[obj.Path] = &obj
+	}
+	return objects, nil
+}
+
+// Keys implements storage.Layer. LevelDB reads the entries with the keys.
+func (l *Layer) Keys() ([]string, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	paths := []string{}
+	err := l.eachKey(func(path string) { paths = append(paths, path) })
+	if err != nil {
+		return nil, l.wrap("read the keys", err)
+	}
+	return paths, nil
+}
+
+// eachKey calls a function for each valid path, in byte order. The caller holds life for
+// reading.
+func (l *Layer) eachKey(visit func(path string)) error {
+	it := l.db.NewIterator(nil, throughOptions)
+	defer it.Release()
+	for it.Next() {
+		path := string(it.Key())
+		if checkPath(path) == nil {
+			visit(path)
+		} else if !l.options.SkipInvalid {
+			return invalidKey(path)
+		}
+	}
+	return it.Error()
+}
+
+// sampleSize is how many objects SizeHint reads at most.
+const sampleSize = 1000
+
+// SizeHint implements storage.SizeHinter. It reads the first thousand objects and compares the
+// space that they take in the tables with that of all, so that overwritten objects
+// that no compaction has met yet count twice.
+func (l *Layer) SizeHint() int {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return 0
+	}
+	it := l.db.NewIterator(nil, throughOptions)
+	defer it.Release()
+	sampled := 0
+	for sampled < sampleSize && it.Next() {
+		sampled++
+	}
+	if sampled < sampleSize {
+		return sampled // all, or those before an error that a reader of the objects meets too
+	}
+	sizes, err := l.db.SizeOf([]util.Range{{Limit: it.Key()}, {Limit: afterAll}})
+	if err != nil || sizes[0] <= 0 {
+		return sampled
+	}
+	return max(sampled, int(min(sampleSize*sizes[1]/sizes[0], 1<<30)))
+}
+
+// afterAll is behind every key.
+var afterAll = []byte{0xff, 0xff, 0xff, 0xff}

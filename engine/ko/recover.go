@@ -1,0 +1,90 @@
+package ko
+
+import (
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+)
+
+// RecoveryReport says what a recovery did.
+//
+// A recovery rebuilds the list of the tables from the tables that are in the directory, drops
+// the blocks of them that are damaged, and replays the logs without their damaged records.
+// What was dropped is gone: copy the directory first. A table that was no longer in use, but not removed
+// yet, comes back with it, so that objects which were deleted lately can be there again.
+type RecoveryReport struct {
+	// Cause is the damage that made the recovery necessary.
+	Cause error
+	// Before is how many entries could be read before it, over all damage; -1 when the
+	// database could not be opened at all.
+	Before int
+	// After is how many entries there are now. More than Before is no mistake: one
+	// damaged block hides others.
+	After int
+	// Undecodable are the keys, the first 100 in byte order, whose entries are there but are no
+	// objects; reading one is an error. Del removes it. UndecodableCount is how many there are.
+	Undecodable      []string
+	UndecodableCount int
+	// Details is what LevelDB said of each table and of what it dropped, at most 100 lines.
+	Details []string
+}
+
+// recover rebuilds a corrupt database and opens it.
+func (o *opener) recover(cause error) error {
+	o.closeDatabase()
+	before := o.countReadable()
+	disk := newFailstop(o.disk.disk, o.layer.options.Logger)
+	disk.lenient = true
+	o.disk = disk
+	var err error
+	if o.db, err = leveldb.Recover(disk, o.layer.leveldbOptions()); err != nil {
+		return fmt.Errorf("recovery from (%w): %w", cause, err)
+	}
+	if o.survey, err = surveyDatabase(o.db); err != nil {
+		return fmt.Errorf("recovery from (%w): read what was recovered: %w", cause, err)
+	}
+	report := &RecoveryReport{Cause: cause, Before: before, After: o.survey.entries, Details: disk.endLenient()}
+	report.Undecodable, report.UndecodableCount = o.survey.undecodable.copy()
+	o.report = report
+	o.layer.options.Logger.Warn("ko: recovered a corrupt store", "dir", o.layer.dir, "cause", cause,
+		"before", before, "after", report.After, "undecodable", report.UndecodableCount,
+		"keys", report.Undecodable, "details", report.Details)
+	return nil
+}
+
+// countReadable counts the entries that can be read from a corrupt database without changing
+// it, or returns -1.
+func (o *opener) countReadable() int {
+	options := o.layer.leveldbOptions()
+	options.ReadOnly, options.ErrorIfMissing = true, true
+	options.Strict = opt.StrictJournalChecksum | opt.StrictBlockChecksum
+	disk := newFailstop(o.disk.disk, o.layer.options.Logger)
+	disk.lenient = true
+	db, err := leveldb.Open(disk, options)
+	if err != nil {
+		return -1
+	}
+	count := 0
+	it := db.NewIterator(nil, throughOptions)
+	for it.Next() {
+		count++
+	}
+	err = it.Error()
+	it.Release()
+	if err = firstError(err, db.Close()); err != nil {
+		o.layer.options.Logger.Debug("ko: count before a recovery", "error", err)
+		return -1
+	}
+	return count
+}
+
+// endLenient ends the time in which LevelDB may leave out what it cannot read, and returns
+// what it said.
+func (f *failstop) endLenient() []string {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	lines := f.lines
+	f.lenient, f.lines = false, nil
+	return lines
+}

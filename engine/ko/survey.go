@@ -1,0 +1,115 @@
+package ko
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// survey is what reading a whole database found.
+type survey struct {
+	entries     int     // that could be read
+	invalid     keyList // keys that are no valid paths
+	undecodable keyList // valid paths whose entries are no objects
+	revision    uint64  // the highest in an entry
+}
+
+// throughOptions read a whole database without driving the blocks in use out of the cache.
+var throughOptions = &opt.ReadOptions{DontFillCache: true}
+
+// surveyDatabase reads a database through. What cannot be decoded is no error here: whoever
+// reads it gets that. It costs what reading all tables costs, since LevelDB keeps keys
+// and values in the same blocks.
+func surveyDatabase(db *leveldb.DB) (survey, error) {
+	var s survey
+	it := db.NewIterator(nil, throughOptions)
+	defer it.Release()
+	for it.Next() {
+		s.entries++
+		path := string(it.Key())
+		if err := checkPath(path); err != nil {
+			s.invalid.add(path)
+			continue
+		}
+		obj, err := decodeEntry(path, it.Value())
+		if err != nil {
+			s.undecodable.add(path)
+			continue
+		}
+		s.revision = max(s.revision, obj.Revision)
+	}
+	return s, it.Error()
+}
+
+// maxListed bounds what a keyList keeps.
+const maxListed = 100
+
+// keyList is a list of keys that may be long: the first ones and the number of all.
+type keyList struct {
+	first []string
+	count int
+}
+
+func (k *keyList) add(key string) {
+	if k.count++; len(k.first) < maxListed {
+		k.first = append(k.first, key)
+	}
+}
+
+func (k *keyList) copy() (first []string, count int) { return slices.Clone(k.first), k.count }
+
+// maxShown is how many keys an error shows.
+const maxShown = 20
+
+// refusal is the error of a database with keys that are no valid paths; nil for none.
+func (k *keyList) refusal() error {
+	if k.count == 0 {
+		return nil
+	}
+	shown := make([]string, 0, maxShown)
+	for _, path := range k.first[:min(maxShown, len(k.first))] {
+		shown = append(shown, fmt.Sprintf("%q (%v)", path, whyInvalid(path)))
+	}
+	more := ""
+	if k.count > len(shown) {
+		more = fmt.Sprintf(" and %d more", k.count-len(shown))
+	}
+	return fmt.Errorf("%w: %d of its keys are no valid paths: %s%s; rename them with the software that wrote them, "+
+		"or open the rest with invalid=skip", storage.ErrInvalidPath, k.count, strings.Join(shown, ", "), more)
+}
+
+// whyInvalid says what is wrong with a key that checkPath refuses.
+func whyInvalid(path string) error {
+	if err := key.Check(path); err != nil {
+		return err
+	}
+	return storage.ErrGlobNotAllowed
+}
+
+// checkPath accepts what an object can be stored at.
+func checkPath(path string) error {
+	if key.HasGlob(path) {
+		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
+	}
+	if !key.IsValid(path) {
+		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
+	}
+	return nil
+}
+
+// checkPattern accepts what GetList takes.
+func checkPattern(pattern string) error {
+	if !key.IsValid(pattern) {
+		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	}
+	if !key.HasGlob(pattern) {
+		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
+	}
+	return nil
+}

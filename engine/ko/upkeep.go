@@ -1,0 +1,236 @@
+package ko
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/table"
+	"github.com/syndtr/goleveldb/leveldb/util"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Check implements storage.Checker. It reads each table with its checksums, and then each
+// entry. It reports the blocks of tables that are damaged, keys that are no valid paths, and
+// entries that are no objects. Where a damaged block hides the newest version of an object,
+// an older one counts as whole, if there is one.
+func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
+	damaged, err := l.checkTables(ctx, report)
+	if err != nil {
+		return 0, err
+	}
+	options := throughOptions
+	if damaged {
+		lenient := *throughOptions
+		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it reads on
+		options = &lenient
+	}
+	s, err := l.openScan(nil, options)
+	if err != nil {
+		return 0, err
+	}
+	defer s.end()
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return objects, err
+		}
+		var whole int
+		var found []error
+		whole, found, more, err = s.check()
+		objects += whole
+		for _, err := range found {
+			report(err)
+		}
+		if err != nil {
+			return objects, err
+		}
+	}
+	return objects, nil
+}
+
+// check checks the next entries.
+func (s *scan) check() (whole int, found []error, more bool, err error) {
+	s.layer.life.RLock()
+	defer s.layer.life.RUnlock()
+	if s.ended {
+		return 0, nil, false, storage.ErrNotActive
+	}
+	for size, n := 0, 0; n < maxChunk && size < maxChunkBytes; n++ {
+		if !s.it.Next() {
+			return whole, found, false, s.fail(s.it.Error())
+		}
+		size += len(s.it.Value())
+		path := string(s.it.Key())
+		s.last = path
+		if checkPath(path) != nil {
+			found = append(found, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, whyInvalid(path)))
+		} else if _, err := decodeEntry(path, s.it.Value()); err != nil {
+			found = append(found, err)
+		} else {
+			whole++
+		}
+	}
+	return whole, found, true, nil
+}
+
+// checkTables reads all tables and reports their damage.
+func (l *Layer) checkTables(ctx context.Context, report func(error)) (damaged bool, err error) {
+	tables, err := l.liveTables()
+	if err != nil {
+		return false, err
+	}
+	for _, num := range tables {
+		if err := ctx.Err(); err != nil {
+			return damaged, err
+		}
+		found, err := l.checkTable(ldbstorage.FileDesc{Type: ldbstorage.TypeTable, Num: num})
+		for _, err := range found {
+			report(err)
+		}
+		if err != nil {
+			return damaged, err
+		}
+		damaged = damaged || len(found) > 0
+	}
+	return damaged, nil
+}
+
+// liveTables returns the numbers of the tables in use.
+func (l *Layer) liveTables() ([]int64, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	text, err := l.db.GetProperty("leveldb.sstables")
+	if err != nil {
+		return nil, l.wrap("list the tables", err)
+	}
+	var tables []int64
+	for line := range strings.Lines(text) {
+		var num, size int64
+		// The lines between are titles of the levels.
+		if n, _ := fmt.Sscanf(line, "%d:%d[", &num, &size); n == 2 {
+			tables = append(tables, num)
+		}
+	}
+	return tables, nil
+}
+
+// checkTable reads a table and returns its damage. One that a compaction has removed is sound.
+func (l *Layer) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	file, err := l.disk.Open(fd)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, l.wrap("check "+fd.String(), err)
+	}
+	var reader *table.Reader
+	size, err := file.Seek(0, io.SeekEnd)
+	if err == nil {
+		reader, err = table.NewReader(file, size, fd, nil, nil, &opt.Options{Strict: opt.StrictBlockChecksum})
+	}
+	if err != nil {
+		return nil, l.wrap("check "+fd.String(), firstError(err, file.Close()))
+	}
+	defer reader.Release() // closes the file
+	return l.checkBlocks(fd, reader.NewIterator(nil, nil))
+}
+
+// checkBlocks reads the blocks of a table, over those that are damaged.
+func (l *Layer) checkBlocks(fd ldbstorage.FileDesc, it iterator.Iterator) (found []error, err error) {
+	defer it.Release()
+	var last []byte
+	damage := func(err error) {
+		found = append(found, fmt.Errorf("ko: %s in %s: damaged behind key %q: %w", fd, l.dir, last, err))
+	}
+	if setter, ok := it.(iterator.ErrorCallbackSetter); ok {
+		setter.SetErrorCallback(damage)
+	}
+	for it.Next() {
+		// A table's own keys end with a sequence number and a kind.
+		last = append(last[:0], it.Key()[:max(0, len(it.Key())-8)]...)
+	}
+	if err := it.Error(); err != nil {
+		if !isCorrupt(err) {
+			return found, l.wrap("check "+fd.String(), err)
+		}
+		if len(found) == 0 {
+			damage(err)
+		}
+	}
+	return found, nil
+}
+
+// compactionBytes is how much of the database, unsorted, Compact takes on at a time. Between
+// two parts LevelDB sorts what was written meanwhile, which writes would wait for otherwise.
+const compactionBytes = 32 << 20
+
+// Compact implements storage.Compacter. It reads the whole database to divide it. When the
+// context is done, it ends with the part that it is at.
+func (l *Layer) Compact(ctx context.Context) error {
+	var from []byte
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		db, to, err := l.beginCompaction(from)
+		if err != nil {
+			return err
+		}
+		err = db.CompactRange(util.Range{Start: from, Limit: to})
+		l.compactions.Done()
+		if errors.Is(err, leveldb.ErrClosed) {
+			return storage.ErrNotActive
+		}
+		if err != nil {
+			return l.wrap("compact", err)
+		}
+		if to == nil {
+			return nil
+		}
+		from = to
+	}
+}
+
+// beginCompaction returns the key at which the part that begins at a key ends, nil for the
+// last one. The caller tells compactions when it is compacted, which Close waits for.
+func (l *Layer) beginCompaction(from []byte) (db *leveldb.DB, to []byte, err error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, nil, storage.ErrNotActive
+	}
+	if err := l.failure(); err != nil {
+		return nil, nil, err
+	}
+	it := l.db.NewIterator(&util.Range{Start: from}, throughOptions)
+	defer it.Release()
+	size := 0
+	for to == nil && it.Next() {
+		if size > compactionBytes {
+			to = bytes.Clone(it.Key())
+		}
+		size += len(it.Key()) + len(it.Value())
+	}
+	if err := it.Error(); err != nil {
+		return nil, nil, l.wrap("compact", err)
+	}
+	l.compactions.Add(1)
+	return l.db, to, nil
+}

@@ -1,0 +1,217 @@
+package ko
+
+import (
+	"bytes"
+	"container/heap"
+	"fmt"
+	"strings"
+
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// walk moves an iterator over the objects that match a pattern, directory by directory, the
+// directories in byte order.
+//
+// LevelDB has the keys in the order of whole paths, in which levels interleave (users/1,
+// users/1/posts/2, users/2) and a directory is torn apart by others that begin like it
+// (a-b/x comes before a/x, and both before a/y). So the walk reads one directory at a time: it takes its
+// own objects, and passes each tree below it with a seek. The directories right below it that
+// can lead to a match it notes, and reads the least of all that are noted next. That is the
+// right order, because whatever is not noted yet is below, and so behind, something that is.
+//
+// Its memory is that of the noted directories: all of them for a store with one level of
+// them, and never more than there are.
+type walk struct {
+	it iterator.Iterator
+	// pattern are the segments of the pattern; nil when everything matches.
+	pattern []string
+	// skipInvalid passes keys that are no valid paths, which are an error otherwise.
+	skipInvalid bool
+
+	noted directories
+
+	// The directory that is being read.
+	reading bool
+	prefix  []byte // what its keys begin with: the directory and a slash, or nothing
+	begin   []byte // what those that can match begin with
+	index   string // the pattern of the objects to take; empty for none
+	child   string // the pattern of the directories to note; empty for none
+	single  bool   // index is the name of one object
+	target  []byte // of the last seek, reused
+
+	path string // of the object that was found
+}
+
+// newWalk returns a walk that has no iterator yet. The pattern is valid, or empty for everything.
+func newWalk(pattern string, skipInvalid bool) walk {
+	w := walk{skipInvalid: skipInvalid}
+	if pattern != "" {
+		w.pattern = strings.Split(pattern, "/")
+	}
+	w.note("", 0)
+	return w
+}
+
+// literalOf is what everything that a pattern matches begins with.
+func literalOf(pattern string) string {
+	literal, _, _ := strings.Cut(pattern, "*")
+	return literal
+}
+
+// note notes a directory that has a number of segments, or the one further down that
+// literal segments of the pattern lead to.
+func (w *walk) note(dir string, depth int) {
+	for depth < len(w.pattern)-1 && !key.HasGlob(w.pattern[depth]) {
+		dir = join(dir, w.pattern[depth])
+		depth++
+	}
+	heap.Push(&w.noted, directory{dir, depth})
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// next moves to the next object that matches. It returns false at the end, and when the
+// iterator has an error.
+func (w *walk) next() (bool, error) {
+	for {
+		var ok bool
+		switch {
+		case w.reading:
+			ok = !w.single && w.it.Next()
+		case len(w.noted) == 0:
+			return false, nil
+		default:
+			w.enter(heap.Pop(&w.noted).(directory))
+			ok = w.it.Seek(w.begin)
+		}
+		if found, err := w.find(ok); found || err != nil {
+			return found, err
+		}
+		if err := w.it.Error(); err != nil {
+			return false, err
+		}
+		w.reading = false
+	}
+}
+
+// enter begins a directory.
+func (w *walk) enter(dir directory) {
+	w.reading = true
+	w.prefix = append(w.prefix[:0], dir.path...)
+	if dir.path != "" {
+		w.prefix = append(w.prefix, '/')
+	}
+	w.begin = append(w.begin[:0], w.prefix...)
+	switch {
+	case w.pattern == nil:
+		w.index, w.child = "*", "*"
+	case dir.depth == len(w.pattern)-1:
+		w.index, w.child = w.pattern[dir.depth], ""
+	default:
+		w.index, w.child = "", w.pattern[dir.depth]
+	}
+	w.single = w.index != "" && !key.HasGlob(w.index)
+	w.begin = append(w.begin, literalOf(w.index+w.child)...) // one is empty, or both are "*"
+}
+
+// find goes on from the iterator's place, if it has one, to the next object of the
+// directory that matches.
+func (w *walk) find(ok bool) (bool, error) {
+	for ok && bytes.HasPrefix(w.it.Key(), w.begin) {
+		raw := w.it.Key()
+		rest := raw[len(w.prefix):]
+		slash := bytes.IndexByte(rest, '/')
+		if slash >= 0 {
+			if err := w.noteChild(rest[:slash]); err != nil || w.single {
+				return false, err
+			}
+			ok = w.leave(raw[:len(w.prefix)+slash])
+			continue
+		}
+		if w.index == "*" || w.index != "" && key.Match(w.index, string(rest)) {
+			w.path = string(raw)
+			if checkPath(w.path) == nil {
+				return true, nil
+			}
+			if !w.skipInvalid {
+				return false, invalidKey(w.path)
+			}
+		}
+		ok = !w.single && w.it.Next()
+	}
+	return false, nil
+}
+
+// noteChild notes a directory right below the one that is read, if it can lead to a match. A
+// name that is no valid segment leads to none.
+func (w *walk) noteChild(name []byte) error {
+	if w.child == "" || !key.Match(w.child, string(name)) {
+		return nil
+	}
+	dir := string(w.prefix) + string(name)
+	if checkPath(string(name)) != nil {
+		if w.skipInvalid {
+			return nil
+		}
+		return invalidKey(dir + "/")
+	}
+	depth := 0
+	if w.pattern != nil {
+		depth = strings.Count(dir, "/") + 1
+	}
+	w.note(dir, depth)
+	return nil
+}
+
+// invalidKey is a key that must not be there, since Start refuses or skips it.
+func invalidKey(path string) error {
+	return fmt.Errorf("stored key %q: %w", path, storage.ErrInvalidPath)
+}
+
+// nearby is how many keys of a tree are passed one by one, which costs less than a seek.
+const nearby = 8
+
+// leave moves behind all keys in a tree of directories, from a key in it.
+func (w *walk) leave(tree []byte) bool {
+	w.target = append(append(w.target[:0], tree...), '/')
+	ok := true
+	for range nearby {
+		if ok = w.it.Next(); !ok || !bytes.HasPrefix(w.it.Key(), w.target) {
+			return ok
+		}
+	}
+	w.target[len(w.target)-1]++
+	return w.it.Seek(w.target)
+}
+
+// directory is a directory to read, and its number of segments where there is a pattern.
+type directory struct {
+	path  string
+	depth int
+}
+
+// directories is a heap, the least path first.
+type directories []directory
+
+func (d directories) Len() int           { return len(d) }
+func (d directories) Less(i, j int) bool { return d[i].path < d[j].path }
+func (d directories) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+
+// Push implements heap.Interface.
+func (d *directories) Push(dir any) { *d = append(*d, dir.(directory)) }
+
+// Pop implements heap.Interface.
+func (d *directories) Pop() any {
+	last := (*d)[len(*d)-1]
+	(*d)[len(*d)-1] = directory{}
+	*d = (*d)[:len(*d)-1]
+	return last
+}
