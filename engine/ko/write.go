@@ -184,15 +184,36 @@ func (l *Layer) checkPut(path string, obj *meta.Object) error {
 	if !jsonvalid.Valid(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
 	}
-	if len(obj.Data) >= deep && !jsonvalid.Valid(appendEntry(nil, path, obj)) {
-		return fmt.Errorf("path %q: the data nests as deep as JSON may, expected one level less", path)
+	if len(obj.Data) > 2*maxNesting && nesting(obj.Data) > maxNesting {
+		return fmt.Errorf("path %q: the data nests deeper than %d levels", path, maxNesting)
 	}
 	return nil
 }
 
-// deep is the length from which data can nest so deep, 10,000 levels, that the entry around it
-// is more than encoding/json, and so the older software, reads.
-const deep = 2 * 10000
+// maxNesting is how deep data may nest: encoding/json, and so the older software, reads
+// 10,000 levels, and the entry around the data is one.
+const maxNesting = 10000 - 1
+
+// nesting is how deep valid JSON nests.
+func nesting(data []byte) int {
+	depth, deepest := 0, 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			depth++
+			deepest = max(deepest, depth)
+		case '}', ']':
+			depth--
+		case '"':
+			for i++; data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return deepest
+}
 
 // commit writes a batch atomically, and durably where that is asked for. The caller holds life
 // and writes.
