@@ -26,14 +26,16 @@ const (
 // expired reports whether a time to live, in Unix nanoseconds, 0 for ever, has ended.
 func expired(at int64) bool { return at != 0 && at <= time.Now().UnixNano() }
 
-// expirer knows when which object expires. The zero value is ready.
+// expirer knows when which object expires. The zero value takes notes, and removes nothing
+// before start: while the store loads there is no pipeline yet.
 type expirer struct {
 	mu     sync.Mutex // guards the fields below
 	due    deadlines
 	byPath map[string]*deadline
 	timer  *time.Timer
 	next   int64 // what timer is set to; 0 for nothing
-	closed bool
+	// running is true from start to close, and while writes are taken.
+	running bool
 
 	// sweep ends the search for what expires in a store whose lists come from the layer;
 	// swept is closed with it. Both are nil elsewhere.
@@ -101,9 +103,17 @@ func (e *expirer) gone(path string) bool {
 	return d != nil && expired(d.at)
 }
 
+// start begins to remove what expires. The pipeline is open.
+func (e *expirer) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = true
+	e.setLocked()
+}
+
 // setLocked makes the timer wake when the next object expires.
 func (e *expirer) setLocked() {
-	if e.closed || len(e.due) == 0 || e.next != 0 && e.next <= e.due[0].at {
+	if !e.running || len(e.due) == 0 || e.next != 0 && e.next <= e.due[0].at {
 		return
 	}
 	e.wakeLocked(min(time.Duration(e.due[0].at-time.Now().UnixNano()), expiryPause))
@@ -133,7 +143,7 @@ func (e *expirer) wake() {
 	defer e.mu.Unlock()
 	e.next = 0
 	switch {
-	case e.closed:
+	case !e.running:
 	case err == nil:
 		// What was removed is out of the books; what was not there, or is there for ever, goes.
 		for _, d := range due {
@@ -145,7 +155,7 @@ func (e *expirer) wake() {
 		e.setLocked()
 	case errors.Is(err, ErrWritesStopped), errors.Is(err, ErrNotActive):
 		// Nothing can be removed before the next Start; reads show nothing expired.
-		e.closed = true
+		e.running = false
 	default:
 		e.logger.Error("oolith: expired objects could not be removed; they are tried again",
 			slog.Int("objects", len(paths)), slog.Any("error", err))
@@ -159,7 +169,7 @@ func (e *expirer) wake() {
 func (e *expirer) takeDue() (due []deadline, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if !e.running {
 		return nil, false
 	}
 	now := time.Now().UnixNano()
@@ -180,7 +190,7 @@ func (e *expirer) takeDue() (due []deadline, ok bool) {
 // close ends the expirer and returns when its goroutines have ended. The pipeline is closed.
 func (e *expirer) close() {
 	e.mu.Lock()
-	e.closed = true
+	e.running = false
 	if e.timer != nil {
 		e.timer.Stop()
 	}

@@ -52,6 +52,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		r.expirer.close()
 		return nil, err
 	}
+	r.expirer.start()
 	return r, nil
 }
 
