@@ -28,8 +28,6 @@ type memDisk struct {
 	inUse   bool
 	live    map[string]*memFile
 	durable map[string]*memFile
-	// opened counts the openings of tables to read.
-	opened int
 }
 
 type memFile struct {
@@ -218,9 +216,6 @@ func (d *memDisk) Open(fd ldbstorage.FileDesc) (ldbstorage.Reader, error) {
 	if file == nil {
 		return nil, fs.ErrNotExist
 	}
-	if fd.Type == ldbstorage.TypeTable {
-		d.opened++
-	}
 	return memReader{bytes.NewReader(file.data)}, nil
 }
 
@@ -291,4 +286,17 @@ func (d *memDisk) corruptFiles(t testing.TB, match func(name string) bool, from,
 	if !found {
 		t.Fatal("no file to corrupt")
 	}
+}
+
+// countingDisk counts the openings of tables to read.
+type countingDisk struct {
+	disk
+	tables int
+}
+
+func (d *countingDisk) Open(fd ldbstorage.FileDesc) (ldbstorage.Reader, error) {
+	if fd.Type == ldbstorage.TypeTable {
+		d.tables++
+	}
+	return d.disk.Open(fd)
 }
