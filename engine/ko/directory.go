@@ -97,6 +97,45 @@ func checkContent(dir string) error {
 	return nil
 }
 
+// halfMade are the files of a database that was cut off while it was made: LevelDB makes
+// a manifest first, then names it in CURRENT, then makes a log.
+var halfMade = regexp.MustCompile(`^(CURRENT\.[0-9]+|MANIFEST-[0-9]+)$`)
+
+// maxFirstManifest is more than the first manifest of a database has in bytes.
+const maxFirstManifest = 1 << 10
+
+// removeHalfMade takes away what is left of a database that was cut off while it was made,
+// which LevelDB would take for a corrupt one. Nothing was ever stored in it.
+func removeHalfMade(d disk) error {
+	names, err := d.Names()
+	if err != nil {
+		return err
+	}
+	var remains []string
+	for _, name := range names {
+		switch {
+		case !databaseFiles.MatchString(name):
+			continue
+		case !halfMade.MatchString(name):
+			return nil
+		}
+		content, err := d.ReadNote(name)
+		if err != nil {
+			return err
+		}
+		if len(content) > maxFirstManifest {
+			return nil
+		}
+		remains = append(remains, name)
+	}
+	for _, name := range remains {
+		if err := d.RemoveNote(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // firstLine is what the file FORMAT says, for a message; empty for other files.
 func firstLine(name string) string {
 	if filepath.Base(name) != "FORMAT" {

@@ -15,6 +15,8 @@ import (
 // beside them. Its methods may be called from any number of goroutines.
 type disk interface {
 	ldbstorage.Storage
+	// Names returns the names of all files in the directory.
+	Names() ([]string, error)
 	// SyncDir puts the entries of the directory on the disk.
 	SyncDir() error
 	// ReadNote returns the content of a file, or an error that is fs.ErrNotExist.
@@ -38,6 +40,19 @@ func openFileDisk(dir string) (disk, error) {
 		return nil, err
 	}
 	return &fileDisk{Storage: files, dir: dir}, nil
+}
+
+// Names implements disk.
+func (d *fileDisk) Names() ([]string, error) {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	return names, nil
 }
 
 // SyncDir implements disk.

@@ -103,6 +103,9 @@ func (o *opener) run() error {
 // openDatabase opens the database as it is. It is known if nobody has touched it since it was
 // surveyed and closed.
 func (o *opener) openDatabase() (known bool, err error) {
+	if err := removeHalfMade(o.disk); err != nil {
+		return false, err
+	}
 	fingerprint, err := readLogs(o.disk)
 	if err != nil {
 		return false, err
