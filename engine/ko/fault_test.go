@@ -1,0 +1,554 @@
+package ko
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// smallBuffer makes tables and compactions frequent.
+const smallBuffer = 16 << 10
+
+// faulty is a store on a disk that can lose power and that refuses what refuse says.
+type faulty struct {
+	disk  *memDisk
+	layer *Layer
+
+	// lock guards acked, the pairs whose write was acknowledged.
+	lock  sync.Mutex
+	acked map[string]bool
+}
+
+func newFaulty(t *testing.T, refuse func(operation) error) *faulty {
+	f := &faulty{disk: newMemDisk(), acked: map[string]bool{}}
+	f.disk.refuse = refuse
+	f.layer = f.disk.layer(t, Options{WriteBuffer: smallBuffer})
+	return f
+}
+
+// pair is one batch of two keys, in different directories, of which none may be alone.
+func pair(name string, revision uint64) []storage.Change {
+	data := fmt.Sprintf("%q", strings.Repeat(name, 20))
+	return []storage.Change{
+		{Key: "left/" + name, Object: object("left/"+name, 1, data), Revision: revision},
+		{Key: "right/x/" + name, Object: object("right/x/"+name, 1, data), Revision: revision},
+	}
+}
+
+// write commits pairs from several goroutines until the first error, or count each, and
+// returns one of the errors.
+func (f *faulty) write(count int) error {
+	var group sync.WaitGroup
+	failures := make(chan error, 4)
+	var revision atomic.Uint64
+	for g := range cap(failures) {
+		group.Go(func() {
+			for i := range count {
+				name := fmt.Sprintf("%d-%05d", g, i)
+				if err := f.layer.Commit(pair(name, revision.Add(1))); err != nil {
+					failures <- err
+					return
+				}
+				f.lock.Lock()
+				f.acked[name] = true
+				f.lock.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	close(failures)
+	return <-failures
+}
+
+// checkRefuses checks a store after its disk failed.
+func (f *faulty) checkRefuses(t *testing.T, cause error) {
+	t.Helper()
+	for name, err := range map[string]error{
+		"Set":            f.layer.Set("more", object("more", 1, "1")),
+		"Commit":         f.layer.Commit(pair("more", 1<<40)),
+		"a clear":        f.layer.Commit([]storage.Change{{Revision: 1 << 40}}),
+		"MarkIncomplete": f.layer.MarkIncomplete("x"),
+		"Compact":        f.layer.Compact(t.Context()),
+	} {
+		var refused *storage.EntryError
+		if !errors.Is(err, cause) || errors.As(err, &refused) {
+			t.Errorf("%s after the failure: %v, expected the cause %v", name, err, cause)
+		}
+	}
+	f.checkHolds(t, f.layer)
+}
+
+// checkHolds checks that all that was acknowledged is there, and no half of a pair.
+func (f *faulty) checkHolds(t *testing.T, l *Layer) {
+	t.Helper()
+	objects, err := l.Load()
+	if err != nil {
+		t.Errorf("read: %v", err)
+		return
+	}
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	for name := range f.acked {
+		if objects["left/"+name] == nil || objects["right/x/"+name] == nil {
+			t.Errorf("the acknowledged %s is lost", name)
+		}
+	}
+	for path := range objects {
+		other, ok := strings.CutPrefix(path, "left/")
+		other = "right/x/" + other
+		if !ok {
+			other = "left/" + strings.TrimPrefix(path, "right/x/")
+		}
+		if objects[other] == nil {
+			t.Errorf("%s is there without %s", path, other)
+		}
+	}
+}
+
+// checkReopens checks what a start finds after power is lost now.
+func (f *faulty) checkReopens(t *testing.T, rng *rand.Rand) {
+	t.Helper()
+	l := f.disk.crashed(rng).layer(t, Options{})
+	if err := l.Start(storage.LayerOptions{}); err != nil {
+		t.Errorf("start after a crash: %v", err)
+		return
+	}
+	defer l.Close()
+	f.checkHolds(t, l)
+	if err := l.Set("left/after", object("left/after", 1, "1")); err != nil {
+		t.Errorf("write after a crash: %v", err)
+	}
+}
+
+// within fails the test when a call hangs.
+func within(t *testing.T, what string, call func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		call()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		panic(what + " hangs")
+	}
+}
+
+// seeded returns a source of randomness whose seed is logged.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func TestFailingDisk(t *testing.T) {
+	rng := seeded(t)
+	anything := func(string) bool { return true }
+	for _, c := range []struct {
+		name  string
+		file  func(string) bool
+		kind  string
+		cause error
+		// skip is how many such operations succeed first.
+		skip int
+	}{
+		{"full disk on a write of the log", isLog, "write", syscall.ENOSPC, 50},
+		{"failed sync of the log", isLog, "sync", syscall.EIO, 50},
+		{"failed close of the log", isLog, "close", syscall.EIO, 1},
+		{"full disk on the rotation of the log", isLog, "create", syscall.ENOSPC, 1},
+		{"full disk on the creation of a table", isTable, "create", syscall.ENOSPC, 0},
+		{"full disk on a write of a table", isTable, "write", syscall.ENOSPC, 3},
+		{"failed sync of a table", isTable, "sync", syscall.EIO, 3},
+		{"full disk on a late table", isTable, "create", syscall.ENOSPC, 12},
+		{"full disk on a write of the manifest", isManifest, "write", syscall.ENOSPC, 0},
+		{"failed sync of the manifest", isManifest, "sync", syscall.EIO, 2},
+		{"failed sync of the directory", anything, "syncdir", syscall.EIO, 1},
+		{"full disk on the note of revisions", func(name string) bool { return name == revisionFile }, "note", syscall.ENOSPC, 0},
+		{"everything fails", anything, "", syscall.EIO, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var armed atomic.Bool
+			var seen atomic.Int64
+			f := newFaulty(t, func(op operation) error {
+				if armed.Load() && c.file(op.name) && (c.kind == op.kind || c.kind == "" && op.kind != "remove") &&
+					seen.Add(1) > int64(c.skip) {
+					return c.cause
+				}
+				return nil
+			})
+			if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			armed.Store(true)
+			within(t, "write", func() {
+				if err := f.write(20000); !errors.Is(err, c.cause) || !strings.Contains(err.Error(), f.layer.dir) {
+					t.Errorf("the write that met the failure: %v, expected %v", err, c.cause)
+				}
+			})
+			within(t, "use after the failure", func() { f.checkRefuses(t, c.cause) })
+			f.checkReopens(t, rng)
+			within(t, "Close", f.layer.Close)
+			f.checkReopens(t, rng)
+			armed.Store(false)
+			if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+				t.Fatalf("start after the disk recovered: %v", err)
+			}
+			f.checkHolds(t, f.layer)
+			if err := f.write(10); err != nil {
+				t.Errorf("write after the disk recovered: %v", err)
+			}
+			within(t, "Close", f.layer.Close)
+		})
+	}
+}
+
+// After a failure nothing changes on the disk any more.
+func TestNothingIsWrittenAfterAFailure(t *testing.T) {
+	var failed atomic.Bool
+	var after atomic.Int64
+	f := newFaulty(t, func(op operation) error {
+		if failed.Load() && op.kind != "close" {
+			after.Add(1)
+		}
+		if isLog(op.name) && op.kind == "sync" && !failed.Swap(true) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "write", func() {
+		if err := f.write(1000); !errors.Is(err, syscall.EIO) {
+			t.Errorf("the write that met the failure: %v", err)
+		}
+	})
+	f.checkRefuses(t, syscall.EIO)
+	f.layer.Clear()
+	within(t, "Close", f.layer.Close)
+	// The four writers may have met the failure in the midst of one operation each.
+	if n := after.Load(); n > 4 {
+		t.Errorf("%d operations reached the disk after its failure", n)
+	}
+}
+
+// Whatever operation fails first, at start or later, for once or for good: nothing that
+// was acknowledged is lost, nothing is there in part, nothing hangs.
+func TestFailureAtEachOperation(t *testing.T) {
+	rng := seeded(t)
+	for range 60 {
+		at, forGood := rng.Int64N([]int64{60, 600}[rng.IntN(2)]), rng.IntN(2) == 0
+		var seen atomic.Int64
+		f := newFaulty(t, func(operation) error {
+			if n := seen.Add(1); n == at || forGood && n > at {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		within(t, "a run", func() {
+			if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("operation %d: start: %v", at, err)
+				}
+			} else if err := f.write(1000); err == nil {
+				t.Logf("operation %d was none that matters", at)
+			} else {
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("operation %d: write: %v", at, err)
+				}
+				f.checkRefuses(t, syscall.ENOSPC)
+			}
+			f.checkReopens(t, rng)
+			f.layer.Close()
+			f.checkReopens(t, rng)
+		})
+		if t.Failed() {
+			t.Fatalf("operation %d, for good %v", at, forGood)
+		}
+	}
+}
+
+// Power is lost while writers write: all that was acknowledged by then is there.
+func TestCrashKeepsTheAcknowledged(t *testing.T) {
+	rng := seeded(t)
+	f := newFaulty(t, nil)
+	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.layer.Close()
+	written := make(chan error, 1)
+	go func() { written <- f.write(3000) }()
+	for done := false; !done; {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		default:
+		}
+		f.lock.Lock()
+		acked := map[string]bool{}
+		for name := range f.acked {
+			acked[name] = true
+		}
+		f.lock.Unlock()
+		now := &faulty{disk: f.disk, acked: acked}
+		now.checkReopens(t, rng)
+	}
+}
+
+// Deletes and clears survive power loss too.
+func TestCrashKeepsDeletes(t *testing.T) {
+	rng := seeded(t)
+	disk := newMemDisk()
+	l := started(t, disk.layer(t, Options{}))
+	reopened := func() *Layer {
+		t.Helper()
+		return started(t, disk.crashed(rng).layer(t, Options{}))
+	}
+	set(t, l, "a", "b", "c")
+	if err := l.Del("a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, reopened()); strings.Join(got, " ") != "b c" {
+		t.Errorf("after a delete and a crash there is %q", got)
+	}
+	l.Clear()
+	if got := keys(t, reopened()); len(got) != 0 {
+		t.Errorf("after Clear and a crash there is %q", got)
+	}
+}
+
+// Without sync, Close loses nothing, whichever log the writes are in. The table of the newest
+// log but one may not be made when it closes.
+func TestNoSyncClosesDurably(t *testing.T) {
+	rng := seeded(t)
+	for range 20 {
+		f := newFaulty(t, nil)
+		f.layer = f.disk.layer(t, Options{Durability: DurabilityNoSync, WriteBuffer: smallBuffer})
+		if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.write(20 + rng.IntN(100)); err != nil {
+			t.Fatal(err)
+		}
+		f.layer.Close()
+		f.checkReopens(t, rng)
+	}
+}
+
+// Without sync, a crash of the machine loses the newest writes and no others, or leaves a hole
+// that a start refuses until a recovery is asked for.
+func TestNoSyncCrash(t *testing.T) {
+	rng := seeded(t)
+	disk := newMemDisk()
+	l := started(t, disk.layer(t, Options{Durability: DurabilityNoSync, WriteBuffer: smallBuffer}))
+	lost := false
+	for i := range 1000 {
+		path := fmt.Sprintf("d/%04d", i)
+		if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", strings.Repeat("x", 100)))); err != nil {
+			t.Fatal(err)
+		}
+		if rng.IntN(20) > 0 {
+			continue
+		}
+		crashed := disk.crashed(rng)
+		after := crashed.layer(t, Options{})
+		if err := after.Start(storage.LayerOptions{}); err != nil {
+			if !isCorrupt(err) {
+				t.Fatal(err)
+			}
+			started(t, crashed.layer(t, Options{Recover: true}))
+			continue
+		}
+		got := keys(t, after)
+		for n, path := range got {
+			if path != fmt.Sprintf("d/%04d", n) {
+				t.Fatalf("after a crash key %d is %s", n, path)
+			}
+		}
+		lost = lost || len(got) <= i
+		after.Close()
+	}
+	if !lost {
+		t.Error("no crash lost a write: the test has no teeth")
+	}
+}
+
+// What LevelDB makes no sense of stops writing, and is refused at a start.
+func TestRecordThatMakesNoSense(t *testing.T) {
+	disk := newMemDisk()
+	l := started(t, disk.layer(t, Options{}))
+	set(t, l, "a")
+	l.Close()
+	for name, file := range disk.live {
+		if isLog(name) {
+			// A batch of 5 records that holds none.
+			file.data = appendChunk(file.data, fullChunk, "\xff\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00")
+			file.synced = len(file.data)
+		}
+	}
+	before := disk.logs()
+	for range 2 {
+		err := l.Start(storage.LayerOptions{})
+		if !errors.Is(err, errSkipped) || !strings.Contains(err.Error(), "recover=on") {
+			l.Close()
+			t.Fatalf("the start: %v", err)
+		}
+	}
+	if after := disk.logs(); after != before {
+		t.Errorf("the refused log has changed from %q to %q", before, after)
+	}
+}
+
+// logs is the content of the logs with records.
+func (d *memDisk) logs() string {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	var b strings.Builder
+	for name, file := range d.live {
+		if isLog(name) && len(file.data) > 0 {
+			fmt.Fprintf(&b, "%s %x\n", name, file.data)
+		}
+	}
+	return b.String()
+}
+
+func TestCloseDuringEverything(t *testing.T) {
+	l := newMemDisk().layer(t, Options{WriteBuffer: smallBuffer})
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	calls := []func(int) error{
+		func(i int) error { path := fmt.Sprintf("d/%d", i%500); return l.Set(path, object(path, 1, `"x"`)) },
+		func(i int) error { return l.Del(fmt.Sprintf("d/%d", i%500)) },
+		func(i int) error { return l.Commit(pair(fmt.Sprint(i%2000), uint64(i+1))) },
+		func(i int) error { _, err := l.Get(fmt.Sprintf("d/%d", i%500)); return err },
+		func(int) error { _, err := l.GetList("d/*"); return err },
+		func(int) error { _, err := l.Keys(); return err },
+		func(int) error { _, err := l.Load(); return err },
+		func(int) error { _, err := l.LastRevision(); return err },
+		func(int) error { l.Clear(); return nil },
+		func(int) error { l.SizeHint(); l.Active(); l.Skipped(); l.Recovery(); return nil },
+		func(int) error { return l.Compact(t.Context()) },
+		func(int) error { return l.MarkIncomplete("") },
+		func(int) error {
+			_, err := l.Check(t.Context(), func(err error) { t.Errorf("Check reports %v", err) })
+			return err
+		},
+		func(i int) error {
+			for _, err := range l.Scan("*/*") {
+				if err != nil {
+					return err
+				}
+				if _, err := l.Get("d/1"); err != nil && !errors.Is(err, storage.ErrNotFound) {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	for n, call := range calls {
+		group.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := call(i)
+				if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("call %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	within(t, "Start and Close", func() {
+		for range 30 {
+			if err := l.Start(storage.LayerOptions{}); err != nil {
+				t.Error(err)
+				return
+			}
+			if err := l.Set("round/1", &meta.Object{Data: []byte("1")}); err != nil {
+				t.Error(err)
+			}
+			var closers sync.WaitGroup
+			for range 2 {
+				closers.Go(l.Close)
+			}
+			closers.Wait()
+		}
+	})
+	close(stop)
+	group.Wait()
+}
+
+// Clear leaves no object of a write that came before it, whoever writes meanwhile.
+func TestClearAmongWriters(t *testing.T) {
+	l := startInMemory(t)
+	var group sync.WaitGroup
+	for g := range 2 {
+		group.Go(func() {
+			for i := range 500 {
+				if err := l.Commit(pair(fmt.Sprintf("%d-%d", g, i%10), 1)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		for range 100 {
+			l.Clear()
+			loaded, err := l.Load()
+			if err != nil || len(loaded)%2 != 0 {
+				t.Errorf("after Clear %d objects of pairs are there, %v", len(loaded), err)
+			}
+		}
+	})
+	group.Wait()
+	l.Clear()
+	if got := keys(t, l); len(got) > 0 {
+		t.Errorf("after the last Clear there is %q", got)
+	}
+}
+
+// The errors of Clear and Close, which return none, are logged.
+func TestErrorsAreLogged(t *testing.T) {
+	var armed atomic.Bool
+	disk := newMemDisk()
+	disk.refuse = func(op operation) error {
+		if armed.Load() && op.kind == "note" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	var logged strings.Builder
+	l := started(t, disk.layer(t, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))}))
+	set(t, l, "a")
+	armed.Store(true)
+	l.Close()
+	if got := logged.String(); !strings.Contains(got, "ko: close") || !strings.Contains(got, syscall.EIO.Error()) {
+		t.Errorf("logged is %q, expected the failure of Close", got)
+	}
+	armed.Store(false)
+	logged.Reset()
+	l = started(t, disk.layer(t, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))}))
+	l.disk.fail(syscall.EIO)
+	l.Clear()
+	if got := logged.String(); !strings.Contains(got, "clear failed") || !strings.Contains(got, syscall.EIO.Error()) {
+		t.Errorf("logged is %q, expected the failure of Clear", got)
+	}
+}
