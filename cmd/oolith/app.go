@@ -93,7 +93,8 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),
 		a.getCommand(), a.setCommand(), a.pushCommand(), a.delCommand(),
-		a.listCommand(), a.keysCommand(), a.infoCommand(), a.versionCommand(),
+		a.listCommand(), a.keysCommand(), a.infoCommand(),
+		a.copyCommand(), a.checkCommand(), a.compactCommand(), a.versionCommand(),
 		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)

@@ -3,54 +3,19 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// program builds the real program, and returns a function that makes commands of it.
-func program(t *testing.T) func(args ...string) *exec.Cmd {
-	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("signals and pipes are those of Unix")
-	}
-	binary := filepath.Join(t.TempDir(), "oolith")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	directory := t.TempDir()
-	return func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), binary, args...)
-		cmd.Dir = directory
-		cmd.Env = append(os.Environ(), storeVariable+"=")
-		return cmd
-	}
-}
-
-// exitStatus returns the exit code of a command, or fails.
-func exitStatus(t *testing.T, err error) int {
-	t.Helper()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &exit):
-		return exit.ExitCode()
-	}
-	t.Fatal(err)
-	return 0
-}
-
 func TestProgram(t *testing.T) {
-	oolith := program(t)
+	oolith := processes(t, roleProgram)
 	run := func(wantCode int, args ...string) string {
 		t.Helper()
 		out, err := oolith(args...).CombinedOutput()
@@ -129,8 +94,9 @@ func TestProgram(t *testing.T) {
 	})
 }
 
-// startWaiting starts an import of standard input, feeds it ten good records and a bad
-// one, and returns when the bad one is told: the import then has the store, and waits.
+// startWaiting starts an import of standard input, feeds it ten good records, a bad one and
+// a part of one, and returns when the bad one is told: at once, though more input is to come. The
+// import then has the store, and waits.
 func startWaiting(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	t.Helper()
 	feed, err := cmd.StdinPipe()
@@ -163,7 +129,7 @@ func startWaiting(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 // TestSignals shows that Ctrl-C and SIGTERM stop an import at a whole record, with all
 // that was read in the store.
 func TestSignals(t *testing.T) {
-	oolith := program(t)
+	oolith := processes(t, roleProgram)
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			store := "pebble:" + t.TempDir() + "/store"
@@ -191,9 +157,7 @@ func TestSignals(t *testing.T) {
 // TestKill shows that a second signal, or SIGKILL, leaves a store that opens, with whole
 // records only.
 func TestKill(t *testing.T) {
-	oolith := program(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	oolith := processes(t, roleProgram)
 	cmd := oolith("import", "-", "--as", "x/*")
 	feed, err := cmd.StdinPipe()
 	if err != nil {
@@ -205,7 +169,7 @@ func TestKill(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for i := 0; ctx.Err() == nil; i++ {
+		for i := 0; ; i++ {
 			if _, err := fmt.Fprintf(feed, `{"n":%d,"check":%[1]d}`+"\n", i); err != nil {
 				return // it was killed
 			}

@@ -32,7 +32,9 @@ type result struct {
 
 // newCLI returns a runner on a store that does not exist yet, without terminals.
 func newCLI(t *testing.T) *cli {
-	c := &cli{t: t, ctx: t.Context(), store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
+	ctx, cancel := context.WithTimeout(t.Context(), patience) // nothing waits for ever
+	t.Cleanup(cancel)
+	c := &cli{t: t, ctx: ctx, store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
 	c.env = environment{program: "oolith", getenv: func(name string) string {
 		if name == storeVariable {
 			return c.store
@@ -143,7 +145,7 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("exitCode(%v) = %d, want %d", test.err, got, test.want)
 		}
 	}
-	for _, code := range []int{exitOK, exitFailure, exitUsage, exitRefused, exitNotFound, exitInterrupted} {
+	for _, code := range []int{exitOK, exitFailure, exitUsage, exitRefused, exitNotFound, exitDamaged, exitInterrupted} {
 		if !strings.Contains("\n"+exitCodesHelp, fmt.Sprintf("\n  %-4d ", code)) {
 			t.Errorf("exit code %d is not documented", code)
 		}
@@ -173,7 +175,7 @@ func TestCommandLine(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	c := newCLI(t)
-	c.run().ok().contains("import", "export", "get", "set", "push", "del", "list", "keys", "info", "version", "--store URL", "OOLITH_STORE")
+	c.run().ok().contains("import", "export", "get", "set", "push", "del", "list", "keys", "info", "copy", "check", "compact", "version", "--store URL", "OOLITH_STORE")
 	c.run("help", "exit-codes").ok().contains(exitCodesHelp)
 	c.run("help", "paths").ok().contains("S_C3_A3o_20Paulo", "user__1")
 	c.run("import", "--help").ok().contains("--as TEMPLATE", "exit code")
@@ -185,9 +187,12 @@ func TestHelp(t *testing.T) {
 // TestReadingMakesNoStore shows that only commands that write make a store.
 func TestReadingMakesNoStore(t *testing.T) {
 	c := newCLI(t)
-	reading := [][]string{{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"del", "a"}, {"del", "*", "--yes"}}
+	reading := [][]string{
+		{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"del", "a"}, {"del", "*", "--yes"}, {"check"}, {"compact"},
+		{"check", c.store}, {"copy", "--from", c.store, "--to", c.store + "/target"},
+	}
 	for _, args := range reading {
-		c.run(args...).is(exitFailure, "there is no store yet: import, set or push makes one").prints("")
+		c.run(args...).is(exitFailure, "there is no store yet: import, copy, set or push makes one").prints("")
 		if _, err := os.Stat(c.directory()); !os.IsNotExist(err) {
 			t.Fatalf("oolith %s left something at the store's place: %v", args[0], err)
 		}
@@ -207,7 +212,7 @@ func TestStoreThatIsNone(t *testing.T) {
 	c := newCLI(t)
 	file := c.file("plain.txt", "text")
 	foreign := filepath.Dir(file)
-	for _, args := range [][]string{{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"set", "a", "1"}, {"push", "*", "1"}, {"del", "a"}} {
+	for _, args := range [][]string{{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"set", "a", "1"}, {"push", "*", "1"}, {"del", "a"}, {"check"}, {"compact"}} {
 		c.run(append(args, "--store", "pebble:"+file)...).is(exitFailure, file+" is a file, expected a directory")
 		c.run(append(args, "--store", "pebble:"+foreign)...).is(exitFailure, "this is no store of this kind")
 	}
@@ -225,6 +230,21 @@ func TestMemoryStore(t *testing.T) {
 	c.run("export").ok().prints("")
 	c.run("list", "*").ok().prints("")
 	c.run("info", "--json").ok().contains(`"objects":0`)
+	for _, args := range [][]string{{"check"}, {"compact"}, {"copy", "--from", "memory:", "--to", "pebble:x"}, {"check", "memory:"}} {
+		c.run(args...).is(exitUsage, "store memory:: nothing is kept there, expected a durable store").prints("")
+	}
+}
+
+// TestStoreArgument shows that check and compact take their store as an argument too.
+func TestStoreArgument(t *testing.T) {
+	c := newCLI(t)
+	c.run("set", "a", "1").ok()
+	store := c.store
+	c.store = "pebble:/nowhere"
+	c.run("check", store).ok().contains(store + ": 1 object, all sound")
+	c.run("compact", store).ok().contains(store + ": ")
+	c.run("check", store, "--store", store).is(exitUsage, "check: both --store")
+	c.run("compact", store, "--store", store).is(exitUsage, "compact: both --store")
 }
 
 // TestStoreFlagWinsOverVariable shows that --store is preferred to the environment.

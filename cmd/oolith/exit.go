@@ -15,6 +15,7 @@ const (
 	exitUsage       = 2
 	exitRefused     = 3
 	exitNotFound    = 4
+	exitDamaged     = 5
 	exitInterrupted = 130
 )
 
@@ -23,6 +24,7 @@ const exitCodesHelp = `  0    done
   2    the command line is wrong: a flag, an argument, a path, a pattern, data that is no JSON
   3    import went through the whole input, and refused some of its records
   4    there is no object at the path
+  5    check went through the whole store, and found something wrong with it
   130  interrupted (Ctrl-C, SIGTERM); what was stored by then is stored whole`
 
 // codeError is an error that decides the exit code.
@@ -45,7 +47,7 @@ func usage(err error) error {
 // usageErrors are the errors of the store about what it was asked.
 var usageErrors = []error{
 	storage.ErrInvalidPath, storage.ErrInvalidPattern, storage.ErrInvalidRange, storage.ErrInvalidLimit,
-	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired,
+	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired, storage.ErrInvalidTTL,
 }
 
 // exitCode returns the exit code of an error.

@@ -22,8 +22,9 @@ func (a *app) exportCommand() *cobra.Command {
 		Use:   "export [PATTERN]",
 		Short: "Write objects as JSON Lines that import reads back",
 		Long: `Write the objects that match a pattern, or the one at a path, or all objects, as JSON Lines:
-created, updated, index, path, data and revision of one object a line, directory by directory.
-import gives them back with their paths, times and data; revisions are given anew.
+created, updated, index, path, data, revision and, where it has one, the time it expires at, of
+one object a line, directory by directory. import gives them back with their paths, times and data;
+revisions are given anew.
 
 It is one consistent snapshot of the store, and memory is bounded. Data keeps its bytes, but
 line breaks between its tokens become spaces.

@@ -33,6 +33,10 @@ func appendObject(line []byte, obj meta.Object) []byte {
 		line = append(line, `,"revision":`...)
 		line = strconv.AppendUint(line, obj.Revision, 10)
 	}
+	if obj.Expires != 0 {
+		line = append(line, `,"expires":`...)
+		line = strconv.AppendInt(line, obj.Expires, 10)
+	}
 	return append(line, "}\n"...)
 }
 

@@ -28,13 +28,15 @@ either of them packed by gzip or not, whatever its name. Memory is bounded: a re
 --as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
 is a new index; the times of creation follow the order of the file. Records with the same path
 overwrite one another in that order. Without --as, the file is one that export wrote: its objects
-get their own paths and times back.
+get their own paths and times back, and those that have expired since are left out.
 
 A record that cannot be stored is told on standard error with its line, or its number in
 the array counted from 1, and with the reason. The others are stored, and the exit code is 3. When
-none of the first 100 can be stored, the import gives up. Each record is stored whole or not at all, and what the summary counts is on the disk. A file
-that is cut off, or an array that is no valid JSON, ends the import there with the exit code 1:
-the records before are stored. So does Ctrl-C, with 130.`,
+none of the first 100 can be stored, the import gives up. Each record is stored whole or not at
+all, and what the summary counts is on the disk. A file that is cut off, or an array that is no
+valid JSON, ends the import there with the exit code 1: the records before are stored. So does
+Ctrl-C, with 130. Records are stored as they arrive: "tail -f FILE | oolith import -" stores each
+line at once.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith import users.jsonl --as 'users/{account.id}'
   oolith export | oolith --store pebble:./copy import -`,
@@ -63,15 +65,16 @@ type importer struct {
 	template *template // nil without --as
 	quiet    bool
 
-	store   storage.Database
+	store   writable
 	in      *input
 	records records
 	report  *progress
 	started time.Time
 
-	read, accepted  int64  // records, by the goroutine that reads
-	example         string // the path of the last record read
-	stored, refused atomic.Int64
+	read, accepted int64  // records, by the goroutine that reads
+	example        string // the path of the last record read
+
+	stored, refused, expired atomic.Int64
 }
 
 // run opens both sides, the input first, so that a wrong file makes no store.
@@ -90,7 +93,7 @@ func (im *importer) run(ctx context.Context, name string) error {
 		return joinClose(err, in)
 	}
 	im.store, im.started = store, time.Now()
-	im.report = startProgress(im.stderr, im.err, im.quiet, in.name, in.size, im.state)
+	im.report = startProgress(im.stderr, im.err, im.quiet, work{name: in.name, verb: "stored", size: in.size}, im.state)
 	err = im.all(ctx)
 	im.report.stop()
 	store.Close()
@@ -114,12 +117,14 @@ func (im *importer) all(ctx context.Context) error {
 		if broken.Load() {
 			return errNotTried
 		}
-		return im.put(j)
+		return put(im.store, j)
 	}, func(j job, err error) {
 		switch {
 		case err == nil:
 			im.stored.Add(1)
 		case errors.Is(err, errNotTried):
+		case errors.Is(err, errExpired):
+			im.expired.Add(1)
 		case isRefusal(err):
 			im.refuse(j.number, err)
 		default:
@@ -172,28 +177,6 @@ func (im *importer) feed(ctx context.Context, pool *pool) error {
 
 var errNotTried = errors.New("not tried after the store failed")
 
-// put stores one record.
-func (im *importer) put(j job) error {
-	if j.times == nil {
-		_, err := im.store.Set(j.path, j.data)
-		return err
-	}
-	// A generated path is new in this process. In a store that was written while the clock
-	// was ahead it may be taken.
-	for j.pattern != "" {
-		_, err := im.store.Get(j.path)
-		if errors.Is(err, storage.ErrNotFound) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		j.generate(j.pattern)
-	}
-	_, err := im.store.SetWithMeta(j.path, j.data, j.times.created, j.times.updated)
-	return err
-}
-
 // isRefusal tells an error about one record from one about the store.
 func isRefusal(err error) bool {
 	var entry *storage.EntryError
@@ -229,6 +212,7 @@ func (im *importer) unit() string {
 type importSummary struct {
 	Stored  int64   `json:"stored"`
 	Refused int64   `json:"refused"`
+	Expired int64   `json:"expired,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
 
@@ -239,7 +223,7 @@ func (im *importer) finish() error {
 	switch {
 	case im.quiet:
 	case im.json:
-		err = writeJSON(im.stdout, importSummary{stored, refused, took.Seconds()})
+		err = writeJSON(im.stdout, importSummary{stored, refused, im.expired.Load(), took.Seconds()})
 	default:
 		err = im.writeSummary(stored, refused, took)
 	}
@@ -255,7 +239,11 @@ func (im *importer) writeSummary(stored, refused int64, took time.Duration) erro
 	if stored > 0 {
 		fmt.Fprintf(&b, " (%s per second)", thousands(int64(float64(stored)/max(took.Seconds(), 0.001))))
 	}
-	fmt.Fprintf(&b, " in %s, refused %s\n", im.storeURL, thousands(refused))
+	fmt.Fprintf(&b, " in %s, refused %s", im.storeURL, thousands(refused))
+	if expired := im.expired.Load(); expired > 0 {
+		fmt.Fprintf(&b, ", left out %s that expired", thousands(expired))
+	}
+	b.WriteByte('\n')
 	if im.read == 0 {
 		b.WriteString("the input holds no records\n")
 	}

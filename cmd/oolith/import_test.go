@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oolith-db/oolith/key"
@@ -164,9 +166,9 @@ func TestImportRefusesExportedRecords(t *testing.T) {
 		`oolith: standard input: line 5: path "x/*": a path has no '*'`,
 		`oolith: standard input: line 6: path "x//y": `+key.Check("x//y").Error(),
 		`oolith: standard input: line 7: field "path" is a number, expected a string`,
-		`oolith: standard input: line 8: field "created" is a string, expected a int64`,
+		`oolith: standard input: line 8: field "created" is a string, expected a whole number`,
 		`oolith: standard input: line 9: the record is an array, expected an object with path and data, as export writes it (--as makes paths for others)`,
-		`oolith: standard input: line 10: path "`+strings.Repeat("x", 80)+`"... (1025 bytes): 1025 bytes, expected at most 1024`,
+		`oolith: standard input: line 10: path "`+strings.Repeat("x", 80)+`"... (1025 bytes): `+key.Check(strings.Repeat("x", 1025)).Error(),
 		`oolith: standard input: 9 records refused, 2 stored`)
 	c.run("get", "n").ok().prints("null\n")
 }
@@ -249,7 +251,7 @@ func TestImportInterrupted(t *testing.T) {
 	pipe, feed := io.Pipe()
 	c.stdin = pipe
 	var cancel context.CancelFunc
-	c.ctx, cancel = context.WithCancel(t.Context())
+	c.ctx, cancel = context.WithCancel(c.ctx)
 	go func() {
 		_, _ = io.WriteString(feed, "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n{\"id\":")
 		// The reader takes the next chunk when it is done with the one before.
@@ -264,18 +266,69 @@ func TestImportInterrupted(t *testing.T) {
 	}
 }
 
+// TestImportStoresAtOnce shows that a record is stored, and a refusal told, while the input
+// waits for more: no batch waits to be full.
+func TestImportStoresAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()})
+		if err := store.Start(storage.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		template, err := parseTemplate("x/{id}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipe, feed := io.Pipe()
+		var told bytes.Buffer
+		im := &importer{app: &app{stderr: &told}, make: fromTemplate(template), store: store}
+		if im.in, err = openInput(t.Context(), "-", pipe); err != nil {
+			t.Fatal(err)
+		}
+		im.report = startProgress(&told, terminal{}, true, work{}, im.state)
+		ended := make(chan error)
+		go func() {
+			if im.records, err = readRecords(im.in, maxRecord); err == nil {
+				err = im.all(t.Context())
+			}
+			ended <- err
+		}()
+		for i := range 3 {
+			if _, err := fmt.Fprintf(feed, "{\"id\":%d}\noops\n", i); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if _, err := store.Get(fmt.Sprintf("x/%d", i)); err != nil {
+				t.Errorf("record %d, though it was read: %v", i, err)
+			}
+			if want := fmt.Sprintf("oolith: standard input: line %d: no valid JSON", 2*i+2); !strings.Contains(told.String(), want) {
+				t.Errorf("standard error is %q, want %q", told.String(), want)
+			}
+		}
+		if err := feed.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := im.in.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // failingStore fails at one write, as a store does whose disk is full, or refuses it.
 type failingStore struct {
-	storage.Database
+	*storage.Layered
 	at   string
 	with error
 }
 
-func (s failingStore) Set(path string, data json.RawMessage) (string, error) {
+func (s failingStore) SetWith(path string, data json.RawMessage, options storage.SetOptions) (meta.Object, error) {
 	if path == s.at {
-		return "", fmt.Errorf("set %q: %w", path, s.with)
+		return meta.Object{}, fmt.Errorf("set %q: %w", path, s.with)
 	}
-	return s.Database.Set(path, data)
+	return s.Layered.SetWith(path, data, options)
 }
 
 // importInto imports ten thousand records into a store that fails at one of them.
@@ -301,7 +354,7 @@ func importInto(t *testing.T, with error) (*importer, error) {
 	if im.records, err = readRecords(im.in, maxRecord); err != nil {
 		t.Fatal(err)
 	}
-	im.report = startProgress(io.Discard, terminal{}, true, "", -1, im.state)
+	im.report = startProgress(io.Discard, terminal{}, true, work{size: -1}, im.state)
 	err = im.all(t.Context())
 	im.report.stop()
 	if err := im.in.Close(); err != nil {
@@ -346,7 +399,7 @@ func TestImportFindsAFreeIndex(t *testing.T) {
 	if _, err := store.Set(taken, json.RawMessage(`"old"`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := (&importer{store: store}).put(j); err != nil {
+	if err := put(store, j); err != nil {
 		t.Fatal(err)
 	}
 	if obj, err := store.Get(taken); err != nil || string(obj.Data) != `"old"` {

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -59,7 +56,7 @@ segment of a path too, the newest revision, the times, and the sizes. It reads t
 			}
 			info.Store = a.storeURL
 			if store.layer != nil {
-				if info.DiskBytes, err = directorySize(location(a.storeURL)); err != nil {
+				if info.DiskBytes, err = sizeOnDisk(location(a.storeURL)); err != nil {
 					return err
 				}
 			}
@@ -110,7 +107,7 @@ func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
 	for _, name := range slices.Sorted(maps.Keys(tops)) {
 		info.Top = append(info.Top, *tops[name])
 	}
-	if batcher, ok := store.layer.(storage.Batcher); ok { // knows of deletes too
+	if batcher, ok := offers[storage.Batcher](store.layer); ok { // knows of deletes too
 		last, err := batcher.LastRevision()
 		if err != nil {
 			return info, err
@@ -118,25 +115,6 @@ func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
 		info.Revision = max(info.Revision, last)
 	}
 	return info, nil
-}
-
-// directorySize adds up the files of a directory.
-func directorySize(directory string) (int64, error) {
-	var size int64
-	err := filepath.WalkDir(directory, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		info, err := entry.Info()
-		if os.IsNotExist(err) {
-			return nil // the engine removed it meanwhile
-		}
-		if err == nil {
-			size += info.Size()
-		}
-		return err
-	})
-	return size, err
 }
 
 func (a *app) writeInfo(info storeInfo) error {

@@ -14,18 +14,35 @@ const (
 	lineEvery = 5 * time.Second        // a line is written elsewhere
 )
 
-// progressState is how far an import is.
+// work is what a progress is about.
+type work struct {
+	name string // of the file or the store
+	verb string // what is done to its records: "stored", say
+	// size is how much there is in all, in bytes of a file or in objects, and then
+	// roughly; -1 when unknown.
+	size    int64
+	objects bool
+}
+
+// amount writes a part of the size.
+func (w work) amount(n int64) string {
+	if w.objects {
+		return "about " + plural(n, "object")
+	}
+	return humanBytes(n)
+}
+
+// progressState is how far a work is.
 type progressState struct {
-	read   int64 // bytes of the file
+	read   int64 // of the size
 	stored int64 // records
 }
 
-// progress tells how an import goes, on standard error: a bar on a terminal, a plain
+// progress tells how a work goes, on standard error: a bar on a terminal, a plain
 // line every few seconds elsewhere, nothing when it is quiet. Methods may be called from
 // any number of goroutines. Its one goroutine ends by stop.
 type progress struct {
-	name    string
-	size    int64 // bytes of the file; -1 when unknown
+	work
 	state   func() progressState
 	started time.Time
 	done    chan struct{}
@@ -37,19 +54,18 @@ type progress struct {
 }
 
 // startProgress begins to report. The state is asked for at each report.
-func startProgress(out io.Writer, screen terminal, quiet bool, name string, size int64, state func() progressState) *progress {
-	if size == 0 {
-		size = -1 // no share of nothing
+func startProgress(out io.Writer, screen terminal, quiet bool, of work, state func() progressState) *progress {
+	if of.size == 0 {
+		of.size = -1 // no share of nothing
 	}
-	p := &progress{name: name, size: size, state: state, started: time.Now(), done: make(chan struct{}), out: out}
+	p := &progress{work: of, state: state, started: time.Now(), done: make(chan struct{}), out: out}
+	if quiet {
+		return p
+	}
 	every := lineEvery
 	if screen.is {
 		every = barEvery
-		p.bar = newBar(out, screen.width, size)
-	}
-	if quiet {
-		p.bar = nil
-		return p
+		p.bar = newBar(out, screen.width, of)
 	}
 	p.ended.Go(func() {
 		ticker := time.NewTicker(every)
@@ -66,15 +82,20 @@ func startProgress(out io.Writer, screen terminal, quiet bool, name string, size
 	return p
 }
 
-func newBar(out io.Writer, width int, size int64) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(size,
+func newBar(out io.Writer, width int, of work) *progressbar.ProgressBar {
+	options := []progressbar.Option{
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetWidth(max(5, min(40, width-barTexts))),
-		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(size > 0),
+		progressbar.OptionSetPredictTime(of.size > 0),
 		progressbar.OptionSetSpinnerChangeInterval(0), // the bar has no goroutine of its own
-	)
+	}
+	if of.objects {
+		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("objects"))
+	} else {
+		options = append(options, progressbar.OptionShowBytes(true))
+	}
+	return progressbar.NewOptions64(of.size, options...)
 }
 
 // barTexts is the room, in columns, for what stands around the bar.
@@ -86,13 +107,13 @@ func (p *progress) report() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar == nil {
-		p.writeLocked(progressLine(p.name, p.size, now, time.Since(p.started)))
+		p.writeLocked(progressLine(p.work, now, time.Since(p.started)))
 		return
 	}
-	p.bar.Describe(thousands(now.stored) + " stored")
+	p.bar.Describe(thousands(now.stored) + " " + p.verb)
 	read := now.read
 	if p.size > 0 {
-		read = min(read, p.size) // the file may have grown
+		read = min(read, p.size) // the file may have grown, the estimate may be low
 	}
 	if err := p.bar.Set64(read); err != nil {
 		p.bar = nil // the terminal is gone; the import is not
@@ -131,16 +152,18 @@ func (p *progress) writeLocked(line string) {
 }
 
 // progressLine is the plain form of a report.
-func progressLine(name string, size int64, now progressState, elapsed time.Duration) string {
+func progressLine(of work, now progressState, elapsed time.Duration) string {
 	seconds := max(elapsed.Seconds(), 0.001)
-	line := fmt.Sprintf("oolith: %s: %s stored, %s per second", name,
-		thousands(now.stored), thousands(int64(float64(now.stored)/seconds)))
-	if size <= 0 {
-		return line + ", " + humanBytes(now.read) + " read"
+	line := fmt.Sprintf("oolith: %s: %s %s, %s per second", of.name,
+		thousands(now.stored), of.verb, thousands(int64(float64(now.stored)/seconds)))
+	switch {
+	case of.size > 0:
+		line += fmt.Sprintf(", %d%% of %s", min(100, now.read*100/of.size), of.amount(of.size))
+	case !of.objects:
+		line += ", " + of.amount(now.read) + " read"
 	}
-	line += fmt.Sprintf(", %d%% of %s", min(100, now.read*100/size), humanBytes(size))
-	if now.read > 0 && now.read < size {
-		left := time.Duration(float64(size-now.read) / float64(now.read) * float64(elapsed))
+	if now.read > 0 && now.read < of.size {
+		left := time.Duration(float64(of.size-now.read) / float64(now.read) * float64(elapsed))
 		line += ", " + left.Round(time.Second).String() + " left"
 	}
 	return line

@@ -9,22 +9,28 @@ import (
 )
 
 func TestProgressLine(t *testing.T) {
+	file := func(size int64) work { return work{name: "x", verb: "stored", size: size} }
+	store := func(size int64) work { return work{name: "x", verb: "copied", size: size, objects: true} }
 	for _, test := range []struct {
 		name    string
-		size    int64
+		of      work
 		now     progressState
 		elapsed time.Duration
 		want    string
 	}{
-		{"in the middle", 4_000_000, progressState{read: 1_000_000, stored: 50_000}, 5 * time.Second,
+		{"in the middle", file(4_000_000), progressState{read: 1_000_000, stored: 50_000}, 5 * time.Second,
 			"oolith: x: 50,000 stored, 10,000 per second, 25% of 4.0 MB, 15s left"},
-		{"at the start", 4_000_000, progressState{}, 0, "oolith: x: 0 stored, 0 per second, 0% of 4.0 MB"},
-		{"all is read", 1000, progressState{read: 1000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
-		{"the file grew", 1000, progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
-		{"no size", -1, progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 2.0 kB read"},
+		{"at the start", file(4_000_000), progressState{}, 0, "oolith: x: 0 stored, 0 per second, 0% of 4.0 MB"},
+		{"all is read", file(1000), progressState{read: 1000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"the file grew", file(1000), progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"no size", file(-1), progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 2.0 kB read"},
+		{"objects", store(4000), progressState{read: 1000, stored: 1000}, 5 * time.Second,
+			"oolith: x: 1,000 copied, 200 per second, 25% of about 4,000 objects, 15s left"},
+		{"more objects than thought", store(10), progressState{read: 20, stored: 20}, time.Second, "oolith: x: 20 copied, 20 per second, 100% of about 10 objects"},
+		{"unknown objects", store(-1), progressState{read: 20, stored: 20}, time.Second, "oolith: x: 20 copied, 20 per second"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := progressLine("x", test.size, test.now, test.elapsed); got != test.want {
+			if got := progressLine(test.of, test.now, test.elapsed); got != test.want {
 				t.Errorf("got  %q\nwant %q", got, test.want)
 			}
 		})
@@ -35,7 +41,7 @@ func TestProgressWritesLinesOffATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		state := func() progressState { return progressState{read: 250, stored: 100} }
-		p := startProgress(&out, terminal{}, false, "x.json", 1000, state)
+		p := startProgress(&out, terminal{}, false, work{name: "x.json", verb: "stored", size: 1000}, state)
 		time.Sleep(lineEvery - 1)
 		synctest.Wait()
 		if out.Len() != 0 {
@@ -62,7 +68,7 @@ func TestProgressDrawsABar(t *testing.T) {
 				read += 100
 				return progressState{read: read, stored: read * 10}
 			}
-			p := startProgress(&out, terminal{is: true, width: 100}, false, "x.json", size, state)
+			p := startProgress(&out, terminal{is: true, width: 100}, false, work{name: "x.json", verb: "stored", size: size}, state)
 			time.Sleep(7*barEvery + 1)
 			synctest.Wait()
 			p.println("a refusal")
@@ -92,7 +98,7 @@ func TestProgressDrawsABar(t *testing.T) {
 func TestProgressIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		p := startProgress(&out, terminal{is: true, width: 80}, true, "x", 10, func() progressState { return progressState{} })
+		p := startProgress(&out, terminal{is: true, width: 80}, true, work{name: "x", size: 10}, func() progressState { return progressState{} })
 		time.Sleep(time.Minute)
 		p.println("a refusal")
 		p.stop()

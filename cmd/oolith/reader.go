@@ -40,33 +40,53 @@ type records struct {
 // JSON Lines, either of them packed by gzip, with or without a byte order mark. A file
 // whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
 // one record.
+//
+// Nothing here waits for more of the input than it takes to tell: who pipes records in as they
+// happen gets each one stored when it is there.
 func readRecords(r io.Reader, limit int) (records, error) {
 	in := bufio.NewReaderSize(r, readAhead)
-	head, err := peek(in, 2)
+	packed, err := startsWith(in, gzipMark)
 	if err != nil {
 		return records{}, err
 	}
-	if bytes.Equal(head, []byte{0x1f, 0x8b}) {
+	if packed {
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {
 			return records{}, fmt.Errorf("gzip: %w", whenCutOff(err))
 		}
 		in = bufio.NewReaderSize(gzipErrors{unpacked}, readAhead)
 	}
-	if head, err = peek(in, 512); err != nil {
-		return records{}, err
-	}
-	if err := mustBeText(head); err != nil {
+	if err := mustBeText(in); err != nil {
 		return records{}, err
 	}
 	skipped, err := skipToContent(in)
 	if err != nil {
 		return records{}, err
 	}
-	if first, err := peek(in, 1); err == nil && len(first) == 1 && first[0] == '[' {
+	if array, err := startsWith(in, "["); err == nil && array {
 		return arrayRecords(in, skipped, limit), nil
 	}
 	return lineRecords(in, skipped, limit), nil
+}
+
+// The marks that files begin with.
+const (
+	gzipMark      = "\x1f\x8b"
+	byteOrderMark = "\xef\xbb\xbf"
+	utf16Little   = "\xff\xfe"
+	utf16Big      = "\xfe\xff"
+)
+
+// startsWith looks whether a mark comes next. It waits for no byte behind the first that
+// differs.
+func startsWith(in *bufio.Reader, mark string) (bool, error) {
+	for n := 1; n <= len(mark); n++ {
+		head, err := peek(in, n)
+		if err != nil || string(head) != mark[:n] {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // peek returns the next n bytes, or fewer when the input ends or fails before. A failure
@@ -100,17 +120,33 @@ func whenCutOff(err error) error {
 
 var errCutOff = errors.New("the input is cut off")
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
-// mustBeText refuses what can be no JSON text: a picture is one clear error and not one for
-// each of its lines.
-func mustBeText(head []byte) error {
-	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
-		return errors.New("the input is UTF-16 text, expected UTF-8")
+// mustBeText refuses what can be no JSON text, as far as it is there: a picture is one clear
+// error and not one for each of its lines.
+func mustBeText(in *bufio.Reader) error {
+	for _, mark := range []string{utf16Little, utf16Big} {
+		found, err := startsWith(in, mark)
+		if err != nil {
+			return err
+		}
+		if found {
+			return errors.New("the input is UTF-16 text, expected UTF-8")
+		}
+	}
+	if _, err := peek(in, 1); err != nil {
+		return err
+	}
+	head, err := peek(in, min(in.Buffered(), 512))
+	if err != nil {
+		return err
 	}
 	for i, c := range head {
 		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
 			return fmt.Errorf("the input is binary (byte 0x%02x at offset %d), expected a JSON array or JSON Lines, plain or gzip", c, i)
+		}
+	}
+	for n := 1; n <= utf8.UTFMax && !utf8.FullRune(head); n++ {
+		if head, err = peek(in, n); err != nil {
+			return err
 		}
 	}
 	if r, size := utf8.DecodeRune(head); r == utf8.RuneError && size == 1 {
@@ -125,9 +161,9 @@ type position struct{ bytes, lines int64 }
 // skipToContent reads past a byte order mark and white space and tells how much it was.
 func skipToContent(in *bufio.Reader) (position, error) {
 	var at position
-	if head, err := peek(in, len(byteOrderMark)); err != nil {
+	if marked, err := startsWith(in, byteOrderMark); err != nil {
 		return at, err
-	} else if bytes.Equal(head, byteOrderMark) {
+	} else if marked {
 		n, err := in.Discard(len(byteOrderMark))
 		at.bytes += int64(n)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 )
 
 // readAll reads a whole import file: good records as "number data", refused ones as
@@ -242,4 +243,59 @@ func FuzzReadRecords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRecordsComeAtOnce feeds each record only when the one before is read: a reader that
+// waits for more than a record has none, and the bubble fails as deadlocked.
+func TestRecordsComeAtOnce(t *testing.T) {
+	packed := func(parts ...string) []string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		var all []string
+		for _, part := range parts {
+			if _, err := io.WriteString(w, part); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b.String())
+			b.Reset()
+		}
+		return all
+	}
+	for name, parts := range map[string][]string{
+		"lines":          {"1\n", "2\n", "3\n"},
+		"marked lines":   {"\xef\xbb\xbf1\n", "2\n", "3\n"},
+		"objects":        {"{}\n", "{}\n", "{}\n"},
+		"array":          {"[{}", ", {}", ",{}"},
+		"packed lines":   packed("1\n", "2\n", "3\n"),
+		"packed array":   packed("[[1]", ",[2]", ",[3]"),
+		"a refused line": {"1\n", "oops\n", "3\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pipe, feed := io.Pipe()
+				read := make(chan bool)
+				go func() {
+					for _, part := range parts {
+						if _, err := io.WriteString(feed, part); err != nil {
+							t.Error(err)
+						}
+						<-read
+					}
+				}()
+				records, err := readRecords(pipe, 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range parts {
+					if _, err := records.next(); err != nil {
+						t.Fatal(err)
+					}
+					read <- true
+				}
+			})
+		})
+	}
 }

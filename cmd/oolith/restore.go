@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // maker makes the job that stores a record, or says why there can be none.
@@ -34,7 +38,7 @@ func fromTemplate(t *template) maker {
 func (j *job) generate(pattern string) {
 	j.path = key.Build(pattern)
 	j.pattern = pattern
-	j.times = &times{created: key.Decode(key.LastIndex(j.path))}
+	j.times = &storage.Times{Created: key.Decode(key.LastIndex(j.path))}
 }
 
 // exported is a record that export wrote. Index and revision are not read: the path has
@@ -42,6 +46,7 @@ func (j *job) generate(pattern string) {
 type exported struct {
 	Created *int64          `json:"created"`
 	Updated int64           `json:"updated"`
+	Expires int64           `json:"expires"`
 	Path    string          `json:"path"`
 	Data    json.RawMessage `json:"data"`
 }
@@ -56,7 +61,7 @@ func fromExport(data json.RawMessage) (job, error) {
 	if err := json.Unmarshal(data, &record); err != nil {
 		var wrongType *json.UnmarshalTypeError
 		if errors.As(err, &wrongType) {
-			return job{}, fmt.Errorf("field %q is a %s, expected a %s", wrongType.Field, wrongType.Value, wrongType.Type)
+			return job{}, fmt.Errorf("field %q is a %s, expected %s", wrongType.Field, wrongType.Value, expectedKind(wrongType.Type))
 		}
 		return job{}, err
 	}
@@ -65,17 +70,57 @@ func fromExport(data json.RawMessage) (job, error) {
 		return job{}, errors.New(`the record has no "path" (--as makes paths from other fields)`)
 	case record.Data == nil:
 		return job{}, errors.New(`the record has no "data"`)
+	case record.Created == nil && record.Updated != 0:
+		return job{}, errors.New(`the record has "updated" and no "created"`)
 	case key.HasGlob(record.Path):
 		return job{}, fmt.Errorf("path %q: a path has no '*'", record.Path)
 	}
 	if err := key.Check(record.Path); err != nil {
 		return job{}, fmt.Errorf("path %s: %w", shorten(record.Path), err)
 	}
-	j := job{path: record.Path, data: record.Data}
+	j := job{path: record.Path, data: record.Data, expires: record.Expires}
 	if record.Created != nil {
-		j.times = &times{created: *record.Created, updated: record.Updated}
+		j.times = &storage.Times{Created: *record.Created, Updated: record.Updated}
 	}
 	return j, nil
+}
+
+// expectedKind names the kind of JSON value that a field of exported takes.
+func expectedKind(t reflect.Type) string {
+	if t.Kind() == reflect.String {
+		return "a string"
+	}
+	return "a whole number"
+}
+
+// writable is the part of a store that records are stored by.
+type writable interface {
+	Get(path string) (meta.Object, error)
+	SetWith(path string, data json.RawMessage, options storage.SetOptions) (meta.Object, error)
+}
+
+var errExpired = errors.New("it has expired")
+
+// put stores one record, with its own times where it has them. One that has expired is
+// errExpired, and not stored: no read would show it.
+func put(store writable, j job) error {
+	if j.expires > 0 && j.expires <= time.Now().UnixNano() {
+		return errExpired
+	}
+	// A generated path is new in this process. In a store that was written while the clock
+	// was ahead it may be taken.
+	for j.pattern != "" {
+		_, err := store.Get(j.path)
+		if errors.Is(err, storage.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		j.generate(j.pattern)
+	}
+	_, err := store.SetWith(j.path, j.data, storage.SetOptions{Times: j.times, Expires: j.expires})
+	return err
 }
 
 // shorten quotes a path of any length for a message.

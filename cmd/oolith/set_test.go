@@ -67,7 +67,7 @@ func TestSetInterrupted(t *testing.T) {
 	pipe, silent := io.Pipe()
 	t.Cleanup(func() { _ = silent.Close() })
 	var cancel context.CancelFunc
-	c.ctx, cancel = context.WithCancel(t.Context())
+	c.ctx, cancel = context.WithCancel(c.ctx)
 	c.stdin = pipe
 	go cancel()
 	c.run("set", "a", "-").is(exitInterrupted, "standard input")

@@ -7,7 +7,11 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/oolith-db/oolith/engine"
 	"github.com/oolith-db/oolith/key"
@@ -37,7 +41,8 @@ func (a *app) openStore(create bool) (*storage.Layered, error) {
 	return store, nil
 }
 
-// scanner is an open store that is read from end to end, in bounded memory.
+// scanner is an open store that is read from end to end, in bounded memory. Like every read of
+// a store it shows nothing that has expired.
 type scanner struct {
 	layer storage.EmbeddedLayer // nil when the store has no persistent layer
 }
@@ -62,7 +67,16 @@ func (s *scanner) scan(pattern string) iter.Seq2[meta.Object, error] {
 	if s.layer == nil {
 		return func(func(meta.Object, error) bool) {} // memory: is empty when it is opened
 	}
-	return storage.Scan(s.layer, pattern)
+	return func(yield func(meta.Object, error) bool) {
+		for obj, err := range storage.Scan(s.layer, pattern) {
+			if err == nil && obj.Expired(time.Now().UnixNano()) {
+				continue
+			}
+			if !yield(obj, err) {
+				return
+			}
+		}
+	}
 }
 
 // get returns one object, or storage.ErrNotFound.
@@ -70,7 +84,11 @@ func (s *scanner) get(path string) (meta.Object, error) {
 	if s.layer == nil {
 		return meta.Object{}, fmt.Errorf("get %q: %w", path, storage.ErrNotFound)
 	}
-	return s.layer.Get(path)
+	obj, err := s.layer.Get(path)
+	if err == nil && obj.Expired(time.Now().UnixNano()) {
+		return meta.Object{}, fmt.Errorf("get %q: %w", path, storage.ErrNotFound)
+	}
+	return obj, err
 }
 
 func (s *scanner) close() {
@@ -80,22 +98,62 @@ func (s *scanner) close() {
 }
 
 // layer makes the persistent layer of the store, not started; nil for memory:.
-func (a *app) layer(create bool) (storage.EmbeddedLayer, error) {
-	layer, err := engine.Open(a.storeURL)
+func (a *app) layer(create bool) (storage.EmbeddedLayer, error) { return newLayer(a.storeURL, create) }
+
+// newLayer makes the persistent layer of a store, not started; nil for memory:.
+func newLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
+	layer, err := engine.Open(storeURL)
 	if err != nil {
 		return nil, usage(err)
 	}
 	if layer == nil || create {
 		return layer, nil
 	}
-	missing, err := isMissing(location(a.storeURL))
+	missing, err := isMissing(location(storeURL))
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", a.storeURL, err)
+		return nil, fmt.Errorf("store %s: %w", storeURL, err)
 	}
 	if missing {
-		return nil, fmt.Errorf("store %s: there is no store yet: import, set or push makes one", a.storeURL)
+		return nil, fmt.Errorf("store %s: there is no store yet: import, copy, set or push makes one", storeURL)
 	}
 	return layer, nil
+}
+
+// durableLayer is newLayer for what makes no sense on memory:.
+func durableLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
+	layer, err := newLayer(storeURL, create)
+	if err == nil && layer == nil {
+		return nil, usage(fmt.Errorf("store %s: nothing is kept there, expected a durable store such as %s", storeURL, defaultStore))
+	}
+	return layer, err
+}
+
+// offers returns the first layer in the chain of wrappers that has the optional interface T.
+func offers[T any](layer storage.Layer) (T, bool) {
+	for layer != nil {
+		if t, ok := layer.(T); ok {
+			return t, true
+		}
+		w, ok := layer.(storage.Unwrapper)
+		if !ok {
+			break
+		}
+		layer = w.Unwrap()
+	}
+	var none T
+	return none, false
+}
+
+// storeArgument lets the one argument of a command name the store in place of --store.
+func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.Flags().Changed("store") {
+		return usage(fmt.Errorf("%s: both --store %s and the argument %s name a store, expected one of them", cmd.Name(), a.storeURL, args[0]))
+	}
+	a.storeURL = args[0]
+	return nil
 }
 
 // location returns the directory of a store: what stands between its scheme and its options.
@@ -103,6 +161,41 @@ func location(storeURL string) string {
 	_, rest, _ := strings.Cut(storeURL, ":")
 	directory, _, _ := strings.Cut(rest, "?")
 	return directory
+}
+
+// sizeOnDisk adds up the files of a store: those of its directory or, where it is one file, that
+// and the files beside it whose names begin with its own and a dash.
+func sizeOnDisk(place string) (int64, error) {
+	info, err := os.Stat(place)
+	if err != nil {
+		return 0, err
+	}
+	directory, only := place, ""
+	if !info.IsDir() {
+		directory, only = filepath.Dir(place), filepath.Base(place)
+	}
+	var size int64
+	err = filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // the engine removed it meanwhile
+		case err != nil:
+			return err
+		case entry.IsDir() && only != "" && path != directory:
+			return fs.SkipDir
+		case !entry.Type().IsRegular(), only != "" && entry.Name() != only && !strings.HasPrefix(entry.Name(), only+"-"):
+			return nil
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
 }
 
 // isMissing reports whether a directory is absent or empty: opening it would make a store.

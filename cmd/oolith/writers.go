@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"sync"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
 // A durable store syncs groups of writes: what arrives during one sync shares the next.
@@ -22,12 +24,12 @@ type job struct {
 	path   string
 	data   json.RawMessage
 	// times are those of the object to restore; nil when the store gives them.
-	times *times
+	times *storage.Times
+	// expires is when the object ceases to be, in Unix nanoseconds; 0 for never.
+	expires int64
 	// pattern is what a generated path was made from; empty for other paths.
 	pattern string
 }
-
-type times struct{ created, updated int64 }
 
 // pool stores records by many writers at once. Records of one path are stored in the
 // order in which they were added. One goroutine adds and waits.

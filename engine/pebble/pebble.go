@@ -106,7 +106,8 @@ func (o Options) withDefaults() Options {
 }
 
 // Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
-// all optional interfaces of package storage.
+// storage.AsyncBatcher, storage.Scanner, storage.SizeHinter, storage.Checker, storage.Compacter
+// and storage.IncompleteMarker.
 type Layer struct {
 	dir     string
 	options Options

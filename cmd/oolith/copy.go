@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) copyCommand() *cobra.Command {
+	c := &copier{app: a}
+	cmd := &cobra.Command{
+		Use:   "copy --from URL --to URL",
+		Short: "Copy a whole store into another, of the same engine or not",
+		Long: `Copy all objects of a store into a new one: paths, times, data and revisions. Revisions go on
+above those of the source. Both are durable stores that nobody else has open. Memory is bounded.
+
+When all is written, the target is opened anew, read back and compared with the source, by count
+and by a checksum over everything that is copied.
+
+While a copy is under way its target is marked as incomplete: if it is stopped, by Ctrl-C, kill or
+a power cut, every later command on the target fails and says which copy to run again. That
+clears the target first.
+
+A target that holds objects is refused, unless --into is given. That merges: objects of the source
+take the place of those at the same paths, with their times and data, and get new revisions; those that
+have expired are left out. A merge that is stopped has to be run again too, and clears nothing.`,
+		Example: `  oolith copy --from pebble:./oolith-data --to ko:./other-data
+  oolith copy --from pebble:./yesterday --to pebble:./oolith-data --into`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case cmd.Flags().Changed("store"):
+				return usage(errors.New("copy: --store names no store here, expected --from and --to"))
+			case c.from == "" || c.to == "":
+				return usage(errors.New("copy: expected both --from URL and --to URL"))
+			}
+			return c.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy")
+	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make")
+	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that holds objects")
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	return cmd
+}
+
+// copier is one copy of a store.
+type copier struct {
+	*app
+	from, to    string
+	into, quiet bool
+
+	// source is open during the copy. target is opened by the two ways to fill it.
+	source, target storage.EmbeddedLayer
+	started        time.Time
+	done, expired  atomic.Int64 // objects
+}
+
+// run opens the source first, so that a wrong one makes no target.
+func (c *copier) run(ctx context.Context) error {
+	var err error
+	if c.source, err = durableLayer(c.from, false); err != nil {
+		return err
+	}
+	if c.target, err = durableLayer(c.to, true); err != nil {
+		return err
+	}
+	if samePlace(location(c.from), location(c.to)) {
+		return usage(fmt.Errorf("copy: %s and %s are the same store, expected two", c.from, c.to))
+	}
+	return c.copy(ctx)
+}
+
+// copy copies between layers that are not started.
+func (c *copier) copy(ctx context.Context) error {
+	c.started = time.Now()
+	if err := c.source.Start(storage.LayerOptions{}); err != nil {
+		return fmt.Errorf("store %s: %w", c.from, err)
+	}
+	defer c.source.Close()
+	fill := c.fill
+	if c.into {
+		fill = c.merge
+	}
+	checksum, err := fill(ctx)
+	if err != nil {
+		return err
+	}
+	return c.finish(checksum)
+}
+
+// samePlace reports whether two names are of one file or directory.
+func samePlace(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// What the arguments of a copy begin with, and no other reason of an incomplete store does.
+const (
+	copyFrom = "copy --from "
+	copyInto = "copy --into --from "
+)
+
+// arguments are those of the copy as a user can repeat it, from any directory.
+func (c *copier) arguments() string {
+	verb := copyFrom
+	if c.into {
+		verb = copyInto
+	}
+	return verb + shellQuote(absolute(c.from)) + " --to " + shellQuote(absolute(c.to))
+}
+
+// absolute returns the URL of a store, without its options, for any working directory.
+func absolute(storeURL string) string {
+	scheme, _, _ := strings.Cut(storeURL, ":")
+	place, err := filepath.Abs(location(storeURL))
+	if err != nil {
+		place = location(storeURL)
+	}
+	return scheme + ":" + place
+}
+
+// isIncompleteBy reports whether an error is that of a store in which a copy was cut off whose
+// arguments begin in some way. An engine may write the white space in its own way.
+func isIncompleteBy(err error, arguments string) bool {
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	return errors.Is(err, storage.ErrIncomplete) && strings.Contains(words(err.Error())+" ", " "+words(arguments)+" ")
+}
+
+// mark notes on the target what is under way: whoever opens it from now on is told to run it
+// again.
+func (c *copier) mark() error { return c.note(c.program + " " + c.arguments()) }
+
+// unmark takes the note away.
+func (c *copier) unmark() error { return c.note("") }
+
+func (c *copier) note(reason string) error {
+	marker, ok := offers[storage.IncompleteMarker](c.target)
+	if !ok {
+		return nil
+	}
+	return marker.MarkIncomplete(reason)
+}
+
+// stopped makes the error of a copy that did not come to its end.
+func (c *copier) stopped(err error) error {
+	state := c.to + " is incomplete: run the copy again"
+	if _, ok := offers[storage.IncompleteMarker](c.target); !ok && !c.into {
+		state = c.to + " holds a part, which its engine cannot note: remove it, and run the copy again"
+	}
+	if errors.Is(err, context.Canceled) {
+		return &codeError{exitInterrupted, fmt.Errorf("copy: interrupted after %s; %s", plural(c.done.Load(), "object"), state)}
+	}
+	return fmt.Errorf("copy: %w; %s", err, state)
+}
+
+// progress tells how a part of the copy goes.
+func (c *copier) progress(verb string, size int64) *progress {
+	c.done.Store(0)
+	return startProgress(c.stderr, c.err, c.quiet, work{name: c.to, verb: verb, size: size, objects: true}, func() progressState {
+		n := c.done.Load()
+		return progressState{read: n, stored: n}
+	})
+}
+
+// hint is about how many objects the source has; -1 when unknown.
+func (c *copier) hint() int64 {
+	if hinter, ok := offers[storage.SizeHinter](c.source); ok {
+		return int64(hinter.SizeHint())
+	}
+	return -1
+}
+
+// objects yields all objects of the source, and ends with the context.
+func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error) bool) {
+	return func(yield func(meta.Object, error) bool) {
+		for obj, err := range storage.Scan(c.source, "") {
+			if err != nil {
+				err = fmt.Errorf("store %s: %w", c.from, err)
+			} else {
+				err = ctx.Err()
+			}
+			if !yield(obj, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// copySummary is what copy --json writes.
+type copySummary struct {
+	Copied   int64   `json:"copied"`
+	Expired  int64   `json:"expired,omitempty"`
+	Checksum string  `json:"checksum"`
+	Seconds  float64 `json:"seconds"`
+}
+
+func (c *copier) finish(checksum digest) error {
+	took, expired := time.Since(c.started), c.expired.Load()
+	switch {
+	case c.quiet:
+		return nil
+	case c.json:
+		return writeJSON(c.stdout, copySummary{checksum.count, expired, checksum.String(), took.Seconds()})
+	}
+	verb := "copied"
+	if c.into {
+		verb = "merged"
+	}
+	left := ""
+	if expired > 0 {
+		left = fmt.Sprintf(", left out %s that expired", thousands(expired))
+	}
+	_, err := fmt.Fprintf(c.stdout, "%s %s from %s into %s in %s%s\nread back and compared: %s, checksum %s\n", verb,
+		plural(checksum.count, "object"), c.from, c.to, took.Round(time.Millisecond), left, plural(checksum.count, "object"), checksum)
+	return err
+}
