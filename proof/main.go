@@ -1,0 +1,141 @@
+// Command proof tries to break the store, for as long as it is given, and reports what it tried.
+//
+//	go run . all -budget 10m          every campaign, in equal shares of the time
+//	go run . crash kill -budget 1h    some of them
+//	go run . crash -seed 7 -rounds 1  one round again, as a failure says
+//	go run . list                     what there is, and what each proves
+//
+// A campaign is a number of rounds, each with a seed that decides all that is random in it.
+// The first round that finds something wrong ends the run with exit code 1, and its seed
+// repeats it. The table that all of this makes is docs/reliability.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+// campaign is one way to try to break the store.
+type campaign struct {
+	name   string
+	proves string
+	// round runs one round. It adds what it did to the tally and returns what is wrong. It ends early, without
+	// an error, when the context does.
+	round func(ctx context.Context, c config, t *tally) error
+}
+
+// config is what a round gets.
+type config struct {
+	seed uint64
+	rng  *rand.Rand // of the seed
+	dir  string     // an empty directory of the round, removed behind it
+}
+
+var campaigns = []campaign{
+	{"crash", "what was acknowledged survives a loss of power at every operation of the file system, whole", crashRound},
+	{"fsync", "a failed write or sync of the disk stops the writes, says why, leaves the reads, and loses nothing", fsyncRound},
+	{"full", "a disk that is full after any number of bytes is an error, and nothing is lost or torn", fullRound},
+	{"kill", "what was acknowledged survives kill -9 of the process, on every engine", killRound},
+	{"linear", "every call takes effect in one instant between its beginning and its end", linearRound},
+	{"meta", "every engine and mode gives the same answers to the same calls, restarts between them", metaRound},
+	{"mutate", "a store that is broken on purpose fails a test", mutateRound},
+	{"soak", "hours of mixed load leave memory, goroutines, files and latencies as they were", soakRound},
+}
+
+// proveChild is the environment variable that makes this program the victim of the kill campaign.
+const proveChild = "OOLITH_PROOF_CHILD"
+
+func main() {
+	if os.Getenv(proveChild) != "" {
+		os.Exit(child(os.Args[1:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "proof:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var names []string
+	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		names, args = append(names, args[0]), args[1:]
+	}
+	flags := flag.NewFlagSet("proof", flag.ContinueOnError)
+	budget := flags.Duration("budget", time.Minute, "time for all campaigns together")
+	rounds := flags.Int("rounds", 0, "rounds of each campaign at most; 0 for as many as the budget allows")
+	seed := flags.Uint64("seed", 0, "seed of the first round; the next ones count up. 0 draws one")
+	dir := flags.String("dir", "", "where to put stores on disk; the system's temporary directory when empty")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if slices.Equal(names, []string{"list"}) {
+		for _, c := range campaigns {
+			fmt.Fprintf(out, "%-8s %s\n", c.name, c.proves)
+		}
+		return nil
+	}
+	chosen, err := choose(names)
+	if err != nil {
+		return err
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64N(1 << 32)
+	}
+	for _, c := range chosen {
+		if err := runCampaign(ctx, c, *budget/time.Duration(len(chosen)), *rounds, *seed, *dir, out); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func choose(names []string) ([]campaign, error) {
+	if len(names) == 0 || slices.Contains(names, "all") {
+		return campaigns, nil
+	}
+	var chosen []campaign
+	for _, name := range names {
+		at := slices.IndexFunc(campaigns, func(c campaign) bool { return c.name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("unknown campaign %q, expected all, list or one of those that list prints", name)
+		}
+		chosen = append(chosen, campaigns[at])
+	}
+	return chosen, nil
+}
+
+// runCampaign runs rounds until the budget, their number or the context ends.
+func runCampaign(ctx context.Context, c campaign, budget time.Duration, rounds int, seed uint64, dir string, out io.Writer) error {
+	began := time.Now()
+	var t tally
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	n := 0
+	for ; ctx.Err() == nil && (rounds == 0 || n < rounds); n++ {
+		if err := runRound(ctx, c, seed+uint64(n), dir, &t); err != nil {
+			return fmt.Errorf("%s: round %d: %w\nto repeat it: go run . %s -seed %d -rounds 1", c.name, n, err, c.name, seed+uint64(n))
+		}
+	}
+	fmt.Fprintf(out, "%-8s ok  %d rounds from seed %d, %s: %s\n", c.name, n, seed, time.Since(began).Round(time.Second), t.String())
+	return nil
+}
+
+func runRound(ctx context.Context, c campaign, seed uint64, dir string, t *tally) (err error) {
+	scratch, err := os.MkdirTemp(dir, "oolith-proof-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	return c.round(ctx, config{seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), dir: scratch}, t)
+}

@@ -1,0 +1,121 @@
+package main
+
+// mutants are the deliberate faults of the mutation campaign.
+var mutants = []mutant{
+	{
+		name: "publish before memory changes", file: "storage/apply.go",
+		old: "\t\tr.apply(o)\n", new: "\t\tr.publish(o.leaves)\n\t\tr.apply(o)\n",
+	},
+	{
+		name: "memory changes though the layer failed", file: "storage/apply.go",
+		old: "\tif err == nil && len(o.leaves) > 0 {", new: "\tif len(o.leaves) > 0 {",
+	},
+	{
+		name: "a failed commit does not stop the writes", file: "storage/commit.go",
+		old: "\tp.stopped.CompareAndSwap(nil, &stopped)\n\treturn p.cause()", new: "\treturn stopped",
+	},
+	{
+		name: "a group does not wait for the one before it", file: "storage/commit.go",
+		old: "\t<-before\n", new: "",
+	},
+	{
+		name: "a glob delete does not wait for groups under way", file: "storage/commit.go",
+		old: "\t\t<-p.last\n\t\tr.commitGroup(group)", new: "\t\tr.commitGroup(group)",
+	},
+	{
+		name: "an overwrite forgets Created", file: "storage/stage.go",
+		old: "meta.Object{Created: w.found.created, Updated: now}", new: "meta.Object{Created: now, Updated: now}",
+	},
+	{
+		name: "writes of a group do not see those before them", file: "storage/stage.go",
+		old: "\t\tif overlaid {\n\t\t\tp.overlay.put(w)\n\t\t}\n", new: "\t\t_ = overlaid\n",
+	},
+	{
+		name: "a batch goes on without the part that fails", file: "storage/stage.go",
+		old: "\t\tif err != nil && batch.lenient {", new: "\t\tif err != nil {",
+	},
+	{
+		name: "a condition on a revision is not checked", file: "storage/condition.go",
+		old: "c.kind == ifRevision && (!f.exists || f.revision != c.revision)", new: "c.kind == ifRevision && !f.exists",
+	},
+	{
+		name: "a condition on absence is not checked", file: "storage/condition.go",
+		old: "c.kind == ifAbsent && f.exists", new: "c.kind == ifAbsent && f.exists && f.revision == 0",
+	},
+	{
+		name: "a fill of the cache is not guarded", file: "storage/cache.go",
+		old: "if t.valid && t.slot.commits == 0 && t.slot.version == t.version {", new: "if t.slot != nil {",
+	},
+	{
+		name: "a range leaves its end out", file: "internal/pathtree/list.go",
+		old: "if obj.Created < q.From || obj.Created > q.To {", new: "if obj.Created < q.From || obj.Created >= q.To {",
+	},
+	{
+		name: "a limit is off by one", file: "internal/pathtree/list.go",
+		old: "return len(p.picked) < limit", new: "return len(p.picked) <= limit",
+	},
+	{
+		name: "a list across directories keeps the wrong end", file: "internal/pathtree/list.go",
+		old: "p.compare(obj, p.picked[0]) < 0", new: "p.compare(obj, p.picked[0]) > 0",
+	},
+	{
+		name: "several keys change one by one for point reads", file: "internal/pathtree/apply.go",
+		old: "\tif t.done.Load() {\n\t\treturn t.after\n\t}\n\treturn t.before", new: "\treturn t.after",
+	},
+	{
+		name: "an expired object is read", file: "storage/expire.go",
+		old: "return at != 0 && at <= time.Now().UnixNano()", new: "return at != 0 && at <= 0",
+	},
+	{
+		name: "an expired object is never removed", file: "storage/expire.go",
+		old: "\terr := e.remove(paths)\n", new: "\tvar err error\n",
+	},
+	{
+		name: "a list with a limit holds one more", file: "storage/retain.go",
+		old: "\tif count <= limit {", new: "\tif limit++; count <= limit {",
+	},
+	{
+		name: "an unlock wakes nobody", file: "storage/lock.go",
+		old: "lock.waiters.Front(); first != nil {", new: "lock.waiters.Front(); first != nil && t.closed {",
+	},
+	{
+		name: "a shard is chosen by another hash", file: "storage/sharded.go",
+		old: "hash *= 16777619", new: "hash *= 16777618",
+	},
+	{
+		name: "past its limit a queue drops the newest", file: "storage/backlog.go",
+		old: "\t\tb.supersede(key)\n\t\tb.newest[key] = i", new: "\t\tif _, ok := b.newest[key]; ok {\n\t\t\tb.slots[i] = slot[T]{gap: true}\n\t\t\tb.live--\n\t\t\tcontinue\n\t\t}\n\t\tb.newest[key] = i",
+	},
+	{
+		name: "a silent delete is told", file: "storage/publish.go",
+		old: "\t\tif w.err != nil || w.silent {", new: "\t\tif w.err != nil {",
+	},
+	{
+		name: "a subscription begins before its state", file: "storage/feed.go",
+		old: "\tif revision < f.floor {", new: "\tif revision > f.floor {",
+	},
+	{
+		name: "a subscription that overflows is not told", file: "storage/subscribe.go",
+		old: "\tif s.overflow || from != 0 && !resumed {", new: "\tif from != 0 && !resumed {",
+	},
+	{
+		name: "revisions start anew", file: "storage/lifecycle.go",
+		old: "r.pipeline.begin(max(last, loaded, l.revision))", new: "r.pipeline.begin(loaded)",
+	},
+	{
+		name: "a write is not synced", file: "engine/pebble/write.go", tests: "./engine/pebble",
+		old: "err = l.db.ApplyNoSyncWait(b, pebble.Sync)", new: "err = l.db.Apply(b, pebble.NoSync)",
+	},
+	{
+		name: "a flipped bit is not noticed", file: "internal/codec/codec.go", tests: "./internal/codec ./engine/pebble",
+		old: "got != want {", new: "got != want && len(data) > 1<<20 {",
+	},
+	{
+		name: "invalid JSON is stored", file: "storage/validate.go",
+		old: "\tif jsonvalid.Valid(data) {", new: "\tif len(data) > 0 {",
+	},
+	{
+		name: "the data is not copied", file: "storage/batch.go",
+		old: "\tw.data = copyData(data)\n\treturn w, nil", new: "\tw.data = data\n\treturn w, nil",
+	},
+}
