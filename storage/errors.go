@@ -22,6 +22,10 @@ var (
 	ErrAllLayersNil       = errors.New("storage: all storage layers are nil")
 	ErrNotActive          = errors.New("storage: storage is not active")
 
+	// ErrLockOwned is returned by Unlock and SetAndUnlock of a path that a Lease holds.
+	ErrLockOwned = errors.New("storage: a lease holds the lock, only its owner can release it")
+	// ErrLeaseLost is returned by Release and Renew of a Lease that has ended.
+	ErrLeaseLost = errors.New("storage: the lease holds its lock no more")
 	// ErrActive is returned by Start of a store or layer that is active already.
 	ErrActive = errors.New("storage: storage is already active")
 	// ErrTwoPersistentLayers is returned by Start when a LayeredConfig sets both
@@ -44,6 +48,8 @@ var (
 	ErrFutureRevision = errors.New("storage: the revision is in the future of this store")
 	// ErrSubscriptionClosed is returned by Next of a subscription after its Close.
 	ErrSubscriptionClosed = errors.New("storage: the subscription is closed")
+	// ErrSnapshotClosed ends a loop over a snapshot that was closed meanwhile.
+	ErrSnapshotClosed = errors.New("storage: the snapshot is closed")
 	// ErrInvalidCursor is returned for a cursor that is no cursor, or one of another list.
 	ErrInvalidCursor = errors.New("storage: invalid cursor")
 	// ErrIncomplete is returned by Start of a layer that holds only a part: a copy or a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/oolith-db/oolith/key"
@@ -416,88 +415,4 @@ func (s *Subscription) end(cause error) {
 		s.err = cause
 	}
 	s.wake()
-}
-
-// snapshot is the content of a pattern at one revision.
-type snapshot struct {
-	revision uint64
-	hide     []string // patterns of what is left out
-	objects  []*meta.Object
-	first    *meta.Object // of pull
-	pull     func() (meta.Object, error, bool)
-	stopPull func()
-}
-
-// snapshot takes the content of a pattern, "" for everything, in an instant of the pipeline.
-// From memory it costs a pointer for each object; from a layer that scans, the beginning of the scan.
-func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
-	s := &snapshot{}
-	if broadcast {
-		s.hide = r.options.NoBroadcastKeys
-	}
-	if !r.fromLayer() {
-		objects, err := r.doomed(pattern)
-		s.objects = slices.Clip(objects)
-		return s, err
-	}
-	pull, stop := iter.Pull2(Scan(r.layer, pattern))
-	s.stopPull = stop
-	s.pull = func() (meta.Object, error, bool) {
-		for {
-			obj, err, ok := pull()
-			if !ok || err != nil || !expired(r.expiryOf(&obj)) {
-				return obj, err, ok
-			}
-		}
-	}
-	obj, err, ok := s.pull() // the snapshot of the layer is taken here
-	if err != nil {
-		stop()
-		return nil, fmt.Errorf("persistent layer: %w", err)
-	}
-	if ok {
-		s.first = &obj
-	}
-	return s, nil
-}
-
-// next returns the next object, nil at the end.
-func (s *snapshot) next() (*meta.Object, error) {
-	for {
-		obj, err := s.read()
-		if obj == nil || err != nil {
-			s.close()
-			return nil, err
-		}
-		if !key.Contains(s.hide, obj.Path) {
-			return obj, nil
-		}
-	}
-}
-
-func (s *snapshot) read() (*meta.Object, error) {
-	if s.pull == nil {
-		if len(s.objects) == 0 {
-			return nil, nil
-		}
-		obj := s.objects[0]
-		s.objects = s.objects[1:]
-		return obj, nil
-	}
-	if obj := s.first; obj != nil {
-		s.first = nil
-		return obj, nil
-	}
-	obj, err, ok := s.pull()
-	if err != nil || !ok {
-		return nil, err
-	}
-	return &obj, nil
-}
-
-// close lets go of what the snapshot holds. A nil one holds nothing.
-func (s *snapshot) close() {
-	if s != nil && s.stopPull != nil {
-		s.stopPull()
-	}
 }

@@ -1,0 +1,280 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Snapshot is what a store, or a part of it, held at one revision: across all directories, with
+// all changes up to it and none behind. It costs what it holds (from memory, a pointer for each
+// object, and the objects themselves once they are overwritten) until it is closed.
+//
+// All is for one goroutine at a time. The other methods may be called from any goroutine.
+type Snapshot struct {
+	store    *Layered
+	run      *run
+	ctx      context.Context // ends the snapshot, as that of a subscription does
+	pattern  string
+	revision uint64
+
+	mu    sync.Mutex // guards the fields below; held while the persistent layer is read
+	state *snapshot
+	err   error // why there is nothing more; nil while there may be
+	ended bool  // all was yielded
+}
+
+// Snapshot takes a snapshot of what matches a pattern: a glob, a single path, or "" for everything.
+// It has its place in the commit order like a write: no change is half in it. The
+// caller closes it.
+//
+// In a store that has its objects in memory, writers wait while a pointer to each object
+// is copied; where lists come from the persistent layer, while a scan of it begins, or, of a layer
+// that is no Scanner, for as long as that takes to read everything. All the
+// rest happens beside the writers.
+//
+// The context ends the snapshot, not only this call, which waits for its turn behind the commits under
+// way. A store that takes no more writes and whose lists come from the persistent layer has no snapshot,
+// but ErrWritesStopped: its layer may hold what no commit acknowledged.
+func (l *Layered) Snapshot(ctx context.Context, pattern string) (*Snapshot, error) {
+	s, err := l.takeSnapshot(ctx, pattern)
+	if err != nil {
+		return nil, failed("snapshot", pattern, err)
+	}
+	return s, nil
+}
+
+func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, error) {
+	r, err := l.active()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if pattern != "" {
+		if err := key.Check(pattern); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		}
+		r.beforeRead(pattern)
+	}
+	s := &Snapshot{store: l, run: r, ctx: ctx, pattern: pattern}
+	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
+		s.revision = revision
+		if r.fromLayer() {
+			if err = r.pipeline.cause(); err != nil {
+				return
+			}
+		}
+		s.state, err = r.snapshot(pattern, false)
+	}})
+	if failure != nil {
+		return nil, failure
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.state.sort()
+	return s, nil
+}
+
+// Revision returns the place of the snapshot in the commit order: that of the last change in it.
+func (s *Snapshot) Revision() uint64 { return s.revision }
+
+// All returns the objects in the order of (Parent, Index), both compared as bytes, each with the
+// revision of its last change. Their Data is shared and read-only. A loop that is left early can be
+// taken up by another one, which goes on behind it.
+//
+// An error ends the loop, and comes last: that of the persistent layer, the context's, ErrNotActive
+// after a Close of the store, ErrSnapshotClosed after Close. The loop's body may call the store, and close it.
+func (s *Snapshot) All() iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		for {
+			obj, err := s.next()
+			if err != nil {
+				yield(meta.Object{}, failed("snapshot", s.pattern, err))
+				return
+			}
+			if obj == nil || !yield(*obj, nil) {
+				return
+			}
+		}
+	}
+}
+
+// next returns the next object, nil at the end.
+func (s *Snapshot) next() (*meta.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return nil, s.err
+	case s.ended:
+		return nil, nil
+	}
+	obj, err := s.readLocked()
+	if err != nil {
+		s.endLocked(err)
+		return nil, err
+	}
+	s.ended = obj == nil
+	return obj, nil
+}
+
+func (s *Snapshot) readLocked() (*meta.Object, error) {
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
+	}
+	r := s.run
+	if s.store.run.Load() != r {
+		return nil, ErrNotActive
+	}
+	if r.fromLayer() {
+		r.calls.RLock()
+		defer r.calls.RUnlock()
+		if r.closed {
+			return nil, ErrNotActive
+		}
+	}
+	return s.state.next()
+}
+
+// Close lets go of all that the snapshot holds. It may be called any number of times.
+func (s *Snapshot) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(ErrSnapshotClosed)
+}
+
+// endLocked ends the snapshot for a reason.
+func (s *Snapshot) endLocked(err error) {
+	if s.err == nil {
+		s.err = err
+		s.state.close()
+		s.state = nil
+	}
+}
+
+// snapshot is the content of a pattern at one revision. One goroutine at a time uses it.
+type snapshot struct {
+	now  int64    // when it was taken, in Unix nanoseconds: what was expired then is left out
+	hide []string // patterns of what is left out
+
+	// lists are what is left of a snapshot of memory, a list for each directory.
+	lists  [][]*meta.Object
+	sorted bool // lists are in the order of directories, and are to be in that of indexes
+
+	// What follows is a snapshot of a layer; pull is nil for one of memory.
+	first    *meta.Object // of pull
+	pull     func() (meta.Object, error, bool)
+	stopPull func()
+}
+
+// snapshot takes the content of a pattern, "" for everything, in an instant of the pipeline.
+// From memory it costs a pointer for each object; from a layer that scans, the beginning of the scan.
+func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
+	s := &snapshot{now: time.Now().UnixNano()}
+	if broadcast {
+		s.hide = r.options.NoBroadcastKeys
+	}
+	if !r.fromLayer() {
+		s.lists = r.memory.Collect(pattern)
+		return s, nil
+	}
+	pull, stop := iter.Pull2(Scan(r.layer, pattern))
+	s.stopPull = stop
+	s.pull = func() (obj meta.Object, err error, ok bool) {
+		if obj, err, ok = pull(); ok && err == nil {
+			obj.Expires = r.expiryOf(&obj)
+		}
+		return obj, err, ok
+	}
+	obj, err, ok := s.pull() // the snapshot of the layer is taken here
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("persistent layer: %w", err)
+	}
+	if ok {
+		s.first = &obj
+	}
+	return s, nil
+}
+
+// sort brings a snapshot of memory into the order that a scan of a layer has.
+func (s *snapshot) sort() {
+	slices.SortFunc(s.lists, func(a, b []*meta.Object) int {
+		return strings.Compare(key.Parent(a[0].Path), key.Parent(b[0].Path))
+	})
+	s.sorted = true
+	s.sortList()
+}
+
+// sortList sorts the list that comes next.
+func (s *snapshot) sortList() {
+	if s.sorted && len(s.lists) > 0 {
+		// Where indexes come from pushes, the order is there already, and this is one pass.
+		slices.SortFunc(s.lists[0], func(a, b *meta.Object) int { return strings.Compare(a.Index, b.Index) })
+	}
+}
+
+// next returns the next object, nil at the end.
+func (s *snapshot) next() (*meta.Object, error) {
+	for {
+		obj, err := s.read()
+		if obj == nil || err != nil {
+			s.close()
+			return nil, err
+		}
+		if !obj.Expired(s.now) && !key.Contains(s.hide, obj.Path) {
+			return obj, nil
+		}
+	}
+}
+
+func (s *snapshot) read() (*meta.Object, error) {
+	if s.pull == nil {
+		return s.readList(), nil
+	}
+	if obj := s.first; obj != nil {
+		s.first = nil
+		return obj, nil
+	}
+	obj, err, ok := s.pull()
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &obj, nil
+}
+
+// readList takes the next object out of the lists, so that it is let go of once it was read.
+func (s *snapshot) readList() *meta.Object {
+	if len(s.lists) == 0 {
+		return nil
+	}
+	list := s.lists[0]
+	obj := list[0]
+	list[0] = nil
+	if s.lists[0] = list[1:]; len(list) == 1 {
+		s.lists = s.lists[1:]
+		s.sortList()
+	}
+	return obj
+}
+
+// close lets go of what the snapshot holds. A nil one holds nothing.
+func (s *snapshot) close() {
+	if s == nil {
+		return
+	}
+	s.lists = nil
+	if s.stopPull != nil {
+		s.stopPull()
+	}
+}
