@@ -1,0 +1,86 @@
+package badger
+
+import (
+	"context"
+	"strings"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Compact implements storage.Compacter: it removes what was cleared, puts what is in memory into tables, merges all
+// tables into one level, and writes the files of the value log anew of which a tenth or more is garbage. The file of
+// the value log that is being written stays as it is.
+//
+// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are merged, which
+// goes on in the background then. A Close ends it with storage.ErrNotActive after the step that is under way.
+func (l *Layer) Compact(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := l.beginWork()
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.stopping, cancel)
+	go func() {
+		defer s.work.Done()
+		done <- s.compact(ctx)
+	}()
+	defer stop()
+	defer cancel()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil && s.stopping.Err() != nil {
+		return storage.ErrNotActive
+	}
+	return err
+}
+
+// beginWork returns the store, and makes Close wait for what is done with it until work.Done.
+func (l *Layer) beginWork() (*store, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.store == nil {
+		return nil, storage.ErrNotActive
+	}
+	l.store.work.Add(1)
+	return l.store, nil
+}
+
+func (s *store) compact(ctx context.Context) error {
+	select {
+	case s.compacting <- struct{}{}:
+		defer func() { <-s.compacting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := s.purge(ctx); err != nil {
+		return err
+	}
+	s.release()
+	if err := s.rotate(ctx); err != nil {
+		return err
+	}
+	if err := s.flatten(); err != nil {
+		return err
+	}
+	return s.collectGarbage(ctx, gcRatioCompact)
+}
+
+// flatten merges all tables into one level.
+func (s *store) flatten() error {
+	const workers = 2
+	err := s.guard("merge the tables", func() error { return s.db.Flatten(workers) })
+	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
+		err = nil // there is nothing that could be merged
+	}
+	return firstError(s.failure(), s.wrap("merge the tables", err))
+}

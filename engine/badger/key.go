@@ -1,0 +1,178 @@
+package badger
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Encryption.
+//
+// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data keys
+// encrypt the tables and logs; a new one is made every ten days for the files that are made from then on.
+// RotateKey writes the list anew, with another master key: that takes no time, and needs no
+// file to be written anew.
+//
+// Sizes and numbers of files, and the file FORMAT, are not encrypted.
+
+// ParseKey reads a key for encryption: 16, 24 or 32 bytes (AES-128, AES-192 or AES-256), or twice
+// as many hexadecimal digits. 32 hexadecimal digits are a key of 16 bytes. A newline at the end is
+// left out where the rest is a key without it. No error holds anything of the content.
+func ParseKey(content []byte) ([]byte, error) {
+	if key, ok := keyIn(content); ok {
+		return key, nil
+	}
+	for _, newline := range []string{"\r\n", "\n"} {
+		if n := len(content) - len(newline); n >= 0 && string(content[n:]) == newline {
+			if key, ok := keyIn(content[:n]); ok {
+				return key, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("the key for encryption has %d bytes, expected 16, 24 or 32 bytes or twice as many "+
+		"hexadecimal digits", len(content))
+}
+
+func keyIn(content []byte) ([]byte, bool) {
+	if n := len(content); n == 32 || n == 48 || n == 64 {
+		key := make([]byte, n/2)
+		if _, err := hex.Decode(key, content); err == nil {
+			return key, true
+		}
+	}
+	switch len(content) {
+	case 16, 24, 32:
+		return append([]byte(nil), content...), true
+	}
+	return nil, false
+}
+
+// key returns the key that the options name; nil for none.
+func (o Options) key() ([]byte, error) {
+	given := 0
+	for _, is := range []bool{len(o.Key) > 0, o.KeyFile != "", o.KeyEnv != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return nil, errors.New("more than one key for encryption is given, expected one of a key, a file and an environment variable")
+	case o.KeyFile != "":
+		content, err := os.ReadFile(o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the key for encryption: %w", err)
+		}
+		key, err := ParseKey(content)
+		if err != nil {
+			return nil, fmt.Errorf("file %s: %w", o.KeyFile, err)
+		}
+		return key, nil
+	case o.KeyEnv != "":
+		content, ok := os.LookupEnv(o.KeyEnv)
+		if !ok {
+			return nil, fmt.Errorf("the environment variable %s, which is to hold the key for encryption, is not set", o.KeyEnv)
+		}
+		key, err := ParseKey([]byte(content))
+		if err != nil {
+			return nil, fmt.Errorf("environment variable %s: %w", o.KeyEnv, err)
+		}
+		return key, nil
+	case len(o.Key) > 0:
+		switch len(o.Key) {
+		case 16, 24, 32:
+			return o.Key, nil
+		}
+		return nil, fmt.Errorf("the key for encryption has %d bytes, expected 16, 24 or 32", len(o.Key))
+	}
+	return nil, nil
+}
+
+// The errors of a key that does not fit.
+var (
+	errWrongKey   = errors.New("the key for encryption is not the one of this store")
+	errNeedsKey   = errors.New("the store is encrypted: a key is needed")
+	errNeedsNoKey = errors.New("the store is not encrypted, and a key is given: leave it out, " +
+		"or copy the store into a new one that has the key")
+)
+
+// openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there
+// is none: a store that was never opened.
+func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
+	if _, err := os.Stat(filepath.Join(dir, badger.KeyRegistryFileName)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	open := func(key []byte) (*badger.KeyRegistry, error) {
+		registry, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: dir, ReadOnly: true, EncryptionKey: key})
+		return registry, restored(err)
+	}
+	registry, err := open(key)
+	if !errors.Is(err, badger.ErrEncryptionKeyMismatch) {
+		if err != nil {
+			return nil, fmt.Errorf("%w: the list of data keys cannot be read: %w", errCorrupt, err)
+		}
+		return registry, nil
+	}
+	if len(key) == 0 {
+		return nil, errNeedsKey
+	}
+	if _, err := open(nil); err == nil {
+		return nil, errNeedsNoKey
+	}
+	return nil, errWrongKey
+}
+
+// RotateKey replaces the master key of an encrypted store that nobody has open. It is atomic: after
+// a crash the store has the old key or the new one. What the old key opened is not encrypted anew: whoever has
+// both the old key and an old copy of the file KEYREGISTRY can read what was written before.
+func RotateKey(dir string, old, replacement []byte) error {
+	if err := rotateKey(dir, old, replacement); err != nil {
+		return fmt.Errorf("badger: rotate the key of %s: %w", dir, explain(err))
+	}
+	return nil
+}
+
+func rotateKey(dir string, old, replacement []byte) (err error) {
+	for _, key := range [][]byte{old, replacement} {
+		if len(key) == 0 {
+			return errors.New("a key for encryption is empty")
+		}
+		if _, err := (Options{Key: key}).key(); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is a file, expected a directory", dir)
+	}
+	if _, err := readFormat(dir); err != nil {
+		return fmt.Errorf("this is no store of this kind: %w", err)
+	}
+	held, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, held.release()) }()
+	if err := checkFormat(dir); err != nil {
+		return err
+	}
+	registry, err := openRegistry(dir, old)
+	if err != nil {
+		return err
+	}
+	if registry == nil {
+		return errors.New("the store was never opened: there is no key to rotate")
+	}
+	return badger.WriteKeyRegistry(registry, badger.KeyRegistryOptions{Dir: dir, EncryptionKey: replacement})
+}

@@ -1,0 +1,70 @@
+package badger
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/oolith-db/oolith/internal/pathkey"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+const (
+	objectKind = 'o'
+	metaKind   = 'm'
+)
+
+// What the layer notes about itself. Numbers are 8 bytes, little-endian.
+var (
+	// revisionKey holds the highest revision that was committed.
+	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
+	// generationKey holds the generation of the objects; it is absent for the first one, 0.
+	generationKey = []byte{metaKind, 'g', 'e', 'n'}
+	// partsKey is there while a batch of several transactions is being committed. Everything that is
+	// newer than it belongs to that batch. Its value says nothing.
+	partsKey = []byte{metaKind, 'p', 'a', 'r'}
+	// incompleteKey holds why the content is only a part; it is absent when it is whole.
+	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
+	// fillerPrefix begins the keys whose only purpose is to fill a table in memory.
+	fillerPrefix = []byte{metaKind, 'f', 'i', 'l'}
+)
+
+// spaceOf returns the keys of the objects of a generation.
+func spaceOf(generation uint64) pathkey.Space {
+	return pathkey.NewSpace(binary.BigEndian.AppendUint64([]byte{objectKind}, generation))
+}
+
+func encodeNumber(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
+
+// decodeNumber reads a note that is a number; nothing is 0.
+func decodeNumber(name, value []byte) (uint64, error) {
+	switch len(value) {
+	case 0:
+		return 0, nil
+	case 8:
+		return binary.LittleEndian.Uint64(value), nil
+	}
+	return 0, fmt.Errorf("the note %q has %d bytes, expected 8", name, len(value))
+}
+
+// checkPath accepts what an object can be stored at.
+func checkPath(path string) error {
+	if key.HasGlob(path) {
+		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
+	}
+	if !key.IsValid(path) {
+		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
+	}
+	return nil
+}
+
+// checkPattern accepts what GetList takes.
+func checkPattern(pattern string) error {
+	if !key.IsValid(pattern) {
+		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	}
+	if !key.HasGlob(pattern) {
+		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Start implements storage.Layer: it makes the directory where it is missing, locks it, looks
+// through its files and opens the database.
+//
+// A directory that is marked as incomplete is refused with storage.ErrIncomplete, unless
+// opt.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written, that is corrupt
+// or that holds something else is an error that says so, and so is a key that does not fit.
+func (l *Layer) Start(opt storage.LayerOptions) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.Active() {
+		return storage.ErrActive
+	}
+	s, err := l.open(opt)
+	if err != nil {
+		return fmt.Errorf("badger: open %s: %w", l.dir, explain(err))
+	}
+	l.life.Lock()
+	defer l.life.Unlock()
+	l.store, l.scans = s, make(map[*scan]struct{})
+	return nil
+}
+
+// open opens the database, or holds nothing.
+func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
+	if err := l.awaitLeaving(); err != nil {
+		return nil, err
+	}
+	key, err := l.options.key()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := prepareDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(dir, l.options, lock)
+	if err := s.open(key, opt); err != nil {
+		s.stop()
+		return nil, firstError(err, s.unlock())
+	}
+	s.work.Go(s.upkeep)
+	return s, nil
+}
+
+// awaitLeaving waits for a database that was left behind by Close, for as long as Badger takes to
+// notice that the disk has recovered.
+func (l *Layer) awaitLeaving() error {
+	if l.leaving == nil {
+		return nil
+	}
+	select {
+	case <-l.leaving:
+		l.leaving = nil
+		return nil
+	case <-time.After(3 * retryInterval):
+		return errors.New("it could not be closed, because its disk failed, and still cannot be; see to the disk, " +
+			"or end the process, then start it again")
+	}
+}
+
+func newStore(dir string, o Options, held *lock) *store {
+	s := &store{
+		dir:        dir,
+		options:    o,
+		log:        o.Logger,
+		lock:       held,
+		health:     newHealth(),
+		purging:    make(chan struct{}, 1),
+		compacting: make(chan struct{}, 1),
+	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// unlock gives the directory back, if it is held.
+func (s *store) unlock() error {
+	if s.lock == nil {
+		return nil
+	}
+	held := s.lock
+	s.lock = nil
+	return held.release()
+}
+
+// open opens the database in the directory, which is locked. On an error it is closed again, and
+// where even that cannot be done the lock is kept.
+func (s *store) open(key []byte, opt storage.LayerOptions) error {
+	if err := checkFormat(s.dir); err != nil {
+		return err
+	}
+	found, err := s.inspect(key)
+	if err != nil {
+		return err
+	}
+	s.objects.Store(found.entries)
+	o := s.badgerOptions(key, found.memTableSize)
+	s.tableSize = o.BaseTableSize
+	err = s.guard("open", func() error {
+		s.db, err = badger.OpenManaged(o)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = s.guard("begin", func() error { return s.begin(opt) })
+	if err = firstError(s.health.failure(), err); err != nil {
+		if _, closeErr := s.close(); closeErr != nil {
+			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
+		}
+		return err
+	}
+	return nil
+}
+
+// begin reads what the database notes about itself, and takes back what a crash left half done.
+func (s *store) begin(opt storage.LayerOptions) error {
+	s.version = s.db.MaxVersion()
+	if err := s.undo(); err != nil {
+		return err
+	}
+	generation, err := s.note(generationKey, latest)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	if s.revision, err = s.note(revisionKey, latest); err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	s.view.Store(newView(s.version, generation))
+	if opt.AllowIncomplete {
+		return nil
+	}
+	return s.checkComplete()
+}
+
+// badgerOptions returns the options for tables in memory of at least some size.
+func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
+	size := max(s.options.MemTableSize, memTableSize)
+	o := badger.DefaultOptions(s.dir)
+	o.Logger = logger{s}
+	o.MetricsEnabled = false  // they are variables of the process
+	o.DetectConflicts = false // there is one writer at a time
+	o.SyncWrites = s.options.Durability == DurabilitySync
+	o.MemTableSize = size
+	o.NumMemtables = 3
+	// Fewer and larger files than by default: each takes a file handle and a mapping.
+	o.BaseTableSize = size / 8
+	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
+	o.NumLevelZeroTablesStall = 10
+	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
+	o.ValueThreshold = s.options.ValueThreshold
+	o.ValueLogFileSize = s.options.ValueLogFileSize
+	o.BlockCacheSize = s.options.CacheSize
+	o.ChecksumVerificationMode = options.OnBlockRead
+	o.VerifyValueChecksum = true
+	if len(key) > 0 {
+		o.EncryptionKey = key
+		o.IndexCacheSize = max(1, s.options.CacheSize/4)
+		o.BlockCacheSize = max(1, s.options.CacheSize-o.IndexCacheSize)
+	}
+	return o
+}
+
+// Close implements storage.Layer. It waits for calls in progress, ends scans, checks and
+// compactions in progress with storage.ErrNotActive (a scan at its next object that is not read
+// yet), puts what is in memory into tables and syncs. It may be called from inside a scan's
+// loop.
+//
+// It does not wait for a disk that fails: see health.go.
+func (l *Layer) Close() {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	l.life.Lock()
+	s := l.store
+	l.store = nil
+	if s != nil {
+		s.stop()
+		l.endScans(s)
+	}
+	l.life.Unlock()
+	if s == nil {
+		return
+	}
+	s.work.Wait()
+	left, err := s.close()
+	l.leaving = left
+	if err = firstError(err, s.health.failure()); err != nil {
+		s.log.Error("badger: close", "dir", s.dir, "error", err)
+	}
+	if left == nil {
+		if err := s.unlock(); err != nil {
+			s.log.Error("badger: close", "dir", s.dir, "error", err)
+		}
+	}
+}
+
+// close closes the database. When Badger waits for a disk that fails, the database is left behind, and left is
+// closed when it has ended and the lock is given back.
+func (s *store) close() (left <-chan struct{}, err error) {
+	if s.health.isTorn() {
+		s.lock = nil // never given back: see health.go
+		return make(chan struct{}), nil
+	}
+	held, done := s.lock, make(chan error, 1)
+	s.health.leave()
+	go func() {
+		done <- s.guard("close", s.db.Close)
+	}()
+	select {
+	case err := <-done:
+		return nil, restored(err)
+	case <-s.health.stuck:
+	}
+	s.lock = nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := firstError(<-done, held.release())
+		s.log.Info("badger: a store that was left behind is closed", "dir", s.dir, "error", err)
+	}()
+	return ended, nil
+}

@@ -1,0 +1,35 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// lockExclusively takes the lock of an open file, which lasts until the file is closed.
+func lockExclusively(file *os.File) error {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errInUse
+	}
+	return err
+}
+
+// lookAtRoom returns what the file system of a directory has left.
+func lookAtRoom(dir string) (room, error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return room{}, err
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+		return room{}, fmt.Errorf("look at the room on the disk: %w", err)
+	}
+	return room{known: true, bytes: int64(free)}, nil
+}
+
+// tryToMap is not tried here: there is no limit to the number of mapped files to be met.
+func tryToMap(*os.File, int) error { return nil }

@@ -1,0 +1,124 @@
+package badger
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Get implements storage.Layer.
+func (l *Layer) Get(path string) (meta.Object, error) {
+	if err := checkPath(path); err != nil {
+		return meta.Object{}, err
+	}
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.store == nil {
+		return meta.Object{}, storage.ErrNotActive
+	}
+	return l.store.get(path)
+}
+
+// mostLookups is how often a value is looked up that is not where its key says.
+const mostLookups = 4
+
+// get reads the object at a path, as of the view of now.
+func (s *store) get(path string) (obj meta.Object, err error) {
+	err = s.guard("read", func() error {
+		s.reading.RLock()
+		defer s.reading.RUnlock()
+		v := s.view.Load()
+		var scratch [128]byte
+		raw := v.objects.Append(scratch[:0], path)
+		for try := 1; ; try++ {
+			lost := false
+			err := s.lookup(raw, v.version, func(value []byte) error {
+				// Badger gives nothing for a value that it cannot read. That may be because the garbage collection
+				// moved it, just after its place was looked up.
+				if len(value) == 0 && try < mostLookups {
+					lost = true
+					return nil
+				}
+				var err error
+				obj, err = codec.Decode(path, value)
+				return err
+			})
+			if !lost {
+				return err
+			}
+		}
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return meta.Object{}, fmt.Errorf("path %q: %w", path, storage.ErrNotFound)
+	}
+	if err != nil {
+		return meta.Object{}, s.wrap(fmt.Sprintf("read key %q", path), err)
+	}
+	return obj, nil
+}
+
+// GetList implements storage.Layer.
+func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
+	if err := checkPattern(pattern); err != nil {
+		return nil, err
+	}
+	objects := []meta.Object{}
+	for obj, err := range l.Scan(pattern) {
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, obj)
+	}
+	slices.SortFunc(objects, func(a, b meta.Object) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
+	})
+	return objects, nil
+}
+
+// Load implements storage.EmbeddedLayer.
+func (l *Layer) Load() (map[string]*meta.Object, error) {
+	objects := make(map[string]*meta.Object, l.SizeHint())
+	for obj, err := range l.Scan("") {
+		if err != nil {
+			return nil, err
+		}
+		objects[obj.Path] = &obj
+	}
+	return objects, nil
+}
+
+// Keys implements storage.Layer. It reads keys only, no data.
+func (l *Layer) Keys() ([]string, error) {
+	s, err := l.openScan("")
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	paths := []string{}
+	for more := true; more; {
+		if paths, more, err = s.readPaths(paths); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(paths) // they come by directory
+	return paths, nil
+}
+
+// SizeHint implements storage.SizeHinter. It is what the tables and logs held at Start, overwritten and
+// removed objects among them, and what was put and deleted since.
+func (l *Layer) SizeHint() int {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.store == nil {
+		return 0
+	}
+	return int(max(0, min(l.store.objects.Load(), 1<<30)))
+}

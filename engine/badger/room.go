@@ -1,0 +1,111 @@
+package badger
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// The room on the disk.
+//
+// Badger makes its files with a size and no content, maps them into memory and writes there. On
+// a disk that is full, such a write is a signal that ends the process. So before it can come to
+// that, the layer takes no more writes. Three marks, from Options.MinFree downwards:
+//
+//	MinFree      a put needs as much, and three times what it brings (its place in the log,
+//	             in the value log, in a table)
+//	MinFree / 2  a delete needs as much: a full store can be emptied. So does the garbage
+//	             collection of the value log, and what it may write
+//	MinFree / 4  a compaction needs as much for each table that it makes
+//
+// Below the first mark a table in memory still can be put on the disk, and tables can be merged.
+// Only somebody else who fills the disk leads below the last one.
+
+// errFull is what a write is refused with; errors.Is(err, syscall.ENOSPC) holds for it.
+var errFull = fmt.Errorf("the disk is nearly full; make room: %w", syscall.ENOSPC)
+
+// room is what a file system has left.
+type room struct {
+	known   bool
+	bytes   int64
+	noFiles bool // no further file can be made
+}
+
+// lookAtRoom asks the file system, or a test.
+func (s *store) lookAtRoom() (room, error) {
+	if s.options.hooks.room != nil {
+		return s.options.hooks.room()
+	}
+	return lookAtRoom(s.dir)
+}
+
+// demand is an error, errFull, when less is left than is needed.
+func (s *store) demand(needed int64) error {
+	if s.options.MinFree < 0 {
+		return nil
+	}
+	left, err := s.lookAtRoom()
+	switch {
+	case err != nil:
+		return err
+	case !left.known:
+		return nil
+	case left.noFiles:
+		return fmt.Errorf("%w (it can take no further file)", errFull)
+	case left.bytes < needed:
+		return fmt.Errorf("%w (%d bytes are left, expected %d)", errFull, left.bytes, needed)
+	}
+	return nil
+}
+
+// admit refuses changes for which the disk has no room. Nothing is written by then: the refusal
+// is one of a single entry, after which a store goes on.
+func (s *store) admit(changes []storage.Change) error {
+	var size int64
+	first := -1 // the first that brings something
+	for i, c := range changes {
+		size += int64(len(c.Key)) + entryOverhead
+		if c.Object != nil {
+			size += int64(codec.Size(c.Object))
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	needed := s.options.MinFree/2 + 3*size
+	if first >= 0 {
+		needed = s.options.MinFree + 3*size
+	}
+	if err := s.demand(needed); err != nil {
+		return &storage.EntryError{Index: max(first, 0), Err: s.wrap("write", err)}
+	}
+	return nil
+}
+
+// entryOverhead is about what an entry takes besides its key and value.
+const entryOverhead = 64
+
+// probeFile is made and removed again to see whether a file can be made.
+const probeFile = "PROBE"
+
+// demandTable is an error when a table of some size could not be made now.
+func (s *store) demandTable(size int64) error {
+	s.probing.Lock()
+	defer s.probing.Unlock()
+	if err := s.demand(s.options.MinFree/4 + size); err != nil {
+		return err
+	}
+	name := filepath.Join(s.dir, probeFile)
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err = file.Truncate(size); err == nil {
+		err = tryToMap(file, int(size))
+	}
+	return firstError(err, file.Close(), os.Remove(name))
+}

@@ -1,0 +1,243 @@
+package badger
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/internal/pathkey"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
+// Chunks grow, because many callers want only the first few objects.
+const (
+	firstChunk    = 16
+	maxChunk      = 512
+	maxChunkBytes = 1 << 20
+)
+
+// Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
+// bounded by one chunk of objects; what the snapshot pins on disk is kept until the loop ends.
+//
+// The loop's body may call the layer, Close included. Close ends the scan with
+// storage.ErrNotActive, after at most the chunk that was read already.
+func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		s, err := l.openScan(pattern)
+		if err != nil {
+			yield(meta.Object{}, err)
+			return
+		}
+		defer s.end()
+		chunk := make([]meta.Object, 0, firstChunk)
+		for limit := firstChunk; ; limit = min(2*limit, maxChunk) {
+			var more bool
+			chunk, more, err = s.read(chunk[:0], limit)
+			for _, obj := range chunk {
+				if !yield(obj, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(meta.Object{}, err)
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// scan is a scan in progress.
+type scan struct {
+	layer   *Layer
+	objects pathkey.Space
+	walk    *pathkey.Walk
+	// it is nil before the start and after the end. The scan uses it while it holds
+	// layer.life for reading; Close ends it while it holds that for writing.
+	it  *badger.Iterator
+	txn *badger.Txn
+
+	started bool
+	last    string // the last path read, for errors
+	scratch []byte
+}
+
+// openScan takes the snapshot.
+func (l *Layer) openScan(pattern string) (*scan, error) {
+	if pattern != "" && !key.IsValid(pattern) {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	}
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.store == nil {
+		return nil, storage.ErrNotActive
+	}
+	s := &scan{layer: l}
+	err := l.store.guard("begin a scan", func() error {
+		l.store.reading.RLock()
+		defer l.store.reading.RUnlock()
+		v := l.store.view.Load()
+		s.objects, s.walk = v.objects, v.objects.Walk(pattern)
+		lower, _ := s.walk.Bounds()
+		s.txn = l.store.db.NewTransactionAt(v.version, false)
+		// From here on it holds the tables that it reads, and the files of the value log.
+		s.it = s.txn.NewIterator(badger.IteratorOptions{Prefix: lower})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.scanLock.Lock()
+	defer l.scanLock.Unlock()
+	l.scans[s] = struct{}{}
+	return s, nil
+}
+
+// read appends the next objects to chunk, and tells whether there are more.
+func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+	err = s.use(func() error {
+		for size := 0; len(chunk) < limit && size < maxChunkBytes; {
+			if !s.next() {
+				return nil
+			}
+			obj, err := s.decode()
+			if err != nil {
+				return s.fail(err)
+			}
+			s.last = obj.Path
+			size += len(obj.Data)
+			chunk = append(chunk, obj)
+		}
+		more = true
+		return nil
+	})
+	return chunk, more, err
+}
+
+// readPaths appends the next paths, and tells whether there are more.
+func (s *scan) readPaths(paths []string) (_ []string, more bool, err error) {
+	err = s.use(func() error {
+		for range maxChunk {
+			if !s.next() {
+				return nil
+			}
+			path, err := s.path()
+			if err != nil {
+				return s.fail(err)
+			}
+			paths = append(paths, path)
+		}
+		more = true
+		return nil
+	})
+	return paths, more, err
+}
+
+// use calls a function that uses the iterator.
+func (s *scan) use(call func() error) error {
+	s.layer.life.RLock()
+	defer s.layer.life.RUnlock()
+	if s.it == nil {
+		return storage.ErrNotActive
+	}
+	return s.layer.store.guard("scan", call)
+}
+
+// next moves to the next object that matches.
+func (s *scan) next() bool {
+	if s.started {
+		s.it.Next()
+	} else {
+		s.started = true
+		s.it.Rewind()
+	}
+	_, upper := s.walk.Bounds()
+	for s.it.Valid() {
+		raw := s.it.Item().Key()
+		if bytes.Compare(raw, upper) >= 0 {
+			return false
+		}
+		step, target := s.walk.At(raw)
+		switch step {
+		case pathkey.Take:
+			return true
+		case pathkey.Next:
+			s.it.Next()
+		case pathkey.Seek:
+			s.it.Seek(target)
+		}
+	}
+	return false
+}
+
+// path returns the path at the iterator's place.
+func (s *scan) path() (path string, err error) {
+	path, s.scratch, err = s.objects.Path(s.it.Item().Key(), s.scratch)
+	return path, err
+}
+
+// decode reads the object at the iterator's place.
+func (s *scan) decode() (obj meta.Object, err error) {
+	path, err := s.path()
+	if err != nil {
+		return meta.Object{}, err
+	}
+	err = s.it.Item().Value(func(value []byte) error {
+		obj, err = codec.Decode(path, value)
+		return err
+	})
+	return obj, err
+}
+
+// fail says where the scan came to an end.
+func (s *scan) fail(err error) error {
+	place := "at its first key"
+	if s.last != "" {
+		place = fmt.Sprintf("after key %q", s.last)
+	}
+	return s.layer.store.wrap("scan "+place, err)
+}
+
+// end gives up what the scan holds.
+func (s *scan) end() {
+	s.layer.life.RLock()
+	defer s.layer.life.RUnlock()
+	if s.it == nil {
+		return
+	}
+	s.layer.scanLock.Lock()
+	delete(s.layer.scans, s)
+	s.layer.scanLock.Unlock()
+	s.close(s.layer.store)
+}
+
+// endScans ends all scans. The caller holds life for writing.
+func (l *Layer) endScans(of *store) {
+	l.scanLock.Lock()
+	defer l.scanLock.Unlock()
+	for s := range l.scans {
+		s.close(of)
+	}
+	l.scans = nil
+}
+
+// close closes the iterator. An error of it was returned by read already.
+func (s *scan) close(of *store) {
+	err := of.guard("end a scan", func() error {
+		s.it.Close()
+		s.txn.Discard()
+		return nil
+	})
+	if err != nil {
+		of.log.Debug("badger: end of a scan", "error", err)
+	}
+	s.it, s.txn = nil, nil
+}

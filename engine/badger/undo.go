@@ -1,0 +1,95 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// undo takes back what a crash left of a batch of several transactions: see commit.go. It can
+// itself be cut off by a crash, and begins anew then. It runs before anything else has seen the database.
+func (s *store) undo() error {
+	before, err := s.partsVersion()
+	if err != nil || before == 0 {
+		return err
+	}
+	s.log.Info("badger: an unfinished batch is taken back", "dir", s.dir)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for cursor := []byte{}; cursor != nil; {
+		err := s.transact(func(txn *badger.Txn) error {
+			var err error
+			cursor, err = s.undoSome(txn, before, cursor)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.transact(func(txn *badger.Txn) error { return txn.Delete(partsKey) })
+}
+
+// partsVersion returns the version of partsKey, or 0 where it is absent.
+func (s *store) partsVersion() (uint64, error) {
+	txn := s.db.NewTransactionAt(latest, false)
+	defer txn.Discard()
+	item, err := txn.Get(partsKey)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return item.Version(), nil
+}
+
+// undoSome puts what the keys from a cursor on held before a version into a transaction. It returns where to go on, or nil
+// at the end.
+func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []byte, err error) {
+	reader := s.db.NewTransactionAt(s.version, false)
+	defer reader.Discard()
+	it := reader.NewIterator(badger.IteratorOptions{AllVersions: true, SinceTs: before})
+	defer it.Close()
+	var last []byte
+	size := 0
+	for it.Seek(cursor); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		if bytes.Equal(key, last) || bytes.Equal(key, partsKey) {
+			continue
+		}
+		last = it.Item().KeyCopy(nil)
+		if size > maxPart {
+			return last, nil
+		}
+		value, err := s.valueAt(last, before)
+		if err != nil {
+			return nil, err
+		}
+		if value == nil {
+			err = txn.Delete(last)
+		} else {
+			err = txn.Set(last, value)
+		}
+		if errors.Is(err, badger.ErrTxnTooBig) {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		size += len(value)
+	}
+	return nil, nil
+}
+
+// valueAt returns a copy of the value of a key at a version; nil when it is absent.
+func (s *store) valueAt(key []byte, version uint64) (value []byte, err error) {
+	err = s.lookup(key, version, func(found []byte) error {
+		value = append([]byte{}, found...)
+		return nil
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	return value, err
+}

@@ -1,0 +1,161 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Upkeep: what the layer does in the background, on one goroutine that Close ends.
+
+// releaseInterval is how often versions that nobody can read any more are given free.
+const releaseInterval = time.Second
+
+func (s *store) upkeep() {
+	release := time.NewTicker(releaseInterval)
+	defer release.Stop()
+	var collect <-chan time.Time // never
+	if s.options.GCInterval > 0 {
+		ticker := time.NewTicker(s.options.GCInterval)
+		defer ticker.Stop()
+		collect = ticker.C
+	}
+	s.purgeSoon() // what the last run left
+	for {
+		var err error
+		select {
+		case <-s.stopping.Done():
+			return
+		case <-release.C:
+			s.release()
+		case <-s.purging:
+			err = s.purge(s.stopping)
+		case <-collect:
+			err = s.collectGarbage(s.stopping, gcRatio)
+		}
+		if err != nil && s.stopping.Err() == nil {
+			s.log.Warn("badger: upkeep", "dir", s.dir, "error", err)
+		}
+	}
+}
+
+const (
+	// gcRatio is how much of a file of the value log is garbage when upkeep writes it anew: with a
+	// half, each byte is moved once on average.
+	gcRatio = 0.5
+	// gcRatioCompact is the same for Compact.
+	gcRatioCompact = 0.1
+)
+
+// collectGarbage writes files of the value log anew of which at least a share is garbage, until
+// there is none.
+//
+// Badger knows what is garbage from compactions of tables. But a table in memory that only takes
+// places in the value log would not be full, and not be compacted, before the value log has grown to
+// thousands of times its size. So one is put away early after enough was written to the value log.
+func (s *store) collectGarbage(ctx context.Context, ratio float64) error {
+	if s.inLog.Load() >= s.options.ValueLogFileSize {
+		if err := s.rotate(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := firstError(ctx.Err(), s.failure()); err != nil {
+			return err
+		}
+		if err := s.demand(s.options.MinFree/2 + s.options.ValueLogFileSize/2); err != nil {
+			return err
+		}
+		err := s.guard("collect garbage", func() error { return s.db.RunValueLogGC(ratio) })
+		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+			return nil // nothing to do, or somebody does it
+		}
+		if err != nil {
+			return s.wrap("collect garbage", err)
+		}
+	}
+}
+
+// rotate makes Badger begin a new table in memory, by filling the current one, and waits until the
+// tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
+// compresses to little.
+func (s *store) rotate(ctx context.Context) error {
+	before := s.rotations.Load()
+	for written := int64(0); s.rotations.Load() == before && written < 2*s.db.Opts().MemTableSize; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := s.fillSome(true)
+		if err != nil {
+			return err
+		}
+		written += n
+	}
+	if _, err := s.fillSome(false); err != nil {
+		return err
+	}
+	s.inLog.Store(0)
+	return s.awaitFlush(ctx)
+}
+
+// fillSome writes a transaction of filler, or removes it, and returns how much was written.
+func (s *store) fillSome(keep bool) (written int64, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	filler := make([]byte, s.options.ValueThreshold-1)
+	if err := s.demand(s.options.MinFree/2 + s.db.MaxBatchSize()); err != nil {
+		return 0, err
+	}
+	return written, s.annotate("fill a table in memory", func(txn *badger.Txn) error {
+		for i := int64(0); i < s.db.MaxBatchCount()/2 && written < s.db.MaxBatchSize()/2; i++ {
+			key := fmt.Appendf(fillerPrefix[:len(fillerPrefix):len(fillerPrefix)], "%06x", i)
+			var err error
+			if keep {
+				err = txn.Set(key, filler)
+			} else {
+				err = txn.Delete(key)
+			}
+			if err != nil {
+				return err
+			}
+			written += int64(len(filler) + len(key))
+		}
+		return nil
+	})
+}
+
+// awaitFlush waits until no table in memory waits for the disk. Badger tells nobody when that is,
+// but removes the logs.
+func (s *store) awaitFlush(ctx context.Context) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		logs, err := s.countLogs()
+		if err != nil || logs <= 1 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.health.failed:
+			return s.failure()
+		case <-ticker.C:
+		}
+	}
+}
+
+// countLogs returns how many tables in memory have a log.
+func (s *store) countLogs() (n int, err error) {
+	entries, err := os.ReadDir(s.dir)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ".mem" {
+			n++
+		}
+	}
+	return n, err
+}
