@@ -42,6 +42,7 @@ func (r *run) order(group []*write) (o ordered) {
 		}
 		if trimming && len(r.options.Retention) > 0 {
 			var err error
+			// After an error too these are all that are staged.
 			if o.leaves, err = r.trim(o.leaves, p.ordered+uint64(live)+1); err != nil {
 				p.overlay.drop(o.leaves)
 				fail(group, err)
@@ -71,6 +72,7 @@ func (r *run) order(group []*write) (o ordered) {
 		// The others are staged anew, those that came to nothing too: what they found may
 		// have been the refused write.
 		if refused.whole != nil {
+			err = fmt.Errorf("%q: %w", refused.target(), err)
 			refused = refused.whole
 		}
 		refused.refused = true
@@ -154,7 +156,7 @@ func (r *run) persist(leaves []*write) (durable func() error, refused *write, er
 	case r.batch == nil:
 		w := leaves[0] // the only one
 		if w.stores() {
-			err = r.layer.Set(w.object.Path, &w.object)
+			err = r.layer.Set(w.object.Path, w.durable())
 		} else {
 			err = r.layer.Del(w.path)
 		}
@@ -171,7 +173,7 @@ func (r *run) persist(leaves []*write) (durable func() error, refused *write, er
 		}
 		c := Change{Key: w.target(), Revision: w.revision}
 		if w.stores() {
-			c.Object = &w.object
+			c.Object = w.durable()
 		}
 		changes = append(changes, c)
 	}
@@ -316,6 +318,7 @@ func (r *run) doomed(pattern string) ([]*meta.Object, error) {
 		return r.memory.Select(pathtree.Everything(pattern)), nil
 	}
 	var doomed []*meta.Object
+	var now moment
 	for obj, err := range Scan(r.layer, pattern) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
@@ -323,7 +326,7 @@ func (r *run) doomed(pattern string) ([]*meta.Object, error) {
 		if r.batch != nil && !r.feed.on() {
 			obj.Data = nil // only an undo and subscribers need it
 		}
-		if !expired(r.expiryOf(&obj)) {
+		if !now.past(r.expiryOf(&obj)) {
 			doomed = append(doomed, &obj)
 		}
 	}

@@ -16,7 +16,7 @@ type SetOptions struct {
 	IfRevision uint64
 	// IfAbsent makes the write fail with a *ConflictError if there is an object at the path.
 	IfAbsent bool
-	// TTL is how long the object lives from now on; 0 for ever. From its end on no read returns
+	// TTL is how long the object lives from its commit on; 0 for ever. From its end on no read returns
 	// the object, also not after a restart, and its removal is a change like any other: durable,
 	// in the commit order, an event "del" with the object. A write without TTL ends an earlier one.
 	TTL time.Duration
@@ -144,7 +144,9 @@ func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
 // commitParts passes a batch through the pipeline.
 func (r *run) commitParts(batch write) error {
 	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
-		_, err := r.commit(*batch.parts[0])
+		part := batch.parts[0]
+		stored, err := r.commit(*part)
+		part.object, part.revision = stored, stored.Revision
 		if batch.lenient && errorIsNothing(err) {
 			return nil
 		}
@@ -221,9 +223,10 @@ func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w 
 	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent); err != nil {
 		return w, err
 	}
-	if w.expires, err = opt.expiry(); err != nil {
+	if err := opt.checkExpiry(); err != nil {
 		return w, err
 	}
+	w.ttl, w.expires = opt.TTL, opt.Expires
 	if opt.Times != nil {
 		w.op, w.created, w.updated = opSetMeta, opt.Times.Created, opt.Times.Updated
 	}
@@ -244,21 +247,24 @@ func newDel(path string, opt DelOptions) (w write, err error) {
 	return w, err
 }
 
-// expiry is when an object that is written now expires; 0 for never.
-func (o *SetOptions) expiry() (int64, error) {
+// checkExpiry accepts a time to live.
+func (o *SetOptions) checkExpiry() error {
 	switch {
 	case o.TTL < 0:
-		return 0, fmt.Errorf("%w: a TTL of %v, expected 0 or more", ErrInvalidTTL, o.TTL)
+		return fmt.Errorf("%w: a TTL of %v, expected 0 or more", ErrInvalidTTL, o.TTL)
 	case o.Expires < 0:
-		return 0, fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
+		return fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
 	case o.TTL > 0 && o.Expires != 0:
-		return 0, fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
-	case o.TTL == 0:
-		return o.Expires, nil
+		return fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
 	}
+	return nil
+}
+
+// endOf is when a time to live that begins now ends; 0 for never.
+func endOf(ttl time.Duration) int64 {
 	now := time.Now().UnixNano()
-	if now > math.MaxInt64-int64(o.TTL) {
-		return 0, nil // later than any time that can be written
+	if now > math.MaxInt64-int64(ttl) {
+		return 0 // later than any time that can be written
 	}
-	return now + int64(o.TTL), nil
+	return now + int64(ttl)
 }

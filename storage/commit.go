@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oolith-db/oolith/meta"
 )
@@ -61,8 +62,9 @@ type write struct {
 	path             string          // the pattern of a push or a glob delete
 	data             json.RawMessage // owned by the store
 	created, updated int64           // of opSetMeta
+	ttl              time.Duration   // of what is stored, from its staging on; 0 for expires
 	expires          int64           // of what is stored; 0 for never
-	keepsExpiry      bool            // what is stored expires when what it replaces did
+	keepsExpiry      bool            // what is stored has the time to live of what it replaces
 	condition        condition
 	// parts are the changes of a batch, each of another key; whole is their batch.
 	parts []*write
@@ -73,7 +75,8 @@ type write struct {
 
 	// What the leader sets.
 	revision uint64       // staged: its place in the commit order
-	object   meta.Object  // staged: the object to store
+	object   meta.Object  // staged: the object to store; Expires also says what the rules say
+	own      int64        // staged: the end of the object's own time to live; 0 for never
 	found    found        // staged: what the write replaces or removes
 	stored   *meta.Object // applied: the object as readers see it
 	refused  bool         // by the persistent layer, for good
@@ -281,6 +284,17 @@ func (w *write) grouped() bool { return w.op <= opBatch }
 
 // stores reports whether the write, which is of one key, puts an object there.
 func (w *write) stores() bool { return w.op <= opPush }
+
+// durable is the object that a staged write stores, as the persistent layer keeps it: without
+// the end that a rule sets, as another rule may hold after the next Start.
+func (w *write) durable() *meta.Object {
+	if w.object.Expires == w.own {
+		return &w.object
+	}
+	obj := w.object
+	obj.Expires = w.own
+	return &obj
+}
 
 // size is the bytes of data of a write that is grouped.
 func (w *write) size() int {

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"container/heap"
-	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +15,8 @@ import (
 //
 // A read never returns an object whose time has come, whether or not it is removed yet. The
 // expirer makes the removal: an ordered, durable change like any other, which
-// happens only if the object is still expired when its turn comes.
+// happens only if the object is still expired when its turn comes. So a note of what is there no
+// more does no harm.
 
 const (
 	// expiryPause is how long the expirer sleeps at most: a wall clock that is set forward
@@ -26,6 +29,17 @@ const (
 // expired reports whether a time to live, in Unix nanoseconds, 0 for ever, has ended.
 func expired(at int64) bool { return at != 0 && at <= time.Now().UnixNano() }
 
+// moment is the one time of a read of the persistent layer: that of the first object which has a time
+// to live, when the snapshot of the layer is taken. The zero value is that of a read to come.
+type moment struct{ time int64 }
+
+func (m *moment) past(at int64) bool {
+	if at != 0 && m.time == 0 {
+		m.time = time.Now().UnixNano()
+	}
+	return at != 0 && at <= m.time
+}
+
 // expirer knows when which object expires. The zero value takes notes, and removes nothing
 // before start: while the store loads there is no pipeline yet.
 type expirer struct {
@@ -34,40 +48,50 @@ type expirer struct {
 	byPath map[string]*deadline
 	timer  *time.Timer
 	next   int64 // what timer is set to; 0 for nothing
+	pause  int64 // after an error: no removal before it
 	// running is true from start to close, and while writes are taken.
-	running bool
+	running  bool
+	removing bool // a removal is under way, which sets the timer when it ends
 
-	// sweep ends the search for what expires in a store whose lists come from the layer;
-	// swept is closed with it. Both are nil elsewhere.
-	sweep, swept chan struct{}
-	unsure       atomic.Bool    // the search did not come to its end
-	work         sync.WaitGroup // removals and the sweep
-	remove       func(paths []string) error
-	logger       *slog.Logger
+	// quit ends the search for what expires in a store whose lists come from the layer; nil elsewhere.
+	quit     chan struct{}
+	searched atomic.Bool    // it came to its end
+	work     sync.WaitGroup // the removal and the search
+	remove   func(paths []string) error
+	logger   *slog.Logger
 }
 
 // deadline is when an object expires.
 type deadline struct {
 	at    int64 // Unix nanoseconds
+	own   int64 // by its own time to live, whatever the rules say; 0 for never
 	path  string
 	place int // in the heap
 }
 
 // add notes when an object expires, in place of what was noted before.
-func (e *expirer) add(path string, at int64) {
+func (e *expirer) add(path string, at, own int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d := e.byPath[path]; d != nil {
-		d.at = at
-		heap.Fix(&e.due, d.place)
-	} else {
-		if e.byPath == nil {
-			e.byPath = make(map[string]*deadline)
-		}
-		d = &deadline{at: at, path: path}
-		e.byPath[path] = d
-		heap.Push(&e.due, d)
+	e.dropLocked(path)
+	e.addLocked(&deadline{at: at, own: own, path: path})
+}
+
+// learn is add for an object that a read or the search came upon: it may have been changed since.
+func (e *expirer) learn(path string, at int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.byPath[path] == nil {
+		e.addLocked(&deadline{at: at, own: at, path: path})
 	}
+}
+
+func (e *expirer) addLocked(d *deadline) {
+	if e.byPath == nil {
+		e.byPath = make(map[string]*deadline)
+	}
+	e.byPath[d.path] = d
+	heap.Push(&e.due, d)
 	e.setLocked()
 }
 
@@ -75,6 +99,10 @@ func (e *expirer) add(path string, at int64) {
 func (e *expirer) drop(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.dropLocked(path)
+}
+
+func (e *expirer) dropLocked(path string) {
 	if d := e.byPath[path]; d != nil {
 		heap.Remove(&e.due, d.place)
 		delete(e.byPath, path)
@@ -88,19 +116,21 @@ func (e *expirer) dropAll() {
 	e.due, e.byPath = nil, nil
 }
 
-// len is how many objects are known to expire.
-func (e *expirer) len() int {
+// own is the end of an object's own time to live; 0 for never, and for an object that is not known.
+func (e *expirer) own(path string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.due)
+	if d := e.byPath[path]; d != nil {
+		return d.own
+	}
+	return 0
 }
 
-// gone reports whether an object that is known to expire has done so.
-func (e *expirer) gone(path string) bool {
+// each calls visit with the path of each object that is expired at a time, until it returns false.
+func (e *expirer) each(now int64, visit func(path string) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	d := e.byPath[path]
-	return d != nil && expired(d.at)
+	e.due.each(0, now, func(d *deadline) bool { return visit(d.path) })
 }
 
 // start begins to remove what expires. The pipeline is open.
@@ -113,18 +143,22 @@ func (e *expirer) start() {
 
 // setLocked makes the timer wake when the next object expires.
 func (e *expirer) setLocked() {
-	if !e.running || len(e.due) == 0 || e.next != 0 && e.next <= e.due[0].at {
+	if !e.running || e.removing || len(e.due) == 0 {
 		return
 	}
-	e.wakeLocked(min(time.Duration(e.due[0].at-time.Now().UnixNano()), expiryPause))
-	e.next = e.due[0].at
-}
-
-func (e *expirer) wakeLocked(after time.Duration) {
+	at := max(e.due[0].at, e.pause)
+	if e.next != 0 && e.next <= at {
+		return
+	}
+	e.next = at
+	var after time.Duration
+	if now := time.Now().UnixNano(); at > now {
+		after = min(time.Duration(at-now), expiryPause)
+	}
 	if e.timer != nil {
 		e.timer.Stop()
 	}
-	e.timer = time.AfterFunc(max(after, 0), e.wake)
+	e.timer = time.AfterFunc(after, e.wake)
 }
 
 // wake removes what is due.
@@ -141,48 +175,47 @@ func (e *expirer) wake() {
 	err := e.remove(paths)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.next = 0
+	e.removing, e.next, e.pause = false, 0, 0
 	switch {
 	case !e.running:
+		return
 	case err == nil:
-		// What was removed is out of the books; what was not there, or is there for ever, goes.
+		// What was removed is out of the books. What was not there goes; what has got a new
+		// time, or is expired no more since the clock was set back, stays.
+		now := time.Now().UnixNano()
 		for _, d := range due {
-			if now := e.byPath[d.path]; now != nil && now.at == d.at {
-				heap.Remove(&e.due, now.place)
-				delete(e.byPath, d.path)
+			if e.byPath[d.path] == d && d.at <= now {
+				e.dropLocked(d.path)
 			}
 		}
-		e.setLocked()
-	case errors.Is(err, ErrWritesStopped), errors.Is(err, ErrNotActive):
+	case noMoreWrites(err):
 		// Nothing can be removed before the next Start; reads show nothing expired.
 		e.running = false
+		return
 	default:
 		e.logger.Error("oolith: expired objects could not be removed; they are tried again",
 			slog.Int("objects", len(paths)), slog.Any("error", err))
-		e.wakeLocked(expiryPause)
-		e.next = time.Now().Add(expiryPause).UnixNano()
+		e.pause = time.Now().Add(expiryPause).UnixNano()
 	}
+	e.setLocked()
 }
 
-// takeDue returns copies of what is due and counts the work. What is due stays in the books
-// until its removal is committed.
-func (e *expirer) takeDue() (due []deadline, ok bool) {
+// takeDue returns what is due, the first to expire in front, and counts the work. It stays in the
+// books until its removal is committed.
+func (e *expirer) takeDue() (due []*deadline, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.running {
+	if !e.running || e.removing {
 		return nil, false
 	}
-	now := time.Now().UnixNano()
-	// A heap in array form: what is due is a subtree at its root.
-	places := []int{0}
-	for len(places) > 0 && len(due) < expiryBatch {
-		place := places[0]
-		places = places[1:]
-		if place < len(e.due) && e.due[place].at <= now {
-			due = append(due, *e.due[place])
-			places = append(places, 2*place+1, 2*place+2)
-		}
-	}
+	e.removing = true
+	e.due.each(0, time.Now().UnixNano(), func(d *deadline) bool {
+		due = append(due, d)
+		return len(due) < expiryBatch
+	})
+	slices.SortFunc(due, func(a, b *deadline) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.path, b.path))
+	})
 	e.work.Add(1)
 	return due, true
 }
@@ -194,8 +227,8 @@ func (e *expirer) close() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
-	if e.sweep != nil {
-		close(e.sweep)
+	if e.quit != nil {
+		close(e.quit)
 	}
 	e.mu.Unlock()
 	e.work.Wait()
@@ -203,6 +236,14 @@ func (e *expirer) close() {
 
 // deadlines is a heap.Interface with the next object to expire on top.
 type deadlines []*deadline
+
+// each visits what is due at a time, the subtree at a place and below, until visit returns false.
+func (d deadlines) each(place int, now int64, visit func(*deadline) bool) (more bool) {
+	if place >= len(d) || d[place].at > now {
+		return true
+	}
+	return visit(d[place]) && d.each(2*place+1, now, visit) && d.each(2*place+2, now, visit)
+}
 
 func (d deadlines) Len() int           { return len(d) }
 func (d deadlines) Less(i, j int) bool { return d[i].at < d[j].at }
@@ -233,7 +274,7 @@ func (r *run) note(leaves []*write) {
 		case w.err != nil:
 		case w.stores() && w.object.Expires != 0:
 			r.expiring.Store(true)
-			r.expirer.add(w.object.Path, w.object.Expires)
+			r.expirer.add(w.object.Path, w.object.Expires, w.own)
 		case r.expiring.Load():
 			r.expirer.drop(w.target())
 		}
@@ -258,62 +299,4 @@ func (r *run) forgetAll() {
 		r.retained.tree.Clear()
 	}
 	r.expirer.dropAll()
-}
-
-// startSweep looks for what expires, in the background, in a store that does not load
-// its objects.
-func (r *run) startSweep() {
-	if _, ok := as[Scanner](r.layer); !ok {
-		return // it cannot stream: what expires is known once it is written
-	}
-	e := &r.expirer
-	e.sweep, e.swept = make(chan struct{}), make(chan struct{})
-	e.work.Add(1)
-	go func() {
-		defer e.work.Done()
-		defer close(e.swept)
-		defer func() {
-			if value := recover(); value != nil {
-				e.unsure.Store(true)
-				e.logger.Error("oolith: the search for expired objects panicked", slog.Any("panic", value))
-			}
-		}()
-		r.runSweep()
-	}()
-}
-
-// knowsExpiries reports whether the expirer knows all that expires in a store whose lists come
-// from the layer. Of a layer that cannot stream it is never sure.
-func (r *run) knowsExpiries() bool {
-	return r.expirer.swept != nil && isClosed(r.expirer.swept) && !r.expirer.unsure.Load()
-}
-
-func (r *run) runSweep() {
-	for obj, err := range Scan(r.layer, "") {
-		if err != nil {
-			if !errors.Is(err, ErrNotActive) {
-				r.expirer.logger.Error("oolith: the search for expired objects ended", slog.Any("error", err))
-			}
-			r.expirer.unsure.Store(true)
-			return
-		}
-		if isClosed(r.expirer.sweep) {
-			return
-		}
-		if at := r.expiryOf(&obj); at != 0 {
-			r.expiring.Store(true)
-			// What was written since the scan began is in the books already, and newer.
-			r.expirer.addIfUnknown(obj.Path, at)
-		}
-	}
-}
-
-// addIfUnknown is add for an object of which nothing is noted.
-func (e *expirer) addIfUnknown(path string, at int64) {
-	e.mu.Lock()
-	known := e.byPath[path] != nil
-	e.mu.Unlock()
-	if !known {
-		e.add(path, at)
-	}
 }

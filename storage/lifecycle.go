@@ -116,7 +116,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		return err
 	}
 	if r.fromLayer() {
-		r.startSweep()
+		r.startSearch()
 	}
 	return nil
 }
@@ -126,9 +126,10 @@ func (r *run) expiries(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Obj
 	return func(yield func(meta.Object, error) bool) {
 		for obj, err := range objects {
 			if err == nil {
+				own := obj.Expires
 				if obj.Expires = r.expiryOf(&obj); obj.Expires != 0 {
 					r.expiring.Store(true)
-					r.expirer.add(obj.Path, obj.Expires)
+					r.expirer.add(obj.Path, obj.Expires, own)
 				}
 			}
 			if !yield(obj, err) {

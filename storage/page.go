@@ -204,7 +204,7 @@ func (l *Layered) Count(pattern string) (int, error) {
 		return 0, failed("count", pattern, err)
 	}
 	if !r.fromLayer() {
-		return r.memory.Count(pattern), nil
+		return r.memory.Count(pattern, 0), nil
 	}
 	n := 0
 	err = r.eachFromLayer(pattern, func(*meta.Object) { n++ })
@@ -222,11 +222,12 @@ func (r *run) eachFromLayer(pattern string, visit func(*meta.Object)) error {
 		return ErrNotActive
 	}
 	defer r.holdWhole()()
+	var now moment
 	for obj, err := range Scan(r.layer, pattern) {
 		if err != nil {
 			return err
 		}
-		if !expired(r.expiryOf(&obj)) {
+		if !r.isPast(&now, &obj) {
 			visit(&obj)
 		}
 	}

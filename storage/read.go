@@ -66,9 +66,10 @@ func (r *run) get(path string) (meta.Object, error) {
 		return meta.Object{}, err
 	}
 	obj = placed(obj, path)
-	if obj.Expires = r.expiryOf(&obj); expired(obj.Expires) {
+	if r.isPast(&moment{}, &obj) {
 		return meta.Object{}, ErrNotFound
 	}
+	obj.Expires = r.expiryOf(&obj)
 	if r.cached {
 		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
 	}
@@ -166,25 +167,22 @@ func (l *Layered) Keys() ([]string, error) {
 // layerKeys returns the paths in the persistent layer of what is not expired. It needs calls.
 func (r *run) layerKeys() ([]string, error) {
 	defer r.holdWhole()()
-	if !r.knowsExpiries() {
-		// Only the objects themselves tell.
-		paths := []string{}
-		for obj, err := range Scan(r.layer, "") {
-			if err != nil {
-				return nil, err
-			}
-			if !expired(r.expiryOf(&obj)) {
-				paths = append(paths, obj.Path)
-			}
+	if !r.mayExpire() {
+		// Asked again: what expires is known before it is written.
+		if paths, err := r.layer.Keys(); err != nil || !r.mayExpire() {
+			return paths, err
 		}
-		return paths, nil
 	}
-	paths, err := r.layer.Keys()
-	if err != nil {
-		return nil, err
-	}
-	if r.expiring.Load() {
-		paths = slices.DeleteFunc(paths, r.expirer.gone)
+	// Only the objects themselves tell.
+	paths := []string{}
+	var now moment
+	for obj, err := range Scan(r.layer, "") {
+		if err != nil {
+			return nil, err
+		}
+		if !r.isPast(&now, &obj) {
+			paths = append(paths, obj.Path)
+		}
 	}
 	return paths, nil
 }
@@ -256,11 +254,13 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 	}
 	defer r.holdWhole()()
 	objects := []meta.Object{}
+	var now moment
 	for obj, err := range Scan(r.layer, q.Pattern) {
 		if err != nil {
 			return nil, err
 		}
-		if obj.Expires = r.expiryOf(&obj); q.Holds(&obj) && !expired(obj.Expires) {
+		if q.Holds(&obj) && !r.isPast(&now, &obj) {
+			obj.Expires = r.expiryOf(&obj)
 			objects = append(objects, obj)
 		}
 		// Twice the limit at most are kept, so that a short list of a long

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -46,6 +47,7 @@ func (r *run) checkRetention() error {
 		if err != nil {
 			return failed("retention", rule.Pattern, err)
 		}
+		r.ages = r.ages || rule.Age > 0
 	}
 	return nil
 }
@@ -92,7 +94,7 @@ func (r *run) retains(group []*write) bool {
 }
 
 // trim returns the staged changes with the deletes behind them that keep their lists within
-// their limits, from a revision on. No other group is under way.
+// their limits, from a revision on, also with an error. No other group is under way.
 func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 	limits := make(map[string]int) // of the directories that grow
 	for _, w := range leaves {
@@ -106,12 +108,12 @@ func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 	for dir, limit := range limits {
 		excess, err := r.excess(dir, limit, leaves)
 		if err != nil {
-			return leaves, err
+			return trimmed, err
 		}
 		for _, obj := range excess {
 			w := &write{op: opTrim, path: obj.Path, revision: revision}
 			if w.found, err = r.find(obj.Path); err != nil {
-				return leaves, err
+				return trimmed, err
 			}
 			r.pipeline.overlay.put(w)
 			trimmed = append(trimmed, w)
@@ -122,13 +124,15 @@ func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 }
 
 // excess returns what is too many in a directory once the staged changes are made, oldest first.
+// All of it is as of one time: an object whose end comes meanwhile must not count here and be
+// missing there.
 func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, error) {
 	list, err := r.listOf(dir)
 	if err != nil {
 		return nil, err
 	}
-	pattern := below(dir)
-	count := list.Count(pattern)
+	now := time.Now().UnixNano()
+	count := r.unexpired(list, dir, now)
 	staged := make(map[string]*write)
 	for _, w := range leaves {
 		if w.err != nil || key.Parent(w.target()) != dir {
@@ -137,7 +141,8 @@ func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, er
 		staged[w.target()] = w
 	}
 	for path, w := range staged {
-		_, there := list.Get(path)
+		old, there := list.Stored(path)
+		there = there && !old.Expired(now)
 		switch {
 		case w.stores() && !there:
 			count++
@@ -148,8 +153,8 @@ func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, er
 	if count <= limit {
 		return nil, nil
 	}
-	q := pathtree.Everything(pattern)
-	q.Limit = count - limit + len(staged)
+	q := pathtree.Everything(below(dir))
+	q.At, q.Limit = now, count-limit+len(staged)
 	oldest := slices.DeleteFunc(list.Select(q), func(obj *meta.Object) bool { return staged[obj.Path] != nil })
 	for _, w := range staged {
 		if w.stores() {
@@ -158,6 +163,26 @@ func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, er
 	}
 	slices.SortFunc(oldest, pathtree.Compare)
 	return oldest[:count-limit], nil
+}
+
+// unexpired is how many objects of a directory are not expired at a time. It costs what is expired in
+// the whole store and not removed, or the directory where that is less.
+func (r *run) unexpired(list *pathtree.Tree, dir string, now int64) int {
+	held := list.Held(dir)
+	visited, gone := 0, 0
+	r.expirer.each(now, func(path string) bool {
+		if key.Parent(path) == dir {
+			if obj, ok := list.Stored(path); ok && obj.Expired(now) {
+				gone++
+			}
+		}
+		visited++
+		return visited <= held
+	})
+	if visited > held {
+		return list.Count(below(dir), now)
+	}
+	return held - gone
 }
 
 // below is the pattern of all that is directly in a directory.
@@ -187,11 +212,21 @@ func (r *run) listOf(dir string) (*pathtree.Tree, error) {
 	if known.known[dir] {
 		return known.tree, nil
 	}
+	var list []meta.Object
 	for obj, err := range Scan(r.layer, below(dir)) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
-		known.put(obj, r.expiryOf(&obj))
+		obj.Data = nil
+		list = append(list, obj)
+	}
+	for _, obj := range list {
+		at := r.expiryOf(&obj)
+		if at != 0 {
+			r.expiring.Store(true)
+			r.expirer.learn(obj.Path, at)
+		}
+		known.put(obj, at)
 	}
 	known.known[dir] = true
 	return known.tree, nil
@@ -252,20 +287,43 @@ func (r *run) enforce() error {
 	return nil
 }
 
-// removeAll removes objects, those that are there when their turn comes.
-func (r *run) removeAll(op operation, paths []string) error {
+// removeAll removes objects, those that are there when their turn comes. One that cannot be
+// removed keeps no other: an error, the first, is returned once all were tried.
+func (r *run) removeAll(op operation, paths []string) (first error) {
 	most := 1000 // removals of a commit
 	if r.layer != nil && r.batch == nil {
 		most = 1
 	}
 	for some := range slices.Chunk(paths, most) {
-		batch := write{op: opBatch, lenient: true}
-		for _, path := range some {
-			batch.parts = append(batch.parts, &write{op: op, path: path})
+		err := r.removeAtOnce(op, some)
+		if err != nil && len(some) > 1 && !noMoreWrites(err) {
+			err = nil
+			for _, path := range some {
+				if e := r.removeAtOnce(op, []string{path}); err == nil {
+					err = e
+				}
+			}
 		}
-		if err := r.commitParts(batch); err != nil {
+		if noMoreWrites(err) {
 			return err
 		}
+		if first == nil {
+			first = err
+		}
 	}
-	return nil
+	return first
+}
+
+// removeAtOnce removes objects, all or none, but for those that are not there.
+func (r *run) removeAtOnce(op operation, paths []string) error {
+	batch := write{op: opBatch, lenient: true}
+	for _, path := range paths {
+		batch.parts = append(batch.parts, &write{op: op, path: path})
+	}
+	return r.commitParts(batch)
+}
+
+// noMoreWrites reports whether an error says that a store takes no writes before its next Start.
+func noMoreWrites(err error) bool {
+	return errors.Is(err, ErrWritesStopped) || errors.Is(err, ErrNotActive)
 }

@@ -14,21 +14,30 @@ import (
 
 // found is what a write finds at its path.
 type found struct {
-	exists           bool
+	exists bool
+	// past says that there is an object which is expired and not removed yet; exists is false.
+	past             bool
 	created, expires int64
+	own              int64 // the end of its own time to live, whatever the rules say
 	revision         uint64
-	// object is what is there; nil when an earlier write that is not applied yet put it
-	// there. It is there too, without exists, when it is expired and not removed.
+	// object is what is there; nil when an earlier write that is not applied yet put it there.
 	object *meta.Object
 	// by is that write. Once it is applied its caller may use it anew: only where
 	// both are of one group may it be looked into.
 	by *write
 }
 
-// foundObject is what a write finds where obj is.
-func (r *run) foundObject(obj *meta.Object) found {
-	f := found{created: obj.Created, expires: r.expiryOf(obj), revision: obj.Revision, object: obj}
-	f.exists = !expired(f.expires)
+// foundObject is what a write finds where obj is, whose own time to live has an end.
+func (r *run) foundObject(obj *meta.Object, own int64) found {
+	f := found{exists: true, created: obj.Created, expires: r.expiryOf(obj), own: own, revision: obj.Revision, object: obj}
+	return f.now()
+}
+
+// now tells what is expired by now from what exists.
+func (f found) now() found {
+	if f.exists && expired(f.expires) {
+		f.exists, f.past = false, true
+	}
 	return f
 }
 
@@ -52,7 +61,7 @@ func (o *overlay) put(w *write) {
 		o.keys = make(map[string]found)
 	}
 	o.keys[w.target()] = found{
-		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, revision: w.revision, by: w,
+		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
 	}
 }
 
@@ -104,7 +113,7 @@ func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 		if err == nil {
 			err = batch.alone(w)
 		}
-		if err != nil && batch.lenient {
+		if errors.Is(err, ErrNotFound) && batch.lenient {
 			w.err = err
 			continue
 		}
@@ -159,7 +168,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	w.revision = revision
 	switch {
 	case w.op == opExpire:
-		if w.found.exists || w.found.object == nil {
+		if !w.found.past {
 			return ErrNotFound
 		}
 		return nil
@@ -177,23 +186,34 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision
-	w.object.Expires = w.expires
-	if w.keepsExpiry && w.found.exists {
-		w.object.Expires = w.found.expires
+	switch {
+	case w.keepsExpiry && w.found.exists:
+		w.own = w.found.own
+	case w.ttl > 0:
+		w.own = endOf(w.ttl)
+	default:
+		w.own = w.expires
 	}
-	w.object.Expires = r.expiryOf(&w.object)
+	w.object.Expires = w.own
+	if w.object.Expires = r.expiryOf(&w.object); w.object.Expires != 0 {
+		r.expiring.Store(true) // before any reader of the layer can see it
+	}
 	return nil
 }
 
 // find returns what a write finds at a path.
 func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
-		f.exists = f.exists && !expired(f.expires)
-		return f, nil
+		return f.now(), nil
 	}
-	if r.memory != nil {
+	// What a cache holds tells when an object expires by the rules, and not when by itself.
+	if r.memory != nil && !(r.cached && r.ages) {
 		if obj, ok := r.memory.Stored(path); ok {
-			return r.foundObject(obj), nil
+			own := obj.Expires
+			if r.ages && own != 0 {
+				own = r.expirer.own(path)
+			}
+			return r.foundObject(obj, own), nil
 		}
 		if !r.cached {
 			return found{}, nil
@@ -207,5 +227,7 @@ func (r *run) find(path string) (found, error) {
 		return found{}, fmt.Errorf("persistent layer: %w", err)
 	}
 	obj = placed(obj, path)
-	return r.foundObject(&obj), nil
+	own := obj.Expires
+	obj.Expires = r.expiryOf(&obj)
+	return r.foundObject(&obj, own), nil
 }

@@ -24,7 +24,7 @@ func (l *Layered) Update(path string, change func(old meta.Object) (json.RawMess
 }
 
 func (l *Layered) update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
-	for {
+	for first := true; ; first = false {
 		r, err := l.active()
 		if err != nil {
 			return meta.Object{}, err
@@ -32,7 +32,9 @@ func (l *Layered) update(path string, change func(old meta.Object) (json.RawMess
 		if err := checkKey(path); err != nil {
 			return meta.Object{}, err
 		}
-		r.beforeRead(path)
+		if first {
+			r.beforeRead(path)
+		}
 		old, err := r.get(path)
 		demand := condition{kind: ifRevision, revision: old.Revision}
 		if errors.Is(err, ErrNotFound) {

@@ -119,7 +119,7 @@ func (d *directory) make(s *state, steps []step) {
 	}
 	if removals == len(steps) && removals == d.list.Len() {
 		d.list.Clear()
-		d.expiring = 0
+		d.expire(-d.expiring)
 		return
 	}
 	for _, st := range steps {

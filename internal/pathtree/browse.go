@@ -7,48 +7,70 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Count returns how many objects match a pattern. Directories that match as a whole cost
-// nothing for each object, unless some of their objects have a time to live.
-func (t *Tree) Count(pattern string) int {
+// Count returns how many objects match a pattern at a time in Unix nanoseconds, 0 for that of the
+// read. Directories that match as a whole cost nothing for each object, unless some of their
+// objects have a time to live.
+func (t *Tree) Count(pattern string, at int64) int {
 	s := t.state.Load()
 	last := key.LastIndex(pattern)
-	var clock clock
 	count := 0
 	s.walk(key.Parent(pattern), func(d *directory) {
-		if !key.HasGlob(last) {
-			if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
-				count++
-			}
+		if key.HasGlob(last) {
+			count += d.count(last, clock{at})
 			return
 		}
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		if last == "*" && d.expiring == 0 {
-			count += d.list.Len()
-			return
+		clock := clock{at}
+		if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
+			count++
 		}
-		d.list.Scan(func(e *entry) bool {
-			if key.Match(last, e.node.Index) && !clock.expired(&e.node.Object) {
-				count++
-			}
-			return true
-		})
 	})
 	return count
+}
+
+// count returns how many objects in the directory have a name that matches and are not expired.
+func (d *directory) count(name string, clock clock) (count int) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if name == "*" && d.expiring == 0 {
+		return d.list.Len()
+	}
+	d.list.Scan(func(e *entry) bool {
+		if key.Match(name, e.node.Index) && !clock.expired(&e.node.Object) {
+			count++
+		}
+		return true
+	})
+	return count
+}
+
+// Held returns how many objects are directly in a directory ("" for the root), expired ones that
+// are not removed yet included.
+func (t *Tree) Held(path string) int {
+	s := t.state.Load()
+	d := s.root
+	if path != "" {
+		var ok bool
+		if d, ok = s.dirs.Load(path); !ok {
+			return 0
+		}
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.list.Len()
 }
 
 // Child is a directory below another one.
 type Child struct {
 	// Name is its last segment.
 	Name string
-	// Objects is how many objects are directly in it, expired ones that are not removed yet included.
+	// Objects is how many objects are directly in it.
 	Objects int
 	// Children is how many directories are directly below it.
 	Children int
 }
 
 // Children returns the directories directly below a path ("" for the root), by name in byte
-// order. A directory is there while it holds an object, at any depth.
+// order. A directory is there while it holds an object that is not expired, at any depth.
 func (t *Tree) Children(path string) []Child {
 	s := t.state.Load()
 	d := s.root
@@ -58,15 +80,50 @@ func (t *Tree) Children(path string) []Child {
 			return []Child{}
 		}
 	}
-	below := d.matching("*")
-	children := make([]Child, len(below))
-	for i, c := range below {
-		c.mu.RLock()
-		children[i] = Child{key.LastIndex(c.path), c.list.Len(), len(c.children)}
-		c.mu.RUnlock()
+	children := []Child{}
+	for _, c := range d.matching("*") {
+		child := Child{key.LastIndex(c.path), c.count("*", clock{}), c.inhabited()}
+		if child.Objects > 0 || child.Children > 0 {
+			children = append(children, child)
+		}
 	}
 	slices.SortFunc(children, func(a, b Child) int { return strings.Compare(a.Name, b.Name) })
 	return children
+}
+
+// inhabited returns how many directories directly below d hold an object, at any depth, that is not expired.
+func (d *directory) inhabited() (count int) {
+	if d.below.Load() == 0 {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+		return len(d.children)
+	}
+	for _, c := range d.matching("*") {
+		if c.alive() {
+			count++
+		}
+	}
+	return count
+}
+
+// alive reports whether the directory holds an object, at any depth, that is not expired.
+func (d *directory) alive() bool {
+	return d.below.Load() == 0 || d.holdsAlive() || slices.ContainsFunc(d.matching("*"), (*directory).alive)
+}
+
+// holdsAlive reports whether the directory holds such an object directly.
+func (d *directory) holdsAlive() (alive bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.list.Len() > d.expiring {
+		return true
+	}
+	var clock clock
+	d.list.Scan(func(e *entry) bool {
+		alive = !clock.expired(&e.node.Object)
+		return !alive
+	})
+	return alive
 }
 
 // Directories returns how many directories hold an object or a directory, without the root.

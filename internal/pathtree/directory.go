@@ -3,6 +3,7 @@ package pathtree
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 
@@ -21,15 +22,26 @@ type directory struct {
 	list     *btree.BTreeG[*entry]
 	children map[string]*directory
 	expiring int // how many objects in list have a time to live
+
+	// below is how many objects at any depth have one, those in list included.
+	below atomic.Int64
+}
+
+// expire counts n objects more, or less, that have a time to live. It needs mu.
+func (d *directory) expire(n int) {
+	d.expiring += n
+	for up := d; up != nil; up = up.parent {
+		up.below.Add(int64(n))
+	}
 }
 
 // place puts a node into the list, in place of old where that is not nil. It needs mu.
 func (d *directory) place(old, n *node) {
 	if old != nil && old.Expires != 0 {
-		d.expiring--
+		d.expire(-1)
 	}
 	if n.Expires != 0 {
-		d.expiring++
+		d.expire(1)
 	}
 	if old != nil && old.entry == n.entry {
 		n.entry.node = n
@@ -44,7 +56,7 @@ func (d *directory) place(old, n *node) {
 // drop takes a node out of the list. It needs mu.
 func (d *directory) drop(n *node) {
 	if n.Expires != 0 {
-		d.expiring--
+		d.expire(-1)
 	}
 	d.list.Delete(n.entry)
 }

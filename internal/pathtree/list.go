@@ -23,6 +23,8 @@ type Query struct {
 	Descending bool
 	// After is where the result begins: behind this place in its order; nil for its start.
 	After *Position
+	// At is the time that expiry is held against, in Unix nanoseconds; 0 for that of the read.
+	At int64
 }
 
 // Position is a place in the order of lists, whether or not an object is there.
@@ -102,8 +104,8 @@ func (t *Tree) Paths() []string {
 func (t *Tree) All() []*meta.Object {
 	s := t.state.Load()
 	objects := make([]*meta.Object, 0, s.objects.Size())
-	var clock clock
 	s.root.all(func(d *directory) {
+		var clock clock
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 		d.list.Scan(func(e *entry) bool {
@@ -122,10 +124,11 @@ type picker struct {
 	// ordered says that a single directory contributes: what it yields is in order.
 	ordered bool
 	picked  []*meta.Object
-	clock   clock
 }
 
-// clock is the one time of a read, asked for when an object that has a time to live comes along.
+// clock is the one time at which a directory is read, in Unix nanoseconds; 0 until an object that
+// has a time to live comes along. The directory's lock is held then: what a writer took for expired
+// before it changed the directory is expired for whoever sees the change.
 type clock struct{ time int64 }
 
 func (c *clock) expired(obj *meta.Object) bool {
@@ -141,7 +144,8 @@ func (c *clock) expired(obj *meta.Object) bool {
 // single takes the object called name out of a directory, if it is there.
 func (p *picker) single(s *state, d *directory, name string) {
 	n := s.load(d.join(name))
-	if n != nil && p.query.Holds(&n.Object) && !p.clock.expired(&n.Object) {
+	clock := clock{p.query.At}
+	if n != nil && p.query.Holds(&n.Object) && !clock.expired(&n.Object) {
 		p.add(&n.Object)
 	}
 }
@@ -150,11 +154,12 @@ func (p *picker) single(s *state, d *directory, name string) {
 // soon as nothing that follows can be part of the result.
 func (p *picker) list(d *directory, name string) {
 	q := &p.query
+	clock := clock{q.At}
 	visit := func(e *entry) bool {
 		if e.created < q.From || e.created > q.To {
 			return false
 		}
-		if name != "*" && !key.Match(name, e.node.Index) || p.clock.expired(&e.node.Object) {
+		if name != "*" && !key.Match(name, e.node.Index) || clock.expired(&e.node.Object) {
 			return true
 		}
 		if q.After != nil && !q.Holds(&e.node.Object) {

@@ -130,10 +130,12 @@ func (d *directory) fill(entries []*entry) {
 	if !slices.IsSortedFunc(entries, compare) {
 		slices.SortFunc(entries, compare)
 	}
+	expiring := 0
 	for _, e := range entries {
 		d.list.Load(e)
 		if e.node.Expires != 0 {
-			d.expiring++
+			expiring++
 		}
 	}
+	d.expire(expiring)
 }
