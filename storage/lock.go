@@ -22,7 +22,7 @@ func (l *Layered) LockContext(ctx context.Context, path string) error {
 		err = checkLock(path)
 	}
 	if err == nil {
-		err = r.locks.acquire(ctx, path)
+		err = r.locks.acquire(ctx, path, &hold{})
 	}
 	if err != nil {
 		return failed("lock", path, err)
@@ -34,7 +34,7 @@ func (l *Layered) LockContext(ctx context.Context, path string) error {
 // false for a path that cannot be locked and for a store that is not active.
 func (l *Layered) TryLock(path string) bool {
 	r, err := l.active()
-	return err == nil && checkLock(path) == nil && r.locks.try(path)
+	return err == nil && checkLock(path) == nil && r.locks.try(path, &hold{})
 }
 
 // GetAndLock locks a path, waiting for its turn, and returns the path's object. When there
@@ -56,13 +56,14 @@ func (l *Layered) getAndLock(path string) (meta.Object, error) {
 		return meta.Object{}, err
 	}
 	r.beforeRead(path)
-	if err := r.locks.acquire(context.Background(), path); err != nil {
+	h := &hold{}
+	if err := r.locks.acquire(context.Background(), path, h); err != nil {
 		return meta.Object{}, err
 	}
 	found := false
 	defer func() { // also when the layer panics
-		if !found && r.locks.claim(path) == nil {
-			r.locks.release(path)
+		if !found {
+			r.locks.drop(path, h)
 		}
 	}()
 	obj, err := r.get(path)
@@ -70,7 +71,8 @@ func (l *Layered) getAndLock(path string) (meta.Object, error) {
 	return obj, err
 }
 
-// Unlock releases the lock of a path, whoever holds it, or returns ErrLockNotFound.
+// Unlock releases the lock of a path, whoever took it by Lock, TryLock or GetAndLock, or
+// returns ErrLockNotFound. A lock that a Lease holds is ErrLockOwned: only its owner releases it.
 func (l *Layered) Unlock(path string) error {
 	r, err := l.active()
 	if err == nil {
@@ -86,39 +88,63 @@ func (l *Layered) Unlock(path string) error {
 	return nil
 }
 
-// lockTable is the registry of the locks in use.
+// lockTable is the registry of the locks in use, those of leases included.
 type lockTable struct {
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards the fields below, and those of leases
 	held   map[string]*pathLock
 	closed bool
 }
 
 // pathLock is a lock that somebody holds.
 type pathLock struct {
-	waiters list.List // of chan error, the first to come in front
+	holder  *hold
+	waiters list.List // of *hold, the first to come in front
 	// claimed is set by the one release that is under way: a second one finds no lock.
 	claimed bool
 }
 
-// try takes a free lock and reports whether it did.
-func (t *lockTable) try(path string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.closed && t.tryLocked(path)
+// hold is one caller's turn with a lock, also while it waits for it. Its address tells it
+// from every other turn.
+type hold struct {
+	lease *Lease // nil for a lock without an owner
+	// granted gets nil with the lock, or why there is none. It has room for that, and is
+	// nil when there was nothing to wait for.
+	granted chan error
 }
 
-func (t *lockTable) tryLocked(path string) bool {
-	if t.held[path] != nil {
+// try takes a free lock for a hold and reports whether it did.
+func (t *lockTable) try(path string, h *hold) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.closed && t.tryLocked(path, h)
+}
+
+func (t *lockTable) tryLocked(path string, h *hold) bool {
+	if t.heldLocked(path) != nil {
 		return false
 	}
 	if t.held == nil {
 		t.held = make(map[string]*pathLock)
 	}
-	t.held[path] = &pathLock{}
+	lock := &pathLock{}
+	t.held[path] = lock
+	lock.grantLocked(h)
 	return true
 }
 
-func (t *lockTable) acquire(ctx context.Context, path string) error {
+// heldLocked returns the lock of a path, or nil when it is free. A lease that is past its
+// time holds nothing, also when its timer is late.
+func (t *lockTable) heldLocked(path string) *pathLock {
+	lock := t.held[path]
+	if lock != nil && lock.holder.lease != nil && lock.holder.lease.lostLocked() != nil {
+		return t.held[path] // the next one's, if one waited
+	}
+	return lock
+}
+
+// acquire gives a lock to a hold, behind all who came before it, or returns the context's
+// error or ErrNotActive.
+func (t *lockTable) acquire(ctx context.Context, path string, h *hold) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -127,27 +153,27 @@ func (t *lockTable) acquire(ctx context.Context, path string) error {
 		t.mu.Unlock()
 		return ErrNotActive
 	}
-	if t.tryLocked(path) {
+	if t.tryLocked(path, h) {
 		t.mu.Unlock()
 		return nil
 	}
 	lock := t.held[path]
-	granted := make(chan error, 1)
-	place := lock.waiters.PushBack(granted)
+	h.granted = make(chan error, 1)
+	place := lock.waiters.PushBack(h)
 	t.mu.Unlock()
 
 	select {
-	case err := <-granted:
+	case err := <-h.granted:
 		return err
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
-	case err := <-granted:
+	case err := <-h.granted:
 		// The turn came while the context ended: it goes to the next.
 		if err == nil {
-			t.releaseLocked(path)
+			t.dropLocked(path, h)
 		}
 	default:
 		lock.waiters.Remove(place)
@@ -155,17 +181,33 @@ func (t *lockTable) acquire(ctx context.Context, path string) error {
 	return ctx.Err()
 }
 
+// grantLocked gives the lock to a hold. The time of a lease begins now, not when its
+// caller runs again.
+func (p *pathLock) grantLocked(h *hold) {
+	p.holder = h
+	if h.lease != nil {
+		h.lease.beginLocked()
+	}
+	if h.granted != nil {
+		h.granted <- nil
+	}
+}
+
 // claim reserves the release of a lock for the caller, who must call release. It returns
-// ErrLockNotFound when nobody holds the lock or another is releasing it.
+// ErrLockNotFound when nobody holds the lock or another is releasing it, and ErrLockOwned
+// when a lease holds it.
 func (t *lockTable) claim(path string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return ErrNotActive
 	}
-	lock := t.held[path]
-	if lock == nil || lock.claimed {
+	lock := t.heldLocked(path)
+	switch {
+	case lock == nil || lock.claimed:
 		return ErrLockNotFound
+	case lock.holder.lease != nil:
+		return ErrLockOwned
 	}
 	lock.claimed = true
 	return nil
@@ -185,22 +227,43 @@ func (t *lockTable) releaseLocked(path string) {
 	}
 	lock.claimed = false
 	if first := lock.waiters.Front(); first != nil {
-		lock.waiters.Remove(first).(chan error) <- nil
+		lock.grantLocked(lock.waiters.Remove(first).(*hold))
 		return
 	}
 	delete(t.held, path)
 }
 
-// close wakes all waiters with ErrNotActive and forgets all locks.
+// drop releases a lock if a hold still has it and nobody else is releasing it.
+func (t *lockTable) drop(path string, h *hold) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropLocked(path, h)
+}
+
+func (t *lockTable) dropLocked(path string, h *hold) {
+	lock := t.held[path]
+	if lock == nil || lock.holder != h || lock.claimed {
+		return
+	}
+	if h.lease != nil {
+		h.lease.endLocked(errLeaseReleased)
+	}
+	t.releaseLocked(path)
+}
+
+// close wakes all waiters with ErrNotActive, ends all leases and forgets all locks.
 func (t *lockTable) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	for _, lock := range t.held {
 		for w := lock.waiters.Front(); w != nil; w = w.Next() {
-			w.Value.(chan error) <- ErrNotActive
+			w.Value.(*hold).granted <- ErrNotActive
 		}
 		lock.waiters.Init()
+		if lock.holder.lease != nil {
+			lock.holder.lease.endLocked(errLeaseClosed)
+		}
 	}
 	t.held = nil
 }

@@ -169,7 +169,8 @@ func logDatabaseCapabilities(t T, db storage.Database) {
 	t.Helper()
 	_, watch := db.(watcher)
 	_, lock := db.(locker)
-	t.Logf("%T: Watch %s, Lock %s", db, exercised(watch), exercised(lock))
+	_, lease := leasesOf(db)
+	t.Logf("%T: Watch %s, Lock %s, Acquire %s", db, exercised(watch), exercised(lock), exercised(lease))
 }
 
 func exercised(ok bool) string {

@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
-var databaseClauses = []Clause{
+var databaseClauses = slices.Concat(coreClauses, leaseClauses)
+
+// coreClauses are those on the calls of the Database interface, and on Lock and its kin.
+var coreClauses = []Clause{
 	{"DATABASE-01", "Before Start a database is not active: calls return ErrNotActive or do nothing.", databaseUnstarted},
 	{"DATABASE-02", "Start of a started database is ErrActive and changes nothing.", onDatabase(databaseStartTwice)},
 	{"DATABASE-03", "After Close a database is not active: calls return ErrNotActive or do nothing.", onDatabase(databaseClosed)},
@@ -141,6 +146,12 @@ func startDatabase(t T, db storage.Database, opts storage.Options) {
 func (s *subject) restarted(t T, db storage.Database) storage.Database {
 	t.Helper()
 	db.Close()
+	return s.startedAgain(t, db)
+}
+
+// startedAgain starts a closed database, or the one that takes its place.
+func (s *subject) startedAgain(t T, db storage.Database) storage.Database {
+	t.Helper()
 	if s.Reopen != nil {
 		db = s.Reopen(t, db)
 	}
@@ -218,6 +229,10 @@ func wantDatabaseInactive(t T, s *subject, db storage.Database) {
 			if l.TryLock("a/b") {
 				t.Errorf("TryLock of an inactive database is true, want false")
 			}
+		}
+		if acquire, ok := leasesOf(db); ok {
+			_, err := acquire(context.Background(), "a/b", time.Hour)
+			wantErr(t, "Acquire", err, storage.ErrNotActive)
 		}
 	})
 }
