@@ -2,6 +2,7 @@ package pathtree
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,10 +17,19 @@ import (
 // model is the plain truth: a map, and a sort for each question.
 type model map[string]meta.Object
 
+// past is a time to live that has ended, to come one that no test lives to see.
+const (
+	past   = 1
+	toCome = math.MaxInt64
+)
+
+// shown reports whether reads show an object.
+func shown(obj *meta.Object) bool { return obj.Expires != past }
+
 func (m model) sorted(q Query) []meta.Object {
 	var found []meta.Object
 	for path, obj := range m {
-		if key.Match(q.Pattern, path) && q.From <= obj.Created && obj.Created <= q.To {
+		if key.Match(q.Pattern, path) && q.From <= obj.Created && obj.Created <= q.To && shown(&obj) && follows(q, &obj) {
 			found = append(found, obj)
 		}
 	}
@@ -35,17 +45,58 @@ func (m model) sorted(q Query) []meta.Object {
 	return found
 }
 
+// follows reports whether an object comes behind the place where a query begins.
+func follows(q Query, obj *meta.Object) bool {
+	if q.After == nil {
+		return true
+	}
+	order := Compare(obj, &meta.Object{Created: q.After.Created, Path: q.After.Path})
+	return order > 0 && !q.Descending || order < 0 && q.Descending
+}
+
 func (m model) paths() []string {
 	paths := make([]string, 0, len(m))
-	for path := range m {
-		paths = append(paths, path)
+	for path, obj := range m {
+		if shown(&obj) {
+			paths = append(paths, path)
+		}
 	}
 	slices.Sort(paths)
 	return paths
 }
 
+// children counts what is below a path, by looking at every object.
+func (m model) children(path string) []Child {
+	objects := make(map[string]int)
+	dirs := make(map[string]map[string]bool)
+	for p, obj := range m {
+		rest, ok := strings.CutPrefix(p, path+"/")
+		if path == "" {
+			rest, ok = p, true
+		}
+		segments := strings.Split(rest, "/")
+		if !ok || len(segments) == 1 || !shown(&obj) {
+			continue
+		}
+		name := segments[0]
+		if dirs[name] == nil {
+			dirs[name] = make(map[string]bool)
+		}
+		if len(segments) == 2 {
+			objects[name]++
+		} else {
+			dirs[name][segments[1]] = true
+		}
+	}
+	children := []Child{}
+	for _, name := range slices.Sorted(maps.Keys(dirs)) {
+		children = append(children, Child{name, objects[name], len(dirs[name])})
+	}
+	return children
+}
+
 func describe(obj *meta.Object) string {
-	return fmt.Sprintf("%s@%d#%d/%s", obj.Path, obj.Created, obj.Revision, obj.Index)
+	return fmt.Sprintf("%s@%d#%d/%s x%d", obj.Path, obj.Created, obj.Revision, obj.Index, obj.Expires)
 }
 
 // compareLists holds what a tree answers against the model.
@@ -69,7 +120,9 @@ func checkStructure(t *testing.T, tree *Tree) {
 	t.Helper()
 	s := tree.state.Load()
 	dirs, listed := 0, 0
+	expiring := make(map[*directory]int) // at any depth
 	s.root.all(func(d *directory) {
+		own := 0
 		if d != s.root {
 			dirs++
 			if d.list.Len() == 0 && len(d.children) == 0 {
@@ -89,10 +142,27 @@ func checkStructure(t *testing.T, tree *Tree) {
 			if last != nil && !entryLess(last, e) {
 				t.Fatalf("%q is listed before %q", last.node.Path, e.node.Path)
 			}
+			if n.turn.Load() != nil {
+				t.Fatalf("%q is still in a change of several keys", e.node.Path)
+			}
+			if n.Expires != 0 {
+				own++
+			}
 			last = e
 			return true
 		})
+		if d.expiring != own {
+			t.Fatalf("directory %q counts %d objects that expire, %d do", d.path, d.expiring, own)
+		}
+		for up := d; up != nil; up = up.parent {
+			expiring[up] += own
+		}
 	})
+	for d, n := range expiring {
+		if got := d.below.Load(); got != int64(n) {
+			t.Fatalf("directory %q counts %d objects that expire at any depth, %d do", d.path, got, n)
+		}
+	}
 	if dirs != s.dirs.Size() {
 		t.Fatalf("%d directories in the map, %d reachable", s.dirs.Size(), dirs)
 	}
@@ -127,6 +197,10 @@ func randomQuery(r *rand.Rand) Query {
 	if r.IntN(3) == 0 {
 		q.To = int64(r.IntN(8) - 4)
 	}
+	if r.IntN(2) == 0 {
+		// With few paths and times it often is the place of an object.
+		q.After = &Position{Created: int64(r.IntN(9) - 4), Path: randomPath(r)}
+	}
 	return q
 }
 
@@ -142,10 +216,17 @@ type harness struct {
 func (h *harness) object() meta.Object {
 	h.revision++
 	path := randomPath(h.r)
-	return meta.Object{
+	obj := meta.Object{
 		Path: path, Index: key.LastIndex(path), Revision: h.revision,
 		Created: int64(h.r.IntN(7) - 3), Data: []byte("1"),
 	}
+	switch h.r.IntN(8) {
+	case 0:
+		obj.Expires = past
+	case 1:
+		obj.Expires = toCome
+	}
+	return obj
 }
 
 func (h *harness) step() {
@@ -172,8 +253,10 @@ func (h *harness) step() {
 			h.Fatalf("Delete(%q) = %v, want %v", path, got, want)
 		}
 		delete(h.model, path)
-	case n < 90:
+	case n < 80:
 		h.deleteAll()
+	case n < 90:
+		h.apply()
 	case n < 91:
 		h.tree.Clear()
 		clear(h.model)
@@ -201,6 +284,48 @@ func (h *harness) deleteAll() {
 	}
 }
 
+// apply makes a change of several keys: new ones, overwrites, moves of Created, removals of what is
+// there and of what is not, some of them twice.
+func (h *harness) apply() {
+	var changes []Mutation
+	named := make(map[string]bool)
+	for range h.r.IntN(12) {
+		obj := h.object()
+		if named[obj.Path] {
+			continue
+		}
+		named[obj.Path] = true
+		if h.r.IntN(3) == 0 {
+			changes = append(changes, Mutation{Path: obj.Path})
+			if h.r.IntN(4) == 0 {
+				changes = append(changes, Mutation{Path: obj.Path})
+			}
+			continue
+		}
+		if old, ok := h.model[obj.Path]; ok && h.r.IntN(2) == 0 {
+			obj.Created = old.Created
+		}
+		changes = append(changes, Mutation{Path: obj.Path, Object: &obj})
+	}
+	stored := h.tree.Apply(changes)
+	if len(stored) != len(changes) {
+		h.Fatalf("Apply of %d changes returned %d objects", len(changes), len(stored))
+	}
+	for i, c := range changes {
+		switch {
+		case c.Object == nil:
+			delete(h.model, c.Path)
+			if stored[i] != nil {
+				h.Fatalf("Apply returned %s for the removal of %q", describe(stored[i]), c.Path)
+			}
+		case stored[i] == nil || describe(stored[i]) != describe(c.Object):
+			h.Fatalf("Apply returned %v, stored %s", stored[i], describe(c.Object))
+		default:
+			h.model[c.Path] = *c.Object
+		}
+	}
+}
+
 func (h *harness) load() {
 	loaded := model{}
 	var objects []meta.Object
@@ -225,12 +350,40 @@ func (h *harness) read() {
 	compareLists(h.T, q, h.tree.Select(q), h.model.sorted(q))
 	path := randomPath(h.r)
 	want, exists := h.model[path]
-	got, ok := h.tree.Get(path)
+	got, ok := h.tree.Stored(path)
 	if ok != exists || ok && describe(got) != describe(&want) {
-		h.Fatalf("Get(%q) = %v, %v, want %v, %v", path, got, ok, want, exists)
+		h.Fatalf("Stored(%q) = %v, %v, want %v, %v", path, got, ok, want, exists)
 	}
+	got, ok = h.tree.Get(path)
+	if show := exists && shown(&want); ok != show || ok && describe(got) != describe(&want) {
+		h.Fatalf("Get(%q) = %v, %v, want %v, %v", path, got, ok, want, show)
+	}
+	h.browse(q.Pattern, path)
 	if got, want := h.tree.Paths(), h.model.paths(); !slices.Equal(got, want) {
 		h.Fatalf("Paths\n got %v\nwant %v", got, want)
+	}
+}
+
+// browse counts.
+func (h *harness) browse(pattern, path string) {
+	for _, p := range []string{pattern, path} {
+		if got, want := h.tree.Count(p, 0), len(h.model.sorted(Everything(p))); got != want {
+			h.Fatalf("Count(%q) = %d, want %d", p, got, want)
+		}
+	}
+	for _, p := range []string{"", path} {
+		if got, want := h.tree.Children(p), h.model.children(p); !slices.Equal(got, want) {
+			h.Fatalf("Children(%q) = %v, want %v", p, got, want)
+		}
+		held := 0
+		for other := range h.model {
+			if key.Parent(other) == p {
+				held++
+			}
+		}
+		if got := h.tree.Held(p); got != held {
+			h.Fatalf("Held(%q) = %d, want %d", p, got, held)
+		}
 	}
 }
 
@@ -244,7 +397,7 @@ func TestAgainstModel(t *testing.T) {
 		}
 		h.read()
 		checkStructure(t, h.tree)
-		h.tree.DeleteAll(h.tree.Paths())
+		h.tree.DeleteAll(slices.Collect(maps.Keys(h.model)))
 		checkStructure(t, h.tree)
 		checkEmpty(t, h.tree)
 	}
@@ -290,10 +443,10 @@ func TestPutKeepsNoCallersMemory(t *testing.T) {
 }
 
 func FuzzSelect(f *testing.F) {
-	f.Add("a/*", int64(math.MinInt64), int64(math.MaxInt64), 3, true, []byte{1, 2, 3})
-	f.Add("*/a*", int64(-1), int64(2), 0, false, []byte{9, 0, 255, 17, 3})
-	f.Add("a*b/*/b", int64(3), int64(-3), 1, false, []byte("some objects"))
-	f.Fuzz(func(t *testing.T, pattern string, from, to int64, limit int, descending bool, content []byte) {
+	f.Add("a/*", int64(math.MinInt64), int64(math.MaxInt64), 3, true, []byte{1, 2, 3}, int64(1), "")
+	f.Add("*/a*", int64(-1), int64(2), 0, false, []byte{9, 0, 255, 17, 3}, int64(0), "a/b")
+	f.Add("a*b/*/b", int64(3), int64(-3), 1, false, []byte("some objects"), int64(-2), "ab")
+	f.Fuzz(func(t *testing.T, pattern string, from, to int64, limit int, descending bool, content []byte, created int64, after string) {
 		if !key.IsValid(pattern) || limit < 0 {
 			t.Skip("the caller validates")
 		}
@@ -302,6 +455,7 @@ func FuzzSelect(f *testing.F) {
 			r := rand.New(rand.NewPCG(uint64(b), 0))
 			path := randomPath(r)
 			obj := meta.Object{Path: path, Index: key.LastIndex(path), Created: int64(b%8) - 4, Revision: uint64(i)}
+			obj.Expires = []int64{0, 0, past, toCome}[b>>5%4]
 			if b >= 200 {
 				tree.Delete(path)
 				delete(truth, path)
@@ -311,6 +465,9 @@ func FuzzSelect(f *testing.F) {
 			truth[path] = obj
 		}
 		q := Query{Pattern: pattern, From: from, To: to, Limit: limit, Descending: descending}
+		if after != "" {
+			q.After = &Position{Created: created, Path: after}
+		}
 		compareLists(t, q, tree.Select(q), truth.sorted(q))
 		checkStructure(t, tree)
 	})
