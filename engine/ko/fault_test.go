@@ -496,32 +496,83 @@ func TestCloseDuringEverything(t *testing.T) {
 	group.Wait()
 }
 
-// Clear leaves no object of a write that came before it, whoever writes meanwhile.
+// A write is before a clear as a whole or behind it: of two writes in order, the second
+// is not removed by a clear that the first survives.
 func TestClearAmongWriters(t *testing.T) {
-	l := startInMemory(t)
-	var group sync.WaitGroup
-	for g := range 2 {
-		group.Go(func() {
-			for i := range 500 {
-				if err := l.Commit(pair(fmt.Sprintf("%d-%d", g, i%10), 1)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+	l := started(t, newMemDisk().layer(t, Options{WriteBuffer: smallBuffer}))
+	var many []string
+	for i := range 200 {
+		many = append(many, fmt.Sprintf("many/%d", i))
 	}
+	var done atomic.Bool
+	var group sync.WaitGroup
 	group.Go(func() {
-		for range 100 {
-			l.Clear()
-			loaded, err := l.Load()
-			if err != nil || len(loaded)%2 != 0 {
-				t.Errorf("after Clear %d objects of pairs are there, %v", len(loaded), err)
-			}
+		for i := 0; !done.Load(); i++ {
+			set(t, l, fmt.Sprintf("first/%d", i), "second")
 		}
 	})
+	for range 50 {
+		fill(t, l, many)
+		l.Clear()
+		loaded, err := l.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		firsts := 0
+		for path := range loaded {
+			if strings.HasPrefix(path, "first/") {
+				firsts++
+			}
+		}
+		if loaded["second"] == nil && firsts > 1 {
+			t.Errorf("a clear removed what was written behind %d of the objects that it left", firsts-1)
+			break
+		}
+	}
+	done.Store(true)
 	group.Wait()
 	l.Clear()
 	if got := keys(t, l); len(got) > 0 {
 		t.Errorf("after the last Clear there is %q", got)
+	}
+}
+
+// A batch beyond the write buffer that meets a failing disk leaves nothing locked.
+func TestLargeBatchOnAFailingDisk(t *testing.T) {
+	for name, refused := range map[string]func(string) bool{"log": isLog, "table": isTable, "manifest": isManifest} {
+		t.Run(name, func(t *testing.T) {
+			var armed atomic.Bool
+			f := newFaulty(t, func(op operation) error {
+				if armed.Load() && refused(op.name) && (op.kind == "create" || op.kind == "write") {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			set(t, f.layer, "small")
+			armed.Store(true)
+			large := object("large", 1, `"`+strings.Repeat("x", 4*smallBuffer)+`"`)
+			within(t, "writes", func() {
+				var err error
+				for n := 0; err == nil && n < 10; n++ {
+					err = f.layer.Commit([]storage.Change{{Key: "large", Object: large, Revision: uint64(n)}})
+				}
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("large batches on a full disk: %v", err)
+				}
+			})
+			within(t, "Close", f.layer.Close)
+			armed.Store(false)
+			if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.layer.Get("small"); err != nil {
+				t.Error(err)
+			}
+			f.layer.Close()
+		})
 	}
 }
 

@@ -147,8 +147,7 @@ type Layer struct {
 	disk      *failstop
 	revisions *revisions
 	opening   opening
-	// compactions counts those under way, which use db without life: Close of the
-	// database ends them.
+	// compactions counts the parts of them under way, which use db without life.
 	compactions sync.WaitGroup
 
 	// writes is held for reading by each write, and for writing by one that clears, which

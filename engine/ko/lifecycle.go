@@ -148,8 +148,9 @@ func (l *Layer) leveldbOptions() *opt.Options {
 
 // Close implements storage.Layer. It waits for calls in progress, ends scans in progress
 // with storage.ErrNotActive at their next object that is not read yet, and puts the log on
-// the disk. It may be called from inside a scan's loop. It sorts nothing into tables: the log
-// has it, and the next start replays that.
+// the disk. It may be called from inside a scan's loop. It waits for the part that a compaction
+// is at, some tenths of a second as a rule. It sorts nothing into tables: the log has it, and
+// the next start replays that.
 func (l *Layer) Close() {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -157,8 +158,8 @@ func (l *Layer) Close() {
 		return
 	}
 	l.endScans()
+	l.compactions.Wait() // LevelDB has a data race when it is closed during one
 	err := l.db.Close()
-	l.compactions.Wait()
 	if err == nil {
 		err = l.disk.failure()
 	}

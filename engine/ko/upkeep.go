@@ -177,12 +177,12 @@ func (l *Layer) checkBlocks(fd ldbstorage.FileDesc, it iterator.Iterator) (found
 	return found, nil
 }
 
-// compactionBytes is how much of the database, unsorted, Compact takes on at a time. Between
-// two parts LevelDB sorts what was written meanwhile, which writes would wait for otherwise.
-const compactionBytes = 32 << 20
+// compactionBytes is how much of the database Compact takes on at a time. Between two parts
+// LevelDB sorts what was written meanwhile, which writes would wait for otherwise.
+const compactionBytes = 16 << 20
 
-// Compact implements storage.Compacter. It reads the whole database to divide it. When the
-// context is done, it ends with the part that it is at.
+// Compact implements storage.Compacter. It reads the whole database to divide it into parts.
+// When the context is done, or the layer is closed, it ends with the part that it is at.
 func (l *Layer) Compact(ctx context.Context) error {
 	var from []byte
 	for {
@@ -195,9 +195,6 @@ func (l *Layer) Compact(ctx context.Context) error {
 		}
 		err = db.CompactRange(util.Range{Start: from, Limit: to})
 		l.compactions.Done()
-		if errors.Is(err, leveldb.ErrClosed) {
-			return storage.ErrNotActive
-		}
 		if err != nil {
 			return l.wrap("compact", err)
 		}
