@@ -1,0 +1,406 @@
+package patch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
+)
+
+// value is a JSON value that can be changed in place. Members and items are pointers to values of
+// their own: no two places of a document share one.
+type value struct {
+	kind    kind
+	text    []byte   // of a string, number, boolean or null: as it is written
+	items   []*value // of an array
+	members []member // of an object; those that were removed have no value
+	// places are the indexes in members by name; nil for few members.
+	places map[string]int
+	// twice is a name that two members of a parsed object had; "" for none.
+	twice string
+}
+
+type kind uint8
+
+const (
+	scalar kind = iota
+	array
+	object
+)
+
+// member is a member of an object.
+type member struct {
+	name   string
+	quoted []byte // the name as it is written, with its quotes
+	value  *value
+}
+
+// fewMembers is up to how many members a search beats a map.
+const fewMembers = 8
+
+var errNotJSON = errors.New("not one JSON value")
+
+// parse reads one JSON value, whose memory the result keeps.
+func parse(data []byte) (*value, error) {
+	if !jsonvalid.Valid(data) {
+		// Decoding says where it breaks.
+		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
+			return nil, fmt.Errorf("%w: %w", errNotJSON, err)
+		}
+		return nil, errNotJSON
+	}
+	p := parser{rest: data}
+	return p.value(0)
+}
+
+// parser reads JSON that is known to be valid.
+type parser struct{ rest []byte }
+
+// next skips white space and returns the byte behind it.
+func (p *parser) next() byte {
+	p.rest = bytes.TrimLeft(p.rest, " \t\r\n")
+	return p.rest[0]
+}
+
+// take returns the next n bytes.
+func (p *parser) take(n int) []byte {
+	taken := p.rest[:n:n]
+	p.rest = p.rest[n:]
+	return taken
+}
+
+// value reads a value that is inside of depth others.
+func (p *parser) value(depth int) (*value, error) {
+	if depth > MaxDepth {
+		return nil, errTooDeep
+	}
+	switch p.next() {
+	case '{':
+		return p.object(depth)
+	case '[':
+		return p.array(depth)
+	case '"':
+		return &value{text: p.string()}, nil
+	}
+	end := bytes.IndexAny(p.rest, " \t\r\n,]}")
+	if end < 0 {
+		end = len(p.rest)
+	}
+	return &value{text: p.take(end)}, nil
+}
+
+var errTooDeep = fmt.Errorf("%w: more than %d levels", ErrLimit, MaxDepth)
+
+// string reads a string with its quotes.
+func (p *parser) string() []byte {
+	end := 1
+	for p.rest[end] != '"' {
+		if p.rest[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	return p.take(end + 1)
+}
+
+func (p *parser) array(depth int) (*value, error) {
+	v := &value{kind: array}
+	for p.take(1); p.next() != ']'; {
+		item, err := p.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		v.items = append(v.items, item)
+		if p.next() == ',' {
+			p.take(1)
+		}
+	}
+	p.take(1)
+	return v, nil
+}
+
+func (p *parser) object(depth int) (*value, error) {
+	v := &value{kind: object}
+	for p.take(1); p.next() != '}'; {
+		quoted := p.string()
+		p.next()
+		p.take(1) // the colon
+		content, err := p.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		name := unquote(quoted)
+		if v.get(name) != nil {
+			v.twice = name
+		}
+		v.set(name, quoted, content)
+		if p.next() == ',' {
+			p.take(1)
+		}
+	}
+	p.take(1)
+	return v, nil
+}
+
+// unquote returns what a JSON string, which is valid, stands for.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		return string(quoted) // of a valid string there is no error
+	}
+	return text
+}
+
+// quote is the inverse of unquote.
+func quote(text string) []byte {
+	var quoted bytes.Buffer
+	encoder := json.NewEncoder(&quoted)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(text); err != nil {
+		return []byte(strconv.Quote(text)) // of a string there is no error
+	}
+	return bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))
+}
+
+// find returns the index in members of a name, or -1.
+func (v *value) find(name string) int {
+	if v.places != nil {
+		if at, ok := v.places[name]; ok {
+			return at
+		}
+		return -1
+	}
+	for i := range v.members {
+		if v.members[i].value != nil && v.members[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// get returns the member of a name, nil for none.
+func (v *value) get(name string) *value {
+	if at := v.find(name); at >= 0 {
+		return v.members[at].value
+	}
+	return nil
+}
+
+// set puts a member in the place of the one that has its name, or behind all.
+func (v *value) set(name string, quoted []byte, content *value) {
+	if at := v.find(name); at >= 0 {
+		v.members[at].value = content
+		return
+	}
+	v.members = append(v.members, member{name, quoted, content})
+	switch {
+	case v.places != nil:
+		v.places[name] = len(v.members) - 1
+	case len(v.members) > fewMembers:
+		v.places = make(map[string]int, 2*len(v.members))
+		for i := range v.members {
+			if v.members[i].value != nil {
+				v.places[v.members[i].name] = i
+			}
+		}
+	}
+}
+
+// remove removes the member of a name and reports whether there was one.
+func (v *value) remove(name string) bool {
+	at := v.find(name)
+	if at < 0 {
+		return false
+	}
+	v.members[at].value = nil
+	delete(v.places, name)
+	return true
+}
+
+// size is how many members an object has.
+func (v *value) size() (n int) {
+	for i := range v.members {
+		if v.members[i].value != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *value) isNull() bool { return v.kind == scalar && v.text[0] == 'n' }
+
+// clone returns a copy that shares only what never changes.
+func (v *value) clone() *value {
+	c := &value{kind: v.kind, text: v.text}
+	for _, item := range v.items {
+		c.items = append(c.items, item.clone())
+	}
+	for i := range v.members {
+		if m := &v.members[i]; m.value != nil {
+			c.set(m.name, m.quoted, m.value.clone())
+		}
+	}
+	return c
+}
+
+// encode writes the value as JSON.
+func (v *value) encode() ([]byte, error) {
+	data, ok := v.append(nil, 0)
+	if !ok {
+		return nil, errTooDeep
+	}
+	return data, nil
+}
+
+// append writes the value, which is inside of depth others, or reports that it is too deep.
+func (v *value) append(data []byte, depth int) (_ []byte, ok bool) {
+	if depth > MaxDepth {
+		return data, false
+	}
+	switch v.kind {
+	case array:
+		data = append(data, '[')
+		for i, item := range v.items {
+			if i > 0 {
+				data = append(data, ',')
+			}
+			if data, ok = item.append(data, depth+1); !ok {
+				return data, false
+			}
+		}
+		return append(data, ']'), true
+	case object:
+		data = append(data, '{')
+		first := true
+		for i := range v.members {
+			m := &v.members[i]
+			if m.value == nil {
+				continue
+			}
+			if !first {
+				data = append(data, ',')
+			}
+			first = false
+			data = append(append(data, m.quoted...), ':')
+			if data, ok = m.value.append(data, depth+1); !ok {
+				return data, false
+			}
+		}
+		return append(data, '}'), true
+	}
+	return append(data, v.text...), true
+}
+
+// length is roughly how many bytes encode writes, or more than most where there are more, or where
+// the value, which is inside of depth others, is too deep.
+func (v *value) length(most, depth int) int {
+	if depth > MaxDepth {
+		return most + 1
+	}
+	n := len(v.text) + 2
+	for _, item := range v.items {
+		if n > most {
+			return n
+		}
+		n += item.length(most-n, depth+1) + 1
+	}
+	for i := range v.members {
+		if n > most {
+			return n
+		}
+		if m := &v.members[i]; m.value != nil {
+			n += len(m.quoted) + m.value.length(most-n, depth+1) + 2
+		}
+	}
+	return n
+}
+
+// equal is the equality of RFC 6902, section 4.6: that of what is meant, not of how it is spelled.
+func (v *value) equal(other *value) bool {
+	if v.kind != other.kind {
+		return false
+	}
+	switch v.kind {
+	case array:
+		if len(v.items) != len(other.items) {
+			return false
+		}
+		for i := range v.items {
+			if !v.items[i].equal(other.items[i]) {
+				return false
+			}
+		}
+		return true
+	case object:
+		if v.size() != other.size() {
+			return false
+		}
+		for i := range v.members {
+			m := &v.members[i]
+			if m.value == nil {
+				continue
+			}
+			if counterpart := other.get(m.name); counterpart == nil || !m.value.equal(counterpart) {
+				return false
+			}
+		}
+		return true
+	}
+	return equalScalars(v.text, other.text)
+}
+
+func equalScalars(a, b []byte) bool {
+	switch {
+	case bytes.Equal(a, b):
+		return true
+	case a[0] == '"' || b[0] == '"':
+		return a[0] == b[0] && unquote(a) == unquote(b)
+	case isNumber(a) && isNumber(b):
+		return equalNumbers(string(a), string(b))
+	}
+	return false
+}
+
+func isNumber(text []byte) bool { return text[0] == '-' || '0' <= text[0] && text[0] <= '9' }
+
+// equalNumbers compares by value, exactly, at a cost that no exponent changes.
+func equalNumbers(a, b string) bool {
+	da, ea := decimal(a)
+	db, eb := decimal(b)
+	return da == db && (da == "" || ea.Cmp(eb) == 0)
+}
+
+// maxExponent is how many digits of an exponent are taken for a number: more are beyond any sense, and costly.
+const maxExponent = 1000
+
+// decimal takes a number apart: its sign and digits, without zeros around them, and the power of ten of
+// the last digit. Zero has no digits.
+func decimal(number string) (digits string, exponent *big.Int) {
+	mantissa, power, _ := strings.Cut(strings.ToLower(number), "e")
+	exponent = new(big.Int)
+	if power != "" && len(power) <= maxExponent {
+		exponent.SetString(power, 10)
+	} else if power != "" {
+		return number, exponent // equal to itself only
+	}
+	sign := ""
+	if rest, negative := strings.CutPrefix(mantissa, "-"); negative {
+		sign, mantissa = "-", rest
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	trimmed := strings.TrimRight(digits, "0")
+	if trimmed == "" {
+		return "", exponent
+	}
+	shift := len(digits) - len(trimmed) - len(fraction)
+	return sign + trimmed, exponent.Add(exponent, big.NewInt(int64(shift)))
+}
