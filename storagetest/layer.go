@@ -460,41 +460,55 @@ func layerConcurrent(t T, s *subject, l storage.Layer) {
 	}
 }
 
+// layerCloseDuring closes a layer when each of the other calls is being made over and over.
 func layerCloseDuring(t T, s *subject, l storage.Layer) {
-	var calls atomic.Int64
-	allowed := func(what string, err error) bool {
-		if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrNotFound) {
-			t.Errorf("%s during Close: error is %v, want none or ErrNotActive", what, err)
+	const callers, before = 4, 20
+	var made [callers]atomic.Int64
+	call := func(g, i int) (what string, err error) {
+		path := fmt.Sprintf("a/%d", i%10)
+		switch g {
+		case 0:
+			obj := object(path, int64(i))
+			return "Set", l.Set(path, &obj)
+		case 1:
+			_, err = l.Get(path)
+			return "Get", err
+		case 2:
+			_, err = l.GetList("a/*")
+			return "GetList", err
+		case 3:
+			_, err = l.Keys()
+			return "Keys", err
+		default:
+			return "Del", l.Del(path)
 		}
-		calls.Add(1)
-		return err == nil || errors.Is(err, storage.ErrNotFound)
 	}
-	s.together(t, 5, func(g int) {
-		for i := 0; ; i++ {
-			path := fmt.Sprintf("a/%d", i%10)
-			var open bool
-			switch g {
-			case 0:
-				obj := object(path, int64(i))
-				open = allowed("Set", l.Set(path, &obj))
-			case 1:
-				_, err := l.Get(path)
-				open = allowed("Get", err)
-			case 2:
-				_, err := l.GetList("a/*")
-				open = allowed("GetList", err)
-			case 3:
-				_, err := l.Keys()
-				open = allowed("Keys", err)
-			case 4:
-				if calls.Load() > 200 {
-					l.Close()
-					return
-				}
-				open = allowed("Del", l.Del(path))
+	underWay := func() bool {
+		for g := range made {
+			if made[g].Load() < before {
+				return false
 			}
-			if !open {
+		}
+		return true
+	}
+	s.together(t, callers+1, func(g int) {
+		if g < callers {
+			defer made[g].Store(before) // also when it ends by an error, so that Close comes
+		}
+		for i := 0; ; i++ {
+			if g == callers && underWay() {
+				l.Close()
 				return
+			}
+			what, err := call(g, i)
+			if err != nil && !errors.Is(err, storage.ErrNotFound) {
+				if !errors.Is(err, storage.ErrNotActive) {
+					t.Errorf("%s during Close: error is %v, want none or ErrNotActive", what, err)
+				}
+				return
+			}
+			if g < callers {
+				made[g].Add(1)
 			}
 		}
 	})
