@@ -12,8 +12,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
 )
 
 func TestExport(t *testing.T) {
@@ -44,11 +46,13 @@ func TestExportImportIdentity(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var lines []byte
 	times := []int64{0, 1, -1, math.MinInt64, math.MaxInt64, 1700000000000000001}
+	expiries := []int64{0, 0, math.MaxInt64, time.Now().Add(time.Hour).UnixNano()}
 	for i := range 1000 {
 		text := escapeSegment(randomString(random))
 		lines = appendObject(lines, meta.Object{
 			Created: times[random.IntN(len(times))],
 			Updated: times[random.IntN(len(times))],
+			Expires: expiries[random.IntN(len(expiries))],
 			Path:    fmt.Sprintf("d%d/%s/%d", random.IntN(5), text, i),
 			Data:    []byte(fmt.Sprintf(`{ "t" : %q, "n" : 1.50, "e" : "<&>\u00e9" }`, text)),
 		})
@@ -76,7 +80,31 @@ func TestExportImportIdentity(t *testing.T) {
 	}
 }
 
-// TestExportOverItself shows that a file is replaced as a whole.
+// TestExpired shows that no command shows what has expired, and that none stores it.
+func TestExpired(t *testing.T) {
+	c := newCLI(t)
+	c.days()
+	c.putExpired("days/past")
+	for _, args := range [][]string{{"export"}, {"export", "days/*"}, {"keys"}, {"keys", "days/*"}, {"list", "days/*"}} {
+		if out := c.run(args...).ok().out; strings.Contains(out, "past") {
+			t.Errorf("oolith %v shows what has expired: %s", args, out)
+		}
+	}
+	c.run("info").ok().contains("objects          4\n")
+	c.run("get", "days/past").is(exitNotFound, `"days/past"`)
+	c.run("export", "days/past").is(exitNotFound, `"days/past"`)
+	const old = `{"path":"x/%d","data":1,"created":1,"expires":%d}` + "\n"
+	in := fmt.Sprintf(old, 1, 5) + fmt.Sprintf(old, 2, math.MaxInt64) + fmt.Sprintf(old, 3, time.Now().UnixNano())
+	c.input(in, "import", "-").ok().contains("stored 1 record in ", ", refused 0, left out 2 that expired\n")
+	c.input(in, "import", "-", "--json").ok().contains(`{"stored":1,"refused":0,"expired":2,`)
+	c.run("keys", "x/*").ok().prints("x/2\n")
+	c.run("export", "x/2").ok().contains(fmt.Sprintf(`,"expires":%d}`, math.MaxInt64))
+	c.input(fmt.Sprintf(old, 4, -1), "import", "-").refuses(exitRefused,
+		`oolith: standard input: line 1: set "x/4": `+storage.ErrInvalidTTL.Error()+": Expires is -1, expected Unix nanoseconds or 0",
+		"oolith: standard input: 1 record refused, 0 stored")
+}
+
+// TestExportToAFile shows that a file is replaced as a whole.
 func TestExportToAFile(t *testing.T) {
 	c := newCLI(t)
 	c.days()

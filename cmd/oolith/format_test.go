@@ -18,6 +18,8 @@ func TestAppendObject(t *testing.T) {
 	}{
 		{"all fields", meta.Object{Created: 1, Updated: 2, Index: "b", Path: "a/b", Data: json.RawMessage(`{"x":1}`), Revision: 3},
 			`{"created":1,"updated":2,"index":"b","path":"a/b","data":{"x":1},"revision":3}`},
+		{"an end", meta.Object{Created: 1, Index: "b", Path: "b", Data: json.RawMessage(`1`), Revision: 3, Expires: 4},
+			`{"created":1,"updated":0,"index":"b","path":"b","data":1,"revision":3,"expires":4}`},
 		{"no revision", meta.Object{Created: math.MinInt64, Index: "b", Path: "b", Data: json.RawMessage(`null`)},
 			`{"created":-9223372036854775808,"updated":0,"index":"b","path":"b","data":null}`},
 		{"data keeps its bytes", meta.Object{Index: "b", Path: "b", Data: json.RawMessage(`{ "a" : "<&>\u00e9é` + "\u2028" + `" , "n":1.50 }`)},

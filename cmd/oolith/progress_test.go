@@ -3,10 +3,29 @@ package main
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// output is a buffer that is read while others write.
+type output struct {
+	mu     sync.Mutex // guards buffer
+	buffer bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
 
 func TestProgressLine(t *testing.T) {
 	file := func(size int64) work { return work{name: "x", verb: "stored", size: size} }
@@ -39,12 +58,12 @@ func TestProgressLine(t *testing.T) {
 
 func TestProgressWritesLinesOffATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out output
 		state := func() progressState { return progressState{read: 250, stored: 100} }
 		p := startProgress(&out, terminal{}, false, work{name: "x.json", verb: "stored", size: 1000}, state)
 		time.Sleep(lineEvery - 1)
 		synctest.Wait()
-		if out.Len() != 0 {
+		if out.String() != "" {
 			t.Errorf("before the first %v: %q", lineEvery, out.String())
 		}
 		time.Sleep(lineEvery + 1)
@@ -62,7 +81,7 @@ func TestProgressWritesLinesOffATerminal(t *testing.T) {
 func TestProgressDrawsABar(t *testing.T) {
 	for _, size := range []int64{1000, -1} {
 		synctest.Test(t, func(t *testing.T) {
-			var out bytes.Buffer
+			var out output
 			read := int64(0)
 			state := func() progressState {
 				read += 100
@@ -97,7 +116,7 @@ func TestProgressDrawsABar(t *testing.T) {
 
 func TestProgressIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out output
 		p := startProgress(&out, terminal{is: true, width: 80}, true, work{name: "x", size: 10}, func() progressState { return progressState{} })
 		time.Sleep(time.Minute)
 		p.println("a refusal")

@@ -135,8 +135,11 @@ func TestReadRecordsStops(t *testing.T) {
 	}
 }
 
-func randomText(n int) string {
-	random := rand.New(rand.NewPCG(1, 2))
+func randomText(n int) string { return randomTextFrom(1, n) }
+
+// randomTextFrom is text that no compression makes much smaller.
+func randomTextFrom(seed uint64, n int) string {
+	random := rand.New(rand.NewPCG(seed, 2))
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte('a' + random.IntN(26))
