@@ -85,7 +85,7 @@ func (o *opener) run() error {
 	known, err := o.openDatabase()
 	// Damaged tables show only when they are read.
 	if err == nil && (!known || options.Recover) {
-		o.survey, err = surveyDatabase(o.db)
+		o.survey, err = surveyDatabase(o.db, options.Recover)
 	}
 	if options.Recover && isCorrupt(err) {
 		err = o.recover(err)

@@ -24,7 +24,7 @@ func (l *Layer) Get(path string) (meta.Object, error) {
 	if l.db == nil {
 		return meta.Object{}, storage.ErrNotActive
 	}
-	entry, err := l.db.Get([]byte(path), nil)
+	entry, err := l.lookup(path)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return meta.Object{}, notFound(path)
 	}
@@ -33,6 +33,12 @@ func (l *Layer) Get(path string) (meta.Object, error) {
 	}
 	obj, err := decodeEntry(path, entry)
 	return obj, l.wrap("read", err)
+}
+
+// lookup reads the entry at path.
+func (l *Layer) lookup(path string) (entry []byte, err error) {
+	defer catch(&err)
+	return l.db.Get([]byte(path), nil)
 }
 
 func notFound(path string) error { return fmt.Errorf("path %q: %w", path, storage.ErrNotFound) }
@@ -110,20 +116,28 @@ func (l *Layer) SizeHint() int {
 	if l.db == nil {
 		return 0
 	}
+	hint, err := l.sizeHint()
+	if err != nil {
+		return 0 // only a hint; a reader of the objects meets the error itself
+	}
+	return hint
+}
+
+func (l *Layer) sizeHint() (hint int, err error) {
+	defer catch(&err)
 	it := l.db.NewIterator(nil, throughOptions)
 	defer it.Release()
-	sampled := 0
-	for sampled < sampleSize && it.Next() {
-		sampled++
+	for hint < sampleSize && it.Next() {
+		hint++
 	}
-	if sampled < sampleSize {
-		return sampled // all, or those before an error that a reader of the objects meets too
+	if hint < sampleSize {
+		return hint, it.Error()
 	}
 	sizes, err := l.db.SizeOf([]util.Range{{Limit: it.Key()}, {Limit: afterAll}})
 	if err != nil || sizes[0] <= 0 {
-		return sampled
+		return hint, err
 	}
-	return max(sampled, int(min(sampleSize*sizes[1]/sizes[0], 1<<30)))
+	return max(hint, int(min(sampleSize*sizes[1]/sizes[0], 1<<30))), nil
 }
 
 // afterAll is behind every key.

@@ -26,7 +26,8 @@ type RecoveryReport struct {
 	// objects; reading one is an error. Del removes it. UndecodableCount is how many there are.
 	Undecodable      []string
 	UndecodableCount int
-	// Details is what LevelDB said of each table and of what it dropped, at most 100 lines.
+	// Details says for each table what became of it, and what was dropped of the logs, in at
+	// most 100 lines.
 	Details []string
 }
 
@@ -37,14 +38,19 @@ func (o *opener) recover(cause error) error {
 	disk := newFailstop(o.disk.disk, o.layer.options.Logger)
 	disk.lenient = true
 	o.disk = disk
-	var err error
+	repaired, err := repairTables(disk)
+	if err != nil {
+		return fmt.Errorf("recovery from (%w): %w", cause, err)
+	}
 	if o.db, err = leveldb.Recover(disk, o.layer.leveldbOptions()); err != nil {
 		return fmt.Errorf("recovery from (%w): %w", cause, err)
 	}
-	if o.survey, err = surveyDatabase(o.db); err != nil {
+	if o.survey, err = surveyDatabase(o.db, true); err != nil {
 		return fmt.Errorf("recovery from (%w): read what was recovered: %w", cause, err)
 	}
-	report := &RecoveryReport{Cause: cause, Before: before, After: o.survey.entries, Details: disk.endLenient()}
+	report := &RecoveryReport{Cause: cause, Before: before, After: o.survey.entries}
+	report.Details = append(repaired, disk.endLenient()...)
+	report.Details = report.Details[:min(len(report.Details), maxLines)]
 	report.Undecodable, report.UndecodableCount = o.survey.undecodable.copy()
 	o.report = report
 	o.layer.options.Logger.Warn("ko: recovered a corrupt store", "dir", o.layer.dir, "cause", cause,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/util"
@@ -101,11 +102,20 @@ func (l *Layer) openScan(within *util.Range, options *opt.ReadOptions) (*scan, e
 	if l.db == nil {
 		return nil, storage.ErrNotActive
 	}
-	s := &scan{layer: l, it: l.db.NewIterator(within, options)}
+	it, err := newIterator(l.db, within, options)
+	if err != nil {
+		return nil, l.wrap("scan", err)
+	}
+	s := &scan{layer: l, it: it}
 	l.scanLock.Lock()
 	defer l.scanLock.Unlock()
 	l.scans[s] = struct{}{}
 	return s, nil
+}
+
+func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (it iterator.Iterator, err error) {
+	defer catch(&err)
+	return db.NewIterator(within, options), nil
 }
 
 // read appends the next objects to chunk, and tells whether there are more.
@@ -116,8 +126,8 @@ func (s *scan) read(w *walk, chunk []meta.Object, limit int) (_ []meta.Object, m
 		return chunk, false, storage.ErrNotActive
 	}
 	for size := 0; len(chunk) < limit && size < maxChunkBytes; {
-		found, err := w.next()
-		if !found {
+		found, err := advance(w)
+		if err != nil || !found {
 			return chunk, false, s.fail(err)
 		}
 		obj, err := decodeEntry(w.path, s.it.Value())
@@ -129,6 +139,12 @@ func (s *scan) read(w *walk, chunk []meta.Object, limit int) (_ []meta.Object, m
 		chunk = append(chunk, obj)
 	}
 	return chunk, true, nil
+}
+
+// advance is next of a walk, with an error for a panic.
+func advance(w *walk) (found bool, err error) {
+	defer catch(&err)
+	return w.next()
 }
 
 // fail says where the scan came to an end; it keeps nil.

@@ -25,15 +25,20 @@ var throughOptions = &opt.ReadOptions{DontFillCache: true}
 
 // surveyDatabase reads a database through. What cannot be decoded is no error here: whoever
 // reads it gets that. It costs what reading all tables costs, since LevelDB keeps keys
-// and values in the same blocks.
-func surveyDatabase(db *leveldb.DB) (survey, error) {
-	var s survey
+// and values in the same blocks. A thorough survey looks each key up too.
+func surveyDatabase(db *leveldb.DB, thorough bool) (s survey, err error) {
+	defer catch(&err)
 	it := db.NewIterator(nil, throughOptions)
 	defer it.Release()
 	for it.Next() {
 		s.entries++
 		path := string(it.Key())
-		if err := checkPath(path); err != nil {
+		if thorough {
+			if found, err := db.Has(it.Key(), nil); err != nil || !found {
+				return s, firstError(err, &corruption{fmt.Errorf("a look-up does not find key %q", path)})
+			}
+		}
+		if checkPath(path) != nil {
 			s.invalid.add(path)
 			continue
 		}
@@ -45,6 +50,14 @@ func surveyDatabase(db *leveldb.DB) (survey, error) {
 		s.revision = max(s.revision, obj.Revision)
 	}
 	return s, it.Error()
+}
+
+// catch makes an error of a panic. LevelDB panics on a look-up in a table whose index is
+// broken in the way that its own recovery breaks it; see repair.go.
+func catch(err *error) {
+	if p := recover(); p != nil {
+		*err = &corruption{fmt.Errorf("LevelDB panics: %v", p)}
+	}
 }
 
 // maxListed bounds what a keyList keeps.

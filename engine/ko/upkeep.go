@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 
 	"github.com/syndtr/goleveldb/leveldb"
-	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
-	"github.com/syndtr/goleveldb/leveldb/table"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/oolith-db/oolith/storage"
@@ -133,48 +130,31 @@ func (l *Layer) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
 	if l.db == nil {
 		return nil, storage.ErrNotActive
 	}
-	file, err := l.disk.Open(fd)
+	t, err := readTable(l.disk, fd)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, l.wrap("check "+fd.String(), err)
 	}
-	var reader *table.Reader
-	size, err := file.Seek(0, io.SeekEnd)
-	if err == nil {
-		reader, err = table.NewReader(file, size, fd, nil, nil, &opt.Options{Strict: opt.StrictBlockChecksum})
-	}
-	if err != nil {
-		return nil, l.wrap("check "+fd.String(), firstError(err, file.Close()))
-	}
-	defer reader.Release() // closes the file
-	return l.checkBlocks(fd, reader.NewIterator(nil, nil))
-}
-
-// checkBlocks reads the blocks of a table, over those that are damaged.
-func (l *Layer) checkBlocks(fd ldbstorage.FileDesc, it iterator.Iterator) (found []error, err error) {
-	defer it.Release()
+	defer t.Release()
 	var last []byte
 	damage := func(err error) {
-		found = append(found, fmt.Errorf("ko: %s in %s: damaged behind key %q: %w", fd, l.dir, last, err))
-	}
-	if setter, ok := it.(iterator.ErrorCallbackSetter); ok {
-		setter.SetErrorCallback(damage)
-	}
-	for it.Next() {
-		// A table's own keys end with a sequence number and a kind.
-		last = append(last[:0], it.Key()[:max(0, len(it.Key())-8)]...)
-	}
-	if err := it.Error(); err != nil {
-		if !isCorrupt(err) {
-			return found, l.wrap("check "+fd.String(), err)
+		place := "at its beginning"
+		if len(last) > 0 {
+			place = fmt.Sprintf("behind key %q", last)
 		}
-		if len(found) == 0 {
-			damage(err)
-		}
+		found = append(found, fmt.Errorf("ko: %s in %s: damaged %s: %w", fd, l.dir, place, err))
 	}
-	return found, nil
+	err = t.each(func(key, _ []byte) error {
+		last = append(last[:0], key[:len(key)-trailer]...)
+		_, err := t.OffsetOf(key) // reads the index
+		return err
+	}, damage)
+	if t.brokenIndex {
+		damage(&corruption{errBrokenIndex})
+	}
+	return found, l.wrap("check "+fd.String(), err)
 }
 
 // compactionBytes is how much of the database Compact takes on at a time. Between two parts
@@ -182,6 +162,7 @@ func (l *Layer) checkBlocks(fd ldbstorage.FileDesc, it iterator.Iterator) (found
 const compactionBytes = 16 << 20
 
 // Compact implements storage.Compacter. It reads the whole database to divide it into parts.
+// LevelDB removes the old files a moment later.
 // When the context is done, or the layer is closed, it ends with the part that it is at.
 func (l *Layer) Compact(ctx context.Context) error {
 	var from []byte
@@ -216,6 +197,17 @@ func (l *Layer) beginCompaction(from []byte) (db *leveldb.DB, to []byte, err err
 	if err := l.failure(); err != nil {
 		return nil, nil, err
 	}
+	if to, err = l.partEnd(from); err != nil {
+		return nil, nil, l.wrap("compact", err)
+	}
+	l.compactions.Add(1)
+	return l.db, to, nil
+}
+
+// partEnd returns the key at which the part that begins at a key ends. The caller holds life for
+// reading.
+func (l *Layer) partEnd(from []byte) (to []byte, err error) {
+	defer catch(&err)
 	it := l.db.NewIterator(&util.Range{Start: from}, throughOptions)
 	defer it.Release()
 	size := 0
@@ -225,9 +217,5 @@ func (l *Layer) beginCompaction(from []byte) (db *leveldb.DB, to []byte, err err
 		}
 		size += len(it.Key()) + len(it.Value())
 	}
-	if err := it.Error(); err != nil {
-		return nil, nil, l.wrap("compact", err)
-	}
-	l.compactions.Add(1)
-	return l.db, to, nil
+	return to, it.Error()
 }

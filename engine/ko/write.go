@@ -43,7 +43,7 @@ func (l *Layer) Del(path string) error {
 		lock := &l.delLocks[maphash.String(delSeed, path)%uint64(len(l.delLocks))]
 		lock.Lock()
 		defer lock.Unlock()
-		found, err := l.db.Has([]byte(path), nil)
+		found, err := l.has(path)
 		if err != nil {
 			return l.wrap(fmt.Sprintf("read key %q", path), err)
 		}
@@ -54,6 +54,12 @@ func (l *Layer) Del(path string) error {
 		b.Delete([]byte(path))
 		return l.commit(&b, 0)
 	})
+}
+
+// has tells whether there is an entry at path.
+func (l *Layer) has(path string) (found bool, err error) {
+	defer catch(&err)
+	return l.db.Has([]byte(path), nil)
 }
 
 var delSeed = maphash.MakeSeed()

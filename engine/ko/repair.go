@@ -1,0 +1,172 @@
+package ko
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/table"
+)
+
+// This file rebuilds damaged tables, which LevelDB's own recovery does wrong: it sorts the
+// keys of a table like those of a user, so that it fails where a table has two versions of an
+// object, and else makes an index that LevelDB later panics on. A database that the older
+// software has recovered can have such tables.
+
+// internalOrder is the order of the keys in a table: those of the user, and of one the newest
+// version first. It takes note of keys that are none, as such an index has them.
+type internalOrder struct{ broken *bool }
+
+// trailer is the length of what a table's keys have behind that of the user: a sequence number
+// and a kind.
+const trailer = 8
+
+// Compare implements comparer.Comparer.
+func (o internalOrder) Compare(a, b []byte) int {
+	if len(a) < trailer || len(b) < trailer {
+		*o.broken = true
+		return bytes.Compare(a, b)
+	}
+	ka, va := a[:len(a)-trailer], binary.LittleEndian.Uint64(a[len(a)-trailer:])
+	kb, vb := b[:len(b)-trailer], binary.LittleEndian.Uint64(b[len(b)-trailer:])
+	return cmp.Or(bytes.Compare(ka, kb), cmp.Compare(vb, va))
+}
+
+// Name implements comparer.Comparer.
+func (o internalOrder) Name() string { return "leveldb.InternalKeyComparator" }
+
+// Separator implements comparer.Comparer: it makes no shorter key for the index.
+func (o internalOrder) Separator(_, _, _ []byte) []byte { return nil }
+
+// Successor implements comparer.Comparer.
+func (o internalOrder) Successor(_, _ []byte) []byte { return nil }
+
+// errBrokenIndex is an index of a table with keys that are none.
+var errBrokenIndex = errors.New("its index is broken")
+
+// openTable is a table that is open to be read with all its versions, over damaged blocks.
+type openTable struct {
+	*table.Reader
+	brokenIndex bool // a look-up has met a key in the index that is none
+}
+
+func (t *openTable) options() *opt.Options {
+	return &opt.Options{Strict: opt.StrictBlockChecksum, Comparer: internalOrder{&t.brokenIndex}}
+}
+
+// readTable opens a table. Release closes it.
+func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
+	file, err := d.Open(fd)
+	if err != nil {
+		return nil, err
+	}
+	t := &openTable{}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err == nil {
+		t.Reader, err = table.NewReader(file, size, fd, nil, nil, t.options())
+	}
+	if err != nil {
+		return nil, firstError(err, file.Close())
+	}
+	return t, nil
+}
+
+// each calls a function for each entry, which keeps nothing of it, and damage for each block
+// that cannot be read.
+func (t *openTable) each(visit func(key, value []byte) error, damage func(error)) error {
+	it := t.NewIterator(nil, nil)
+	defer it.Release()
+	told := false
+	if setter, ok := it.(iterator.ErrorCallbackSetter); ok {
+		setter.SetErrorCallback(func(err error) {
+			told = true
+			damage(err)
+		})
+	}
+	for it.Next() {
+		if len(it.Key()) < trailer {
+			continue
+		}
+		if err := visit(it.Key(), it.Value()); err != nil {
+			return err
+		}
+	}
+	err := it.Error()
+	if err != nil && isCorrupt(err) {
+		if !told {
+			damage(err)
+		}
+		return nil
+	}
+	return err
+}
+
+// repairTables rebuilds the tables that are damaged from what is readable of them, and
+// returns a line for each. A table of which nothing is readable it leaves to LevelDB, which
+// drops it.
+func repairTables(d disk) (lines []string, err error) {
+	tables, err := d.List(ldbstorage.TypeTable)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(tables, func(a, b ldbstorage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
+	for _, fd := range tables {
+		line, err := repairTable(d, fd)
+		if err != nil {
+			return nil, fmt.Errorf("repair %s: %w", fd, err)
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+func repairTable(d disk, fd ldbstorage.FileDesc) (line string, err error) {
+	t, err := readTable(d, fd)
+	if err != nil {
+		return "", err
+	}
+	defer t.Release()
+	entries, blocks := 0, 0
+	err = t.each(func(key, _ []byte) error {
+		entries++
+		_, err := t.OffsetOf(key) // reads the index
+		return err
+	}, func(error) { blocks++ })
+	if err != nil || entries == 0 || blocks == 0 && !t.brokenIndex {
+		return "", err
+	}
+	if err := rebuildTable(d, fd, t); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("table %s: rebuilt with %d entries without %d damaged blocks", fd, entries, blocks), nil
+}
+
+// rebuildTable writes what is readable of a table into a new one and puts that in its place.
+func rebuildTable(d disk, fd ldbstorage.FileDesc, t *openTable) error {
+	temporary := ldbstorage.FileDesc{Type: ldbstorage.TypeTemp, Num: fd.Num}
+	file, err := d.Create(temporary)
+	if err != nil {
+		return err
+	}
+	w := table.NewWriter(file, t.options(), nil, 0)
+	err = t.each(w.Append, func(error) {})
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = firstError(err, file.Close()); err != nil {
+		return err
+	}
+	return d.Rename(temporary, fd)
+}
