@@ -85,6 +85,8 @@ func startProgress(out io.Writer, screen terminal, quiet bool, of work, state fu
 func newBar(out io.Writer, width int, of work) *progressbar.ProgressBar {
 	options := []progressbar.Option{
 		progressbar.OptionSetWriter(out),
+		progressbar.OptionSetDescription("0 " + of.verb),
+		progressbar.OptionSetRenderBlankState(true), // its clock, which rates are made by, starts now
 		progressbar.OptionSetWidth(max(5, min(40, width-barTexts))),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(of.size > 0),
