@@ -1,0 +1,157 @@
+// Package collection reads and writes the objects of one list as values of a Go type.
+//
+//	type City struct {
+//		Name       string `json:"name"`
+//		Population int    `json:"population"`
+//	}
+//
+//	cities, err := collection.New[City](store, "cities/*")
+//	if err != nil {
+//		return err
+//	}
+//	index, err := cities.Push(City{Name: "Lisbon", Population: 545_796})
+//	_, err = cities.Update(index, func(city *City) error {
+//		city.Population++
+//		return nil
+//	})
+//	for city, err := range cities.Iterate(storage.ListOptions{}) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(city.Index, city.Value.Name)
+//	}
+//
+// # Values and data
+//
+// Values become data and data becomes values as encoding/json has it: a member that the type does
+// not know is skipped, a field that the data does not have keeps its zero value, names
+// match in any case, and null leaves a value as it is, zero. What is stricter is the type's own
+// matter: it may implement json.Unmarshaler. Each value is made anew, and shares nothing with the store.
+//
+// Data that does not fit the type is a *DecodeError, which names the path and the type. It concerns
+// that one object: an iteration and a subscription go on behind it.
+package collection
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Collection is the objects of one list, such as "users/*", as values of a type. It holds
+// nothing but the store and the pattern: there may be any number of collections of one list, and
+// others may write to it. All methods may be called from any number of goroutines.
+type Collection[T any] struct {
+	store   *storage.Layered
+	pattern string
+}
+
+// Item is an object of a collection.
+type Item[T any] struct {
+	// Index is the last segment of Path.
+	Index string
+	// Path is where the object is in the store.
+	Path string
+	// Created and Updated are Unix nanoseconds; Updated is 0 while the object was never overwritten.
+	Created, Updated int64
+	// Revision is the place of the object's last change in the commit order.
+	Revision uint64
+	// Expires is when the object ceases to be, in Unix nanoseconds; 0 for never.
+	Expires int64
+	// Value is what the object holds.
+	Value T
+}
+
+// DecodeError says that the data of an object does not fit the type of its collection.
+type DecodeError struct {
+	// Path is where the object is.
+	Path string
+	// Type is the type of the collection.
+	Type reflect.Type
+	// Err is that of encoding/json.
+	Err error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("collection: object %q does not fit %v: %v", e.Path, e.Type, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// New returns the collection of a list of a store. The pattern has one '*', which is its whole last
+// segment, as in "users/*" or "users/17/posts/*": a collection is one directory. Any other one is
+// storage.ErrInvalidPattern.
+func New[T any](store *storage.Layered, pattern string) (*Collection[T], error) {
+	err := key.Check(pattern)
+	if err == nil && !key.HasGlob(pattern) {
+		err = errors.New("there is no '*' in it")
+	}
+	if err == nil {
+		err = key.ValidateGlob(pattern)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("collection: pattern %s: %w: expected one '*', as the whole last segment: %w",
+			clip(pattern), storage.ErrInvalidPattern, err)
+	}
+	return &Collection[T]{store: store, pattern: pattern}, nil
+}
+
+// Pattern returns the pattern of the collection.
+func (c *Collection[T]) Pattern() string { return c.pattern }
+
+// Path returns the path of an index. An index that is not one valid segment is storage.ErrInvalidPath.
+func (c *Collection[T]) Path(index string) (string, error) {
+	err := key.Check(index)
+	if err == nil && (key.HasGlob(index) || key.Parent(index) != "") {
+		err = errors.New("expected one segment of a path")
+	}
+	path := c.pattern[:len(c.pattern)-1] + index
+	if err == nil {
+		err = key.Check(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("collection %q: index %s: %w: %w", c.pattern, clip(index), storage.ErrInvalidPath, err)
+	}
+	return path, nil
+}
+
+// clip quotes a text of any length for a message.
+func clip(text string) string {
+	const most = 80 // bytes of it that a message repeats
+	if len(text) > most {
+		return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// encode makes the data of a value.
+func (c *Collection[T]) encode(op, at string, value T) (json.RawMessage, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("collection: %s %q: %v cannot be JSON: %w", op, at, reflect.TypeFor[T](), err)
+	}
+	return data, nil
+}
+
+// item makes the item of an object.
+func item[T any](obj meta.Object) (Item[T], error) {
+	it := place[T](obj)
+	if err := json.Unmarshal(obj.Data, &it.Value); err != nil {
+		// What was filled in before the error is no value.
+		return place[T](obj), &DecodeError{Path: obj.Path, Type: reflect.TypeFor[T](), Err: err}
+	}
+	return it, nil
+}
+
+// place makes an item without its value.
+func place[T any](obj meta.Object) Item[T] {
+	return Item[T]{
+		Index: obj.Index, Path: obj.Path, Created: obj.Created, Updated: obj.Updated,
+		Revision: obj.Revision, Expires: obj.Expires,
+	}
+}

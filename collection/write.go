@@ -1,0 +1,112 @@
+package collection
+
+import (
+	"encoding/json"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Set stores a value at an index.
+func (c *Collection[T]) Set(index string, value T) error {
+	_, err := c.SetWith(index, value, storage.SetOptions{})
+	return err
+}
+
+// SetWith is Set with conditions and times. It returns the item as it was stored, with the value as
+// it was given.
+func (c *Collection[T]) SetWith(index string, value T, opt storage.SetOptions) (Item[T], error) {
+	path, err := c.Path(index)
+	if err != nil {
+		return Item[T]{}, err
+	}
+	data, err := c.encode("set", path, value)
+	if err != nil {
+		return Item[T]{}, err
+	}
+	return c.stored(value)(c.store.SetWith(path, data, opt))
+}
+
+// Push stores a value at a new index, made from the time, and returns it.
+func (c *Collection[T]) Push(value T) (index string, err error) {
+	it, err := c.PushWith(value, storage.SetOptions{})
+	return it.Index, err
+}
+
+// PushWith is Push with a time to live. It returns the item as it was stored, with the value as it
+// was given.
+func (c *Collection[T]) PushWith(value T, opt storage.SetOptions) (Item[T], error) {
+	data, err := c.encode("push", c.pattern, value)
+	if err != nil {
+		return Item[T]{}, err
+	}
+	return c.stored(value)(c.store.PushWith(c.pattern, data, opt))
+}
+
+// stored makes the answer of a write.
+func (c *Collection[T]) stored(value T) func(meta.Object, error) (Item[T], error) {
+	return func(obj meta.Object, err error) (Item[T], error) {
+		if err != nil {
+			return Item[T]{}, err
+		}
+		it := place[T](obj)
+		it.Value = value
+		return it, nil
+	}
+}
+
+// Del removes the object at an index, or returns storage.ErrNotFound.
+func (c *Collection[T]) Del(index string) error { return c.DelWith(index, storage.DelOptions{}) }
+
+// DelWith is Del with a condition.
+func (c *Collection[T]) DelWith(index string, opt storage.DelOptions) error {
+	path, err := c.Path(index)
+	if err != nil {
+		return err
+	}
+	return c.store.DelWith(path, opt)
+}
+
+// DelAll removes all objects of the collection, atomically.
+func (c *Collection[T]) DelAll() error { return c.store.Del(c.pattern) }
+
+// Update changes the value at an index by a function, which gets the present value to change in
+// place. What it leaves is stored if nobody wrote the object meanwhile; else it is called again with the newer
+// value. A time to live stays as it is. Where there is no object it is storage.ErrNotFound; see Upsert.
+//
+// An error of change ends the update, with nothing written, and is returned wrapped; storage.ErrNoop is
+// the one for "leave it as it is". The function holds no lock. Members of the data that the type does not know
+// are lost: package patch keeps them.
+func (c *Collection[T]) Update(index string, change func(value *T) error) (Item[T], error) {
+	return c.update(index, false, change)
+}
+
+// Upsert is Update that begins with the zero value where there is no object, and so makes one.
+func (c *Collection[T]) Upsert(index string, change func(value *T) error) (Item[T], error) {
+	return c.update(index, true, change)
+}
+
+func (c *Collection[T]) update(index string, create bool, change func(value *T) error) (Item[T], error) {
+	path, err := c.Path(index)
+	if err != nil {
+		return Item[T]{}, err
+	}
+	var value T
+	obj, err := c.store.Update(path, func(old meta.Object) (json.RawMessage, error) {
+		var present Item[T]
+		switch {
+		case old.Data != nil:
+			if present, err = item[T](old); err != nil {
+				return nil, err
+			}
+		case !create:
+			return nil, storage.ErrNotFound
+		}
+		value = present.Value
+		if err := change(&value); err != nil {
+			return nil, err
+		}
+		return c.encode("update", path, value)
+	})
+	return c.stored(value)(obj, err)
+}
