@@ -374,7 +374,7 @@ func (r *run) restore(deleted []*meta.Object, cause error) error {
 func (r *run) commitClear(w *write) {
 	var doomed []*meta.Object
 	if r.feed.on() {
-		if doomed, w.err = r.doomed(""); w.err != nil {
+		if doomed, w.err = r.everything(); w.err != nil {
 			return
 		}
 	}

@@ -13,6 +13,8 @@ const backlogLimit = 1 << 14
 type backlog[T keyed] struct {
 	// limit is backlogLimit when zero.
 	limit int
+	// keepAll says that everything is kept past the limit too: its owner sees to the bound.
+	keepAll bool
 	// slots[head:] are the entries in order, with gaps where newer ones took their place.
 	slots []slot[T]
 	head  int
@@ -48,7 +50,7 @@ func (b *backlog[T]) push(value T) {
 	b.slots = append(b.slots, slot[T]{value: value})
 	b.live++
 	switch {
-	case b.newest == nil && b.live > b.most():
+	case b.newest == nil && !b.keepAll && b.live > b.most():
 		b.coalesce()
 	case len(b.slots) > 2*b.live+b.most():
 		b.compact()

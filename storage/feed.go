@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"slices"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -11,83 +11,155 @@ import (
 
 // The feed carries committed changes, key by key, to the subscriptions.
 //
-// The pipeline appends to it, at a cost that no number of subscriptions changes. A goroutine
-// of the feed then finds, in an index of the patterns, the subscriptions that each change
-// concerns, and puts it into their queues. It also keeps the newest changes, the history, from which a
-// subscription can resume. Nothing is kept before the first subscription.
+// The pipeline appends to it, at a cost that no number of subscriptions changes: it asks the index of
+// patterns whether a change concerns anybody, and wakes the goroutine of the feed only then. The
+// goroutine finds the subscriptions that each change concerns, and puts it into their queues. It
+// also keeps the newest changes (history.go). Nothing is kept before the first subscription.
 
 const (
-	// defaultHistory is how many changes are kept for those who resume.
-	defaultHistory = 1 << 16
-	// historyBytes bounds the data of the changes that are kept.
-	historyBytes = 64 << 20
-	// feedFold is how many changes may wait for the goroutine before a writer helps it out.
-	feedFold = 1 << 14
+	// feedIdle and feedIdleBytes are how many changes that concern nobody, and how much of
+	// their data, may wait until the goroutine is woken for them.
+	feedIdle      = 512
+	feedIdleBytes = 1 << 20
+	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
+	// before a writer does its work.
+	feedFold      = 1 << 14
+	feedFoldBytes = 16 << 20
 )
 
 // record is a committed change of one key. It is immutable.
 type record struct {
-	path     string
-	revision uint64
 	object   *meta.Object // stored or removed
-	removed  bool
-	more     bool // the next record is of the same batch or glob delete
+	revision uint64
+	// change is what the keys of one batch or glob delete have in common, and nothing else has.
+	change  uint64
+	removed bool
+	// ignored says that it concerned nobody when it was committed; whoever comes later has no
+	// part in it.
+	ignored bool
 }
 
-func (r *record) queueKey() string { return r.path }
+func (r *record) queueKey() string { return r.object.Path }
 
 // feed is the feed of one run of a store.
 type feed struct {
 	started atomic.Bool
-	signal  chan struct{} // 1 token: something was appended
+	signal  chan struct{} // 1 token: look at what waits
 	quit    chan struct{}
 	done    chan struct{}
+	ended   chan struct{} // closed by close: nothing is committed any more
+	// told is the revision up to which all changes are in the queues that they concern.
+	told atomic.Uint64
 
-	// incoming guards waiting. It is taken after mu.
-	incoming sync.Mutex
-	waiting  [][]record
+	staged []record // what the pipeline publishes next; only it uses this
 
-	mu     sync.Mutex // guards the fields below
-	index  globindex.Index[*Subscription]
-	closed bool
-	// history holds all changes with a revision above floor, oldest first, from head on.
-	history []*record
-	head    int
-	bytes   int
-	limit   int
-	floor   uint64
-	// coalesced and lagged count what subscriptions that are gone have seen of it.
+	// mu is held while changes are handed on. It guards all that follows.
+	mu            sync.Mutex
+	subscriptions map[*Subscription]struct{} // that are not closed
+	history       history
+	over          bool // no more reads of the persistent layer
+
+	// coalesced is of the subscriptions that are gone, resets of all.
 	coalesced, resets uint64
+
+	spare   []record        // the memory of waiting to come
+	matched []*Subscription // scratch memory, as are the next two
+	touched []*Subscription // those that a change of several keys concerns
+	gone    []*Subscription // those that take no more
+
+	// incoming guards what follows. It is taken after mu, and held for moments only.
+	incoming sync.Mutex
+	waiting  []record
+	bytes    int // of the data of waiting
+	// index has the subscriptions by pattern. It is changed with both locks held, and read with any.
+	index globindex.Index[*Subscription]
+}
+
+// init makes a feed ready that keeps a number of changes. No revision below lowest can be resumed from.
+func (f *feed) init(keep int, lowest uint64) {
+	f.signal = make(chan struct{}, 1)
+	f.quit, f.done, f.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	f.subscriptions = make(map[*Subscription]struct{})
+	f.history.limit = keep
+	f.history.floor = lowest
+}
+
+// resumable is the lowest revision from which a run over a layer can be resumed. Without a layer the
+// run begins empty, whatever there was at the last revision of the run before.
+func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
+	if layer == nil {
+		return l.revision + 1
+	}
+	return 0
+}
+
+// everything returns all objects, those that are expired and not removed yet included.
+func (r *run) everything() (objects []*meta.Object, err error) {
+	if !r.fromLayer() {
+		for _, list := range r.memory.Collect("") {
+			objects = append(objects, list...)
+		}
+		return objects, nil
+	}
+	for obj, err := range Scan(r.layer, "") {
+		if err != nil {
+			return nil, fmt.Errorf("persistent layer: %w", err)
+		}
+		obj.Expires = r.expiryOf(&obj)
+		objects = append(objects, &obj)
+	}
+	return objects, nil
 }
 
 // on reports whether anybody ever subscribed.
 func (f *feed) on() bool { return f.started.Load() }
 
-// append adds the changes of a group. Only the pipeline calls it. The feed keeps records.
-func (f *feed) append(records []record) {
-	if len(records) == 0 {
+// stage adds a change to those that flush publishes. Only the pipeline calls the two.
+func (f *feed) stage(rec record) { f.staged = append(f.staged, rec) }
+
+// flush publishes what was staged: whole changes.
+func (f *feed) flush() {
+	if len(f.staged) == 0 {
 		return
 	}
-	f.incoming.Lock()
-	f.waiting = append(f.waiting, records)
-	behind := len(f.waiting)
-	f.incoming.Unlock()
-	if behind > feedFold {
+	concerns, behind, bytes := f.enqueue()
+	clear(f.staged)
+	if f.staged = f.staged[:0]; cap(f.staged) > feedIdle {
+		f.staged = nil
+	}
+	switch {
+	case behind > feedFold || bytes > feedFoldBytes:
 		f.dispatch()
-		return
-	}
-	select {
-	case f.signal <- struct{}{}:
-	default:
+	case concerns || behind >= feedIdle || bytes >= feedIdleBytes:
+		select {
+		case f.signal <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// start makes the feed keep changes behind a revision. It needs mu, in an instant of the pipeline.
+// enqueue makes what was staged wait. It tells whether some of it concerns anybody, and how much waits.
+func (f *feed) enqueue() (concerns bool, behind, bytes int) {
+	f.incoming.Lock()
+	defer f.incoming.Unlock()
+	for i := range f.staged {
+		rec := &f.staged[i]
+		f.bytes += len(rec.object.Data)
+		rec.ignored = !f.index.Any(rec.object.Path)
+		concerns = concerns || !rec.ignored
+	}
+	f.waiting = append(f.waiting, f.staged...)
+	return concerns, len(f.waiting), f.bytes
+}
+
+// startLocked makes the feed keep changes behind a revision. It needs mu, in an instant of the
+// pipeline.
 func (f *feed) startLocked(revision uint64) {
 	if f.started.Load() {
 		return
 	}
-	f.floor = revision
+	f.history.floor = max(f.history.floor, revision)
+	f.told.Store(revision)
 	f.started.Store(true)
 	go f.run()
 }
@@ -105,99 +177,191 @@ func (f *feed) run() {
 	}
 }
 
-// dispatch hands on what was appended.
+// dispatch hands on what waits.
 func (f *feed) dispatch() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dispatchLocked()
 }
 
+// catchUp hands on what waits, unless somebody is at it.
+func (f *feed) catchUp() {
+	if f.mu.TryLock() {
+		defer f.mu.Unlock()
+		f.dispatchLocked()
+	}
+}
+
 func (f *feed) dispatchLocked() {
 	f.incoming.Lock()
-	groups := f.waiting
-	f.waiting = nil
+	all := f.waiting
+	f.waiting, f.bytes = f.spare, 0
 	f.incoming.Unlock()
-	for _, records := range groups {
-		for i := range records {
-			rec := &records[i]
-			f.keep(rec)
-			f.index.Match(rec.path, func(s *Subscription) {
-				if !s.push(rec) {
-					f.index.Remove(s.pattern, s)
-				}
-			})
+	f.spare = nil
+	if len(all) == 0 {
+		f.spare = all
+		return
+	}
+	for left := all; len(left) > 0; {
+		n := 1
+		for n < len(left) && left[n].change == left[0].change {
+			n++
 		}
+		f.tellLocked(left[:n])
+		left = left[n:]
+	}
+	f.told.Store(all[len(all)-1].revision)
+	f.dropGoneLocked()
+	clear(all)
+	if cap(all) <= 8*feedIdle {
+		f.spare = all[:0]
 	}
 }
 
-// keep adds a change to the history and drops what is too much.
-func (f *feed) keep(rec *record) {
-	f.history = append(f.history, rec)
-	f.bytes += len(rec.object.Data)
-	for f.head < len(f.history) && (len(f.history)-f.head > f.limit || f.bytes > historyBytes) {
-		oldest := f.history[f.head]
-		f.history[f.head] = nil
-		f.head++
-		f.bytes -= len(oldest.object.Data)
-		f.floor = oldest.revision
+// tellLocked puts the keys of one change into the history and into the queues that they concern.
+func (f *feed) tellLocked(change []record) {
+	if len(change) == 1 {
+		rec := f.matchLocked(change[0])
+		for _, s := range f.matched {
+			if !s.push(rec) {
+				f.gone = append(f.gone, s)
+			}
+		}
+		return
 	}
-	if f.head > f.limit {
-		f.history = slices.Delete(f.history, 0, f.head)
-		f.head = 0
+	for i := range change {
+		rec := f.matchLocked(change[i])
+		for _, s := range f.matched {
+			if len(s.gathered) == 0 {
+				f.touched = append(f.touched, s)
+			}
+			s.gathered = append(s.gathered, rec)
+		}
 	}
+	for _, s := range f.touched {
+		if !s.push(s.gathered...) {
+			f.gone = append(f.gone, s)
+		}
+		s.gathered = nil
+	}
+	clear(f.touched)
+	f.touched = f.touched[:0]
 }
 
-// since returns the changes behind a revision, or false when some of them are not kept.
-func (f *feed) sinceLocked(revision uint64) ([]*record, bool) {
-	if revision < f.floor {
-		return nil, false
+// matchLocked puts one key of a change into the history and finds those that it concerns. Only if
+// there are some it returns a copy of the record, which they share.
+func (f *feed) matchLocked(rec record) *record {
+	f.history.add(rec)
+	f.matched = f.matched[:0]
+	if rec.ignored {
+		return nil
 	}
-	kept := f.history[f.head:]
-	first, _ := slices.BinarySearchFunc(kept, revision+1, func(rec *record, want uint64) int {
-		if rec.revision < want {
-			return -1
-		}
-		return 1
-	})
-	return slices.Clone(kept[first:]), true
+	f.matched = f.index.Append(f.matched, rec.object.Path)
+	shared := new(record)
+	*shared = rec
+	return shared
+}
+
+// dropGoneLocked takes those out of the index that take no more changes.
+func (f *feed) dropGoneLocked() {
+	if len(f.gone) == 0 {
+		return
+	}
+	f.incoming.Lock()
+	defer f.incoming.Unlock()
+	for _, s := range f.gone {
+		f.index.Remove(s.pattern, s)
+	}
+	clear(f.gone)
+	f.gone = f.gone[:0]
+}
+
+// joinLocked lets a subscription have the changes from now on.
+func (f *feed) joinLocked(s *Subscription) {
+	f.subscriptions[s] = struct{}{}
+	f.incoming.Lock()
+	defer f.incoming.Unlock()
+	f.index.Add(s.pattern, s)
 }
 
 // leave takes a subscription out.
 func (f *feed) leave(s *Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.index.Remove(s.pattern, s)
+	if _, there := f.subscriptions[s]; !there {
+		return
+	}
+	delete(f.subscriptions, s)
 	_, coalesced := s.lag()
 	f.coalesced += coalesced
+	f.incoming.Lock()
+	defer f.incoming.Unlock()
+	f.index.Remove(s.pattern, s)
 }
 
-// close hands on what was appended and ends all subscriptions behind it. The pipeline is closed.
+// close hands on what waits and ends all subscriptions behind it. The pipeline is closed. It gives
+// those that have to read the persistent layer yet the time for it, within bounds.
 func (f *feed) close() {
-	f.mu.Lock()
-	f.closed = true
-	started := f.started.Load()
-	f.mu.Unlock()
-	if started {
+	close(f.ended)
+	if f.started.Load() {
 		close(f.quit)
 		<-f.done
 	}
+	reading := make(map[*Subscription]<-chan struct{})
+	f.mu.Lock()
+	for s := range f.subscriptions {
+		if settled := s.end(ErrNotActive); settled != nil {
+			reading[s] = settled
+		}
+	}
+	f.mu.Unlock()
+	if len(reading) > 0 {
+		f.awaitReaders(reading)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.index.Each(func(s *Subscription) { s.end(ErrNotActive) })
-	f.index = globindex.Index[*Subscription]{}
-	f.history, f.head = nil, 0
+	f.over = true
+	f.history = history{}
+}
+
+// awaitReaders returns when the given subscriptions read the persistent layer no more. It ends those
+// that take too long.
+func (f *feed) awaitReaders(reading map[*Subscription]<-chan struct{}) {
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		for _, one := range reading {
+			<-one
+		}
+	}()
+	progress := func() (sum uint64) {
+		for s := range reading {
+			sum += s.progress()
+		}
+		return sum
+	}
+	if drain(settled, progress) {
+		return
+	}
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	for s := range reading {
+		s.giveUp(ErrNotActive)
+	}
+	<-settled
 }
 
 // stats returns how many subscriptions there are, how far the last of them is behind, in
-// changes, and how many changes were coalesced.
+// changes, how many changes were coalesced, and how often a subscription began anew.
 func (f *feed) stats() (subscriptions, lag int, coalesced, resets uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	coalesced = f.coalesced
-	f.index.Each(func(s *Subscription) {
+	for s := range f.subscriptions {
 		behind, c := s.lag()
 		lag = max(lag, behind)
 		coalesced += c
-	})
-	return f.index.Len(), lag, coalesced, f.resets
+	}
+	return len(f.subscriptions), lag, coalesced, f.resets
 }

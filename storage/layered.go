@@ -106,6 +106,14 @@ type Stats struct {
 	Coalesced uint64
 	// Sharded are the figures of WatchSharded.
 	Sharded ShardedStats
+	// Subscriptions is the number of subscriptions that are not closed.
+	Subscriptions int
+	// SubscriptionLag is how many changes the slowest of them has yet to tell.
+	SubscriptionLag int
+	// SubscriptionsCoalesced is how many changes were not told, by LagNewest.
+	SubscriptionsCoalesced uint64
+	// SubscriptionResets is how often a subscription began anew with NoticeReset.
+	SubscriptionResets uint64
 }
 
 // Stats returns the present figures; zero for a store that is not active.
@@ -118,6 +126,7 @@ func (l *Layered) Stats() Stats {
 	if r.memory != nil {
 		stats.Objects = r.memory.Len()
 	}
+	stats.Subscriptions, stats.SubscriptionLag, stats.SubscriptionsCoalesced, stats.SubscriptionResets = r.feed.stats()
 	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()
 	if sharded := r.sharded.Load(); sharded != nil {
 		stats.Sharded = sharded.Stats()

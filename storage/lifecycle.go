@@ -43,9 +43,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))
 	})
-	r.feed.signal = make(chan struct{}, 1)
-	r.feed.quit, r.feed.done = make(chan struct{}), make(chan struct{})
-	r.feed.limit = options.History
+	r.feed.init(options.History, l.resumable(layer))
 	r.expirer.logger = options.Logger
 	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
 	if err := l.openLayers(r); err != nil {

@@ -11,11 +11,7 @@ func (r *run) publish(leaves []*write) {
 	if sharded == nil && !logged && !fed {
 		return
 	}
-	var records []record
-	if fed {
-		records = make([]record, 0, len(leaves))
-	}
-	for i, w := range leaves {
+	for _, w := range leaves {
 		if w.err != nil || w.silent {
 			continue
 		}
@@ -30,18 +26,23 @@ func (r *run) publish(leaves []*write) {
 			sharded.Send(event)
 		}
 		if fed {
-			records = append(records, record{
-				path: event.Key, revision: w.revision, object: event.Object, removed: !w.stores(),
-				more: w.whole != nil && i+1 < len(leaves) && leaves[i+1].whole == w.whole && !w.whole.lenient,
+			r.feed.stage(record{
+				object: event.Object, revision: w.revision, change: w.change(), removed: !w.stores(),
 			})
 		}
 	}
 	if logged {
 		r.log.flush()
 	}
-	if fed {
-		r.feed.append(records)
+	r.feed.flush()
+}
+
+// change is what the parts of a batch have in common, the revision of the first.
+func (w *write) change() uint64 {
+	if w.whole == nil || w.whole.lenient {
+		return w.revision
 	}
+	return w.whole.parts[0].revision
 }
 
 // publishGlob publishes a glob delete or a clear, which removed objects.
@@ -61,18 +62,12 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	if !r.feed.on() {
 		return
 	}
-	records := make([]record, 0, len(removed))
 	for _, obj := range removed {
 		if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-			records = append(records, record{
-				path: obj.Path, revision: w.revision, object: obj, removed: true, more: true,
-			})
+			r.feed.stage(record{object: obj, revision: w.revision, change: w.revision, removed: true})
 		}
 	}
-	if len(records) > 0 {
-		records[len(records)-1].more = false
-	}
-	r.feed.append(records)
+	r.feed.flush()
 }
 
 // event is what a committed write publishes.

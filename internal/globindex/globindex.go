@@ -129,39 +129,76 @@ func (n *node[T]) empty() bool {
 	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial) == 0
 }
 
-// Match calls visit with each value whose pattern matches a path, once for each such
+// Append appends the values whose patterns match a path to values, once for each such
 // pattern, in no order.
-func (x *Index[T]) Match(path string, visit func(T)) {
+func (x *Index[T]) Append(values []T, path string) []T {
 	for value := range x.all {
-		visit(value)
+		values = append(values, value)
 	}
-	if path != "" {
-		x.root.match(path, visit)
+	if path == "" {
+		return values
 	}
+	return x.root.append(values, path)
 }
 
-func (n *node[T]) match(path string, visit func(T)) {
+func (n *node[T]) append(values []T, path string) []T {
 	segment, rest, deeper := strings.Cut(path, "/")
-	follow := func(child *node[T]) {
-		if deeper {
-			child.match(rest, visit)
-			return
-		}
-		for value := range child.values {
-			visit(value)
-		}
-	}
 	if child := n.literal[segment]; child != nil {
-		follow(child)
+		values = child.follow(values, rest, deeper)
 	}
 	if n.any != nil {
-		follow(n.any)
+		values = n.any.follow(values, rest, deeper)
 	}
 	for glob, child := range n.partial {
 		if key.Match(glob, segment) {
-			follow(child)
+			values = child.follow(values, rest, deeper)
 		}
 	}
+	return values
+}
+
+// follow goes on with the rest of a path in a branch that its segment leads to.
+func (n *node[T]) follow(values []T, rest string, deeper bool) []T {
+	if deeper {
+		return n.append(values, rest)
+	}
+	for value := range n.values {
+		values = append(values, value)
+	}
+	return values
+}
+
+// Any reports whether a pattern of a value matches a path. It allocates nothing, and costs the same
+// for one such value and for many.
+func (x *Index[T]) Any(path string) bool {
+	return len(x.all) > 0 || path != "" && x.root.matches(path)
+}
+
+func (n *node[T]) matches(path string) bool {
+	segment, rest, deeper := strings.Cut(path, "/")
+	if child := n.literal[segment]; child != nil && child.leads(rest, deeper) {
+		return true
+	}
+	if n.any != nil && n.any.leads(rest, deeper) {
+		return true
+	}
+	if len(n.partial) == 0 {
+		return false
+	}
+	for glob, child := range n.partial {
+		if key.Match(glob, segment) && child.leads(rest, deeper) {
+			return true
+		}
+	}
+	return false
+}
+
+// leads is follow for matches.
+func (n *node[T]) leads(rest string, deeper bool) bool {
+	if deeper {
+		return n.matches(rest)
+	}
+	return len(n.values) > 0
 }
 
 // Each calls visit with each value, in no order.

@@ -47,8 +47,8 @@ func TestAgainstModel(t *testing.T) {
 		if r.IntN(3) == 0 {
 			path = pick(r, "a", "ab", "b")
 		}
-		var got, want []int
-		index.Match(path, func(v int) { got = append(got, v) })
+		var want []int
+		got := index.Append(nil, path)
 		for h := range model {
 			if h.pattern == "" || key.Match(h.pattern, path) {
 				want = append(want, h.value)
@@ -58,6 +58,9 @@ func TestAgainstModel(t *testing.T) {
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Fatalf("%q matches %v, want %v", path, got, want)
+		}
+		if index.Any(path) != (len(want) > 0) {
+			t.Fatalf("Any(%q) is %v, want %v", path, index.Any(path), len(want) > 0)
 		}
 		n := 0
 		index.Each(func(int) { n++ })
@@ -73,22 +76,55 @@ func TestAgainstModel(t *testing.T) {
 	}
 }
 
+// What is added twice counts once, and a removal of what is not there changes nothing.
+func TestAddTwiceAndRemoveNothing(t *testing.T) {
+	var index Index[string]
+	for range 2 {
+		index.Add("a/*", "x")
+		index.Add("", "x")
+	}
+	index.Remove("a/*", "y")
+	index.Remove("a/b", "x")
+	index.Remove("a/*/c", "x")
+	index.Remove("b*", "x")
+	index.Remove("", "y")
+	if got := index.Append(nil, "a/1"); index.Len() != 2 || !slices.Equal(got, []string{"x", "x"}) {
+		t.Errorf("Len is %d, a/1 matches %v, want 2 values", index.Len(), got)
+	}
+	if got := index.Append([]string{"before"}, ""); !slices.Equal(got, []string{"before", "x"}) {
+		t.Errorf("the empty path matches %v, want what stands under the empty pattern, behind what was there", got)
+	}
+	if !index.Any("") {
+		t.Error("the empty path matches nothing")
+	}
+}
+
 // BenchmarkMatch shows that patterns of other paths cost nothing.
 func BenchmarkMatch(b *testing.B) {
 	for _, others := range []int{0, 1000, 100_000} {
-		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
-			var index Index[int]
-			index.Add("devices/*/state", 0)
-			for i := range others {
-				index.Add(fmt.Sprintf("rooms/%d/*", i), i+1)
-			}
+		var index Index[int]
+		index.Add("devices/*/state", 0)
+		for i := range others {
+			index.Add(fmt.Sprintf("rooms/%d/*", i), i+1)
+		}
+		b.Run(fmt.Sprintf("append/others=%d", others), func(b *testing.B) {
 			b.ReportAllocs()
-			n := 0
+			var found []int
 			for b.Loop() {
-				index.Match("devices/17/state", func(int) { n++ })
+				found = index.Append(found[:0], "devices/17/state")
 			}
-			if n == 0 {
-				b.Fatal("nothing matched")
+			if len(found) != 1 {
+				b.Fatalf("found %v, want one value", found)
+			}
+		})
+		b.Run(fmt.Sprintf("any/others=%d", others), func(b *testing.B) {
+			b.ReportAllocs()
+			found := true
+			for b.Loop() {
+				found = found && index.Any("devices/17/state") && !index.Any("devices/17/name")
+			}
+			if !found {
+				b.Fatal("the wrong paths match")
 			}
 		})
 	}

@@ -1,0 +1,90 @@
+package storage
+
+import "sort"
+
+const (
+	// defaultHistory is how many changes are kept for those who resume.
+	defaultHistory = 1 << 16
+	// historyBytes bounds the data of the changes that are kept.
+	historyBytes = 64 << 20
+)
+
+// history is the newest changes, from which a subscription can resume: a ring that grows up
+// to its limit. It is not safe for concurrent use.
+type history struct {
+	limit int // of records
+	// floor is the revision behind which all changes are kept.
+	floor uint64
+	ring  []record
+	head  int // the place in ring of the oldest one
+	n     int
+	bytes int // of the data of the objects
+}
+
+// at returns a record by its age, the oldest for 0.
+func (h *history) at(i int) record {
+	if i += h.head; i >= len(h.ring) {
+		i -= len(h.ring)
+	}
+	return h.ring[i]
+}
+
+// add keeps a change, the newest one, and drops what is too much.
+func (h *history) add(rec record) {
+	if h.n == len(h.ring) {
+		h.grow()
+	}
+	end := h.head + h.n
+	if end >= len(h.ring) {
+		end -= len(h.ring)
+	}
+	h.ring[end] = rec
+	h.n++
+	h.bytes += len(rec.object.Data)
+	for h.n > h.limit || h.n > 0 && h.bytes > historyBytes {
+		h.drop()
+	}
+}
+
+// grow makes room for more. The ring has one place more than the limit at most.
+func (h *history) grow() {
+	ring := make([]record, min(max(2*h.n, 64), h.limit+1))
+	for i := range h.n {
+		ring[i] = h.at(i)
+	}
+	h.ring, h.head = ring, 0
+}
+
+// drop forgets the oldest change.
+func (h *history) drop() {
+	oldest := h.ring[h.head]
+	h.ring[h.head] = record{}
+	if h.head++; h.head == len(h.ring) {
+		h.head = 0
+	}
+	h.n--
+	h.bytes -= len(oldest.object.Data)
+	h.floor = oldest.revision
+}
+
+// since returns the changes behind a revision, oldest first, or false when some of them are
+// not kept.
+func (h *history) since(revision uint64) ([]record, bool) {
+	if revision < h.floor {
+		return nil, false
+	}
+	first := sort.Search(h.n, func(i int) bool { return h.at(i).revision > revision })
+	if first == h.n {
+		return nil, true
+	}
+	kept := make([]record, 0, h.n-first)
+	begin, end := (h.head+first)%len(h.ring), h.head+h.n
+	if end <= len(h.ring) {
+		return append(kept, h.ring[begin:end]...), true
+	}
+	if end -= len(h.ring); begin >= h.head {
+		kept = append(kept, h.ring[begin:]...)
+		begin = 0
+	}
+	return append(kept, h.ring[begin:end]...), true
+}

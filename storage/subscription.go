@@ -1,0 +1,416 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Subscription is a cursor over the state of a pattern and then its changes. It is ended by
+// Close, by the context of Subscribe, and by Close of the store, which it drains first.
+//
+// Next is for one goroutine at a time. All other methods may be called from any goroutine.
+type Subscription struct {
+	run     *run
+	pattern string
+	options SubscribeOptions
+	signal  chan struct{} // 1 token: look again
+
+	// gathered are the keys of the change that is being handed on. The feed's mu guards it.
+	gathered []*record
+
+	// reading is held while a state is taken or read, which may wait for a disk. It is taken
+	// before all other locks.
+	reading sync.Mutex
+
+	mu   sync.Mutex // guards the fields below
+	idle bool       // Next found nothing: signal it
+	// What waits, in the order in which it is told.
+	reset    bool             // NoticeReset is to come
+	state    *snapshot        // changed only by who holds reading, too
+	missed   []record         // since the revision that the subscription resumes from
+	live     bool             // NoticeLive is to come
+	rest     []*record        // of the change that is being told
+	few      [4]*record       // memory of rest, for most changes
+	overflow bool             // changes were dropped: a fresh state is needed
+	queue    backlog[*record] // of changes
+	err      error            // what follows; nil while there is no end
+
+	revision uint64        // up to which all was told
+	at       uint64        // the revision of state, or up to which missed goes
+	count    uint64        // of the notices that were told
+	settled  chan struct{} // set at the end of the store: closed when state is read
+	closed   error         // why the subscription is over at once
+	stop     func() bool   // of the context
+}
+
+// push adds the keys of a change, all or none. It reports false when the subscription takes no more.
+func (s *Subscription) push(change ...*record) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed != nil || s.err != nil || s.overflow {
+		return false
+	}
+	if s.queue.live >= s.options.Buffer && s.options.Lag != LagNewest {
+		if s.options.Lag == LagError {
+			s.err = ErrLagged
+		} else {
+			s.overflow = true
+			s.clearQueueLocked()
+		}
+		s.wakeLocked()
+		return false
+	}
+	for _, rec := range change {
+		s.queue.push(rec)
+	}
+	s.wakeLocked()
+	return true
+}
+
+func (s *Subscription) clearQueueLocked() {
+	s.queue = backlog[*record]{
+		limit: s.options.Buffer, keepAll: s.options.Lag != LagNewest, coalesced: s.queue.coalesced,
+	}
+}
+
+// wakeLocked makes a Next that waits look again.
+func (s *Subscription) wakeLocked() {
+	if !s.idle {
+		return
+	}
+	s.idle = false
+	select {
+	case s.signal <- struct{}{}:
+	default:
+	}
+}
+
+// Next returns the next notice. It waits for one, at most until the context ends, whose error it
+// then returns; the subscription goes on.
+//
+// After Close it returns ErrSubscriptionClosed, after the end of the context of Subscribe that
+// context's error, both at once. After a Close of the store it returns ErrNotActive, behind all that was
+// committed. A state that is read from the persistent layer holds that Close up, within the bounds that
+// it has for all consumers, and is cut off at their end.
+//
+// An error of the persistent layer, while a state is read, does not end the subscription: the next
+// call begins anew, with a NoticeReset.
+func (s *Subscription) Next(ctx context.Context) (Notice, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Notice{}, s.failed(err)
+		}
+		notice, ok, err := s.take()
+		if err != nil {
+			return Notice{}, s.failed(err)
+		}
+		if ok {
+			return notice, nil
+		}
+		select {
+		case <-s.signal:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Subscription) failed(err error) error { return failed("subscription", s.pattern, err) }
+
+// All returns what Next returns, one after the other, until an error, which comes last. The
+// subscription stays open when the loop is left early; another loop goes on behind it.
+func (s *Subscription) All(ctx context.Context) iter.Seq2[Notice, error] {
+	return func(yield func(Notice, error) bool) {
+		for {
+			notice, err := s.Next(ctx)
+			if !yield(notice, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// step is what take has to do where it must not hold mu.
+type step uint8
+
+const (
+	stepNone step = iota
+	stepRead
+	stepRefresh
+)
+
+// take returns the next notice if there is one.
+func (s *Subscription) take() (Notice, bool, error) {
+	for {
+		n, ok, next, err := s.takeAtHand()
+		switch next {
+		case stepNone:
+			return n, ok, err
+		case stepRead:
+			n, ok, err = s.read()
+		case stepRefresh:
+			err = s.refresh()
+		}
+		if ok || err != nil {
+			return n, ok, err
+		}
+	}
+}
+
+// takeAtHand is take as far as memory goes.
+func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settleLocked()
+	switch {
+	case s.closed != nil:
+		return n, false, stepNone, s.endedLocked(s.closed)
+	case s.reset:
+		s.reset = false
+		n = Notice{Kind: NoticeReset, Revision: s.at}
+	case s.state != nil:
+		return n, false, stepRead, nil
+	case len(s.missed) > 0:
+		n = s.noticeLocked(&s.missed[0], len(s.missed) > 1 && s.missed[1].change == s.missed[0].change)
+		s.missed = advance(s.missed)
+	case s.live:
+		s.live = false
+		s.revision = s.at
+		n = Notice{Kind: NoticeLive, Revision: s.at}
+	case len(s.rest) > 0:
+		n = s.takePartLocked()
+	case s.overflow:
+		return n, false, stepRefresh, nil
+	case s.dequeueLocked():
+		n = s.takePartLocked()
+	case s.err != nil:
+		return n, false, stepNone, s.endedLocked(s.err)
+	default:
+		s.idle = true
+		return n, false, stepNone, nil
+	}
+	s.count++
+	return n, true, stepNone, nil
+}
+
+// endedLocked returns an error that comes again, to whoever asks.
+func (s *Subscription) endedLocked(err error) error {
+	s.idle = true
+	s.wakeLocked()
+	return err
+}
+
+// dequeueLocked moves the next change out of the queue, with those of its keys that wait: none of
+// them is superseded any more once the first is told.
+func (s *Subscription) dequeueLocked() bool {
+	rec, ok := s.queue.first()
+	if !ok {
+		return false
+	}
+	s.rest = s.few[:0]
+	for change := rec.change; ok && rec.change == change; rec, ok = s.queue.first() {
+		s.queue.pop()
+		s.rest = append(s.rest, rec)
+	}
+	return true
+}
+
+// takePartLocked takes the next key of the change that is being told.
+func (s *Subscription) takePartLocked() Notice {
+	n := s.noticeLocked(s.rest[0], len(s.rest) > 1)
+	s.rest = advance(s.rest)
+	return n
+}
+
+// advance lets go of the first element, and with the last one of all memory.
+func advance[E any](list []E) []E {
+	clear(list[:1])
+	if len(list) == 1 {
+		return nil
+	}
+	return list[1:]
+}
+
+// noticeLocked makes the notice of a change. More says that another key of it follows.
+func (s *Subscription) noticeLocked(rec *record, more bool) Notice {
+	n := Notice{Kind: NoticeSet, Revision: rec.revision, Path: rec.object.Path, Object: rec.object, More: more}
+	if rec.removed {
+		n.Kind = NoticeDel
+	}
+	if !more {
+		s.revision = n.Revision
+	}
+	return n
+}
+
+// read tells the next object of the state, if there is one more.
+func (s *Subscription) read() (n Notice, ok bool, err error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	state := s.state
+	s.mu.Unlock()
+	if state == nil {
+		return n, false, nil // it was closed
+	}
+	obj, err := nextOf(state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed != nil:
+		return n, false, s.closed
+	case err != nil:
+		state.close()
+		s.state, s.live, s.overflow = nil, false, true
+		s.clearQueueLocked()
+		return n, false, fmt.Errorf("persistent layer: %w", err)
+	case obj == nil:
+		s.state = nil
+		return n, false, nil
+	}
+	s.count++
+	return Notice{Kind: NoticeState, Revision: obj.Revision, Path: obj.Path, Object: obj}, true, nil
+}
+
+func nextOf(state *snapshot) (obj *meta.Object, err error) {
+	defer panicAsError(&err)
+	return state.next()
+}
+
+// refresh gets a fresh state for a subscription that fell behind.
+func (s *Subscription) refresh() error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	active, err := s.attach(0)
+	if !active {
+		return s.refreshLast()
+	}
+	return err
+}
+
+// refreshLast is refresh of a store that is being closed: what there is stays, as long as its layers
+// can be read.
+func (s *Subscription) refreshLast() error {
+	f := &s.run.feed
+	<-f.ended
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over && s.run.fromLayer() {
+		return ErrNotActive
+	}
+	state, err := s.run.stateOf(s.pattern)
+	if err == nil {
+		s.begin(state, nil, s.run.pipeline.revision.Load(), 0)
+	}
+	return err
+}
+
+// Revision returns the revision up to which all matching changes were told, to resume from; 0
+// before the first NoticeLive. It grows when others than the matching keys change, too.
+func (s *Subscription) Revision() uint64 {
+	f := &s.run.feed
+	f.catchUp()
+	told := f.told.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	began := s.state == nil && !s.reset && !s.live && len(s.missed) == 0
+	if began && s.closed == nil && !s.overflow && s.err != ErrLagged && s.waitingLocked() == 0 {
+		s.revision = max(s.revision, told)
+	}
+	return s.revision
+}
+
+// waitingLocked is how many changes wait.
+func (s *Subscription) waitingLocked() int { return len(s.missed) + len(s.rest) + s.queue.live }
+
+// Lag returns how many changes wait for Next. Of a subscription that fell behind and was not told
+// so yet (LagReset) that is at least its Buffer.
+func (s *Subscription) Lag() int {
+	n, _ := s.lag()
+	return n
+}
+
+func (s *Subscription) lag() (changes int, coalesced uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changes = s.waitingLocked()
+	if s.overflow {
+		changes += s.options.Buffer
+	}
+	return changes, s.queue.coalesced
+}
+
+// progress is how many notices were told.
+func (s *Subscription) progress() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// Close ends the subscription. It may be called any number of times. It waits for a read of the
+// persistent layer by Next to end.
+func (s *Subscription) Close() { s.finish(ErrSubscriptionClosed) }
+
+// finish ends the subscription at once.
+func (s *Subscription) finish(cause error) {
+	s.mu.Lock()
+	if s.closed != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = cause
+	s.missed, s.rest = nil, nil
+	s.clearQueueLocked()
+	stop := s.stop
+	s.wakeLocked()
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	s.run.feed.leave(s)
+
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.close()
+	s.state = nil
+	s.settleLocked()
+}
+
+// end ends the subscription behind what waits. When that needs the persistent layer it returns a
+// channel that is closed once it does not.
+func (s *Subscription) end(cause error) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = cause
+	}
+	s.wakeLocked()
+	if s.closed == nil && s.run.fromLayer() && (s.state != nil || s.overflow) {
+		s.settled = make(chan struct{})
+		return s.settled
+	}
+	return nil
+}
+
+// settleLocked tells the Close of the store when the persistent layer is needed no more.
+func (s *Subscription) settleLocked() {
+	if s.settled != nil && s.state == nil && (!s.overflow || s.closed != nil) {
+		close(s.settled)
+		s.settled = nil
+	}
+}
+
+// giveUp ends the subscription at once if it still needs the persistent layer.
+func (s *Subscription) giveUp(cause error) {
+	s.mu.Lock()
+	needed := s.settled != nil
+	s.mu.Unlock()
+	if needed {
+		s.finish(cause)
+	}
+}
