@@ -89,8 +89,9 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 func (s *Snapshot) Revision() uint64 { return s.revision }
 
 // All returns the objects in the order of (Parent, Index), both compared as bytes, each with the
-// revision of its last change. Their Data is shared and read-only. A loop that is left early can be
-// taken up by another one, which goes on behind it.
+// revision of its last change. Expires is the end of its own time to live, as a persistent layer keeps it: what
+// Options.Retention adds, which may be something else tomorrow, is left out. Their Data is shared and
+// read-only. A loop that is left early can be taken up by another one, which goes on behind it.
 //
 // An error ends the loop, and comes last: that of the persistent layer, the context's, ErrNotActive
 // after a Close of the store, ErrSnapshotClosed after Close. The loop's body may call the store, and close it.
@@ -164,8 +165,12 @@ func (s *Snapshot) endLocked(err error) {
 
 // snapshot is the content of a pattern at one revision. One goroutine at a time uses it.
 type snapshot struct {
+	run  *run
 	now  int64    // when it was taken, in Unix nanoseconds: what was expired then is left out
 	hide []string // patterns of what is left out
+	// kept says that Expires is to be as a persistent layer keeps it: without what rules add.
+	kept bool
+	own  map[string]int64 // kept, from memory, with rules: those of the objects that have one
 
 	// lists are what is left of a snapshot of memory, a list for each directory.
 	lists  [][]*meta.Object
@@ -178,33 +183,43 @@ type snapshot struct {
 }
 
 // snapshot takes the content of a pattern, "" for everything, in an instant of the pipeline.
-// From memory it costs a pointer for each object; from a layer that scans, the beginning of the scan.
+// From memory it costs a pointer for each object; from a layer that scans, the beginning of the scan. For a
+// subscription, which is what broadcast says, objects are as reads return them.
 func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
-	s := &snapshot{now: time.Now().UnixNano()}
+	s := &snapshot{run: r, now: time.Now().UnixNano(), kept: !broadcast}
 	if broadcast {
 		s.hide = r.options.NoBroadcastKeys
 	}
 	if !r.fromLayer() {
 		s.lists = r.memory.Collect(pattern)
+		if s.kept && r.ages {
+			s.own = r.expirer.ends()
+		}
 		return s, nil
 	}
-	pull, stop := iter.Pull2(Scan(r.layer, pattern))
-	s.stopPull = stop
-	s.pull = func() (obj meta.Object, err error, ok bool) {
-		if obj, err, ok = pull(); ok && err == nil {
-			obj.Expires = r.expiryOf(&obj)
-		}
-		return obj, err, ok
-	}
+	s.pull, s.stopPull = iter.Pull2(Scan(r.layer, pattern))
 	obj, err, ok := s.pull() // the snapshot of the layer is taken here
 	if err != nil {
-		stop()
+		s.stopPull()
 		return nil, fmt.Errorf("persistent layer: %w", err)
 	}
 	if ok {
 		s.first = &obj
 	}
 	return s, nil
+}
+
+// ends returns the end of the own time to live of each object that has one.
+func (e *expirer) ends() map[string]int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ends := make(map[string]int64)
+	for path, d := range e.byPath {
+		if d.own != 0 {
+			ends[path] = d.own
+		}
+	}
+	return ends
 }
 
 // sort brings a snapshot of memory into the order that a scan of a layer has.
@@ -232,12 +247,26 @@ func (s *snapshot) next() (*meta.Object, error) {
 			s.close()
 			return nil, err
 		}
-		if !obj.Expired(s.now) && !key.Contains(s.hide, obj.Path) {
-			return obj, nil
+		own := obj.Expires
+		switch {
+		case s.pull != nil:
+			obj.Expires = s.run.expiryOf(obj)
+		case s.kept && s.run.ages:
+			own = s.own[obj.Path]
 		}
+		if obj.Expired(s.now) || key.Contains(s.hide, obj.Path) {
+			continue
+		}
+		if s.kept && obj.Expires != own {
+			copied := *obj // what memory has is shared
+			copied.Expires = own
+			return &copied, nil
+		}
+		return obj, nil
 	}
 }
 
+// read returns the next object, expired or not, as it is in memory or in the layer.
 func (s *snapshot) read() (*meta.Object, error) {
 	if s.pull == nil {
 		return s.readList(), nil

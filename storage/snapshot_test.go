@@ -256,6 +256,60 @@ func TestSnapshotLeavesOutWhatIsExpired(t *testing.T) {
 	}
 }
 
+// TestSnapshotKeepsOwnExpiries shows that what a rule adds is in no snapshot, while a rule decides what is
+// there, and a subscription tells what reads do.
+func TestSnapshotKeepsOwnExpiries(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := storage.New(layout.config())
+				rule := storage.Retention{Pattern: "a/*", Age: time.Hour}
+				if err := store.Start(storage.Options{Retention: []storage.Retention{rule}}); err != nil {
+					t.Fatal(err)
+				}
+				defer store.Close()
+				now := time.Now().UnixNano()
+				own := map[string]int64{"a/none": 0, "a/sooner": now + int64(time.Minute), "a/later": now + int64(time.Hour) + int64(time.Minute), "b/1": now + 5e9}
+				for path, at := range own {
+					if _, err := store.SetWith(path, []byte("1"), storage.SetOptions{Expires: at}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// As old as the rule allows, less a second.
+				old := storage.SetOptions{Times: &storage.Times{Created: now - int64(time.Hour) + 1e9}}
+				if _, err := store.SetWith("a/old", []byte("1"), old); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				s, err := store.Snapshot(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				got := make(map[string]int64)
+				for obj, err := range s.All() {
+					if err != nil {
+						t.Fatal(err)
+					}
+					got[obj.Path] = obj.Expires
+				}
+				if !maps.Equal(got, own) {
+					t.Errorf("the snapshot has the expiries %v, want %v", got, own)
+				}
+				sub, err := store.Subscribe(t.Context(), "a/none", storage.SubscribeOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer sub.Close()
+				notice, err := sub.Next(t.Context())
+				if err != nil || notice.Object == nil || notice.Object.Expires != notice.Object.Created+int64(time.Hour) {
+					t.Errorf("the subscription told %+v, %v, want an object that expires by the rule", notice, err)
+				}
+			})
+		})
+	}
+}
+
 // TestSnapshotEnds shows what ends a loop over a snapshot early.
 func TestSnapshotEnds(t *testing.T) {
 	for _, layout := range layouts {
