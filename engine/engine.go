@@ -3,6 +3,7 @@
 //	memory:                    nothing is kept
 //	pebble:./data              the directory ./data, every write synced
 //	pebble:./data?sync=off     the same, faster, the newest writes lost in a crash
+//	sqlite:./data.db           the SQLite database ./data.db, which other programs can read
 //	ko:./data                  the LevelDB database in ./data, as older software has it
 //
 // The form is scheme:location?option=value&option=value. The location is taken as it is
@@ -40,6 +41,7 @@ func (s scheme) form() string { return s.name + ":" + s.location }
 var schemes = []scheme{
 	{name: "memory"},
 	{name: "pebble", location: "DIRECTORY", open: opener(pebbleOptions, newPebble)},
+	{name: "sqlite", location: "FILE", open: opener(sqliteOptions, newSQLite)},
 	{name: "ko", location: "DIRECTORY", open: opener(koOptions, newKo)},
 }
 

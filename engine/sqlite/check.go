@@ -1,0 +1,172 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// mostFaults is how many faults of the file's structure a check tells of.
+const mostFaults = 1000
+
+// Check implements storage.Checker. On one snapshot it has SQLite examine the whole file, with the
+// order of its tables and what its indexes say of them (integrity_check), and then reads each object.
+//
+// A damaged page takes the objects on it along: each is reported with its key, as long as the index of the paths
+// can be read. Reads and writes go on meanwhile; the write-ahead log grows by what is written.
+func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	c, err := l.openCheck()
+	if err != nil {
+		return 0, err
+	}
+	defer c.end()
+	for step, more := c.structure, true; more; step = c.read {
+		c.found = c.found[:0]
+		more, err = c.interruptible(ctx, step)
+		for _, found := range c.found {
+			report(found)
+		}
+		if err != nil {
+			return c.objects, err
+		}
+	}
+	return c.objects, nil
+}
+
+// check is a check in progress: a scan that goes by the paths.
+type check struct {
+	*scan
+	objects int
+	found   []error // by the last step
+	after   string  // the last path that was read
+	singly  bool    // the next objects are read one by one
+}
+
+// openCheck begins a check as a scan of everything, which takes the snapshot.
+func (l *Layer) openCheck() (*check, error) {
+	s, err := l.openScan("")
+	if err != nil {
+		return nil, err
+	}
+	return &check{scan: s}, nil
+}
+
+// interruptible makes a step, unless the layer was closed.
+func (c *check) interruptible(ctx context.Context, step func() (bool, error)) (more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	c.layer.life.RLock()
+	defer c.layer.life.RUnlock()
+	if c.conn == nil {
+		return false, storage.ErrNotActive
+	}
+	err = c.db.interruptible(ctx, c.conn, func() (err error) {
+		defer c.conn.guard(&err)
+		more, err = step()
+		return err
+	})
+	return more, c.db.wrap("check", c.db.ended(ctx, err))
+}
+
+// structure has SQLite examine the file.
+func (c *check) structure() (more bool, err error) {
+	s, err := c.conn.prepare(fmt.Sprintf(`PRAGMA integrity_check(%d)`, mostFaults))
+	if err != nil {
+		return false, err
+	}
+	for s.Step() {
+		if text := s.ColumnText(0); text != "ok" {
+			c.note(fmt.Errorf("SQLite finds: %s", oneLine(text)))
+		}
+	}
+	return true, c.orFound(finish(s, nil))
+}
+
+// orFound notes an error as a finding, unless the check was interrupted.
+func (c *check) orFound(err error) error {
+	if err == nil || isCode(err, sqlite3.INTERRUPT) {
+		return err
+	}
+	c.note(err)
+	return nil
+}
+
+func (c *check) note(err error) { c.found = append(c.found, c.db.wrap("check", err)) }
+
+// read checks the next objects and tells whether there are more.
+func (c *check) read() (more bool, err error) {
+	if c.singly {
+		return c.readSingly()
+	}
+	s, err := c.conn.bound(checkObjects, c.after)
+	if err != nil {
+		return false, err
+	}
+	n := 0
+	for size := 0; n < maxChunk && size < maxChunkBytes && s.Step(); n++ {
+		path := s.ColumnText(pathColumn)
+		c.after = max(c.after, path)
+		obj, err := c.conn.object(s, path)
+		c.count(path, err)
+		size += len(obj.Data)
+	}
+	full := s.Busy()
+	if err := finish(s, nil); err != nil {
+		if isCode(err, sqlite3.INTERRUPT) {
+			return false, err
+		}
+		c.singly = true // its place is found there
+		return true, nil
+	}
+	return full && n > 0, nil
+}
+
+// count counts an object that is whole, or notes what is wrong with it.
+func (c *check) count(path string, err error) {
+	if err = firstError(err, checkStored(path)); err != nil {
+		c.note(named(path, err))
+		return
+	}
+	c.objects++
+}
+
+// readSingly reads the next objects each by its path, behind which something cannot be read.
+func (c *check) readSingly() (more bool, err error) {
+	c.singly = false
+	paths, err := c.conn.pathsAfter(c.after, firstChunk)
+	for _, path := range paths {
+		c.after = max(c.after, path)
+		_, found, err := c.conn.lookup(path)
+		if isCode(err, sqlite3.INTERRUPT) {
+			return false, err
+		}
+		if err == nil && !found {
+			err = errors.New("the index of the paths has it, the table has not")
+		}
+		c.count(path, err)
+	}
+	if err != nil {
+		return false, c.orFound(fmt.Errorf("behind key %q no path can be read: %w", c.after, err))
+	}
+	return len(paths) > 0, nil
+}
+
+// pathsAfter reads the next paths, by their index alone. Those that could be read come with the error.
+func (c *conn) pathsAfter(after string, limit int) (paths []string, err error) {
+	s, err := c.bound(listPaths, after)
+	if err != nil {
+		return nil, err
+	}
+	for len(paths) < limit && s.Step() {
+		paths = append(paths, s.ColumnText(0))
+	}
+	return paths, finish(s, nil)
+}

@@ -1,0 +1,278 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+)
+
+const (
+	// patience is how long a connection waits for another program that holds a lock.
+	patience = 10 * time.Second
+	// heavyData is the data after which a connection is closed and not used again: what it
+	// took for a large value it would keep.
+	heavyData = 16 << 20
+	// keptLog is the length that FILE-wal is cut to when it begins anew.
+	keptLog = 64 << 20
+)
+
+// conn is a connection of SQLite with its prepared statements. It belongs to one goroutine at
+// a time.
+type conn struct {
+	db         *sqlite3.Conn
+	statements map[string]*sqlite3.Stmt
+	memory     int64 // that it may take
+	heavy      bool  // it carried a large value
+	broken     bool  // SQLite panicked in it
+}
+
+// openMode is what a connection is for.
+type openMode string
+
+const (
+	toCreate openMode = "rwc" // makes the file
+	toWrite  openMode = "rw"
+	toRead   openMode = "rw" // the index of the log has to be written by readers too
+)
+
+// openConn opens a connection to a database. The path is absolute.
+func openConn(path string, mode openMode, o Options) (c *conn, err error) {
+	all, cache := o.memory()
+	c = &conn{statements: map[string]*sqlite3.Stmt{}, memory: all}
+	defer func() {
+		if err != nil {
+			c.close()
+			c = nil
+		}
+	}()
+	defer c.guard(&err)
+	ctx := sqlite3.WithMaxMemory(context.Background(), all)
+	if c.db, err = sqlite3.OpenContext(ctx, uri(path, mode, o.vfs)); err != nil {
+		return c, err
+	}
+	if err := c.db.BusyTimeout(patience); err != nil {
+		return c, err
+	}
+	return c, c.db.Exec(fmt.Sprintf(`PRAGMA cache_size = -%d; PRAGMA cell_size_check = ON`, cache>>10))
+}
+
+// uri names a database as SQLite wants it.
+func uri(path string, mode openMode, vfs string) string {
+	name := filepath.ToSlash(path)
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name // that of a drive
+	}
+	query := url.Values{"mode": {string(mode)}}
+	if vfs != "" {
+		query.Set("vfs", vfs)
+	}
+	return (&url.URL{Scheme: "file", Path: name, RawQuery: query.Encode()}).String()
+}
+
+// openWriter opens the connection that writes.
+func openWriter(path string, o Options, onLog func(pages int)) (*conn, error) {
+	c, err := openConn(path, toWrite, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.makeWriter(o, onLog); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
+	defer c.guard(&err)
+	if readOnly, _ := c.db.ReadOnly("main"); readOnly {
+		return sqlite3.READONLY
+	}
+	if err := c.useLog(); err != nil {
+		return err
+	}
+	// The log is moved into the file by us, see log.go.
+	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+		onLog(pages)
+		return nil
+	})
+	// What is written here has its checksum.
+	if _, err := c.db.Config(sqlite3.DBCONFIG_ENABLE_TRIGGER, false); err != nil {
+		return err
+	}
+	return firstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
+}
+
+// useLog makes the database one with a write-ahead log, which it is unless it was just made or
+// another program changed it.
+func (c *conn) useLog() error {
+	s, err := c.prepare(`PRAGMA journal_mode = WAL`)
+	if err != nil {
+		return err
+	}
+	mode := ""
+	if s.Step() {
+		mode = s.ColumnText(0)
+	}
+	if err := finish(s, nil); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("SQLite cannot keep a write-ahead log there (it keeps a journal of mode %q)", mode)
+	}
+	return nil
+}
+
+// setSync sets when the log is synced. On macOS the full sync is one that empties the
+// cache of the drive.
+func (c *conn) setSync(d Durability) error {
+	mode := "FULL"
+	if d == DurabilityNoSync {
+		mode = "NORMAL"
+	}
+	return c.db.Exec(`PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; PRAGMA synchronous = ` + mode)
+}
+
+// prepare returns the statement of a text, which is prepared at its first use.
+func (c *conn) prepare(sql string) (*sqlite3.Stmt, error) {
+	if s := c.statements[sql]; s != nil {
+		return s, nil
+	}
+	s, _, err := c.db.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
+	if err != nil {
+		return nil, err
+	}
+	c.statements[sql] = s
+	return s, nil
+}
+
+// run runs a statement whose parameters, if any, are texts.
+func (c *conn) run(sql string, texts ...string) error {
+	s, err := c.bound(sql, texts...)
+	if err != nil {
+		return err
+	}
+	return s.Exec()
+}
+
+// bound returns a statement with its first parameters bound to texts.
+func (c *conn) bound(sql string, texts ...string) (*sqlite3.Stmt, error) {
+	s, err := c.prepare(sql)
+	if err != nil {
+		return nil, err
+	}
+	for i, text := range texts {
+		if err := s.BindText(i+1, text); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// finish ends a statement that was stepped through, and returns the first error: one of the caller's, or what
+// the steps met.
+func finish(s *sqlite3.Stmt, err error) error { return firstError(err, s.Err(), s.Reset()) }
+
+// transact runs do in a transaction. After an error nothing of it is kept, but where the error is
+// of the commit itself.
+func (c *conn) transact(do func() error) error {
+	if err := c.run(beginWrite); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		err = c.run(commit)
+	}
+	if err == nil {
+		return nil
+	}
+	return c.undo(err)
+}
+
+// undo rolls back what an error ended, if SQLite has not already.
+func (c *conn) undo(cause error) error {
+	if c.db.GetAutocommit() {
+		return cause
+	}
+	if err := c.run(rollback); err != nil {
+		return &undoError{cause: cause, err: err}
+	}
+	return cause
+}
+
+// undoError says that a failed transaction could not be rolled back either.
+type undoError struct{ cause, err error }
+
+func (e *undoError) Error() string {
+	return fmt.Sprintf("%v; and it cannot be undone: %v", e.cause, e.err)
+}
+
+func (e *undoError) Unwrap() error { return e.cause }
+
+// guard makes an error of a panic in SQLite's code: it panics when it runs out of its memory,
+// and may where a file is damaged in a way that it does not expect. It is deferred around all that
+// calls SQLite; the connection is not used again.
+func (c *conn) guard(err *error) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	c.broken = true
+	cause, ok := value.(error)
+	if !ok {
+		cause = fmt.Errorf("%v", value)
+	}
+	*err = &panicError{cause: cause, memory: c.memory}
+}
+
+// panicError is a panic in SQLite's code.
+type panicError struct {
+	cause  error
+	memory int64
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("SQLite broke off, with %d MiB of memory to work in: %s", e.memory>>20, oneLine(e.cause.Error()))
+}
+
+func (e *panicError) Unwrap() error { return e.cause }
+
+// usable reports whether the connection is worth keeping.
+func (c *conn) usable() bool { return !c.heavy && !c.broken }
+
+// carried notes that a value of so many bytes passed through.
+func (c *conn) carried(size int) { c.heavy = c.heavy || size > heavyData }
+
+// close ends the connection.
+func (c *conn) close() (err error) {
+	if c.db == nil {
+		return nil
+	}
+	defer c.guard(&err)
+	c.db.SetInterrupt(context.Background())
+	var errs []error
+	for _, s := range c.statements {
+		errs = append(errs, s.Close())
+	}
+	return firstError(append(errs, c.db.Close())...)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneLine makes one line of a message.
+func oneLine(message string) string { return strings.Join(strings.Fields(message), " ") }
+
+// isCode reports whether an error is one of SQLite's with a primary code.
+func isCode(err error, code sqlite3.ErrorCode) bool { return errors.Is(err, code) }

@@ -1,0 +1,44 @@
+package sqlite
+
+import (
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns,
+// whatever Durability says, and so is all that was written before it.
+func (l *Layer) MarkIncomplete(reason string) error {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return storage.ErrNotActive
+	}
+	d := l.db
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.failed != nil {
+		return d.failed
+	}
+	err := d.mark(reason)
+	if err == nil || isRefusal(err) {
+		return d.wrap("mark the store as incomplete", err)
+	}
+	return d.stop(d.wrap("mark the store as incomplete", err))
+}
+
+// mark writes or takes away the note, in a transaction that is synced.
+func (d *database) mark(reason string) (err error) {
+	w := d.writer
+	defer w.guard(&err)
+	if err := w.setSync(DurabilitySync); err != nil {
+		return err
+	}
+	err = w.transact(func() error {
+		if reason == "" {
+			return w.run(deleteNote, noteIncomplete)
+		}
+		return w.putNote(noteIncomplete, func(s *sqlite3.Stmt) error { return s.BindText(2, reason) })
+	})
+	return firstError(err, w.setSync(d.options.Durability))
+}

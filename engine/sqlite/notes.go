@@ -1,0 +1,61 @@
+package sqlite
+
+import (
+	"fmt"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// The names of the table oolith.
+const (
+	noteSchema     = "schema"
+	noteRevision   = "revision"
+	noteIncomplete = "incomplete"
+	noteProbe      = "probe" // there within a transaction only: see room.go
+)
+
+// intNote reads a number of the table oolith.
+func (c *conn) intNote(name string) (value int64, found bool, err error) {
+	err = c.note(name, func(s *sqlite3.Stmt) error {
+		found = true
+		if s.ColumnType(0) != sqlite3.INTEGER {
+			return fmt.Errorf("%q of the table oolith is %q, expected an integer", name, s.ColumnText(0))
+		}
+		value = s.ColumnInt64(0)
+		return nil
+	})
+	return value, found, err
+}
+
+// checkComplete refuses a database that is marked.
+func checkComplete(c *conn) error {
+	return c.note(noteIncomplete, func(s *sqlite3.Stmt) error {
+		return fmt.Errorf("%w: %s", storage.ErrIncomplete, oneLine(s.ColumnText(0)))
+	})
+}
+
+// note calls read for the value of a name, if it is there.
+func (c *conn) note(name string, read func(*sqlite3.Stmt) error) error {
+	s, err := c.bound(getNote, name)
+	if err != nil {
+		return err
+	}
+	if s.Step() {
+		err = read(s)
+	}
+	return finish(s, err)
+}
+
+// putNote sets the value of a name, which bind binds as the second parameter.
+func (c *conn) putNote(name string, bind func(*sqlite3.Stmt) error) error {
+	s, err := c.bound(putNote, name)
+	if err == nil {
+		err = bind(s)
+	}
+	if err != nil {
+		return err
+	}
+	return s.Exec()
+}

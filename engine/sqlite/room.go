@@ -1,0 +1,78 @@
+package sqlite
+
+import (
+	"errors"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+)
+
+// What follows is done while the lock of the writer is held.
+
+// refusal is why the last commit was refused.
+type refusal int
+
+const (
+	notRefused refusal = iota
+	forRoom            // the disk is full
+	forOther           // another program was writing
+)
+
+// isRefusal reports whether an error says for certain that nothing was written, although the
+// disk is sound. A transaction that failed before or in the writing of its pages was rolled back, and
+// what the log has of it lacks the mark of a commit.
+func isRefusal(err error) bool {
+	var failed *undoError
+	return (isNoRoom(err) || isCode(err, sqlite3.BUSY)) && !errors.As(err, &failed)
+}
+
+// noteRefusal remembers how a commit ended. The store tries a refused group again without one
+// of its changes, and so on: nobody is to wait for the other program each time.
+func (d *database) noteRefusal(err error) {
+	was := d.refused
+	switch {
+	case err == nil:
+		d.refused = notRefused
+	case isNoRoom(err):
+		d.refused = forRoom
+	case isCode(err, sqlite3.BUSY):
+		d.refused = forOther
+	default:
+		return
+	}
+	if (was == forOther) != (d.refused == forOther) {
+		wait := patience
+		if d.refused == forOther {
+			wait = 0
+		}
+		if err := d.writer.db.BusyTimeout(wait); err != nil {
+			d.options.Logger.Warn("sqlite: set the time to wait for others", "file", d.path, "error", err)
+		}
+	}
+}
+
+// probe finds out whether a disk that was full still is, by a transaction of a page, before a group is
+// put together in vain.
+func (d *database) probe() (err error) {
+	if d.refused != forRoom {
+		return nil
+	}
+	w := d.writer
+	defer w.guard(&err)
+	err = w.transact(func() error {
+		put := w.putNote(noteProbe, func(s *sqlite3.Stmt) error { return s.BindNull(2) })
+		return firstError(put, w.run(deleteNote, noteProbe))
+	})
+	if isRefusal(err) && !d.makeRoom() {
+		return err
+	}
+	return nil // another error is met again by the group
+}
+
+// makeRoom moves the log into the file, and reports whether its room can be used anew.
+func (d *database) makeRoom() bool {
+	if d.logPages == 0 {
+		return false
+	}
+	moved, err := d.moveLog()
+	return err == nil && moved
+}

@@ -1,0 +1,246 @@
+package sqlite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/internal/pathkey"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
+// Chunks grow, because many callers want only the first few objects.
+const (
+	firstChunk    = 16
+	maxChunk      = 512
+	maxChunkBytes = 1 << 20
+)
+
+// errOrder is an index that has its rows out of order, twice or under another place.
+var errOrder = errors.New("the index objects_place is damaged; see what a check of the store says")
+
+// Scan implements storage.Scanner. The snapshot is taken when the loop begins, on a connection of its own:
+// nobody waits for it. Memory is bounded by one chunk of objects. The write-ahead log cannot begin anew
+// before the loop ends, and grows by what is written meanwhile.
+//
+// The loop's body may call the layer, Close included. Close ends the scan with
+// storage.ErrNotActive, after at most the chunk that was read already.
+func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		s, err := l.openScan(pattern)
+		if err != nil {
+			yield(meta.Object{}, err)
+			return
+		}
+		defer s.end()
+		chunk := make([]meta.Object, 0, firstChunk)
+		for limit := firstChunk; ; limit = min(2*limit, maxChunk) {
+			var more bool
+			chunk, more, err = s.read(chunk[:0], limit)
+			for _, obj := range chunk {
+				if !yield(obj, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(meta.Object{}, err)
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// space makes keys of paths that are in the order of the index.
+var space = pathkey.NewSpace([]byte("o"))
+
+// scan is a scan in progress.
+type scan struct {
+	layer *Layer
+	db    *database
+	// conn is nil after the end. The scan uses it while it holds layer.life for reading; Close
+	// ends it while it holds that for writing.
+	conn *conn
+	rows *sqlite3.Stmt
+
+	walk         *pathkey.Walk
+	lower, upper []byte
+	key, before  []byte // of the row, and of the one before
+	last         string // the last path read, for errors
+}
+
+func (l *Layer) openScan(pattern string) (*scan, error) {
+	if pattern != "" && !key.IsValid(pattern) {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	}
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	s := &scan{layer: l, db: l.db, walk: space.Walk(pattern)}
+	s.lower, s.upper = s.walk.Bounds()
+	if err := s.open(); err != nil {
+		return nil, l.db.wrap(fmt.Sprintf("scan %q", pattern), err)
+	}
+	l.db.scanLock.Lock()
+	defer l.db.scanLock.Unlock()
+	l.db.scans[s] = struct{}{}
+	return s, nil
+}
+
+// open begins to read, and so takes the snapshot.
+func (s *scan) open() (err error) {
+	if s.conn, err = s.db.readers.take(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	defer s.conn.guard(&err)
+	if err := s.conn.run(beginRead); err != nil {
+		return err
+	}
+	// The transaction begins with its first read.
+	return firstError(s.conn.run(getNote, noteSchema), s.seek(s.lower))
+}
+
+// seek goes to the first row that is not below a key, which may end in the directory.
+func (s *scan) seek(raw []byte) (err error) {
+	directory, index, _ := strings.Cut(string(raw[1:]), "\x00")
+	if s.rows != nil {
+		if err := s.rows.Reset(); err != nil {
+			return err
+		}
+	}
+	s.rows, err = s.conn.bound(scanObjects, directory, index)
+	return err
+}
+
+// read appends the next objects to chunk, and tells whether there are more.
+func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+	s.layer.life.RLock()
+	defer s.layer.life.RUnlock()
+	if s.conn == nil {
+		return chunk, false, storage.ErrNotActive
+	}
+	for size := 0; len(chunk) < limit && size < maxChunkBytes; {
+		obj, found, err := s.next()
+		if err != nil || !found {
+			return chunk, false, s.fail(err)
+		}
+		s.last = obj.Path
+		size += len(obj.Data)
+		chunk = append(chunk, obj)
+	}
+	return chunk, true, nil
+}
+
+// next reads the next object that matches.
+func (s *scan) next() (obj meta.Object, found bool, err error) {
+	defer s.conn.guard(&err)
+	for s.rows.Step() {
+		path := s.rows.ColumnText(pathColumn)
+		if err := s.place(path); err != nil {
+			return meta.Object{}, false, err
+		}
+		if bytes.Compare(s.key, s.upper) >= 0 {
+			return meta.Object{}, false, nil
+		}
+		step, target := s.walk.At(s.key)
+		switch step {
+		case pathkey.Take:
+			obj, err = s.conn.object(s.rows, path)
+			return obj, err == nil, named(path, err)
+		case pathkey.Seek:
+			if bytes.Compare(target, s.upper) >= 0 {
+				return meta.Object{}, false, nil
+			}
+			if err := s.seek(target); err != nil {
+				return meta.Object{}, false, err
+			}
+		}
+	}
+	return meta.Object{}, false, s.rows.Err()
+}
+
+// place makes the key of the row, and checks that it is where it belongs.
+func (s *scan) place(path string) error {
+	if err := checkStored(path); err != nil {
+		return named(path, err)
+	}
+	s.key, s.before = s.before, s.key
+	s.key = space.Append(s.key[:0], path)
+	if bytes.Compare(s.key, s.before) <= 0 || bytes.Compare(s.key, s.lower) < 0 {
+		return named(path, errOrder)
+	}
+	return nil
+}
+
+// fail says where the scan came to an end; it keeps nil.
+func (s *scan) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	place := "at its first key"
+	if s.last != "" {
+		place = fmt.Sprintf("after key %q", s.last)
+	}
+	return s.db.wrap("scan "+place, err)
+}
+
+// end gives up what the scan holds.
+func (s *scan) end() {
+	s.layer.life.RLock()
+	defer s.layer.life.RUnlock()
+	if s.conn == nil {
+		return
+	}
+	s.db.scanLock.Lock()
+	delete(s.db.scans, s)
+	s.db.scanLock.Unlock()
+	s.close()
+}
+
+// endScans ends all scans. No call is in progress.
+func (d *database) endScans() {
+	d.scanLock.Lock()
+	defer d.scanLock.Unlock()
+	for s := range d.scans {
+		s.close()
+	}
+	d.scans = nil
+}
+
+// close gives back the connection.
+func (s *scan) close() {
+	if err := s.conn.endRead(s.rows); err != nil {
+		s.conn.broken = true // it is closed, and its transaction ends by that
+	}
+	s.db.readers.put(s.conn)
+	s.conn = nil
+}
+
+// endRead ends a transaction in which a statement, if it is not nil, may be in progress. What
+// the statement met was returned where it did.
+func (c *conn) endRead(s *sqlite3.Stmt) (err error) {
+	defer c.guard(&err)
+	if s != nil {
+		_ = s.Reset()
+	}
+	if c.db.GetAutocommit() {
+		return nil
+	}
+	return c.run(commit)
+}
