@@ -146,6 +146,8 @@ type Options struct {
 type hooks struct {
 	// part is called before each transaction of a batch that takes several.
 	part func(n int) error
+	// undo is called before each transaction that takes such a batch back.
+	undo func()
 	// room replaces the look at the disk.
 	room func() (room, error)
 }
@@ -185,7 +187,7 @@ type Layer struct {
 	dir     string
 	options Options
 
-	// LOCK ORDER: turn, life, store.writing, store.reading, scanLock.
+	// LOCK ORDER: turn, life, store.writing, store.scanLock, store.reading.
 
 	// turn makes Start and Close happen one after the other.
 	turn sync.Mutex
@@ -197,10 +199,6 @@ type Layer struct {
 	// caller's code runs; Start and Close hold it for writing, for moments.
 	life  sync.RWMutex
 	store *store // nil while not active
-
-	// scanLock guards scans, the scans in progress, which Close ends.
-	scanLock sync.Mutex
-	scans    map[*scan]struct{}
 }
 
 var (

@@ -19,12 +19,12 @@ import (
 //
 // A larger batch takes several transactions, version after version:
 //
-//	1  the note partsKey: what is newer than this belongs together
+//	1  partsKey becomes 1: what is newer than this belongs together
 //	2  the changes, in parts
-//	3  the notes that belong to the batch, and partsKey is removed
+//	3  the notes that belong to the batch, and partsKey becomes 0
 //
 // Readers go from the view before 1 to the view of 3: they never see a part. A crash before 3 is durable leaves
-// partsKey, and the next start takes back all that is newer than it (undo). That costs nothing
+// partsKey at 1, and the next start takes back all that is newer than it (undo). That costs nothing
 // while all goes well: no change is written twice, and the values before are there anyway, since
 // Badger keeps every version that a view can show.
 //
@@ -39,7 +39,7 @@ func (s *store) commit(changes []storage.Change, revision uint64) error {
 	if err := s.admit(changes); err != nil {
 		return err
 	}
-	if len(changes) == 0 && revision == 0 {
+	if len(changes) == 0 && revision <= s.revision {
 		return nil
 	}
 	generation := s.view.Load().generation
@@ -106,7 +106,7 @@ type batch struct {
 // commit commits the batch, in one transaction if it fits.
 func (b *batch) commit() error {
 	whole := len(b.changes) // to be
-	txn := b.store.begun()
+	txn := b.store.begin()
 	defer txn.Discard()
 	if err := b.addNotes(txn); err != nil {
 		return b.store.wrap("make a batch", err)
@@ -125,7 +125,7 @@ func (b *batch) commit() error {
 // commitParts commits the batch in several transactions.
 func (b *batch) commitParts() error {
 	s := b.store
-	err := s.transact(func(txn *badger.Txn) error { return txn.Set(partsKey, []byte{1}) })
+	err := s.transact(func(txn *badger.Txn) error { return txn.Set(partsKey, encodeNumber(1)) })
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (b *batch) commitParts() error {
 	}
 	if err == nil {
 		err = s.transact(func(txn *badger.Txn) error {
-			return firstError(b.addNotes(txn), txn.Delete(partsKey))
+			return firstError(b.addNotes(txn), txn.Set(partsKey, encodeNumber(0)))
 		})
 	}
 	if err != nil {
@@ -155,10 +155,8 @@ func (b *batch) commitParts() error {
 
 // addNotes adds what the batch changes beside objects.
 func (b *batch) addNotes(txn *badger.Txn) error {
-	if b.revision != b.store.revision {
-		if err := txn.Set(revisionKey, encodeNumber(b.revision)); err != nil {
-			return err
-		}
+	if err := txn.Set(revisionKey, encodeNumber(b.revision)); err != nil {
+		return err
 	}
 	if b.cleared {
 		return txn.Set(generationKey, encodeNumber(b.generation))
@@ -239,16 +237,16 @@ func (s *store) annotate(doing string, fill func(txn *badger.Txn) error) error {
 
 // transact commits a transaction as the next version. The caller holds writing.
 func (s *store) transact(fill func(txn *badger.Txn) error) error {
-	txn := s.begun()
+	txn := s.begin()
 	defer txn.Discard()
-	if err := fill(txn); err != nil {
+	if err := firstError(txn.Set(revisionKey, encodeNumber(s.revision)), fill(txn)); err != nil {
 		return s.wrap("make a transaction", err)
 	}
 	return s.commitNext(txn)
 }
 
-// begun returns a transaction to be filled.
-func (s *store) begun() *badger.Txn { return s.db.NewTransactionAt(latest, true) }
+// begin returns a transaction to be filled, and to be discarded in any case.
+func (s *store) begin() *badger.Txn { return s.db.NewTransactionAt(latest, true) }
 
 // commitNext commits a transaction as the next version. It returns when the transaction is as durable as is
 // asked for, or when nobody can tell any more.

@@ -65,6 +65,9 @@ func (s *store) compact(ctx context.Context) error {
 	if err := s.purge(ctx); err != nil {
 		return err
 	}
+	if err := s.moveLiving(ctx, gcShareCompact); err != nil {
+		return err
+	}
 	s.release()
 	if err := s.rotate(ctx); err != nil {
 		return err
@@ -72,7 +75,7 @@ func (s *store) compact(ctx context.Context) error {
 	if err := s.flatten(); err != nil {
 		return err
 	}
-	return s.collectGarbage(ctx, gcRatioCompact)
+	return s.collectGarbage(ctx, gcShareCompact)
 }
 
 // flatten merges all tables into one level.

@@ -14,18 +14,20 @@ const (
 	metaKind   = 'm'
 )
 
-// What the layer notes about itself. Numbers are 8 bytes, little-endian.
+// What the layer notes about itself. Numbers are 8 bytes, little-endian. A note is overwritten, and never deleted:
+// an old version of it can come back after a deletion was forgotten (see release.go), but not prevail over a newer one.
 var (
-	// revisionKey holds the highest revision that was committed.
+	// revisionKey holds the highest revision that was committed. Each transaction writes it, so that all
+	// tables overlap (see badgerOptions).
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
-	// generationKey holds the generation of the objects; it is absent for the first one, 0.
+	// generationKey holds the generation of the objects; it is absent before the first clear, for 0.
 	generationKey = []byte{metaKind, 'g', 'e', 'n'}
-	// partsKey is there while a batch of several transactions is being committed. Everything that is
-	// newer than it belongs to that batch. Its value says nothing.
+	// partsKey holds 1 while a batch of several transactions is being committed, 0 when it is
+	// complete. While it is 1, everything that is newer than it belongs to that batch.
 	partsKey = []byte{metaKind, 'p', 'a', 'r'}
-	// incompleteKey holds why the content is only a part; it is absent when it is whole.
+	// incompleteKey holds why the content is only a part; "-" when it is whole, else "+" and the reason.
 	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
-	// fillerPrefix begins the keys whose only purpose is to fill a table in memory.
+	// fillerPrefix begins the keys whose only purpose is to fill a table in memory. They are deleted.
 	fillerPrefix = []byte{metaKind, 'f', 'i', 'l'}
 )
 

@@ -31,7 +31,7 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	}
 	l.life.Lock()
 	defer l.life.Unlock()
-	l.store, l.scans = s, make(map[*scan]struct{})
+	l.store = s
 	return nil
 }
 
@@ -84,6 +84,8 @@ func newStore(dir string, o Options, held *lock) *store {
 		log:        o.Logger,
 		lock:       held,
 		health:     newHealth(),
+		scans:      make(map[*scan]struct{}),
+		moved:      make(map[uint32]bool),
 		purging:    make(chan struct{}, 1),
 		compacting: make(chan struct{}, 1),
 	}
@@ -121,7 +123,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	if err != nil {
 		return err
 	}
-	err = s.guard("begin", func() error { return s.begin(opt) })
+	err = s.guard("begin", func() error { return s.recover(opt) })
 	if err = firstError(s.health.failure(), err); err != nil {
 		if _, closeErr := s.close(); closeErr != nil {
 			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
@@ -131,17 +133,17 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	return nil
 }
 
-// begin reads what the database notes about itself, and takes back what a crash left half done.
-func (s *store) begin(opt storage.LayerOptions) error {
+// recover reads what the database notes about itself, and takes back what a crash left half done.
+func (s *store) recover(opt storage.LayerOptions) error {
 	s.version = s.db.MaxVersion()
 	if err := s.undo(); err != nil {
 		return err
 	}
 	generation, err := s.note(generationKey, latest)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
+	if err == nil {
+		s.revision, err = s.note(revisionKey, latest)
 	}
-	if s.revision, err = s.note(revisionKey, latest); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", errCorrupt, err)
 	}
 	s.view.Store(newView(s.version, generation))
@@ -164,7 +166,10 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	// Fewer and larger files than by default: each takes a file handle and a mapping.
 	o.BaseTableSize = size / 8
 	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
-	o.NumLevelZeroTablesStall = 10
+	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of them are on their
+	// way to another level, and then forgets deletions of what is in those. All tables overlap, because of
+	// revisionKey, so that five or more are on that way at once, and three are left.
+	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = 5, 8
 	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
 	o.ValueThreshold = s.options.ValueThreshold
 	o.ValueLogFileSize = s.options.ValueLogFileSize
@@ -193,7 +198,7 @@ func (l *Layer) Close() {
 	l.store = nil
 	if s != nil {
 		s.stop()
-		l.endScans(s)
+		s.endScans()
 	}
 	l.life.Unlock()
 	if s == nil {

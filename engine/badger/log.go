@@ -18,12 +18,14 @@ const (
 	flushFailed      = "error flushing memtable to disk"
 	writeFailed      = "writeRequests: "
 	tableIgnored     = "Ignoring table"
+	logNotRemoved    = "while deleting file" // it would be read back
 	compactionFailed = "[Compactor: %d] LOG Compact FAILED"
 	readFailed       = "Unable to read: Key"
 	readFailedMore   = "Key: %v, Version"
 	readInvalid      = "Invalid read: vp"
 	tableNext        = "[%d] LOG Compact. Added"
 	tableRotated     = "Flushing memtable, mt.size"
+	filePicked       = "Rewriting fid: "
 
 	// What the error of a flush or a compaction begins with that failed before it came to the list
 	// of tables.
@@ -40,7 +42,7 @@ func (g logger) Errorf(format string, args ...any) {
 	case begins(readFailed), begins(readFailedMore), begins(readInvalid):
 		g.debug(format, args) // whoever reads gets an error of its own
 		return
-	case begins(syncFailed), begins(writeFailed), begins(tableIgnored):
+	case begins(syncFailed), begins(writeFailed), begins(tableIgnored), begins(logNotRemoved):
 		g.health.fail(errors.New(message(format, args)))
 	case begins(flushFailed):
 		err := g.health.fail(errors.New(message(format, args)))
@@ -74,7 +76,13 @@ func errorBegins(args []any, with string) bool {
 }
 
 // Infof implements badger.Logger.
-func (g logger) Infof(format string, args ...any) { g.debug(format, args) }
+func (g logger) Infof(format string, args ...any) {
+	if strings.HasPrefix(format, filePicked) {
+		number, _ := args[0].(uint32)
+		g.picked(int64(number))
+	}
+	g.debug(format, args)
+}
 
 // Debugf implements badger.Logger.
 func (g logger) Debugf(format string, args ...any) {

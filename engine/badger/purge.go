@@ -3,7 +3,6 @@ package badger
 import (
 	"bytes"
 	"context"
-	"errors"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -43,13 +42,18 @@ func (s *store) purgeSome(cursor []byte) (next []byte, err error) {
 	}
 	generation := s.view.Load().generation
 	err = s.guard("remove what was cleared", func() error {
-		txn := s.begun()
-		defer txn.Discard()
-		var n int
-		if n, next, err = s.addOlder(txn, generation, cursor); err != nil || n == 0 {
-			return err
+		var older [][]byte
+		if older, next = s.older(generation, cursor); len(older) == 0 {
+			return nil
 		}
-		return s.commitNext(txn)
+		return s.transact(func(txn *badger.Txn) error {
+			for _, key := range older {
+				if err := txn.Delete(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 	if err == nil {
 		s.publish(generation)
@@ -57,9 +61,10 @@ func (s *store) purgeSome(cursor []byte) (next []byte, err error) {
 	return next, err
 }
 
-// addOlder adds deletes of entries before a generation to a transaction, and returns their number and where to go on.
-func (s *store) addOlder(txn *badger.Txn, generation uint64, cursor []byte) (n int, next []byte, err error) {
+// older returns some keys of generations before one, from a cursor on, and where to go on.
+func (s *store) older(generation uint64, cursor []byte) (keys [][]byte, next []byte) {
 	first, _ := spaceOf(generation).Bounds()
+	most := min(purgeChunk, int(s.db.MaxBatchCount()/2))
 	reader := s.db.NewTransactionAt(s.version, false)
 	defer reader.Discard()
 	it := reader.NewIterator(badger.IteratorOptions{Prefix: []byte{objectKind}})
@@ -69,20 +74,13 @@ func (s *store) addOlder(txn *badger.Txn, generation uint64, cursor []byte) (n i
 		if bytes.Compare(key, first) >= 0 {
 			break
 		}
-		if n == purgeChunk {
-			return n, key, nil
+		if len(keys) == most {
+			return keys, key
 		}
-		err := txn.Delete(key)
-		if errors.Is(err, badger.ErrTxnTooBig) {
-			return n, key, nil
-		}
-		if err != nil {
-			return n, nil, s.wrap("remove what was cleared", err)
-		}
-		n++
+		keys = append(keys, key)
 	}
-	return n, nil, nil
+	return keys, nil
 }
 
-// purgeChunk is how many entries are removed at a time.
+// purgeChunk is how many entries are removed at a time, at most.
 const purgeChunk = 4096

@@ -27,9 +27,6 @@ func (l *Layer) Get(path string) (meta.Object, error) {
 	return l.store.get(path)
 }
 
-// mostLookups is how often a value is looked up that is not where its key says.
-const mostLookups = 4
-
 // get reads the object at a path, as of the view of now.
 func (s *store) get(path string) (obj meta.Object, err error) {
 	err = s.guard("read", func() error {
@@ -37,24 +34,11 @@ func (s *store) get(path string) (obj meta.Object, err error) {
 		defer s.reading.RUnlock()
 		v := s.view.Load()
 		var scratch [128]byte
-		raw := v.objects.Append(scratch[:0], path)
-		for try := 1; ; try++ {
-			lost := false
-			err := s.lookup(raw, v.version, func(value []byte) error {
-				// Badger gives nothing for a value that it cannot read. That may be because the garbage collection
-				// moved it, just after its place was looked up.
-				if len(value) == 0 && try < mostLookups {
-					lost = true
-					return nil
-				}
-				var err error
-				obj, err = codec.Decode(path, value)
-				return err
-			})
-			if !lost {
-				return err
-			}
-		}
+		return s.lookup(v.objects.Append(scratch[:0], path), v.version, func(value []byte) error {
+			var err error
+			obj, err = codec.Decode(path, value) // of nothing, where Badger cannot read the value
+			return err
+		})
 	})
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return meta.Object{}, fmt.Errorf("path %q: %w", path, storage.ErrNotFound)

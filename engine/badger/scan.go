@@ -58,6 +58,8 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 // scan is a scan in progress.
 type scan struct {
 	layer   *Layer
+	store   *store
+	version uint64 // of its view
 	objects pathkey.Space
 	walk    *pathkey.Walk
 	// it is nil before the start and after the end. The scan uses it while it holds
@@ -70,7 +72,7 @@ type scan struct {
 	scratch []byte
 }
 
-// openScan takes the snapshot.
+// openScan begins a scan.
 func (l *Layer) openScan(pattern string) (*scan, error) {
 	if pattern != "" && !key.IsValid(pattern) {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
@@ -80,25 +82,23 @@ func (l *Layer) openScan(pattern string) (*scan, error) {
 	if l.store == nil {
 		return nil, storage.ErrNotActive
 	}
-	s := &scan{layer: l}
-	err := l.store.guard("begin a scan", func() error {
-		l.store.reading.RLock()
-		defer l.store.reading.RUnlock()
-		v := l.store.view.Load()
-		s.objects, s.walk = v.objects, v.objects.Walk(pattern)
-		lower, _ := s.walk.Bounds()
-		s.txn = l.store.db.NewTransactionAt(v.version, false)
-		// From here on it holds the tables that it reads, and the files of the value log.
-		s.it = s.txn.NewIterator(badger.IteratorOptions{Prefix: lower})
-		return nil
-	})
-	if err != nil {
+	s := &scan{layer: l, store: l.store}
+	if err := s.store.guard("begin a scan", func() error { s.begin(pattern); return nil }); err != nil {
 		return nil, err
 	}
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	l.scans[s] = struct{}{}
 	return s, nil
+}
+
+// begin takes the snapshot.
+func (s *scan) begin(pattern string) {
+	s.store.scanLock.Lock()
+	defer s.store.scanLock.Unlock()
+	v := s.store.view.Load()
+	s.version, s.objects, s.walk = v.version, v.objects, v.objects.Walk(pattern)
+	lower, _ := s.walk.Bounds()
+	s.txn = s.store.db.NewTransactionAt(v.version, false)
+	s.it = s.txn.NewIterator(badger.IteratorOptions{Prefix: lower})
+	s.store.scans[s] = struct{}{}
 }
 
 // read appends the next objects to chunk, and tells whether there are more.
@@ -148,7 +148,7 @@ func (s *scan) use(call func() error) error {
 	if s.it == nil {
 		return storage.ErrNotActive
 	}
-	return s.layer.store.guard("scan", call)
+	return s.store.guard("scan", call)
 }
 
 // next moves to the next object that matches.
@@ -203,7 +203,7 @@ func (s *scan) fail(err error) error {
 	if s.last != "" {
 		place = fmt.Sprintf("after key %q", s.last)
 	}
-	return s.layer.store.wrap("scan "+place, err)
+	return s.store.wrap("scan "+place, err)
 }
 
 // end gives up what the scan holds.
@@ -213,31 +213,31 @@ func (s *scan) end() {
 	if s.it == nil {
 		return
 	}
-	s.layer.scanLock.Lock()
-	delete(s.layer.scans, s)
-	s.layer.scanLock.Unlock()
-	s.close(s.layer.store)
+	s.close()
+	s.store.scanLock.Lock()
+	defer s.store.scanLock.Unlock()
+	delete(s.store.scans, s)
 }
 
-// endScans ends all scans. The caller holds life for writing.
-func (l *Layer) endScans(of *store) {
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	for s := range l.scans {
-		s.close(of)
+// endScans ends all scans. The caller holds the layer's life for writing.
+func (s *store) endScans() {
+	s.scanLock.Lock()
+	defer s.scanLock.Unlock()
+	for scan := range s.scans {
+		scan.close()
 	}
-	l.scans = nil
+	clear(s.scans)
 }
 
 // close closes the iterator. An error of it was returned by read already.
-func (s *scan) close(of *store) {
-	err := of.guard("end a scan", func() error {
+func (s *scan) close() {
+	err := s.store.guard("end a scan", func() error {
 		s.it.Close()
 		s.txn.Discard()
 		return nil
 	})
 	if err != nil {
-		of.log.Debug("badger: end of a scan", "error", err)
+		s.store.log.Debug("badger: end of a scan", "error", err)
 	}
 	s.it, s.txn = nil, nil
 }

@@ -35,10 +35,14 @@ type store struct {
 
 	view atomic.Pointer[view]
 
-	// reading is held for reading by who looks up an entry or begins a scan, from the look
-	// at the view on. Who is about to give older versions free takes it for writing, for a
-	// moment: from then on nobody reads an older view.
+	// reading is held for reading by who looks up an entry, from the look at the view on. Who
+	// gives older versions free holds it for writing, for a moment.
 	reading sync.RWMutex
+
+	// scanLock guards scans, the scans in progress. Close ends them. Who begins one holds it from
+	// the look at the view on.
+	scanLock sync.Mutex
+	scans    map[*scan]struct{}
 
 	// probing is held by a compaction that tries whether a file can be made.
 	probing   sync.Mutex
@@ -53,7 +57,10 @@ type store struct {
 	stop       context.CancelFunc
 	work       sync.WaitGroup
 	purging    chan struct{} // tells upkeep of objects of older generations; holds one
-	compacting chan struct{} // held by who compacts; holds one
+	compacting chan struct{} // held by who compacts or collects garbage; holds one
+
+	moved map[uint32]bool // files of the value log in which nothing is alive; guarded by compacting
+	dead  atomic.Int64    // the one that Badger may remove; 0 for none
 }
 
 // view is what a reader sees.
@@ -76,14 +83,6 @@ func (s *store) publish(generation uint64) {
 		return
 	}
 	s.view.Store(newView(s.version, generation))
-}
-
-// release lets Badger remove what no view shows any more. Scans keep what they read by themselves.
-func (s *store) release() {
-	version := s.view.Load().version
-	s.reading.Lock()
-	s.reading.Unlock() //nolint:staticcheck // to wait for older readers is all that it is for
-	s.db.SetDiscardTs(version)
 }
 
 // latest reads everything, also what no view shows yet.

@@ -17,7 +17,13 @@ func (s *store) undo() error {
 	s.log.Info("badger: an unfinished batch is taken back", "dir", s.dir)
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.revision, err = s.note(revisionKey, before); err != nil {
+		return err
+	}
 	for cursor := []byte{}; cursor != nil; {
+		if s.options.hooks.undo != nil {
+			s.options.hooks.undo()
+		}
 		err := s.transact(func(txn *badger.Txn) error {
 			var err error
 			cursor, err = s.undoSome(txn, before, cursor)
@@ -27,17 +33,18 @@ func (s *store) undo() error {
 			return err
 		}
 	}
-	return s.transact(func(txn *badger.Txn) error { return txn.Delete(partsKey) })
+	return s.transact(func(txn *badger.Txn) error { return txn.Set(partsKey, encodeNumber(0)) })
 }
 
-// partsVersion returns the version of partsKey, or 0 where it is absent.
+// partsVersion returns the version of partsKey while it is 1, else 0.
 func (s *store) partsVersion() (uint64, error) {
+	open, err := s.note(partsKey, latest)
+	if err != nil || open == 0 {
+		return 0, err
+	}
 	txn := s.db.NewTransactionAt(latest, false)
 	defer txn.Discard()
 	item, err := txn.Get(partsKey)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, nil
-	}
 	if err != nil {
 		return 0, err
 	}
@@ -55,8 +62,8 @@ func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []
 	size := 0
 	for it.Seek(cursor); it.Valid(); it.Next() {
 		key := it.Item().Key()
-		if bytes.Equal(key, last) || bytes.Equal(key, partsKey) {
-			continue
+		if bytes.Equal(key, last) || bytes.Equal(key, partsKey) || bytes.Equal(key, revisionKey) {
+			continue // seen, or written by each transaction
 		}
 		last = it.Item().KeyCopy(nil)
 		if size > maxPart {

@@ -2,7 +2,6 @@ package badger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,11 +18,11 @@ const releaseInterval = time.Second
 func (s *store) upkeep() {
 	release := time.NewTicker(releaseInterval)
 	defer release.Stop()
-	var collect <-chan time.Time // never
+	var due <-chan time.Time // never
 	if s.options.GCInterval > 0 {
 		ticker := time.NewTicker(s.options.GCInterval)
 		defer ticker.Stop()
-		collect = ticker.C
+		due = ticker.C
 	}
 	s.purgeSoon() // what the last run left
 	for {
@@ -35,8 +34,8 @@ func (s *store) upkeep() {
 			s.release()
 		case <-s.purging:
 			err = s.purge(s.stopping)
-		case <-collect:
-			err = s.collectGarbage(s.stopping, gcRatio)
+		case <-due:
+			err = s.collect(s.stopping)
 		}
 		if err != nil && s.stopping.Err() == nil {
 			s.log.Warn("badger: upkeep", "dir", s.dir, "error", err)
@@ -45,40 +44,27 @@ func (s *store) upkeep() {
 }
 
 const (
-	// gcRatio is how much of a file of the value log is garbage when upkeep writes it anew: with a
+	// gcShare is how much of a file of the value log is garbage when upkeep moves the rest: with a
 	// half, each byte is moved once on average.
-	gcRatio = 0.5
-	// gcRatioCompact is the same for Compact.
-	gcRatioCompact = 0.1
+	gcShare = 0.5
+	// gcShareCompact is the same for Compact.
+	gcShareCompact = 0.1
 )
 
-// collectGarbage writes files of the value log anew of which at least a share is garbage, until
-// there is none.
+// collect collects the garbage of the value log.
 //
-// Badger knows what is garbage from compactions of tables. But a table in memory that only takes
-// places in the value log would not be full, and not be compacted, before the value log has grown to
-// thousands of times its size. So one is put away early after enough was written to the value log.
-func (s *store) collectGarbage(ctx context.Context, ratio float64) error {
+// What is garbage is known from compactions. But a table in memory that only takes places in the value log
+// would not be full, and not be compacted, before the value log has grown to thousands of times its
+// size. So one is put away early after enough was written to the value log.
+func (s *store) collect(ctx context.Context) error {
 	if s.inLog.Load() >= s.options.ValueLogFileSize {
 		if err := s.rotate(ctx); err != nil {
 			return err
 		}
 	}
-	for {
-		if err := firstError(ctx.Err(), s.failure()); err != nil {
-			return err
-		}
-		if err := s.demand(s.options.MinFree/2 + s.options.ValueLogFileSize/2); err != nil {
-			return err
-		}
-		err := s.guard("collect garbage", func() error { return s.db.RunValueLogGC(ratio) })
-		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
-			return nil // nothing to do, or somebody does it
-		}
-		if err != nil {
-			return s.wrap("collect garbage", err)
-		}
-	}
+	s.compacting <- struct{}{}
+	defer func() { <-s.compacting }()
+	return s.collectGarbage(ctx, gcShare)
 }
 
 // rotate makes Badger begin a new table in memory, by filling the current one, and waits until the

@@ -1,10 +1,13 @@
 package badger
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -78,56 +81,96 @@ func newLogReader(content []byte, registry *badger.KeyRegistry) (*logReader, err
 	return l, err
 }
 
-// logEntry is a sound entry.
+// logEntry is an entry.
 type logEntry struct {
 	meta       byte
 	key, value []byte // as they are in the log
+	version    uint64 // of the key
 	at, size   int
 }
 
 // entry returns the entry at a place, if there is a sound one.
 func (l *logReader) entry(at int) (logEntry, bool) {
 	rest := l.content[at:]
-	if len(rest) < 2 {
+	header, keyLen, valueLen, ok := entryHeader(rest)
+	if !ok || valueLen > len(rest) {
 		return logEntry{}, false
 	}
-	e, header := logEntry{meta: rest[0], at: at}, 2
-	var lengths [3]uint64 // of the key, of the value; the time of expiry
-	for i := range lengths {
-		n, width := binary.Uvarint(rest[header:])
-		if width <= 0 {
-			return logEntry{}, false
-		}
-		lengths[i], header = n, header+width
-	}
-	keyLen, valueLen := lengths[0], lengths[1]
-	if keyLen == 0 || keyLen > maxLogKey || valueLen > uint64(len(rest)) {
-		return logEntry{}, false
-	}
-	end := header + int(keyLen) + int(valueLen)
+	end := header + keyLen + valueLen
 	if end+crc32.Size > len(rest) || crc32.Checksum(rest[:end], castagnoli) != binary.BigEndian.Uint32(rest[end:]) {
 		return logEntry{}, false
 	}
-	e.key, e.value, e.size = rest[header:header+int(keyLen)], rest[header+int(keyLen):end], end+crc32.Size
+	e := logEntry{meta: rest[0], key: rest[header : header+keyLen], value: rest[header+keyLen : end], at: at, size: end + crc32.Size}
+	plain, err := l.decrypt(e.key, at)
+	if err != nil || len(plain) < 8 {
+		return logEntry{}, false
+	}
+	e.version = y.ParseTs(plain)
 	return e, true
 }
 
-// version returns the version of an entry.
-func (l *logReader) version(e logEntry) (uint64, bool) {
-	key := e.key
-	if l.dataKey != nil {
-		iv := make([]byte, 16)
-		copy(iv, l.content[8:logHeaderSize])
-		binary.BigEndian.PutUint32(iv[12:], uint32(e.at))
-		var err error
-		if key, err = y.XORBlockAllocate(key, l.dataKey, iv); err != nil {
-			return 0, false
+// maxEntryHeader is the most that the header of an entry takes.
+const maxEntryHeader = 2 + 3*binary.MaxVarintLen64
+
+// entryHeader reads the header of an entry.
+func entryHeader(from []byte) (size, keyLen, valueLen int, ok bool) {
+	if len(from) < 2 {
+		return 0, 0, 0, false
+	}
+	size = 2
+	var lengths [3]uint64 // of the key, of the value; the time of expiry
+	for i := range lengths {
+		n, width := binary.Uvarint(from[size:])
+		if width <= 0 {
+			return 0, 0, 0, false
 		}
+		lengths[i], size = n, size+width
 	}
-	if len(key) < 8 {
-		return 0, false
+	if lengths[0] == 0 || lengths[0] > maxLogKey || lengths[1] > math.MaxInt32 {
+		return 0, 0, 0, false
 	}
-	return y.ParseTs(key), true
+	return size, int(lengths[0]), int(lengths[1]), true
+}
+
+// readKey reads the next entry of a file whose header l has, with its key and without its value. It returns false
+// at the end.
+func (l *logReader) readKey(from *bufio.Reader, at int) (e logEntry, ok bool, err error) {
+	begin, err := from.Peek(maxEntryHeader)
+	if err != nil && err != io.EOF {
+		return e, false, err
+	}
+	header, keyLen, valueLen, ok := entryHeader(begin)
+	if !ok {
+		return e, false, nil
+	}
+	e = logEntry{meta: begin[0], at: at, size: header + keyLen + valueLen + crc32.Size}
+	whole := make([]byte, header+keyLen)
+	if _, err := io.ReadFull(from, whole); err != nil {
+		return e, false, err
+	}
+	if _, err := from.Discard(valueLen + crc32.Size); err != nil {
+		return e, false, err
+	}
+	plain, err := l.decrypt(whole[header:], at)
+	if err != nil {
+		return e, false, err
+	}
+	if len(plain) < 8 {
+		return e, false, fmt.Errorf("the key at byte %d is too short", at)
+	}
+	e.key, e.version = y.ParseKey(plain), y.ParseTs(plain)
+	return e, true, nil
+}
+
+// decrypt decrypts the beginning of what is encrypted in an entry at a place.
+func (l *logReader) decrypt(part []byte, at int) ([]byte, error) {
+	if l.dataKey == nil {
+		return part, nil
+	}
+	iv := make([]byte, 16)
+	copy(iv, l.content[8:logHeaderSize])
+	binary.BigEndian.PutUint32(iv[12:], uint32(at))
+	return y.XORBlockAllocate(part, l.dataKey, iv)
 }
 
 // read reads up to the first place without a sound entry. The version of the transaction that is
@@ -145,7 +188,7 @@ func (l *logReader) read() (found logFound, open uint64) {
 			open = 0
 			continue
 		case e.meta&inTransaction != 0:
-			open, _ = l.version(e)
+			open = e.version
 		}
 		found.entries++
 		found.memory += int64(skl.MaxNodeSize + len(e.key) + len(e.value) + entryOverhead)
@@ -166,14 +209,10 @@ func (l *logReader) damaged(end int, open uint64) bool {
 		if !ok {
 			continue
 		}
-		version, ok := l.version(e)
-		if !ok {
-			continue
-		}
-		if open != 0 && version != open {
+		if open != 0 && e.version != open {
 			return true
 		}
-		open = version
+		open = e.version
 		at += e.size - 1
 	}
 	return false

@@ -3,6 +3,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -93,18 +94,22 @@ func (l *Layer) LastRevision() (uint64, error) {
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.write(func(s *store) error {
 		return s.annotate("mark the store as incomplete", func(txn *badger.Txn) error {
-			if reason == "" {
-				return txn.Delete(incompleteKey)
+			mark := []byte("-")
+			if reason != "" {
+				mark = []byte("+" + reason)
 			}
-			return txn.Set(incompleteKey, []byte(reason))
+			return txn.Set(incompleteKey, mark)
 		})
 	})
 }
 
 // checkComplete refuses a database that is marked.
 func (s *store) checkComplete() error {
-	err := s.lookup(incompleteKey, latest, func(reason []byte) error {
-		return fmt.Errorf("%w: %s", storage.ErrIncomplete, clean(string(reason)))
+	err := s.lookup(incompleteKey, latest, func(mark []byte) error {
+		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {
+			return fmt.Errorf("%w: %s", storage.ErrIncomplete, clean(reason))
+		}
+		return nil
 	})
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil
