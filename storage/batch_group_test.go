@@ -344,7 +344,7 @@ func TestFailedCommitOfABatch(t *testing.T) {
 		each(t, Options{}, func(k kind) bool { return k.batches && k.persistent }, func(t *testing.T, k kind, s *Layered, fake *fakeBatcher) {
 			set(t, s, "a", "1")
 			revision := object(t, s, "a").Revision
-			fake.commit = fault
+			fake.onCommit(fault)
 			batch := committing(s, func(b *Batch) {
 				b.SetWith("a", json.RawMessage("2"), SetOptions{IfRevision: revision})
 				b.Push("l/*", json.RawMessage("3"))
@@ -362,7 +362,7 @@ func TestFailedCommitOfABatch(t *testing.T) {
 			if n, err := s.Count("l/*"); n != 0 || err != nil {
 				t.Errorf("%s: Count = %d, %v after a failed commit", name, n, err)
 			}
-			fake.commit = nil
+			fake.onCommit(nil)
 			restart(t, s)
 			must(t, committing(s, func(b *Batch) {
 				b.SetWith("a", json.RawMessage("2"), SetOptions{IfRevision: revision})

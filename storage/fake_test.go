@@ -17,7 +17,8 @@ import (
 // the required methods only. What it holds outlives Close.
 type fakeLayer struct {
 	// before and after run around each call but Active, holding no lock, with the name of
-	// the method and its key. An error of before is the call's. Set them before Start.
+	// the method and its key. An error of before is the call's. Set them before Start, or
+	// by onCall.
 	before func(method, key string) error
 	after  func(method, key string)
 
@@ -30,8 +31,11 @@ func newFake() *fakeLayer { return &fakeLayer{objects: make(map[string]meta.Obje
 
 // call runs do, which holds mu, between the hooks.
 func (f *fakeLayer) call(method, key string, do func() error) error {
-	if f.before != nil {
-		if err := f.before(method, key); err != nil {
+	f.mu.Lock()
+	before := f.before
+	f.mu.Unlock()
+	if before != nil {
+		if err := before(method, key); err != nil {
 			return err
 		}
 	}
@@ -45,6 +49,13 @@ func (f *fakeLayer) call(method, key string, do func() error) error {
 		f.after(method, key)
 	}
 	return err
+}
+
+// onCall sets before while the store runs.
+func (f *fakeLayer) onCall(before func(method, key string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = before
 }
 
 func (f *fakeLayer) Active() bool {
@@ -138,7 +149,8 @@ func (f *fakeLayer) Load() (all map[string]*meta.Object, err error) {
 // fakeBatcher is a fakeLayer that commits batches.
 type fakeBatcher struct {
 	*fakeLayer
-	// commit runs before each Commit, holding no lock; its error is Commit's.
+	// commit runs before each Commit, holding no lock; its error is Commit's. Set it before Start, or
+	// by onCommit.
 	commit func([]Change) error
 
 	// Guarded by fakeLayer.mu.
@@ -149,8 +161,11 @@ type fakeBatcher struct {
 func newFakeBatcher() *fakeBatcher { return &fakeBatcher{fakeLayer: newFake()} }
 
 func (f *fakeBatcher) Commit(changes []Change) error {
-	if f.commit != nil {
-		if err := f.commit(changes); err != nil {
+	f.mu.Lock()
+	commit := f.commit
+	f.mu.Unlock()
+	if commit != nil {
+		if err := commit(changes); err != nil {
 			return err
 		}
 	}
@@ -169,6 +184,13 @@ func (f *fakeBatcher) Commit(changes []Change) error {
 		}
 		return nil
 	})
+}
+
+// onCommit sets commit while the store runs.
+func (f *fakeBatcher) onCommit(commit func([]Change) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.commit = commit
 }
 
 func (f *fakeBatcher) LastRevision() (revision uint64, err error) {
