@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/oolith-db/oolith/meta"
@@ -61,13 +60,9 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 	defer progress.stop()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	var broken atomic.Bool
-	pool := startPool(writers, func(j job) error {
-		if broken.Load() {
-			return errNotTried
-		}
-		return put(store, j)
-	}, func(j job, err error) {
+	var broken error
+	stores := &committer{store: store}
+	stores.done = func(j job, err error) {
 		switch {
 		case err == nil:
 			c.done.Add(1)
@@ -75,21 +70,23 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 		case errors.Is(err, errExpired):
 			c.expired.Add(1)
 		default:
-			broken.Store(true)
-			fail(fmt.Errorf("store %s: %w", c.to, err))
+			broken = fmt.Errorf("store %s: %w", c.to, err)
+			stores.stop()
+			fail(broken)
 		}
-	})
+	}
+	w := startWriter(stores.commit)
 	var err error
 	for obj, scanErr := range c.objects(ctx) {
 		if err = scanErr; err != nil {
 			break
 		}
-		pool.add(job{path: obj.Path, data: obj.Data, expires: obj.Expires,
+		w.add(job{path: obj.Path, data: obj.Data, expires: obj.Expires,
 			times: &storage.Times{Created: obj.Created, Updated: obj.Updated}})
 	}
-	pool.wait()
-	if broken.Load() {
-		return context.Cause(ctx)
+	w.wait()
+	if broken != nil {
+		return broken
 	}
 	return err
 }

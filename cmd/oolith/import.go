@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/storage"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -107,35 +106,43 @@ func (im *importer) state() progressState {
 	return progressState{read: im.in.read.Load(), stored: im.stored.Load()}
 }
 
-// all reads to the end of the input. Whatever ends it, the records handed to the writers
+// all reads to the end of the input. Whatever ends it, the records handed to the writer
 // by then are stored when it returns, unless the store itself failed.
 func (im *importer) all(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	var broken atomic.Bool
-	pool := startPool(writers, func(j job) error {
-		if broken.Load() {
-			return errNotTried
-		}
-		return put(im.store, j)
-	}, func(j job, err error) {
+	var broken error
+	inARow := 0 // records that the store refused
+	c := &committer{store: im.store}
+	c.done = func(j job, err error) {
 		switch {
 		case err == nil:
 			im.stored.Add(1)
+			inARow = 0
+			return
 		case errors.Is(err, errNotTried):
+			return
 		case errors.Is(err, errExpired):
 			im.expired.Add(1)
+			return
 		case isRefusal(err):
 			im.refuse(j.number, err)
+			if inARow++; inARow < hopeless {
+				return
+			}
+			err = fmt.Errorf("given up: it refused %d records in a row", hopeless)
 		default:
-			broken.Store(true)
-			fail(fmt.Errorf("store %s: %s %d: %w", im.storeURL, im.records.unit, j.number, err))
+			err = fmt.Errorf("%s %d: %w", im.records.unit, j.number, err)
 		}
-	})
-	err := im.feed(ctx, pool)
-	pool.wait()
-	if broken.Load() {
-		return context.Cause(ctx)
+		broken = fmt.Errorf("store %s: %w", im.storeURL, err)
+		c.stop()
+		fail(broken)
+	}
+	w := startWriter(c.commit)
+	err := im.feed(ctx, w)
+	w.wait()
+	if broken != nil {
+		return broken
 	}
 	return err
 }
@@ -144,8 +151,8 @@ func (im *importer) all(ctx context.Context) error {
 // the template is taken for the wrong one.
 const hopeless = 100
 
-// feed reads records and hands them to the writers.
-func (im *importer) feed(ctx context.Context, pool *pool) error {
+// feed reads records and hands them to the writer.
+func (im *importer) feed(ctx context.Context, w *writer) error {
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -171,16 +178,8 @@ func (im *importer) feed(ctx context.Context, pool *pool) error {
 		}
 		im.accepted++
 		j.number, im.example = rec.number, j.path
-		pool.add(j)
+		w.add(j)
 	}
-}
-
-var errNotTried = errors.New("not tried after the store failed")
-
-// isRefusal tells an error about one record from one about the store.
-func isRefusal(err error) bool {
-	var entry *storage.EntryError
-	return isAny(err, usageErrors) || errors.As(err, &entry)
 }
 
 // refuse reports one record that is not stored.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storagetest"
 )
 
 const excerpt = "../../examples/cities.jsonl"
@@ -39,7 +41,7 @@ func (c *cli) objects() []meta.Object {
 func (r result) refuses(code int, lines ...string) {
 	r.t.Helper()
 	got := strings.Split(strings.TrimSuffix(r.errors, "\n"), "\n")
-	slices.Sort(got) // writers report as they meet it
+	slices.Sort(got) // the reader and the writer report as they meet it
 	slices.Sort(lines)
 	if r.code != code || !slices.Equal(got, lines) {
 		r.t.Errorf("oolith %s: exit code %d, want %d; standard error\n%s\nwant\n%s", r.line, r.code, code,
@@ -317,24 +319,27 @@ func TestImportStoresAtOnce(t *testing.T) {
 	})
 }
 
-// failingStore fails at one write, as a store does whose disk is full, or refuses it.
-type failingStore struct {
-	*storage.Layered
-	at   string
-	with error
-}
-
-func (s failingStore) SetWith(path string, data json.RawMessage, options storage.SetOptions) (meta.Object, error) {
-	if path == s.at {
-		return meta.Object{}, fmt.Errorf("set %q: %w", path, s.with)
-	}
-	return s.Layered.SetWith(path, data, options)
-}
-
-// importInto imports ten thousand records into a store that fails at one of them.
-func importInto(t *testing.T, with error) (*importer, error) {
+// importInto imports ten thousand records into a store whose layer answers for "x/ID" of
+// some of them with an error.
+func importInto(t *testing.T, fails func(id int) error) (*importer, string, error) {
 	t.Helper()
-	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()})
+	layer := &wrong{BatchLayer: storagetest.NewBatchLayer(&storagetest.Disk{}, "d")}
+	layer.commit = func(changes []storage.Change) error {
+		for i, c := range changes {
+			id, err := strconv.Atoi(key.LastIndex(c.Key))
+			if err == nil {
+				err = fails(id)
+			}
+			if entry, ok := errors.AsType[*storage.EntryError](err); ok {
+				return &storage.EntryError{Index: i, Err: entry.Err}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return layer.BatchLayer.Commit(changes)
+	}
+	store := storage.New(storage.LayeredConfig{Embedded: layer})
 	if err := store.Start(storage.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -347,14 +352,15 @@ func importInto(t *testing.T, with error) (*importer, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	im := &importer{app: &app{stderr: io.Discard, storeURL: "test:"}, make: fromTemplate(template), store: failingStore{store, "x/100", with}}
+	var told output
+	im := &importer{app: &app{stderr: &told, storeURL: "test:"}, make: fromTemplate(template), store: store}
 	if im.in, err = openInput(t.Context(), "-", strings.NewReader(lines.String())); err != nil {
 		t.Fatal(err)
 	}
 	if im.records, err = readRecords(im.in, maxRecord); err != nil {
 		t.Fatal(err)
 	}
-	im.report = startProgress(io.Discard, terminal{}, true, work{size: -1}, im.state)
+	im.report = startProgress(&told, terminal{}, true, work{size: -1}, im.state)
 	err = im.all(t.Context())
 	im.report.stop()
 	if err := im.in.Close(); err != nil {
@@ -364,24 +370,53 @@ func importInto(t *testing.T, with error) (*importer, error) {
 	if keysErr != nil || int64(len(keys)) != im.stored.Load() {
 		t.Errorf("%d objects in the store, %v, and the import says %d", len(keys), keysErr, im.stored.Load())
 	}
-	return im, err
+	return im, told.String(), err
 }
 
 func TestImportIntoAFailingStore(t *testing.T) {
 	full := errors.New("no space left on device")
-	im, err := importInto(t, full)
+	im, _, err := importInto(t, func(id int) error {
+		if id == 5000 {
+			return full
+		}
+		return nil
+	})
 	if !errors.Is(err, full) {
 		t.Errorf("error %v, want %v", err, full)
 	}
-	checkError(t, err, "store test:: line 101: ")
-	if im.stored.Load() >= 9999 || im.refused.Load() != 0 {
+	checkError(t, err, "store test:: line ")
+	if im.stored.Load() > 5000 || im.refused.Load() != 0 {
 		t.Errorf("%d stored, %d refused: the import went on after the store failed", im.stored.Load(), im.refused.Load())
 	}
-	for _, refusal := range []error{storage.ErrInvalidPath, &storage.EntryError{Err: errors.New("too large")}} {
-		im, err := importInto(t, refusal)
-		if err != nil || im.stored.Load() != 9999 || im.refused.Load() != 1 {
-			t.Errorf("%v: error %v, %d stored, %d refused, want the others stored", refusal, err, im.stored.Load(), im.refused.Load())
+}
+
+// TestImportIntoARefusingStore shows that what an engine refuses is told with its line, and costs
+// itself only; and that an import ends which nothing comes of any more.
+func TestImportIntoARefusingStore(t *testing.T) {
+	large := &storage.EntryError{Err: errors.New("too large")}
+	im, told, err := importInto(t, func(id int) error {
+		if id == 3 || id == 5000 {
+			return large
 		}
+		return nil
+	})
+	if err != nil || im.stored.Load() != 9998 || im.refused.Load() != 2 {
+		t.Errorf("error %v, %d stored, %d refused, want 9998 and 2", err, im.stored.Load(), im.refused.Load())
+	}
+	for _, want := range []string{`line 4: set "x/3": `, `line 5001: set "x/5000": `, "too large\n"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("standard error is %q, want %q", told, want)
+		}
+	}
+	im, told, err = importInto(t, func(id int) error {
+		if id >= 200 {
+			return large
+		}
+		return nil
+	})
+	checkError(t, err, "store test:: given up: it refused 100 records in a row")
+	if im.stored.Load() != 200 || im.refused.Load() != hopeless || strings.Count(told, "\n") != hopeless {
+		t.Errorf("%d stored, %d refused, want 200 and %d", im.stored.Load(), im.refused.Load(), hopeless)
 	}
 }
 
@@ -399,9 +434,12 @@ func TestImportFindsAFreeIndex(t *testing.T) {
 	if _, err := store.Set(taken, json.RawMessage(`"old"`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(store, j); err != nil {
-		t.Fatal(err)
-	}
+	c := &committer{store: store, done: func(_ job, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}}
+	c.commit([]job{j})
 	if obj, err := store.Get(taken); err != nil || string(obj.Data) != `"old"` {
 		t.Errorf("the object at the taken path is %s, %v, want the old one", obj.Data, err)
 	}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"time"
 
 	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -91,36 +89,6 @@ func expectedKind(t reflect.Type) string {
 		return "a string"
 	}
 	return "a whole number"
-}
-
-// writable is the part of a store that records are stored by.
-type writable interface {
-	Get(path string) (meta.Object, error)
-	SetWith(path string, data json.RawMessage, options storage.SetOptions) (meta.Object, error)
-}
-
-var errExpired = errors.New("it has expired")
-
-// put stores one record, with its own times where it has them. One that has expired is
-// errExpired, and not stored: no read would show it.
-func put(store writable, j job) error {
-	if j.expires > 0 && j.expires <= time.Now().UnixNano() {
-		return errExpired
-	}
-	// A generated path is new in this process. In a store that was written while the clock
-	// was ahead it may be taken.
-	for j.pattern != "" {
-		_, err := store.Get(j.path)
-		if errors.Is(err, storage.ErrNotFound) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		j.generate(j.pattern)
-	}
-	_, err := store.SetWith(j.path, j.data, storage.SetOptions{Times: j.times, Expires: j.expires})
-	return err
 }
 
 // shorten quotes a path of any length for a message.

@@ -2,18 +2,21 @@ package main
 
 import (
 	"encoding/json"
-	"hash/maphash"
+	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A durable store syncs groups of writes: what arrives during one sync shares the next.
-// One writer at a time would pay a sync for each record, so that an import has many.
+// A durable store syncs each commit. So records are committed in batches, of what there is: while
+// one batch is in its sync the next one gathers, and none waits to be full. A fast input makes
+// large batches, and a slow one small ones at once.
 const (
-	writers = 64
-	// laneLength is how many records wait for each writer.
-	laneLength = 4
+	batchRecords = 1000
+	batchBytes   = 4 << 20
 	// pendingBytes bounds the data of all records on their way. A larger one travels alone.
 	pendingBytes = 64 << 20
 )
@@ -31,51 +34,168 @@ type job struct {
 	pattern string
 }
 
-// pool stores records by many writers at once. Records of one path are stored in the
-// order in which they were added. One goroutine adds and waits.
-type pool struct {
-	store func(job) error
+func (j *job) options() storage.SetOptions {
+	return storage.SetOptions{Times: j.times, Expires: j.expires}
+}
+
+// writer hands records on in batches, in the order in which they were added. One goroutine adds and
+// waits; the writer has one of its own, which ends by wait.
+type writer struct {
+	commit func(batch []job)
+	jobs   chan job
+	room   *budget
+	ended  sync.WaitGroup
+}
+
+// startWriter starts a writer. It calls commit with at least one record and no path twice.
+func startWriter(commit func(batch []job)) *writer {
+	w := &writer{commit: commit, jobs: make(chan job, batchRecords), room: newBudget(pendingBytes)}
+	w.ended.Go(w.run)
+	return w
+}
+
+// add hands over a record. It blocks while there is no room.
+func (w *writer) add(j job) {
+	w.room.acquire(int64(len(j.data)))
+	w.jobs <- j
+}
+
+// wait returns when everything added is committed, and ends the writer.
+func (w *writer) wait() {
+	close(w.jobs)
+	w.ended.Wait()
+}
+
+func (w *writer) run() {
+	batch, paths := make([]job, 0, batchRecords), make(map[string]bool)
+	next, more := <-w.jobs
+	for more {
+		clear(batch)
+		clear(paths)
+		batch = append(batch[:0], next)
+		paths[next.path] = true
+		size := len(next.data)
+		// The record that ends the batch, if any, begins the next one.
+		for next, more = w.poll(); more && len(batch) < batchRecords && size < batchBytes && !paths[next.path]; next, more = w.poll() {
+			batch = append(batch, next)
+			paths[next.path] = true
+			size += len(next.data)
+		}
+		w.commit(batch)
+		for i := range batch {
+			w.room.release(int64(len(batch[i].data)))
+		}
+		if !more {
+			next, more = <-w.jobs
+		}
+	}
+}
+
+// poll returns the next record if there is one now.
+func (w *writer) poll() (job, bool) {
+	select {
+	case j, ok := <-w.jobs:
+		return j, ok
+	default:
+		return job{}, false
+	}
+}
+
+// writable is the part of a store that records are stored by.
+type writable interface {
+	Get(path string) (meta.Object, error)
+	SetWith(path string, data json.RawMessage, options storage.SetOptions) (meta.Object, error)
+	Commit(batch *storage.Batch) ([]meta.Object, error)
+}
+
+// committer stores batches. It answers for each record, in order, by done; a nil error says that the
+// record is stored. After stop the answer is errNotTried.
+type committer struct {
+	store writable
 	done  func(job, error)
-	lanes []chan job
-	seed  maphash.Seed
-	room  *budget
-	ended sync.WaitGroup
+
+	stopped atomic.Bool
 }
 
-// startPool starts n writers. They call store, and then done with its result, each for
-// one record at a time. They end by wait.
-func startPool(n int, store func(job) error, done func(job, error)) *pool {
-	p := &pool{store: store, done: done, seed: maphash.MakeSeed(), room: newBudget(pendingBytes)}
-	for range n {
-		lane := make(chan job, laneLength)
-		p.lanes = append(p.lanes, lane)
-		p.ended.Go(func() {
-			for j := range lane {
-				p.done(j, p.store(j))
-				p.room.release(int64(len(j.data)))
-			}
-		})
+var (
+	errNotTried = errors.New("not tried after the store failed")
+	errExpired  = errors.New("it has expired")
+)
+
+// stop ends the storing: what comes is not tried.
+func (c *committer) stop() { c.stopped.Store(true) }
+
+// commit stores records at distinct paths.
+func (c *committer) commit(batch []job) {
+	live := make([]job, 0, len(batch))
+	for _, j := range batch {
+		if err := c.prepare(&j); err != nil {
+			c.done(j, err)
+			continue
+		}
+		live = append(live, j)
 	}
-	return p
+	c.put(live)
 }
 
-// add hands a record to the writer of its path. It blocks while there is no room.
-func (p *pool) add(j job) {
-	p.room.acquire(int64(len(j.data)))
-	p.lanes[p.lane(j.path)] <- j
-}
-
-// lane returns the writer of a path.
-func (p *pool) lane(path string) int {
-	return int(maphash.String(p.seed, path) % uint64(len(p.lanes)))
-}
-
-// wait returns when everything added is done, and ends the writers.
-func (p *pool) wait() {
-	for _, lane := range p.lanes {
-		close(lane)
+// put stores records in one commit. What the store refuses costs itself only: it is found by
+// halves, and the others are stored.
+func (c *committer) put(jobs []job) {
+	err := errNotTried
+	if !c.stopped.Load() {
+		err = c.try(jobs)
 	}
-	p.ended.Wait()
+	if err != nil && err != errNotTried && len(jobs) > 1 {
+		half := len(jobs) / 2
+		c.put(jobs[:half])
+		c.put(jobs[half:])
+		return
+	}
+	for _, j := range jobs {
+		c.done(j, err)
+	}
+}
+
+// try stores all or none.
+func (c *committer) try(jobs []job) error {
+	if len(jobs) == 1 {
+		_, err := c.store.SetWith(jobs[0].path, jobs[0].data, jobs[0].options())
+		return err
+	}
+	var batch storage.Batch
+	for _, j := range jobs {
+		batch.SetWith(j.path, j.data, j.options())
+	}
+	_, err := c.store.Commit(&batch)
+	return err
+}
+
+// prepare finds out whether a record can be stored at all, and where.
+func (c *committer) prepare(j *job) error {
+	if c.stopped.Load() {
+		return errNotTried
+	}
+	if j.expires > 0 && j.expires <= time.Now().UnixNano() {
+		return errExpired // no read would show it
+	}
+	// A generated path is new in this process. In a store that was written while the clock
+	// was ahead it may be taken.
+	for j.pattern != "" {
+		_, err := c.store.Get(j.path)
+		if errors.Is(err, storage.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		j.generate(j.pattern)
+	}
+	return nil
+}
+
+// isRefusal tells an error about one record from one about the store, which takes no more.
+func isRefusal(err error) bool {
+	return !errors.Is(err, storage.ErrWritesStopped) && !errors.Is(err, storage.ErrNotActive)
 }
 
 // budget bounds the bytes in use.
