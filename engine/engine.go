@@ -90,11 +90,14 @@ func open(storeURL string) (storage.EmbeddedLayer, error) {
 	return nil, setOptions(nil, new(struct{}), query)
 }
 
-// knownForms lists the schemes for a reader.
-func knownForms() string {
+// Forms returns how the URLs of all schemes look, for a reader.
+func Forms() []string {
 	forms := make([]string, len(schemes))
 	for i, s := range schemes {
 		forms[i] = s.form()
 	}
-	return strings.Join(forms, ", ")
+	return forms
 }
+
+// knownForms lists the schemes for a reader.
+func knownForms() string { return strings.Join(Forms(), ", ") }

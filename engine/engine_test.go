@@ -51,6 +51,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+func TestForms(t *testing.T) {
+	forms := Forms()
+	if len(forms) < 2 || forms[0] != "memory:" || forms[1] != "pebble:DIRECTORY" {
+		t.Errorf("the forms are %q", forms)
+	}
+}
+
 func TestOpenMemory(t *testing.T) {
 	layer, err := Open("memory:")
 	if layer != nil || err != nil {

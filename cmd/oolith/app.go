@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/engine"
 )
 
 // environment is what a command sees of the world beside its streams.
@@ -68,9 +70,9 @@ func (a *app) rootCommand() *cobra.Command {
 		Short: "A layered real-time JSON store",
 		Long: `oolith imports, shows, changes and exports the objects of a store.
 
-The store is named by --store or by the variable ` + storeVariable + `:
-  pebble:DIRECTORY   durable, in a directory
-  memory:            gone when the command ends: for a trial of an import, say
+The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
+  ` + strings.Join(engine.Forms(), "\n  ") + `
+What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
 
 On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
 is clipped. --json gives JSON, one value a line, everywhere. Errors are one line on standard

@@ -175,7 +175,7 @@ func TestCommandLine(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	c := newCLI(t)
-	c.run().ok().contains("import", "export", "get", "set", "push", "del", "list", "keys", "info", "copy", "check", "compact", "version", "--store URL", "OOLITH_STORE")
+	c.run().ok().contains("import", "export", "get", "set", "push", "del", "list", "keys", "info", "copy", "check", "compact", "version", "--store URL", "OOLITH_STORE", "  memory:\n  pebble:DIRECTORY\n")
 	c.run("help", "exit-codes").ok().contains(exitCodesHelp)
 	c.run("help", "paths").ok().contains("S_C3_A3o_20Paulo", "user__1")
 	c.run("import", "--help").ok().contains("--as TEMPLATE", "exit code")
