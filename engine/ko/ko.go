@@ -31,9 +31,9 @@
 //
 // LevelDB drops damaged records of its logs in silence, and with them what they held. Start
 // looks for such damage first, and refuses it. It then reads the whole database once, to
-// find keys that are no valid paths and revisions that other software wrote: about a second for each
-// 100 MB. It leaves that out when nothing but this layer has touched the database
-// since it was last closed in order.
+// find keys that are no valid paths and revisions that other software wrote: a second or less for
+// a million small objects, where the disk keeps up. It leaves that out when nothing but
+// this layer has touched the database since it was last closed in order.
 //
 // # Revisions
 //
@@ -85,8 +85,9 @@ const (
 
 // Options of a layer. The zero value is ready to use and durable.
 //
-// The memory of a layer is bounded by CacheSize, three times WriteBuffer, three times
-// the largest batch, and the indexes of at most 256 open tables.
+// The memory of a layer is bounded by CacheSize, three times WriteBuffer, and the indexes of
+// at most 256 open tables, which are files that are open. Above that, a large object or batch takes
+// about six times its size while LevelDB writes it and sorts it into a table.
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability

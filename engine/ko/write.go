@@ -3,6 +3,7 @@ package ko
 import (
 	"fmt"
 	"hash/maphash"
+	"math"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
@@ -83,7 +84,7 @@ func (l *Layer) Commit(changes []storage.Change) error {
 		return err
 	}
 	return l.write(clears, func() error {
-		b := leveldb.MakeBatch(size)
+		b := newBatch(size)
 		if err := l.addChanges(b, changes, size); err != nil {
 			return err
 		}
@@ -133,6 +134,12 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, cl
 		}
 	}
 	return size, revision, clears, nil
+}
+
+// newBatch returns a batch with room for a size. Beyond it grows by doubling, where LevelDB's own
+// way copies a batch of many deletes again and again.
+func newBatch(size int) *leveldb.Batch {
+	return leveldb.MakeBatchWithConfig(&leveldb.BatchConfig{InitialCapacity: size, GrowLimit: math.MaxInt})
 }
 
 // addChanges adds changes to a batch. The caller is alone when one of them clears.
