@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -149,40 +150,74 @@ func compactKeeps(t T, _ *subject, l *reopener) {
 	}
 }
 
+// compactBesideWrites compacts when a writer and a reader are at work, until after its end.
 func compactBesideWrites(t T, s *subject, l *reopener) {
-	const writes = 300
 	stable := l.overwritten(t)
-	want := slices.Clone(stable)
-	for i := range int64(writes) {
-		want = append(want, object(fmt.Sprintf("new/%03d", i), i+1))
-	}
+	written := make([]meta.Object, 300)
+	writing, reading, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.together(t, 3, func(g int) {
-		for i := range writes {
-			var err error
-			switch g {
-			case 0:
-				if i < 3 {
-					err = l.compact(context.Background())
-				}
-			case 1:
-				obj := want[len(stable)+i]
-				err = l.Set(obj.Path, &obj)
-			case 2:
-				var obj meta.Object
-				obj, err = l.Get(stable[i%len(stable)].Path)
-				if d := diff(obj, stable[i%len(stable)]); err == nil && d != "" {
-					err = errors.New(d)
+		switch g {
+		case 0:
+			defer close(done)
+			<-writing
+			<-reading
+			for range 3 {
+				if err := l.compact(context.Background()); err != nil {
+					t.Errorf("Compact beside writes: %v", err)
+					return
 				}
 			}
+		case 1:
+			err := beside(writing, done, func(i int) error {
+				obj := object(fmt.Sprintf("new/%03d", i%len(written)), int64(i+1))
+				written[i%len(written)] = obj
+				return l.Set(obj.Path, &obj)
+			})
 			if err != nil {
-				t.Errorf("%s: %v", [...]string{"Compact beside writes", "Set during Compact", "Get during Compact"}[g], err)
-				return
+				t.Errorf("Set during Compact: %v", err)
+			}
+		case 2:
+			err := beside(reading, done, func(i int) error {
+				want := stable[i%len(stable)]
+				obj, err := l.Get(want.Path)
+				if d := diff(obj, want); err == nil && d != "" {
+					err = errors.New(d)
+				}
+				return err
+			})
+			if err != nil {
+				t.Errorf("Get during Compact: %v", err)
 			}
 		}
 	})
+	want := slices.Clone(stable)
+	for _, obj := range written {
+		if obj.Path != "" {
+			want = append(want, obj)
+		}
+	}
 	wantContent(t, l, want...)
 	l.reopen(t)
 	wantContent(t, l, want...)
+}
+
+// beside makes calls, numbered from 0, until one that began when done was closed already. It
+// closes begun after the first. It ends at the first error.
+func beside(begun chan<- struct{}, done <-chan struct{}, call func(i int) error) error {
+	began := sync.OnceFunc(func() { close(begun) })
+	defer began()
+	for i := 0; ; i++ {
+		last := false
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+		if err := call(i); err != nil || last {
+			return err
+		}
+		began()
+	}
 }
 
 // wantIncomplete checks that a marked layer does not start and holds nothing after that.
