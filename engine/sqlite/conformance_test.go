@@ -66,4 +66,3 @@ func flipByte(t storagetest.T, dir, path string) {
 		t.Fatalf("flip a byte of %q: %v", path, err)
 	}
 }
-

@@ -26,6 +26,7 @@ const (
 // a time.
 type conn struct {
 	db         *sqlite3.Conn
+	files      *fileSystem
 	statements map[string]*sqlite3.Stmt
 	memory     int64 // that it may take
 	heavy      bool  // it carried a large value
@@ -44,7 +45,11 @@ const (
 // openConn opens a connection to a database. The path is absolute.
 func openConn(path string, mode openMode, o Options) (c *conn, err error) {
 	all, cache := o.memory()
-	c = &conn{statements: map[string]*sqlite3.Stmt{}, memory: all}
+	files, err := newFileSystem(o.vfs)
+	if err != nil {
+		return nil, err
+	}
+	c = &conn{files: files, statements: map[string]*sqlite3.Stmt{}, memory: all}
 	defer func() {
 		if err != nil {
 			c.close()
@@ -53,7 +58,7 @@ func openConn(path string, mode openMode, o Options) (c *conn, err error) {
 	}()
 	defer c.guard(&err)
 	ctx := sqlite3.WithMaxMemory(context.Background(), all)
-	if c.db, err = sqlite3.OpenContext(ctx, uri(path, mode, o.vfs)); err != nil {
+	if c.db, err = sqlite3.OpenContext(ctx, uri(path, mode, files.name)); err != nil {
 		return c, err
 	}
 	if err := c.db.BusyTimeout(patience); err != nil {
@@ -68,10 +73,7 @@ func uri(path string, mode openMode, vfs string) string {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name // that of a drive
 	}
-	query := url.Values{"mode": {string(mode)}}
-	if vfs != "" {
-		query.Set("vfs", vfs)
-	}
+	query := url.Values{"mode": {string(mode)}, "vfs": {vfs}}
 	return (&url.URL{Scheme: "file", Path: name, RawQuery: query.Encode()}).String()
 }
 
@@ -106,6 +108,23 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 		return err
 	}
 	return firstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
+}
+
+// openReader opens a connection that only reads.
+func openReader(path string, o Options) (*conn, error) {
+	c, err := openConn(path, toRead, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.makeReader(); err != nil {
+		return nil, firstError(err, c.close())
+	}
+	return c, nil
+}
+
+func (c *conn) makeReader() (err error) {
+	defer c.guard(&err)
+	return c.db.Exec(`PRAGMA query_only = ON`)
 }
 
 // useLog makes the database one with a write-ahead log, which it is unless it was just made or
@@ -214,12 +233,13 @@ func (e *undoError) Error() string {
 
 func (e *undoError) Unwrap() error { return e.cause }
 
-// guard makes an error of a panic in SQLite's code: it panics when it runs out of its memory,
-// and may where a file is damaged in a way that it does not expect. It is deferred around all that
-// calls SQLite; the connection is not used again.
+// guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and makes
+// an error of a panic in SQLite's code: it panics when it runs out of its memory, and may where a
+// file is damaged in a way that it does not expect. The connection is not used again then.
 func (c *conn) guard(err *error) {
 	value := recover()
 	if value == nil {
+		*err = c.files.explain(*err)
 		return
 	}
 	c.broken = true
@@ -250,6 +270,7 @@ func (c *conn) carried(size int) { c.heavy = c.heavy || size > heavyData }
 
 // close ends the connection.
 func (c *conn) close() (err error) {
+	defer c.files.close()
 	if c.db == nil {
 		return nil
 	}

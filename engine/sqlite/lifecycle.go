@@ -139,18 +139,6 @@ func (d *database) prepare(opt storage.LayerOptions) (err error) {
 	return nil
 }
 
-// openReader opens a connection that only reads.
-func openReader(path string, o Options) (*conn, error) {
-	c, err := openConn(path, toRead, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.db.Exec(`PRAGMA query_only = ON`); err != nil {
-		return nil, firstError(err, c.close())
-	}
-	return c, nil
-}
-
 // Close implements storage.Layer. It waits for calls in progress, of which it interrupts the
 // long ones, ends scans in progress with storage.ErrNotActive at their next object that is not read yet,
 // moves the write-ahead log into the file and syncs that. It may be called from inside a scan's loop.

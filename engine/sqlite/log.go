@@ -8,8 +8,8 @@ import (
 // thousand pages, they are moved into the file and the log begins anew. SQLite would do so by itself,
 // in the commit that makes the log too long, and tell nobody when it fails.
 
-// longLog is the pages after which the log is moved: 16 MiB.
-const longLog = 4096
+// defaultLongLog is 16 MiB of pages.
+const defaultLongLog = 4096
 
 // tend moves the log into the file when it is long. A log that a scan or another program still reads cannot begin
 // anew: it is tried again after as many pages more. The lock of the writer is held.
@@ -20,7 +20,7 @@ func (d *database) tend() {
 	if d.logPages < d.movedAt {
 		d.movedAt = 0 // it began anew
 	}
-	if d.failed != nil || d.logPages-d.movedAt < longLog {
+	if d.failed != nil || d.logPages-d.movedAt < d.options.longLog {
 		return
 	}
 	d.movedAt = d.logPages

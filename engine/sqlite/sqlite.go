@@ -89,6 +89,8 @@ type Options struct {
 	// vfs is the name of SQLite's file system; the operating system's when empty. Tests
 	// inject errors and losses of power by it.
 	vfs string
+	// longLog is the length in pages after which the log is moved into the file.
+	longLog int
 }
 
 // withDefaults fills in what was left open.
@@ -98,6 +100,9 @@ func (o Options) withDefaults() Options {
 	}
 	if most := mostData(); o.MaxData <= 0 || o.MaxData > most {
 		o.MaxData = most
+	}
+	if o.longLog <= 0 {
+		o.longLog = defaultLongLog
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

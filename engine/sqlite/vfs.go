@@ -1,0 +1,131 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// fileSystem is the file system of one connection: another one, whose errors are kept. The driver
+// has only the error of the last operation, and after a failure SQLite goes on to tidy up: without
+// this, no message could say why, and a full disk would look like a broken one.
+type fileSystem struct {
+	vfs.VFSFilename
+	// name is what it is registered under while the connection is open.
+	name string
+	// cause is the last error since the last call that succeeded.
+	cause error
+}
+
+// newFileSystem registers a file system above another one.
+func newFileSystem(below string) (*fileSystem, error) {
+	base, ok := vfs.Find(below).(vfs.VFSFilename)
+	if !ok {
+		return nil, fmt.Errorf("SQLite has no file system %q", below)
+	}
+	s := &fileSystem{VFSFilename: base}
+	s.name = fmt.Sprintf("oolith-%p", s)
+	vfs.Register(s.name, s)
+	return s, nil
+}
+
+// close makes the file system unknown to SQLite.
+func (s *fileSystem) close() { vfs.Unregister(s.name) }
+
+// keep keeps an error.
+func (s *fileSystem) keep(err error) error {
+	if err != nil {
+		s.cause = err
+	}
+	return err
+}
+
+// explain puts the error that was kept behind one of SQLite's that came of it.
+func (s *fileSystem) explain(err error) error {
+	cause := s.cause
+	s.cause = nil
+	ofFiles := isCode(err, sqlite3.IOERR) || isCode(err, sqlite3.FULL) || isCode(err, sqlite3.CANTOPEN)
+	if err == nil || cause == nil || !ofFiles || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// OpenFilename implements vfs.VFSFilename.
+func (s *fileSystem) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	file, flags, err := s.VFSFilename.OpenFilename(name, flags)
+	if err != nil {
+		return nil, flags, s.keep(err)
+	}
+	return &openFile{File: file, fs: s, name: name.String()}, flags, nil
+}
+
+// openFile is an open file. What it does not forward SQLite does without.
+type openFile struct {
+	vfs.File
+	fs   *fileSystem
+	name string
+}
+
+// ReadAt implements vfs.File.
+func (f *openFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if err != nil && err != io.EOF {
+		f.keep("read", err)
+	}
+	return n, err
+}
+
+// WriteAt implements vfs.File. A disk without room is what SQLite has a code for.
+func (f *openFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(p, at)
+	if err == nil {
+		return n, nil
+	}
+	f.keep("write", err)
+	if slices.ContainsFunc(noRoom, func(cause error) bool { return errors.Is(err, cause) }) {
+		err = vfs.SystemError(err, sqlite3.FULL)
+	}
+	return n, err
+}
+
+// Truncate implements vfs.File.
+func (f *openFile) Truncate(size int64) error { return f.keep("truncate", f.File.Truncate(size)) }
+
+// Sync implements vfs.File.
+func (f *openFile) Sync(flags vfs.SyncFlag) error { return f.keep("sync", f.File.Sync(flags)) }
+
+// SharedMemory implements vfs.FileSharedMemory.
+func (f *openFile) SharedMemory() vfs.SharedMemory {
+	if file, ok := f.File.(vfs.FileSharedMemory); ok {
+		return file.SharedMemory()
+	}
+	return nil
+}
+
+// SizeHint implements vfs.FileSizeHint.
+func (f *openFile) SizeHint(size int64) error {
+	if file, ok := f.File.(vfs.FileSizeHint); ok {
+		return f.keep("allocate", file.SizeHint(size))
+	}
+	return nil
+}
+
+// keep keeps an error with the operation and the file, and returns it as it is.
+func (f *openFile) keep(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		f.fs.keep(err)
+	} else {
+		f.fs.keep(&fs.PathError{Op: op, Path: f.name, Err: err})
+	}
+	return err
+}
