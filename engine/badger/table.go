@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,9 @@ const maxIndex = 1 << 30
 // block only, which is what opening it takes.
 func verifyTable(name string, info tableInfo, all bool) (entries int64, err error) {
 	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%w: table %s is missing", errCorrupt, filepath.Base(name))
+	}
 	if err != nil {
 		return 0, err
 	}
