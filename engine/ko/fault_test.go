@@ -243,6 +243,38 @@ func TestNothingIsWrittenAfterAFailure(t *testing.T) {
 	}
 }
 
+// The revision of a commit that failed is not used again, since the commit may be there after all.
+func TestRevisionOfAFailedCommit(t *testing.T) {
+	var armed atomic.Bool
+	f := newFaulty(t, func(op operation) error {
+		if armed.Load() && isLog(op.name) && op.kind == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	commitAt(t, f.layer, "a", 5)
+	armed.Store(true)
+	if err := f.layer.Commit([]storage.Change{{Key: "a", Revision: 6}}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the commit: %v", err)
+	}
+	wantLast(t, f.layer, "after a failed commit", 5)
+	if _, err := f.layer.Get("a"); err != nil {
+		t.Errorf("a failed delete shows: %v", err)
+	}
+	f.layer.Close()
+	armed.Store(false)
+	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.layer.Close()
+	if last, err := f.layer.LastRevision(); err != nil || last < 6 {
+		t.Errorf("after a restart the last revision is %d, %v, expected at least 6", last, err)
+	}
+}
+
 // Whatever operation fails first, at start or later, for once or for good: nothing that
 // was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {

@@ -178,7 +178,15 @@ func TestOpenInUse(t *testing.T) {
 		mustRefuse(t, New(name, Options{}), "in use")
 		mustRefuse(t, New(name, Options{Recover: true}), "in use")
 	}
+	if _, err := leveldb.OpenFile(dir, nil); err == nil {
+		t.Error("the older software opens a store in use")
+	}
 	set(t, l, "a")
+	l.Close()
+	o := openOlder(t, dir)
+	mustRefuse(t, New(dir, Options{}), "in use")
+	o.close()
+	start(t, dir, Options{})
 }
 
 // The test runs itself as a second process, which holds the store until its input ends.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
+	"github.com/syndtr/goleveldb/leveldb/cache"
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
@@ -61,6 +63,12 @@ func (t *openTable) options() *opt.Options {
 	return &opt.Options{Strict: opt.StrictBlockChecksum, Comparer: internalOrder{&t.brokenIndex}}
 }
 
+// newIndexCache keeps the index of one table, which LevelDB would read again for each look-up.
+// Blocks with data are read with throughOptions, which leave it alone.
+func newIndexCache() *cache.NamespaceGetter {
+	return &cache.NamespaceGetter{Cache: cache.NewCache(cache.NewLRU(math.MaxInt32))}
+}
+
 // readTable opens a table. Release closes it.
 func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 	file, err := d.Open(fd)
@@ -70,7 +78,7 @@ func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 	t := &openTable{}
 	size, err := file.Seek(0, io.SeekEnd)
 	if err == nil {
-		t.Reader, err = table.NewReader(file, size, fd, nil, nil, t.options())
+		t.Reader, err = table.NewReader(file, size, fd, newIndexCache(), nil, t.options())
 	}
 	if err != nil {
 		return nil, firstError(err, file.Close())
@@ -81,7 +89,7 @@ func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 // each calls a function for each entry, which keeps nothing of it, and damage for each block
 // that cannot be read.
 func (t *openTable) each(visit func(key, value []byte) error, damage func(error)) error {
-	it := t.NewIterator(nil, nil)
+	it := t.NewIterator(nil, throughOptions)
 	defer it.Release()
 	told := false
 	if setter, ok := it.(iterator.ErrorCallbackSetter); ok {
