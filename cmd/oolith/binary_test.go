@@ -15,6 +15,7 @@ import (
 )
 
 func TestProgram(t *testing.T) {
+	t.Parallel()
 	oolith := processes(t, roleProgram)
 	run := func(wantCode int, args ...string) string {
 		t.Helper()
@@ -129,6 +130,7 @@ func startWaiting(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 // TestSignals shows that Ctrl-C and SIGTERM stop an import at a whole record, with all
 // that was read in the store.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	oolith := processes(t, roleProgram)
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -157,6 +159,7 @@ func TestSignals(t *testing.T) {
 // TestKill shows that a second signal, or SIGKILL, leaves a store that opens, with whole
 // records only.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	oolith := processes(t, roleProgram)
 	cmd := oolith("import", "-", "--as", "x/*")
 	feed, err := cmd.StdinPipe()

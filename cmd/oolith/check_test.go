@@ -18,6 +18,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	c.run("check").ok().contains(c.store + ": 4 objects, all sound, checked in ")
@@ -29,6 +30,7 @@ func TestCheck(t *testing.T) {
 
 // TestCheckOfADamagedFile changes bytes in the tables of a store.
 func TestCheckOfADamagedFile(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.input(manyObjects(5000), "import", "-", "--quiet").ok()
 	c.run("compact").ok()

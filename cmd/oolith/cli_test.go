@@ -186,6 +186,7 @@ func TestHelp(t *testing.T) {
 
 // TestReadingMakesNoStore shows that only commands that write make a store.
 func TestReadingMakesNoStore(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	reading := [][]string{
 		{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"del", "a"}, {"del", "*", "--yes"}, {"check"}, {"compact"},
@@ -209,6 +210,7 @@ func TestReadingMakesNoStore(t *testing.T) {
 }
 
 func TestStoreThatIsNone(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	file := c.file("plain.txt", "text")
 	foreign := filepath.Dir(file)
@@ -237,6 +239,7 @@ func TestMemoryStore(t *testing.T) {
 
 // TestStoreArgument shows that check and compact take their store as an argument too.
 func TestStoreArgument(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.run("set", "a", "1").ok()
 	store := c.store
@@ -263,6 +266,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // TestOutputThatFails shows that output that is lost is an error.
 func TestOutputThatFails(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	for _, args := range [][]string{{"version"}, {"get", "days/a"}, {"list", "*/*"}, {"keys"}, {"info"}, {"export"}, {"help"}} {

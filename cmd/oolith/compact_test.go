@@ -14,8 +14,10 @@ import (
 )
 
 func TestCompact(t *testing.T) {
-	for _, scheme := range []string{"pebble", "ko"} {
+	t.Parallel()
+	for _, scheme := range durableSchemes() {
 		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
 			c := newCLI(t).at(fresh(t, scheme))
 			for round := range 2 {
 				var lines strings.Builder

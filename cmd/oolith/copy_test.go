@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/engine"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
@@ -37,6 +38,16 @@ func (c *cli) at(store string) *cli {
 func fresh(t *testing.T, scheme string) string {
 	t.Helper()
 	return scheme + ":" + filepath.Join(t.TempDir(), "store")
+}
+
+// durableSchemes are those of all engines.
+func durableSchemes() (schemes []string) {
+	for _, form := range engine.Forms() {
+		if scheme, _, _ := strings.Cut(form, ":"); scheme != "memory" {
+			schemes = append(schemes, scheme)
+		}
+	}
+	return schemes
 }
 
 // filled makes a store of 2,001 objects, some of which expire, and of which the last change
@@ -88,10 +99,10 @@ func wantSame(t *testing.T, got, want *cli) {
 // TestCopy takes a store through all engines and back: the objects are the same, times and revisions
 // included, and revisions go on above those of the source.
 func TestCopy(t *testing.T) {
-	schemes := []string{"pebble", "ko", "pebble"}
-	first := filled(t, schemes[0])
+	t.Parallel()
+	first := filled(t, "pebble")
 	from := first
-	for i, scheme := range schemes {
+	for i, scheme := range append(durableSchemes(), "pebble") {
 		to := first.at(fresh(t, scheme))
 		first.run("copy", "--from", from.store, "--to", to.store).ok().contains(
 			"copied 2,001 objects from "+from.store+" into "+to.store+" in ", "\nread back and compared: 2,001 objects, checksum ")
@@ -116,6 +127,7 @@ func TestCopy(t *testing.T) {
 }
 
 func TestCopyOfNothing(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.run("set", "a", "1").ok()
 	c.run("del", "a").ok()
@@ -127,6 +139,7 @@ func TestCopyOfNothing(t *testing.T) {
 }
 
 func TestCopyRefuses(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	link := filepath.Join(t.TempDir(), "link")
@@ -163,6 +176,7 @@ func TestCopyRefuses(t *testing.T) {
 
 // TestCopyRefusesATargetInUse shows that nothing is lost by a copy to the wrong place.
 func TestCopyRefusesATargetInUse(t *testing.T) {
+	t.Parallel()
 	source, target := newCLI(t), newCLI(t)
 	source.days()
 	target.run("set", "mine", "1").ok()
@@ -181,6 +195,7 @@ func TestCopyRefusesATargetInUse(t *testing.T) {
 }
 
 func TestCopyInto(t *testing.T) {
+	t.Parallel()
 	source, target := filled(t, "pebble"), newCLI(t)
 	source.putExpired("past")
 	target.run("set", "d0/00000", `"old"`).ok()
@@ -243,6 +258,7 @@ func loaded(t *testing.T, layer storage.EmbeddedLayer) map[string]*meta.Object {
 
 // TestCopyBetweenKindsOfLayers copies from and to layers with and without batches.
 func TestCopyBetweenKindsOfLayers(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]func(*storagetest.Disk, string) storage.EmbeddedLayer{
 		"plain": func(d *storagetest.Disk, dir string) storage.EmbeddedLayer { return storagetest.NewPlainLayer(d, dir) },
 		"batch": func(d *storagetest.Disk, dir string) storage.EmbeddedLayer { return storagetest.NewBatchLayer(d, dir) },
@@ -296,6 +312,7 @@ func (l *wrong) LastRevision() (uint64, error) {
 
 // TestCopyThatGoesWrong shows that a copy that is not whole is told, and leaves its target marked.
 func TestCopyThatGoesWrong(t *testing.T) {
+	t.Parallel()
 	full := errors.New("no space left on device")
 	changed := func(l *wrong, change func(obj *meta.Object)) {
 		l.commit = func(changes []storage.Change) error {
@@ -387,7 +404,9 @@ func TestCopyOfADamagedSource(t *testing.T) {
 // TestCopyStopped interrupts copies, and kills the process of others, behind two of three
 // batches. The target then refuses every command, and names the one that mends it.
 func TestCopyStopped(t *testing.T) {
+	t.Parallel()
 	interrupt := func(c *cli, to string, into bool) {
+		t := c.t
 		t.Helper()
 		source, err := newLayer(c.store, false)
 		if err != nil {
@@ -407,6 +426,7 @@ func TestCopyStopped(t *testing.T) {
 		}
 	}
 	kill := func(c *cli, to string, into bool) {
+		t := c.t
 		t.Helper()
 		args := []string{c.store, to}
 		if into {
@@ -417,11 +437,12 @@ func TestCopyStopped(t *testing.T) {
 			t.Errorf("the copy ended with %v, want it killed; it wrote %q", err, out)
 		}
 	}
-	for name, stop := range map[string]func(*cli, string, bool){"interrupted": interrupt, "killed": kill} {
-		t.Run(name, func(t *testing.T) {
+	try := func(stop func(*cli, string, bool), scheme string) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Parallel()
 			source := newCLI(t)
 			source.input(manyObjects(killedAt+500), "import", "-", "--quiet").ok()
-			target := source.at(fresh(t, "pebble"))
+			target := source.at(fresh(t, scheme))
 			stop(source, target.store, false)
 			command := "run it again: oolith copy --from " + source.store + " --to " + target.store
 			for _, args := range [][]string{{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"set", "a", "1"}, {"compact"}, {"del", "a"}} {
@@ -433,7 +454,7 @@ func TestCopyStopped(t *testing.T) {
 			source.run("copy", "--from", source.store, "--to", target.store).ok().contains("copied 3,000 objects")
 			wantSame(t, target, source)
 
-			merged := source.at(fresh(t, "pebble"))
+			merged := source.at(fresh(t, scheme))
 			merged.run("set", "mine", "1").ok()
 			stop(source, merged.store, true)
 			command = "run it again: oolith copy --into --from " + source.store + " --to " + merged.store
@@ -443,7 +464,11 @@ func TestCopyStopped(t *testing.T) {
 			source.run("copy", "--from", source.store, "--to", merged.store, "--into").ok().contains("merged 3,000 objects")
 			merged.run("get", "mine").ok().prints("1\n")
 			merged.run("info").ok().contains("objects          3,001\n")
-		})
+		}
+	}
+	t.Run("interrupted", try(interrupt, "pebble"))
+	for _, scheme := range durableSchemes() {
+		t.Run("killed "+scheme, try(kill, scheme))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 )
 
 func TestExport(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	c.run("set", "days/b/below", "1").ok()
@@ -41,6 +42,7 @@ func TestExport(t *testing.T) {
 // TestExportImportIdentity fills a store with random objects, and takes them to a second
 // store and from there to a third: all objects are the same, times and bytes included.
 func TestExportImportIdentity(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -82,6 +84,7 @@ func TestExportImportIdentity(t *testing.T) {
 
 // TestExpired shows that no command shows what has expired, and that none stores it.
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	c.putExpired("days/past")
@@ -106,6 +109,7 @@ func TestExpired(t *testing.T) {
 
 // TestExportToAFile shows that a file is replaced as a whole.
 func TestExportToAFile(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	file := filepath.Join(t.TempDir(), "out.jsonl")
@@ -157,6 +161,7 @@ func TestExportThatFailsLeavesTheOldFile(t *testing.T) {
 }
 
 func TestExportInterrupted(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	var cancel context.CancelFunc

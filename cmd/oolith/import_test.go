@@ -50,6 +50,7 @@ func (r result) refuses(code int, lines ...string) {
 }
 
 func TestImportOfTheExcerpt(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.env.getenv = func(string) string { return "" } // so that examples must name the store
 	source, err := os.ReadFile(excerpt)
@@ -103,6 +104,7 @@ func (c *cli) tryExamples(out string) {
 }
 
 func TestImportForms(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	for name, content := range map[string]string{
 		"array.json":    `[{"id":"a"},{"id":"b"},{"id":"c"}]`,
@@ -121,6 +123,7 @@ func TestImportForms(t *testing.T) {
 }
 
 func TestImportOfNothing(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	for _, content := range []string{"", "\n\n", "[]", " [ ]\n", "\xef\xbb\xbf", gzipped(t, "")} {
 		c.run("import", c.file("empty", content), "--as", "x/*").ok().contains("stored 0 records", "the input holds no records")
@@ -131,6 +134,7 @@ func TestImportOfNothing(t *testing.T) {
 // TestImportRefusesRecords shows that one bad record costs itself only, and is told with
 // its place and the reason.
 func TestImportRefusesRecords(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	long := strings.Repeat("x", 1023)
 	file := c.file("x.jsonl", strings.Join([]string{
@@ -178,6 +182,7 @@ func TestImportRefusesExportedRecords(t *testing.T) {
 // TestImportStopsAtABrokenFile shows that what cannot be read on ends the import, and that
 // what was before it is stored.
 func TestImportStopsAtABrokenFile(t *testing.T) {
+	t.Parallel()
 	packed := gzipped(t, `[{"id":1},{"id":2},{"id":3}]`)
 	for _, test := range []struct {
 		name, content, want string
@@ -218,6 +223,7 @@ func TestImportOfWrongFiles(t *testing.T) {
 // TestImportGivesUp shows that a file of the wrong kind does not write an error for each
 // of its records.
 func TestImportGivesUp(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	r := c.run("import", excerpt)
 	if lines := strings.Count(r.errors, "\n"); r.code != exitFailure || lines != hopeless+1 ||
@@ -232,6 +238,7 @@ func TestImportGivesUp(t *testing.T) {
 
 // TestImportKeepsTheOrderOfAPath shows that the last record of a path is what stays.
 func TestImportKeepsTheOrderOfAPath(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	var lines strings.Builder
 	for i := range 2000 {
@@ -460,6 +467,7 @@ func TestShellQuote(t *testing.T) {
 
 // TestImportOfAllPlaces imports the whole data set, where it is there.
 func TestImportOfAllPlaces(t *testing.T) {
+	t.Parallel()
 	if raceDetector {
 		t.Skip("the excerpt is enough for the race detector")
 	}

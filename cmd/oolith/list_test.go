@@ -6,6 +6,7 @@ import (
 )
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	const (
@@ -38,6 +39,7 @@ func TestList(t *testing.T) {
 }
 
 func TestListOnATerminal(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	c.run("set", "wide", `{"name":"漢字漢字漢字漢字漢字"}`).ok()
@@ -55,6 +57,7 @@ func TestListOnATerminal(t *testing.T) {
 }
 
 func TestListRefuses(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.days()
 	for _, test := range []struct {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds whatever a test waits for.
-const patience = 40 * time.Second
+const patience = 90 * time.Second
 
 // processes returns a function that makes commands of the test binary in a role, in a new
 // directory. They are killed when they take too long, so that nothing waits for them for ever.
