@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
@@ -45,7 +46,7 @@ type check struct {
 	*scan
 	objects int
 	found   []error // by the last step
-	after   string  // the last path that was read
+	from    string  // where the next paths begin
 	singly  bool    // the next objects are read one by one
 }
 
@@ -106,14 +107,14 @@ func (c *check) read() (more bool, err error) {
 	if c.singly {
 		return c.readSingly()
 	}
-	s, err := c.conn.bound(checkObjects, c.after)
+	s, err := c.conn.bound(checkObjects, c.from)
 	if err != nil {
 		return false, err
 	}
 	n := 0
 	for size := 0; n < maxChunk && size < maxChunkBytes && s.Step(); n++ {
 		path := s.ColumnText(pathColumn)
-		c.after = max(c.after, path)
+		c.passed(path)
 		obj, err := c.conn.object(s, path)
 		c.count(path, err)
 		size += len(obj.Data)
@@ -129,6 +130,12 @@ func (c *check) read() (more bool, err error) {
 	return full && n > 0, nil
 }
 
+// passed notes that a path was read. It never goes back, however damaged the index is.
+func (c *check) passed(path string) {
+	// The least of the texts that follow it.
+	c.from = max(c.from, path+"\x00")
+}
+
 // count counts an object that is whole, or notes what is wrong with it.
 func (c *check) count(path string, err error) {
 	if err = firstError(err, checkStored(path)); err != nil {
@@ -141,9 +148,9 @@ func (c *check) count(path string, err error) {
 // readSingly reads the next objects each by its path, behind which something cannot be read.
 func (c *check) readSingly() (more bool, err error) {
 	c.singly = false
-	paths, err := c.conn.pathsAfter(c.after, firstChunk)
+	paths, err := c.conn.pathsFrom(c.from, firstChunk)
 	for _, path := range paths {
-		c.after = max(c.after, path)
+		c.passed(path)
 		_, found, err := c.conn.lookup(path)
 		if isCode(err, sqlite3.INTERRUPT) {
 			return false, err
@@ -154,14 +161,14 @@ func (c *check) readSingly() (more bool, err error) {
 		c.count(path, err)
 	}
 	if err != nil {
-		return false, c.orFound(fmt.Errorf("behind key %q no path can be read: %w", c.after, err))
+		return false, c.orFound(fmt.Errorf("behind key %q no path can be read: %w", strings.TrimSuffix(c.from, "\x00"), err))
 	}
 	return len(paths) > 0, nil
 }
 
-// pathsAfter reads the next paths, by their index alone. Those that could be read come with the error.
-func (c *conn) pathsAfter(after string, limit int) (paths []string, err error) {
-	s, err := c.bound(listPaths, after)
+// pathsFrom reads the next paths, by their index alone. Those that could be read come with the error.
+func (c *conn) pathsFrom(from string, limit int) (paths []string, err error) {
+	s, err := c.bound(listPaths, from)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type disk struct {
 	vfs.VFSFilename
 	name   string
 	refuse func(op diskOp) error
+	// refuseWrite gets the place where a write ends.
+	refuseWrite func(path string, end int64) error
 
 	mu    sync.Mutex // guards the files
 	files map[string]*diskContent
@@ -137,6 +139,11 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 	if err := f.disk.allow("write", f.path); err != nil {
 		return 0, err
 	}
+	if f.disk.refuseWrite != nil {
+		if err := f.disk.refuseWrite(f.path, at+int64(len(p))); err != nil {
+			return 0, err
+		}
+	}
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	f.content.changes = append(f.content.changes, diskChange{at, append([]byte{}, p...)})
@@ -166,6 +173,18 @@ func (f *diskFile) Sync(vfs.SyncFlag) error {
 	}
 	f.content.changes = nil
 	return nil
+}
+
+// size is the length that a file with a suffix has, or had, at most.
+func (d *disk) size(suffix string) (size int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, content := range d.files {
+		if strings.HasSuffix(path, suffix) {
+			size = int64(len(content.durable))
+		}
+	}
+	return size
 }
 
 // unsynced is how many changes of the files with a suffix are not on the disk for good.

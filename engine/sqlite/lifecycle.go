@@ -26,6 +26,7 @@ type database struct {
 
 	// revision is the highest that was committed.
 	revision atomic.Uint64
+	id       uint64 // set before the database is shared
 
 	// write guards the fields below: there is one writer.
 	write    sync.Mutex
@@ -131,6 +132,9 @@ func (d *database) prepare(opt storage.LayerOptions) (err error) {
 		return err
 	}
 	d.revision.Store(uint64(revision))
+	if err := d.identify(); err != nil {
+		return err
+	}
 	for _, sql := range []string{putObject, deleteObject, clearObjects, putNote, deleteNote} {
 		if _, err := d.writer.prepare(sql); err != nil {
 			return fmt.Errorf("its tables are not those of a store: %w", err)

@@ -13,6 +13,7 @@ const (
 	noteSchema     = "schema"
 	noteRevision   = "revision"
 	noteIncomplete = "incomplete"
+	noteID         = "id"
 	noteProbe      = "probe" // there within a transaction only: see room.go
 )
 

@@ -71,9 +71,9 @@ const (
 	// scanObjects goes along the index from a place on, and never sorts.
 	scanObjects = `SELECT ` + columns + ` FROM objects INDEXED BY objects_place
 WHERE (directory, "index") >= (?1, ?2) ORDER BY directory, "index"`
-	// checkObjects goes along the primary key behind a path.
-	checkObjects = `SELECT ` + columns + ` FROM objects WHERE path > ?1 ORDER BY path`
-	listPaths    = `SELECT path FROM objects WHERE path > ?1 ORDER BY path`
+	// checkObjects goes along the primary key from a path on.
+	checkObjects = `SELECT ` + columns + ` FROM objects WHERE path >= ?1 ORDER BY path`
+	listPaths    = `SELECT path FROM objects WHERE path >= ?1 ORDER BY path`
 	countObjects = `SELECT count(*) FROM objects`
 
 	putObject = `INSERT INTO objects (` + columns + `) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
