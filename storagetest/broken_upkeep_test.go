@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,14 @@ type brokenUpkeep struct {
 	check   func(ctx context.Context, report func(error)) (int, error)
 	compact func(ctx context.Context) error
 	mark    func(reason string) error
+	id      func() (uint64, error)
+}
+
+func (l *brokenUpkeep) ID() (uint64, error) {
+	if l.id != nil {
+		return l.id()
+	}
+	return l.BatchLayer.ID()
 }
 
 func (l *brokenUpkeep) Check(ctx context.Context, report func(error)) (int, error) {
@@ -49,6 +58,12 @@ var brokenUpkeeps = []struct {
 	harm func(l *brokenUpkeep)
 }{
 	{"nothing is wrong", nil, func(*brokenUpkeep) {}},
+	{"has the ID of every other store", []string{"EMBEDDED-70"}, func(l *brokenUpkeep) {
+		l.id = func() (uint64, error) { return 7, nil }
+	}},
+	{"draws its ID anew", []string{"EMBEDDED-70"}, func(l *brokenUpkeep) {
+		l.id = func() (uint64, error) { return rand.Uint64() | 1, nil }
+	}},
 	{"counts one object too many", []string{"EMBEDDED-60"}, func(l *brokenUpkeep) {
 		l.check = func(ctx context.Context, report func(error)) (int, error) {
 			damaged := false

@@ -29,6 +29,8 @@ type directory struct {
 	records  map[string][]byte
 	revision uint64
 	inUse    bool
+	// id tells the directory from others; 0 before it was asked for.
+	id uint64
 	// incomplete is why the content is only a part; empty when it is whole.
 	incomplete string
 }

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/oolith-db/oolith/storage"
@@ -54,4 +55,17 @@ func (l *BatchLayer) MarkIncomplete(reason string) error {
 	}
 	l.open.incomplete = reason
 	return nil
+}
+
+// ID implements storage.Identified.
+func (l *BatchLayer) ID() (uint64, error) {
+	l.disk.mu.Lock()
+	defer l.disk.mu.Unlock()
+	if l.open == nil {
+		return 0, storage.ErrNotActive
+	}
+	if l.open.id == 0 {
+		l.open.id = rand.Uint64() | 1
+	}
+	return l.open.id, nil
 }

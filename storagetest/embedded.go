@@ -56,6 +56,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-67", "The mark of an incomplete layer is no part of its content: no read shows it, no clear removes it.", offering[storage.IncompleteMarker](markIsNoContent)},
 	{"EMBEDDED-68", "Check, Compact and MarkIncomplete of a layer that is not started return ErrNotActive.", upkeepInactive},
 	{"EMBEDDED-69", "Check and Compact return the error of a context that is done.", onEmbedded(upkeepContext)},
+	{"EMBEDDED-70", "ID is not 0, is the same after a restart and a clear, and is another one for another store.", offering[storage.Identified](idStays)},
 }
 
 // reopener is a started layer that can be closed and opened anew.

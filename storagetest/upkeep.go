@@ -336,3 +336,32 @@ func upkeepContext(t T, _ *subject, l *reopener) {
 		wantErr(t, name+" with a context that is done", call(ctx), context.Canceled)
 	}
 }
+
+func idStays(t T, _ *subject, l *reopener) {
+	id := func() uint64 {
+		t.Helper()
+		identified, _ := as[storage.Identified](l.EmbeddedLayer)
+		id, err := identified.ID()
+		must(t, "ID", err)
+		if id == 0 {
+			t.Errorf("ID is 0")
+		}
+		return id
+	}
+	first := id()
+	put(t, l, object("a/b", 1))
+	l.Clear()
+	if again := id(); again != first {
+		t.Errorf("ID is %d after a clear, it was %d", again, first)
+	}
+	l.reopen(t)
+	if again := id(); again != first {
+		t.Errorf("ID is %d after a restart, it was %d", again, first)
+	}
+	l.Close()
+	l.dir = t.TempDir()
+	l.open(t)
+	if other := id(); other == first {
+		t.Errorf("two stores have the ID %d", other)
+	}
+}

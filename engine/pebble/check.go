@@ -187,7 +187,7 @@ func (c *check) name() string {
 func (c *check) entry() int {
 	raw := c.it.Key()
 	if bytes.HasPrefix(raw, []byte{metaKind}) {
-		if !bytes.Equal(raw, revisionKey) && !bytes.Equal(raw, incompleteKey) {
+		if !bytes.Equal(raw, revisionKey) && !bytes.Equal(raw, idKey) && !bytes.Equal(raw, incompleteKey) {
 			c.found = append(c.found, fmt.Errorf("stored key %q is no note that this build knows", raw))
 		}
 		return len(raw)

@@ -26,6 +26,8 @@ var (
 	lastObject  = []byte{objectKind + 1}
 	// revisionKey holds the last revision, 8 bytes little-endian.
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
+	// idKey holds what tells the store from others, 8 bytes little-endian.
+	idKey = []byte{metaKind, 'i', 'd'}
 	// incompleteKey holds why the content is only a part; it is absent when it is whole.
 	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
 	// firstKey and lastKey bound all keys.

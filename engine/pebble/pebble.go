@@ -116,6 +116,9 @@ type Layer struct {
 	// the same key. Taken while holding life for reading, one at a time.
 	delLocks [64]sync.Mutex
 
+	// idLock makes the drawing of the id one step. It is taken after life.
+	idLock sync.Mutex
+
 	// life guards the fields below. Every call holds it for reading while it uses them,
 	// never while a caller's code runs; Start and Close hold it for writing. So Close
 	// waits for calls in progress, which all end by themselves.
