@@ -82,10 +82,11 @@ func batchRefused(t T, _ *subject, l *batched) {
 func batchAtomic(t T, s *subject, l *batched) {
 	const rounds, width = 60, 5
 	var done atomic.Bool
+	readers := s.newReaders()
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)
-			for round := range int64(rounds) {
+			for round := int64(0); round < rounds || !readers.enough(); round++ {
 				batch := make([]storage.Change, width)
 				for i := range batch {
 					batch[i] = putChange(fmt.Sprintf("a/%d", i), round*width+int64(i)+1)
@@ -102,8 +103,10 @@ func batchAtomic(t T, s *subject, l *batched) {
 			}
 			return
 		}
+		defer readers.end()
 		for !done.Load() {
 			list, err := l.GetList("a/*")
+			readers.read()
 			if err != nil {
 				t.Errorf("GetList: %v", err)
 				return

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oolith-db/oolith/meta"
@@ -263,6 +264,26 @@ func (s *subject) together(t T, n int, fn func(i int)) {
 	}
 	s.within(t, fmt.Sprintf("%d goroutines", n), wg.Wait)
 }
+
+// readers counts the reads beside a writer, who must not be done before them: else a fast
+// store, or a busy machine, would make a clause on both check nothing.
+type readers struct {
+	reads    atomic.Int64
+	deadline time.Time
+}
+
+func (s *subject) newReaders() *readers { return &readers{deadline: time.Now().Add(s.patience() / 2)} }
+
+// read counts one more read.
+func (r *readers) read() { r.reads.Add(1) }
+
+// end says that no read will follow.
+func (r *readers) end() { r.reads.Store(enoughReads) }
+
+const enoughReads = 30
+
+// enough reports whether there were enough reads, or will not be in time.
+func (r *readers) enough() bool { return r.reads.Load() >= enoughReads || time.Now().After(r.deadline) }
 
 // guarded runs a function in a goroutine. The channel gives the text of its panic, or an
 // empty one.

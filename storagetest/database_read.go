@@ -292,9 +292,9 @@ func listEmpty(t T, _ *subject, db storage.Database) {
 }
 
 func listSnapshot(t T, s *subject, db storage.Database) {
-	const rounds, reads, mostRounds = 150, 30, 100_000
+	const rounds = 150
 	var done atomic.Bool
-	var read atomic.Int64
+	readers := s.newReaders()
 	set(t, db, "s/1", 0)
 	set(t, db, "s/2", 0)
 	for i := range int64(30) {
@@ -304,8 +304,7 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)
-			// A fast store must not be done before the reader has read.
-			for n := int64(0); n < rounds || n < mostRounds && read.Load() < reads; n++ {
+			for n := int64(0); n < rounds || !readers.enough(); n++ {
 				for _, path := range []string{"s/1", "s/2"} {
 					if _, err := db.Set(path, dataOf(n)); err != nil {
 						t.Errorf("Set: %v", err)
@@ -315,9 +314,10 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 			}
 			return
 		}
+		defer readers.end()
 		for !done.Load() {
 			all, err := objectLists(db, "s/*")
-			read.Add(1)
+			readers.read()
 			if err != nil {
 				t.Errorf("%v", err)
 				return

@@ -425,10 +425,11 @@ func delGlobAtomic(t T, s *subject, db storage.Database) {
 	// one even phase must be full or empty.
 	var phase atomic.Int64
 	var done atomic.Bool
+	readers := s.newReaders()
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)
-			for range rounds {
+			for n := 0; n < rounds || !readers.enough(); n++ {
 				phase.Add(1)
 				for i := range int64(width) {
 					if _, err := db.Set(fmt.Sprintf("g/%02d", i), dataOf(i)); err != nil {
@@ -445,9 +446,13 @@ func delGlobAtomic(t T, s *subject, db storage.Database) {
 			}
 			return
 		}
+		defer readers.end()
 		for !done.Load() {
 			before := phase.Load()
 			list, err := db.GetList("g/*")
+			if before%2 == 0 {
+				readers.read()
+			}
 			if err != nil {
 				t.Errorf("GetList: %v", err)
 				return
