@@ -1,0 +1,99 @@
+package jsonlog
+
+import (
+	"cmp"
+	"strings"
+	"sync"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// BatchLayer is a Layer that is a storage.Batcher too.
+type BatchLayer struct {
+	*Layer
+	// whole is held while a batch goes into memory, so that no list shows a part of it.
+	whole sync.RWMutex
+}
+
+// NewBatch returns a BatchLayer on the file log.jsonl of a directory, which must exist.
+func NewBatch(dir string) *BatchLayer { return &BatchLayer{Layer: New(dir)} }
+
+// Commit implements storage.Batcher. The changes are one line: it is there, or it is not.
+func (l *BatchLayer) Commit(changes []storage.Change) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.Active() {
+		return storage.ErrNotActive
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	texts := make([]string, len(changes))
+	for i, c := range changes {
+		text, err := l.prepare(c)
+		if err != nil {
+			return &storage.EntryError{Index: i, Err: err}
+		}
+		texts[i] = text
+	}
+	if err := l.write(strings.Join(texts, "\t")); err != nil {
+		return err
+	}
+	l.whole.Lock()
+	defer l.whole.Unlock()
+	for _, c := range changes {
+		path, e := asEntry(c)
+		if err := l.apply(l.memory.Load(), path, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare checks a change and returns its entry as text.
+func (l *BatchLayer) prepare(c storage.Change) (string, error) {
+	if !c.IsClear() {
+		if err := l.accepts(c.Key); err != nil {
+			return "", err
+		}
+	}
+	if c.Object != nil && len(c.Object.Data) == 0 {
+		return "", storage.ErrInvalidStorageData
+	}
+	path, e := asEntry(c)
+	return encode(path, e)
+}
+
+// asEntry returns the path and the entry of a change.
+func asEntry(c storage.Change) (path string, e entry) {
+	e.Commit = c.Revision
+	if c.Object != nil {
+		e.Object, e.Data = *c.Object, c.Object.Data
+	}
+	return cmp.Or(c.Key, everything), e
+}
+
+// LastRevision implements storage.Batcher.
+func (l *BatchLayer) LastRevision() (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.Active() {
+		return 0, storage.ErrNotActive
+	}
+	return l.revision, nil
+}
+
+// GetList implements storage.Layer.
+func (l *BatchLayer) GetList(glob string) ([]meta.Object, error) {
+	l.whole.RLock()
+	defer l.whole.RUnlock()
+	return l.Layer.GetList(glob)
+}
+
+// Keys implements storage.Layer.
+func (l *BatchLayer) Keys() ([]string, error) {
+	l.whole.RLock()
+	defer l.whole.RUnlock()
+	return l.Layer.Keys()
+}

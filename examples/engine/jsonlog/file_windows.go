@@ -1,0 +1,24 @@
+package jsonlog
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// openExclusive opens or makes a file that nobody else has open. The system lets go of it when the
+// process ends, however it ends.
+func openExclusive(name string) (file, error) {
+	text, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return nil, err
+	}
+	const shareNothing = 0
+	handle, err := windows.CreateFile(text, windows.GENERIC_READ|windows.GENERIC_WRITE, shareNothing, nil,
+		windows.OPEN_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the file, which another may have open: %w", err)
+	}
+	return os.NewFile(uintptr(handle), name), nil
+}
