@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "io/fs"
+
+// blocksOf is the length of a file in bytes.
+func blocksOf(info fs.FileInfo) int64 { return info.Size() }
