@@ -92,7 +92,7 @@ type SubscribeOptions struct {
 // Each subscription has a queue of its own: it neither competes with others nor slows them or a writer.
 // The keys of a batch or glob delete come one behind the other, with Notice.More. What
 // DelSilent removes, and what Options.NoBroadcastKeys names, is not told. What has expired
-// is not in a state; its removal is told all the same when it is made.
+// is not in a state, and its removal is then not told.
 //
 // Subscribe waits for the commits before it. The state costs what a Snapshot of the pattern costs, until
 // it is told. BeforeRead runs first. The context ends the subscription, not only this call. A
@@ -204,7 +204,9 @@ func (s *Subscription) begin(state *snapshot, missed []record, revision, from ui
 		s.reset = true
 		s.run.feed.resets++
 	}
-	if state == nil {
+	if s.taken = 0; state != nil {
+		s.taken = state.now
+	} else {
 		s.revision = from
 	}
 	s.state, s.missed, s.live, s.at, s.overflow = state, missed, true, revision, false

@@ -232,9 +232,11 @@ func TestClearTellsOfTheExpired(t *testing.T) {
 		r.expirer.mu.Unlock()
 		time.Sleep(2 * time.Second)
 		wantTold(t, sub)
-		wantTold(t, subscribe(t, s, "*", SubscribeOptions{}), "live")
+		late := subscribe(t, s, "*", SubscribeOptions{})
+		set(t, s, "u", "2")
 		must(t, s.Truncate())
-		wantTold(t, sub, "del t 1")
+		wantTold(t, sub, "set u 2", "del t 1 +", "del u 2")
+		wantTold(t, late, "live", "set u 2", "del u 2")
 	})
 }
 

@@ -22,15 +22,14 @@ type Subscription struct {
 	// gathered are the keys of the change that is being handed on. The feed's mu guards it.
 	gathered []*record
 
-	// reading is held while a state is taken or read, which may wait for a disk. It is taken
-	// before all other locks.
-	reading sync.Mutex
-
 	mu   sync.Mutex // guards the fields below
 	idle bool       // Next found nothing: signal it
+	// reading says that Next takes a state, or reads the next object of one, which may wait for a
+	// disk. Who does so lets go of the state if the subscription was closed meanwhile.
+	reading bool
 	// What waits, in the order in which it is told.
-	reset    bool             // NoticeReset is to come
-	state    *snapshot        // changed only by who holds reading, too
+	reset    bool // NoticeReset is to come
+	state    *snapshot
 	missed   []record         // since the revision that the subscription resumes from
 	live     bool             // NoticeLive is to come
 	rest     []*record        // of the change that is being told
@@ -41,6 +40,7 @@ type Subscription struct {
 
 	revision uint64        // up to which all was told
 	at       uint64        // the revision of state, or up to which missed goes
+	taken    int64         // when the state was taken, in Unix nanoseconds; 0 without one
 	count    uint64        // of the notices that were told
 	settled  chan struct{} // set at the end of the store: closed when state is read
 	closed   error         // why the subscription is over at once
@@ -65,10 +65,22 @@ func (s *Subscription) push(change ...*record) bool {
 		return false
 	}
 	for _, rec := range change {
-		s.queue.push(rec)
+		if !s.leftOutLocked(rec) {
+			s.queue.push(rec)
+		}
 	}
 	s.wakeLocked()
 	return true
+}
+
+// leftOutLocked reports whether a change is the removal of what the last state left out, because it was
+// expired: nobody was told of it.
+func (s *Subscription) leftOutLocked(rec *record) bool {
+	if !rec.removed || rec.object.Revision > s.at || s.taken == 0 {
+		return false
+	}
+	expires := s.run.expiryOf(rec.object)
+	return expires != 0 && expires <= s.taken
 }
 
 func (s *Subscription) clearQueueLocked() {
@@ -168,10 +180,14 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	switch {
 	case s.closed != nil:
 		return n, false, stepNone, s.endedLocked(s.closed)
+	case s.reading: // a second Next at a time, which has no business here: it waits
+		s.idle = true
+		return n, false, stepNone, nil
 	case s.reset:
 		s.reset = false
 		n = Notice{Kind: NoticeReset, Revision: s.at}
 	case s.state != nil:
+		s.reading = true
 		return n, false, stepRead, nil
 	case len(s.missed) > 0:
 		n = s.noticeLocked(&s.missed[0], len(s.missed) > 1 && s.missed[1].change == s.missed[0].change)
@@ -183,6 +199,7 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	case len(s.rest) > 0:
 		n = s.takePartLocked()
 	case s.overflow:
+		s.reading = true
 		return n, false, stepRefresh, nil
 	case s.dequeueLocked():
 		n = s.takePartLocked()
@@ -248,17 +265,11 @@ func (s *Subscription) noticeLocked(rec *record, more bool) Notice {
 
 // read tells the next object of the state, if there is one more.
 func (s *Subscription) read() (n Notice, ok bool, err error) {
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	s.mu.Lock()
-	state := s.state
-	s.mu.Unlock()
-	if state == nil {
-		return n, false, nil // it was closed
-	}
+	state := s.state // nobody else changes it now
 	obj, err := nextOf(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.endReadLocked()
 	switch {
 	case s.closed != nil:
 		return n, false, s.closed
@@ -275,6 +286,17 @@ func (s *Subscription) read() (n Notice, ok bool, err error) {
 	return Notice{Kind: NoticeState, Revision: obj.Revision, Path: obj.Path, Object: obj}, true, nil
 }
 
+// endReadLocked ends what the field reading says.
+func (s *Subscription) endReadLocked() {
+	s.reading = false
+	if s.closed != nil {
+		s.state.close()
+		s.state = nil
+	}
+	s.settleLocked()
+	s.wakeLocked()
+}
+
 func nextOf(state *snapshot) (obj *meta.Object, err error) {
 	defer panicAsError(&err)
 	return state.next()
@@ -282,12 +304,13 @@ func nextOf(state *snapshot) (obj *meta.Object, err error) {
 
 // refresh gets a fresh state for a subscription that fell behind.
 func (s *Subscription) refresh() error {
-	s.reading.Lock()
-	defer s.reading.Unlock()
 	active, err := s.attach(0)
 	if !active {
-		return s.refreshLast()
+		err = s.refreshLast()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endReadLocked()
 	return err
 }
 
@@ -350,8 +373,7 @@ func (s *Subscription) progress() uint64 {
 	return s.count
 }
 
-// Close ends the subscription. It may be called any number of times. It waits for a read of the
-// persistent layer by Next to end.
+// Close ends the subscription, at once. It may be called any number of times.
 func (s *Subscription) Close() { s.finish(ErrSubscriptionClosed) }
 
 // finish ends the subscription at once.
@@ -366,19 +388,16 @@ func (s *Subscription) finish(cause error) {
 	s.clearQueueLocked()
 	stop := s.stop
 	s.wakeLocked()
+	if !s.reading {
+		s.state.close()
+		s.state = nil
+	}
+	s.settleLocked()
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
 	s.run.feed.leave(s)
-
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.close()
-	s.state = nil
-	s.settleLocked()
 }
 
 // end ends the subscription behind what waits. When that needs the persistent layer it returns a
@@ -390,7 +409,7 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 		s.err = cause
 	}
 	s.wakeLocked()
-	if s.closed == nil && s.run.fromLayer() && (s.state != nil || s.overflow) {
+	if s.run.fromLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
 		s.settled = make(chan struct{})
 		return s.settled
 	}
@@ -399,7 +418,7 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 
 // settleLocked tells the Close of the store when the persistent layer is needed no more.
 func (s *Subscription) settleLocked() {
-	if s.settled != nil && s.state == nil && (!s.overflow || s.closed != nil) {
+	if s.settled != nil && !s.reading && s.state == nil && (!s.overflow || s.closed != nil) {
 		close(s.settled)
 		s.settled = nil
 	}
