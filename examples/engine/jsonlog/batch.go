@@ -16,6 +16,8 @@ type BatchLayer struct {
 	whole sync.RWMutex
 }
 
+var _ storage.Batcher = (*BatchLayer)(nil)
+
 // NewBatch returns a BatchLayer on the file log.jsonl of a directory, which must exist.
 func NewBatch(dir string) *BatchLayer { return &BatchLayer{Layer: New(dir)} }
 
