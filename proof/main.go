@@ -46,6 +46,7 @@ var campaigns = []campaign{
 	{"full", "a disk that is full after any number of bytes is an error, and nothing is lost or torn", fullRound},
 	{"kill", "what was acknowledged survives kill -9 of the process, on every engine", killRound},
 	{"linear", "every call takes effect in one instant between its beginning and its end", linearRound},
+	{"watch", "subscriptions miss nothing, repeat nothing, reorder nothing, and begin with a state that is one", watchRound},
 	{"meta", "every engine and mode gives the same answers to the same calls, restarts between them", metaRound},
 	{"fuzz", "no input makes a parser panic, or disagree with its plain twin", fuzzRound},
 	{"mutate", "a store that is broken on purpose fails a test", mutateRound},

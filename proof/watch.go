@@ -1,1 +1,314 @@
 package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// The watch campaign holds what subscriptions tell against what happened. A witness, which is never slow,
+// notes every change. Others come, lag, die and resume, over restarts of the store; each of their notices
+// must be the one that the witness's notes predict:
+//
+//	ordered     revisions never go back
+//	unique      no change is told twice
+//	atomic      the changes of a batch or glob delete come together, or not at all
+//	reliable    no change is missing, between a beginning and an end
+//	resumable   who comes back with a revision gets what follows it, or a reset
+//	bookmarked  NoticeLive and its state are the store at one revision
+
+// account is a change as the witness saw it.
+type account struct {
+	revision uint64
+	path     string
+	data     string // of what was stored; empty for a removal
+	more     bool
+	expires  int64
+}
+
+// witness notes every change of a store's life.
+type witness struct{ notes []account }
+
+func (w *witness) watch(sub *storage.Subscription) error {
+	for {
+		n, err := sub.Next(context.Background())
+		switch {
+		case errors.Is(err, storage.ErrNotActive):
+			return nil
+		case err != nil:
+			return fmt.Errorf("witness: %w", err)
+		case n.Kind == storage.NoticeReset:
+			return errors.New("the witness was reset")
+		case n.Kind == storage.NoticeSet || n.Kind == storage.NoticeDel:
+			w.notes = append(w.notes, noted(n))
+		}
+	}
+}
+
+func noted(n storage.Notice) account {
+	note := account{revision: n.Revision, path: n.Path, more: n.More}
+	if n.Kind == storage.NoticeSet {
+		note.data, note.expires = string(n.Object.Data), n.Object.Expires
+	}
+	return note
+}
+
+// life is what one subscription told.
+type life struct {
+	pattern string
+	from    uint64
+	lag     storage.LagPolicy
+	notices []storage.Notice
+}
+
+func (l *life) matches(path string) bool { return l.pattern == "" || key.Match(l.pattern, path) }
+
+// check holds a life against the witness's notes.
+func (l *life) check(notes []account) error {
+	next := behind(notes, l.from) // the place in notes of what comes next
+	state := map[string]string{}
+	collecting := l.from == 0
+	for i, n := range l.notices {
+		var wrong string
+		switch n.Kind {
+		case storage.NoticeReset:
+			state, collecting = map[string]string{}, true
+		case storage.NoticeState:
+			if _, twice := state[n.Path]; twice || !collecting {
+				wrong = "unique: a state that nobody waits for, or a key twice in it"
+			}
+			state[n.Path] = string(n.Object.Data)
+		case storage.NoticeLive:
+			at := behind(notes, n.Revision)
+			wrong = l.checkLive(notes[:at], next, state, collecting)
+			collecting, next = false, at
+		default:
+			next, wrong = l.checkChange(notes, next, n, state)
+			if delete(state, n.Path); n.Kind == storage.NoticeSet {
+				state[n.Path] = string(n.Object.Data)
+			}
+		}
+		if wrong != "" {
+			return fmt.Errorf("%q, policy %d, from %d, notice %d, %v %s at %d: %s",
+				l.pattern, l.lag, l.from, i, n.Kind, n.Path, n.Revision, wrong)
+		}
+	}
+	return nil
+}
+
+// checkLive checks the end of a state, or of what a subscription that resumed had missed.
+func (l *life) checkLive(before []account, next int, state map[string]string, collecting bool) string {
+	if collecting {
+		want := l.fold(before)
+		now := time.Now().UnixNano()
+		for path, n := range want {
+			// What expired meanwhile may have been hidden, and not removed yet.
+			if data, there := state[path]; !there && (n.expires == 0 || n.expires > now) || there && data != n.data {
+				return fmt.Sprintf("bookmarked: %s is %q in the state, the store held %+v", path, data, n)
+			}
+		}
+		for path, data := range state {
+			if _, there := want[path]; !there {
+				return fmt.Sprintf("bookmarked: %s is %q in the state, the store held nothing", path, data)
+			}
+		}
+		return ""
+	}
+	if missing := l.nextIn(before, next); missing >= 0 {
+		return fmt.Sprintf("resumable: %+v is missing", before[missing])
+	}
+	return ""
+}
+
+// checkChange checks a change and returns the place behind it. The removal of what the state had
+// left out, because it was expired, is told or not.
+func (l *life) checkChange(notes []account, next int, n storage.Notice, known map[string]string) (int, string) {
+	got := noted(n)
+	at := l.nextIn(notes, next)
+	for at >= 0 && notes[at].data == "" && !sameBut(got, notes[at]) && l.from == 0 {
+		if _, there := known[notes[at].path]; there {
+			break
+		}
+		at = l.nextIn(notes, at+1)
+	}
+	if l.lag == storage.LagNewest {
+		// It leaves out what newer changes of the same key follow, and so breaks batches.
+		for ; at >= 0 && !sameBut(got, notes[at]); at = l.nextIn(notes, at+1) {
+			if !superseded(notes, at) {
+				return next, fmt.Sprintf("reliable: %+v is missing, and nothing newer of its key follows", notes[at])
+			}
+		}
+		if at < 0 {
+			return next, "ordered, or unique: it is not what is left to tell"
+		}
+		return at + 1, ""
+	}
+	if at < 0 {
+		return next, "unique: nothing is left to tell"
+	}
+	if want := notes[at]; !sameBut(got, want) {
+		return next, fmt.Sprintf("ordered, or reliable: want %+v", want)
+	}
+	// More is of what the pattern matches.
+	if more := l.nextIn(notes, at+1); got.more && (more < 0 || notes[more].revision > got.revision+1) {
+		return next, "atomic: more of it is announced, and is not there"
+	}
+	return at + 1, ""
+}
+
+// sameBut compares two notes without their More.
+func sameBut(a, b account) bool { a.more, b.more = false, false; return a == b }
+
+// superseded reports whether a later note is of the same key.
+func superseded(notes []account, at int) bool {
+	return slices.ContainsFunc(notes[at+1:], func(n account) bool { return n.path == notes[at].path })
+}
+
+// behind is the place of the first note behind a revision.
+func behind(notes []account, revision uint64) int {
+	at, _ := slices.BinarySearchFunc(notes, revision+1, func(n account, want uint64) int {
+		if n.revision < want {
+			return -1
+		}
+		return 1
+	})
+	return at
+}
+
+// nextIn is the place of the next note that matches; -1 for none.
+func (l *life) nextIn(notes []account, from int) int {
+	for i := max(from, 0); i < len(notes); i++ {
+		if l.matches(notes[i].path) {
+			return i
+		}
+	}
+	return -1
+}
+
+// fold is the matching content after notes.
+func (l *life) fold(notes []account) map[string]account {
+	content := map[string]account{}
+	for _, n := range notes {
+		switch {
+		case !l.matches(n.path):
+		case n.data == "":
+			delete(content, n.path)
+		default:
+			content[n.path] = n
+		}
+	}
+	return content
+}
+
+// watchRound runs writers and subscribers over some restarts of a store on a disk.
+func watchRound(ctx context.Context, c config, t *tally) error {
+	layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir))
+	if err != nil {
+		return err
+	}
+	config := storage.LayeredConfig{Embedded: layer}
+	if mode := c.rng.IntN(4); mode > 0 {
+		config.Memory = storage.NewMemoryLayer()
+		config.MemoryOptions.SkipLoadMemory = mode == 1
+	}
+	store := storage.New(config)
+	w := &witness{}
+	ledgers := newLedgers(1 + c.rng.IntN(4))
+	for run := range 3 {
+		if ctx.Err() != nil {
+			return nil
+		}
+		lives, err := watchedRun(c, store, w, ledgers, run)
+		if err != nil {
+			return fmt.Errorf("run %d: %w", run, err)
+		}
+		for _, l := range lives {
+			t.add("subscriptions", 1)
+			t.add("notices", len(l.notices))
+			if err := l.check(w.notes); err != nil {
+				return fmt.Errorf("run %d: %w", run, err)
+			}
+		}
+	}
+	t.add("changes", len(w.notes))
+	return nil
+}
+
+// watchedRun is a run of the store: it returns what the subscriptions told.
+func watchedRun(c config, store *storage.Layered, w *witness, ledgers []*ledger, run int) (lives []life, err error) {
+	options := quiet()
+	options.History = 1 << (4 + c.rng.IntN(10))
+	if err := store.Start(options); err != nil {
+		return nil, err
+	}
+	sub, err := store.Subscribe(context.Background(), "", storage.SubscribeOptions{Buffer: 1 << 24})
+	if err != nil {
+		return nil, errors.Join(err, closing(store))
+	}
+	witnessed := make(chan error, 1)
+	go func() { witnessed <- w.watch(sub) }()
+
+	watching, stop := context.WithCancel(context.Background())
+	var mu sync.Mutex // guards lives and errs
+	var errs []error
+	var group sync.WaitGroup
+	for i := range 6 {
+		r := rand.New(rand.NewPCG(c.seed, uint64(100*run+i)))
+		group.Go(func() {
+			own, err := subscribeOften(watching, store, r)
+			mu.Lock()
+			defer mu.Unlock()
+			lives, errs = append(lives, own...), append(errs, err)
+		})
+	}
+	err = write(context.Background(), store, ledgers, c.seed+uint64(run), 1000/len(ledgers))
+	stop()
+	group.Wait()
+	store.Close()
+	return lives, errors.Join(append(errs, err, <-witnessed)...)
+}
+
+func closing(store *storage.Layered) error { store.Close(); return nil }
+
+// subscribeOften begins, lags, dies and resumes until the context ends.
+func subscribeOften(ctx context.Context, store *storage.Layered, r *rand.Rand) (lives []life, err error) {
+	patterns := []string{"", "*/a/*", "w0/*/*", "w1/b/*", "w0/a/k1", "*/*/k*"}
+	var from uint64
+	pattern := patterns[0]
+	for ctx.Err() == nil {
+		if from == 0 || r.IntN(3) == 0 {
+			pattern, from = patterns[r.IntN(len(patterns))], 0
+		}
+		l := life{pattern: pattern, from: from, lag: storage.LagPolicy(r.IntN(2))}
+		sub, err := store.Subscribe(ctx, pattern, storage.SubscribeOptions{From: from, Lag: l.lag, Buffer: 1 + r.IntN(200)})
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return lives, err
+		}
+		slow := r.IntN(3) == 0
+		for range r.IntN(300) {
+			n, err := sub.Next(ctx)
+			if err != nil {
+				break // the context's
+			}
+			l.notices = append(l.notices, n)
+			if slow {
+				time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond)
+			}
+		}
+		from = sub.Revision()
+		sub.Close()
+		lives = append(lives, l)
+	}
+	return lives, nil
+}
