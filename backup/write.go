@@ -1,0 +1,170 @@
+package backup
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// WriteOptions of a backup. The zero value is a backup of everything.
+type WriteOptions struct {
+	// Pattern restricts the backup to what matches it: a glob, or a single path. Empty for everything.
+	Pattern string
+	// Progress, if not nil, is called now and then by the goroutine of Write.
+	Progress func(Progress)
+}
+
+// Write writes a backup of a store that is in use. It returns what is in it, and is done when it has
+// written the last byte: to put them on a disk, and to put a whole file in the place of an old one, is the
+// caller's part.
+//
+// It takes memory for about two blocks, of a mebibyte or of the largest object, besides what
+// the snapshot holds, and one processor at most. An error, that of the context or of the writer, or
+// storage.ErrNotActive after a Close of the store, leaves an unfinished file, which no reader accepts.
+func Write(ctx context.Context, store *storage.Layered, w io.Writer, opt WriteOptions) (Info, error) {
+	info, err := write(ctx, store, w, opt)
+	if err != nil {
+		return Info{}, fmt.Errorf("backup: write: %w", err)
+	}
+	return info, nil
+}
+
+func write(ctx context.Context, store *storage.Layered, out io.Writer, opt WriteOptions) (Info, error) {
+	snapshot, err := store.Snapshot(ctx, opt.Pattern)
+	if err != nil {
+		return Info{}, err
+	}
+	defer snapshot.Close()
+	w, err := newWriter(out, Info{Version: version, Revision: snapshot.Revision(), Taken: time.Unix(0, time.Now().UnixNano()), Pattern: opt.Pattern})
+	if err != nil {
+		return Info{}, err
+	}
+	w.progress = opt.Progress
+	for obj, err := range snapshot.All() {
+		if err == nil {
+			err = w.add(&obj)
+		}
+		if err != nil {
+			return Info{}, err
+		}
+	}
+	return w.finish()
+}
+
+// writer makes a file of objects that come in its order.
+type writer struct {
+	out      io.Writer
+	sum      hash.Hash
+	packer   *zstd.Encoder
+	progress func(Progress)
+	info     Info
+	longest  int // how many bytes of data an object may have
+
+	records  []byte // those of the next block
+	packed   []byte
+	envelope []byte
+}
+
+func newWriter(out io.Writer, info Info) (*writer, error) {
+	packer, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(1), // the other processors are for those who use the store
+		zstd.WithEncoderCRC(false),     // each block has one
+		zstd.WithWindowSize(blockSize),
+	)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{out: out, sum: sha256.New(), packer: packer, info: info, longest: maxBlock - blockSize}
+	return w, w.write(appendHeader(nil, info))
+}
+
+// write writes bytes that the checksum of the file covers.
+func (w *writer) write(data []byte) error {
+	w.sum.Write(data) // a hash never fails
+	return w.writeRaw(data)
+}
+
+func (w *writer) writeRaw(data []byte) error {
+	n, err := w.out.Write(data)
+	w.info.Size += int64(n)
+	if err == nil && n < len(data) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+var errTooLong = errors.New("the object is too long for a backup")
+
+// add adds an object.
+func (w *writer) add(obj *meta.Object) error {
+	if len(obj.Data) > w.longest {
+		return fmt.Errorf("%q: %w: %d bytes, at most %d", obj.Path, errTooLong, len(obj.Data), w.longest)
+	}
+	// What is longer than a block gets one of its own.
+	if len(w.records) > 0 && len(w.records)+len(obj.Data) > blockSize {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.envelope = codec.Append(w.envelope[:0], obj.Path, obj)
+	w.records = appendRecord(w.records, obj.Path, w.envelope)
+	w.info.Objects++
+	w.info.DataBytes += int64(len(obj.Data))
+	return nil
+}
+
+// flush writes the block of the records that wait.
+func (w *writer) flush() error {
+	if len(w.records) == 0 {
+		return nil
+	}
+	block := append(w.packed[:0], make([]byte, blockHead)...)
+	block = w.packer.EncodeAll(w.records, block)
+	binary.LittleEndian.PutUint32(block, uint32(len(block)-blockHead))
+	binary.LittleEndian.PutUint32(block[4:], uint32(len(w.records)))
+	block = appendSum(block)
+	if err := w.write(block); err != nil {
+		return err
+	}
+	w.packed, w.records = keep(block), keep(w.records)
+	w.envelope = keep(w.envelope)
+	if w.progress != nil {
+		w.progress(Progress{Step: StepWrite, Objects: w.info.Objects, Bytes: w.info.Size})
+	}
+	return nil
+}
+
+// keep returns memory for the next block, unless a long object made it large.
+func keep(buffer []byte) []byte {
+	if cap(buffer) > 4*blockSize {
+		return nil
+	}
+	return buffer[:0]
+}
+
+// finish writes the rest, and returns what is in the file.
+func (w *writer) finish() (Info, error) {
+	if err := w.flush(); err != nil {
+		return Info{}, err
+	}
+	if err := w.write(appendCounts(nil, w.info)); err != nil {
+		return Info{}, err
+	}
+	w.sum.Sum(w.info.SHA256[:0])
+	if err := w.writeRaw(append(w.info.SHA256[:], endMagic...)); err != nil {
+		return Info{}, err
+	}
+	return w.info, nil
+}
