@@ -68,22 +68,40 @@ func (s *store) compact(ctx context.Context) error {
 	if err := s.moveLiving(ctx, gcShareCompact); err != nil {
 		return err
 	}
-	s.release()
 	if err := s.rotate(ctx); err != nil {
 		return err
 	}
-	if err := s.flatten(); err != nil {
+	if err := s.merge(ctx); err != nil {
 		return err
 	}
 	return s.collectGarbage(ctx, gcShareCompact)
 }
 
-// flatten merges all tables into one level.
-func (s *store) flatten() error {
+// merge merges all tables into one level.
+func (s *store) merge(ctx context.Context) error {
+	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by
+	// itself.
+	for s.onlyNew() {
+		if err := s.rotate(ctx); err != nil {
+			return err
+		}
+	}
+	s.release()
 	const workers = 2
 	err := s.guard("merge the tables", func() error { return s.db.Flatten(workers) })
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
 		err = nil // there is nothing that could be merged
 	}
 	return firstError(s.failure(), s.wrap("merge the tables", err))
+}
+
+// onlyNew reports whether there are tables, and all of them are new.
+func (s *store) onlyNew() bool {
+	levels := s.db.Levels()
+	for _, level := range levels[1:] {
+		if level.NumTables > 0 {
+			return false
+		}
+	}
+	return levels[0].NumTables > 0
 }

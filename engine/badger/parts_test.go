@@ -176,7 +176,7 @@ func sameContent(t *testing.T, when string, l *Layer, want map[string]*meta.Obje
 	}
 	for path, obj := range want {
 		if found := got[path]; found == nil || string(found.Data) != string(obj.Data) || found.Revision != obj.Revision {
-			t.Fatalf("%s %q is %v, expected %v", when, path, found, obj)
+			t.Fatalf("%s %q is %.60v, expected %.60v", when, path, found, obj)
 		}
 	}
 	if got, err := l.LastRevision(); err != nil || got != revision {

@@ -3,8 +3,6 @@ package badger
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -71,7 +69,7 @@ func (s *store) collect(ctx context.Context) error {
 // tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
 // compresses to little.
 func (s *store) rotate(ctx context.Context) error {
-	before := s.rotations.Load()
+	before, version := s.rotations.Load(), s.view.Load().version
 	for written := int64(0); s.rotations.Load() == before && written < 2*s.db.Opts().MemTableSize; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -86,7 +84,7 @@ func (s *store) rotate(ctx context.Context) error {
 		return err
 	}
 	s.inLog.Store(0)
-	return s.awaitFlush(ctx)
+	return s.awaitFlush(ctx, version)
 }
 
 // fillSome writes a transaction of filler, or removes it, and returns how much was written.
@@ -115,15 +113,17 @@ func (s *store) fillSome(keep bool) (written int64, err error) {
 	})
 }
 
-// awaitFlush waits until no table in memory waits for the disk. Badger tells nobody when that is,
-// but removes the logs.
-func (s *store) awaitFlush(ctx context.Context) error {
+// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells nobody when
+// that is, but each table knows its newest version, and each transaction writes revisionKey, of
+// which the newest version is always kept.
+func (s *store) awaitFlush(ctx context.Context, version uint64) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		logs, err := s.countLogs()
-		if err != nil || logs <= 1 {
-			return err
+		for _, table := range s.db.Tables() {
+			if table.MaxVersion >= version {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -133,15 +133,4 @@ func (s *store) awaitFlush(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// countLogs returns how many tables in memory have a log.
-func (s *store) countLogs() (n int, err error) {
-	entries, err := os.ReadDir(s.dir)
-	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) == ".mem" {
-			n++
-		}
-	}
-	return n, err
 }
