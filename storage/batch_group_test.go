@@ -282,6 +282,64 @@ func TestDeleteInFlight(t *testing.T) {
 	})
 }
 
+// What a refused write stood on counts again for the writes behind it, though it is in flight still.
+func TestRefusedChangeOverAGroupInFlight(t *testing.T) {
+	inFlight := map[string]struct {
+		first func(s *Layered) error
+		want  string // of a, by a swap behind the refused one
+	}{
+		"delete": {func(s *Layered) error { return s.Del("a") }, "created anew"},
+		"set":    {func(s *Layered) error { return second(s.Set("a", json.RawMessage("1"))) }, "kept"},
+	}
+	for name, test := range inFlight {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAsyncStore(t)
+				old := object(t, a.Layered, "a")
+				g := newGate()
+				a.layer.onCommit(func(changes []Change) error {
+					if changes[0].Revision == 2 && len(changes) == 1 {
+						g.pass()
+					}
+					for i, c := range changes {
+						if c.Object != nil && string(c.Object.Data) == `"big"` {
+							return &EntryError{Index: i, Err: errors.New("too large")}
+						}
+					}
+					return nil
+				})
+				first := a.queue(func() error { return test.first(a.Layered) })
+				<-g.arrived // what comes now makes one group
+				big := a.queue(setting(a.Layered, "a", `"big"`))
+				batch := a.queue(committing(a.Layered, func(b *Batch) {
+					b.Set("b", json.RawMessage("3"))
+					b.Set("a", json.RawMessage(`"big"`))
+				}))
+				good := a.queue(setting(a.Layered, "a", "2"))
+				close(g.open)
+				ends := []chan error{<-a.arrived, <-a.arrived}
+				ends[0] <- nil
+				ends[1] <- nil
+				a.group.Wait()
+				if err := errors.Join(<-first, <-good); err != nil {
+					t.Error(err)
+				}
+				for _, answer := range []chan error{big, batch} {
+					if err := <-answer; err == nil || !strings.Contains(err.Error(), "too large") {
+						t.Errorf("a refused write got %v", err)
+					}
+				}
+				expect(t, a.Layered, "b", "")
+				now := object(t, a.Layered, "a")
+				if string(now.Data) != "2" || now.Revision != 3 || (now.Created == old.Created && now.Updated != 0) != (test.want == "kept") {
+					t.Errorf("there is %s, it was %s, want it %s", show(now), show(old), test.want)
+				}
+				a.layer.sync = nil
+			})
+		})
+	}
+}
+
 // When the sync of a group fails, nothing of it is seen, nor of the group that was built on it,
 // though that one is durable.
 func TestFailedSyncOfGroupsInFlight(t *testing.T) {

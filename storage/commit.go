@@ -78,6 +78,7 @@ type write struct {
 	object   meta.Object  // staged: the object to store; Expires also says what the rules say
 	own      int64        // staged: the end of the object's own time to live; 0 for never
 	found    found        // staged: what the write replaces or removes
+	under    *write       // staged: what the overlay holds below it
 	stored   *meta.Object // applied: the object as readers see it
 	refused  bool         // by the persistent layer, for good
 	err      error        // the answer; of a part, that of its batch

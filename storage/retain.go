@@ -143,10 +143,10 @@ func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, er
 	for path, w := range staged {
 		old, there := list.Stored(path)
 		there = there && !old.Expired(now)
-		switch {
-		case w.stores() && !there:
+		switch lives := w.stores() && !w.object.Expired(now); {
+		case lives && !there:
 			count++
-		case !w.stores() && there:
+		case !lives && there:
 			count--
 		}
 	}
@@ -157,7 +157,7 @@ func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, er
 	q.At, q.Limit = now, count-limit+len(staged)
 	oldest := slices.DeleteFunc(list.Select(q), func(obj *meta.Object) bool { return staged[obj.Path] != nil })
 	for _, w := range staged {
-		if w.stores() {
+		if w.stores() && !w.object.Expired(now) {
 			oldest = append(oldest, &w.object)
 		}
 	}

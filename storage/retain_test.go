@@ -487,6 +487,16 @@ func TestCountAndAge(t *testing.T) {
 		wantKeys("with the first one anew", "l/0", "l/3", "l/4")
 		aged(t, s, "l/5", time.Hour, SetOptions{}) // born expired
 		wantKeys("with one that is born expired", "l/0", "l/3", "l/4")
+		born := func(path string) {
+			_, err := s.SetWith(path, json.RawMessage("1"), SetOptions{Expires: 1})
+			must(t, err)
+		}
+		born("l/9")
+		wantKeys("with a newer one that is born expired", "l/0", "l/3", "l/4")
+		born("l/3")
+		wantKeys("with one that is overwritten by an expired one", "l/0", "l/4")
+		aged(t, s, "l/3", 0, SetOptions{})
+		wantKeys("with one in its place", "l/0", "l/3", "l/4")
 		for i := range 100 { // more expired ones elsewhere than the list is long
 			setTTL(t, s, fmt.Sprintf("m/%d", i), time.Minute)
 		}

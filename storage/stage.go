@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/oolith-db/oolith/key"
@@ -43,39 +44,59 @@ func (f found) now() found {
 
 // overlay knows what writes that are staged and not yet applied do to their keys.
 type overlay struct {
-	mu   sync.Mutex // guards the map below
-	keys map[string]found
+	mu sync.Mutex // guards the map below, and write.under
+	// keys holds the last such write of each key, and below it, by write.under, those before: when
+	// the layer refuses the last one, they are what counts.
+	keys map[string]*write
 }
 
 func (o *overlay) get(path string) (found, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f, ok := o.keys[path]
-	return f, ok
+	w := o.keys[path]
+	if w == nil {
+		return found{}, false
+	}
+	f := found{
+		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
+	}
+	return f.now(), true
 }
 
 func (o *overlay) put(w *write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.keys == nil {
-		o.keys = make(map[string]found)
+		o.keys = make(map[string]*write)
 	}
-	o.keys[w.target()] = found{
-		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
-	}
+	path := w.target()
+	w.under = o.keys[path]
+	o.keys[path] = w
 }
 
-// drop forgets writes, unless later ones stand in their place.
+// drop forgets writes, those that are not in it included.
 func (o *overlay) drop(leaves []*write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.keys) == 0 {
 		return
 	}
-	for _, w := range leaves {
-		if path := w.target(); o.keys[path].by == w {
+	for _, w := range slices.Backward(leaves) {
+		path := w.target()
+		switch last := o.keys[path]; {
+		case last != w:
+			for ; last != nil; last = last.under {
+				if last.under == w {
+					last.under = w.under
+					break
+				}
+			}
+		case w.under != nil:
+			o.keys[path] = w.under
+		default:
 			delete(o.keys, path)
 		}
+		w.under = nil
 	}
 }
 
@@ -204,7 +225,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 // find returns what a write finds at a path.
 func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
-		return f.now(), nil
+		return f, nil
 	}
 	// What a cache holds tells when an object expires by the rules, and not when by itself.
 	if r.memory != nil && !(r.cached && r.ages) {
