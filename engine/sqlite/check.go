@@ -69,12 +69,15 @@ func (c *check) interruptible(ctx context.Context, step func() (bool, error)) (m
 	if c.conn == nil {
 		return false, storage.ErrNotActive
 	}
-	err = c.db.interruptible(ctx, c.conn, func() (err error) {
+	ended, err := c.db.interruptible(ctx, c.conn, func() (err error) {
 		defer c.conn.guard(&err)
 		more, err = step()
 		return err
 	})
-	return more, c.db.wrap("check", c.db.ended(ctx, err))
+	if ended {
+		return false, err
+	}
+	return more, c.db.wrap("check", err)
 }
 
 // structure has SQLite examine the file.

@@ -28,12 +28,12 @@ func (l *Layer) Compact(ctx context.Context) error {
 	if err := firstError(ctx.Err(), d.failed); err != nil {
 		return err
 	}
-	err := d.interruptible(ctx, d.writer, d.writer.vacuum)
+	ended, err := d.interruptible(ctx, d.writer, d.writer.vacuum)
 	switch {
+	case ended:
+		return err
 	case err == nil:
 		return d.shorten()
-	case isCode(err, sqlite3.INTERRUPT):
-		return d.ended(ctx, err)
 	case isRefusal(err) || !d.writer.broken && isCorrupt(err):
 		return d.wrap("compact", err)
 	}

@@ -1,9 +1,16 @@
 package sqlite
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
+	"sync"
 	"testing"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -41,4 +48,487 @@ func keys(t testing.TB, l *Layer) []string {
 		t.Fatal(err)
 	}
 	return paths
+}
+
+// odd are JSON values, or what passes for them, that must come back byte for byte.
+var odd = map[string]string{
+	"spaces":          " {\"b\" : [1, 2.50,1e400 ],\n\t\"a\":1,\"a\":2}\r\n",
+	"escapes":         `"\u0000\u00e9\ud83d\ude00\/\""`,
+	"beyond ASCII":    "\"é<>&\u2028\U0001F600\"",
+	"invalid UTF-8":   "\"\xff\xfe\xc3\x28\xed\xa0\x80\"",
+	"delete and more": "\"\x7f\u0080\"",
+	"a byte order":    "\"\ufeff\"",
+	"a large number":  "123456789012345678901234567890.000",
+	"a number":        "7",
+	"minus zero":      "-0",
+	"null":            "null",
+}
+
+func TestDataByteForByte(t *testing.T) {
+	file := in(t.TempDir())
+	l := start(t, file, Options{})
+	for name, data := range odd {
+		if !json.Valid([]byte(data)) {
+			t.Fatalf("%s: no JSON", name)
+		}
+		path := "odd/" + strings.ReplaceAll(name, " ", "-")
+		if err := l.Set(path, object(path, 1, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	l = start(t, file, Options{})
+	for name, data := range odd {
+		got, err := l.Get("odd/" + strings.ReplaceAll(name, " ", "-"))
+		if err != nil || string(got.Data) != data {
+			t.Errorf("%s is %q, %v, expected %q", name, got.Data, err, data)
+		}
+	}
+	if got := query(t, file, `SELECT count(*) FROM objects WHERE typeof(data) <> 'text'`); got != "0" {
+		t.Errorf("%s values are no text", got)
+	}
+}
+
+func TestCommitRefusesOneEntry(t *testing.T) {
+	good := storage.Change{Key: "a", Object: object("a", 1, "1"), Revision: 1}
+	for _, c := range []struct {
+		name string
+		bad  storage.Change
+		want error
+	}{
+		{"too large", storage.Change{Key: "b", Object: object("b", 1, strings.Repeat("1", 101)), Revision: 2}, nil},
+		{"invalid path", storage.Change{Key: "/", Object: object("b", 1, "1"), Revision: 2}, storage.ErrInvalidPath},
+		{"invalid path of a delete", storage.Change{Key: "/", Revision: 2}, storage.ErrInvalidPath},
+		{"a glob", storage.Change{Key: "a/*", Revision: 2}, storage.ErrGlobNotAllowed},
+		{"empty", storage.Change{Key: "b", Object: &meta.Object{}, Revision: 2}, storage.ErrInvalidStorageData},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := start(t, in(t.TempDir()), Options{MaxData: 100})
+			err := l.Commit([]storage.Change{good, c.bad})
+			if at := refused(t, err, ""); at != 1 {
+				t.Errorf("change %d is refused, expected 1", at)
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("the error is %v, expected %v", err, c.want)
+			}
+			if got := keys(t, l); len(got) != 0 {
+				t.Errorf("the refused batch stored %q", got)
+			}
+			if err := l.Commit([]storage.Change{good}); err != nil {
+				t.Errorf("the batch without the entry: %v", err)
+			}
+		})
+	}
+}
+
+// An entry that is too large fails its caller only, whoever shares its group.
+func TestTooLargeUnderAStore(t *testing.T) {
+	store := storage.New(storage.LayeredConfig{
+		Memory: storage.NewMemoryLayer(), Embedded: New(in(t.TempDir()), Options{MaxData: 1000}),
+	})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var group sync.WaitGroup
+	for i := range 60 {
+		group.Go(func() {
+			size := 10 + i%3/2*1000
+			_, err := store.Set(fmt.Sprint("d/", i), json.RawMessage(`"`+strings.Repeat("x", size)+`"`))
+			if tooLarge := size > 1000; tooLarge != (err != nil) || tooLarge && !strings.Contains(err.Error(), "at most 1000") {
+				t.Errorf("data of %d bytes: %v", size, err)
+			}
+		})
+	}
+	group.Wait()
+	if got, err := store.Keys(); err != nil || len(got) != 40 {
+		t.Errorf("there are %d keys, %v, expected 40", len(got), err)
+	}
+}
+
+func TestLastRevision(t *testing.T) {
+	file := in(t.TempDir())
+	l := start(t, file, Options{})
+	expect := func(want uint64) {
+		t.Helper()
+		if got, err := l.LastRevision(); err != nil || got != want {
+			t.Errorf("the last revision is %d, %v, expected %d", got, err, want)
+		}
+	}
+	expect(0)
+	for _, c := range []storage.Change{
+		{Key: "a", Object: object("a", 1, "1"), Revision: 3},
+		{Key: "a", Revision: 9},
+		{Revision: 1<<63 - 1},
+		{Key: "b", Object: object("b", 1, "1"), Revision: 1<<63 + 5},
+	} {
+		if err := l.Commit([]storage.Change{c}); err != nil {
+			t.Fatal(err)
+		}
+		expect(c.Revision)
+	}
+	lower := storage.Change{Key: "c", Object: object("c", 1, "1"), Revision: 7}
+	if err := errors.Join(l.Commit(nil), l.Commit([]storage.Change{lower}), l.Set("d", object("d", 1, "1"))); err != nil {
+		t.Error(err)
+	}
+	l.Clear()
+	expect(1<<63 + 5)
+	l.Close()
+	l = start(t, file, Options{})
+	expect(1<<63 + 5)
+}
+
+// A large value leaves no memory behind: its connections are replaced.
+func TestLargeData(t *testing.T) {
+	file := in(t.TempDir())
+	l := start(t, file, Options{})
+	set(t, l, "small")
+	data := `"` + strings.Repeat("x", heavyData) + `"`
+	before := l.db.writer
+	if err := l.Set("large", object("large", 1, data)); err != nil {
+		t.Fatal(err)
+	}
+	if l.db.writer == before {
+		t.Error("the connection that wrote it is kept")
+	}
+	for range 2 * readers() {
+		if got, err := l.Get("large"); err != nil || string(got.Data) != data {
+			t.Fatalf("got %d bytes, %v", len(got.Data), err)
+		}
+	}
+	if n := len(l.db.readers.idle); n != 0 {
+		t.Errorf("%d connections that read it are kept", n)
+	}
+	set(t, l, "small")
+	if _, err := l.Get("small"); err != nil || len(l.db.readers.idle) != 1 {
+		t.Errorf("a connection that reads a small one is not kept, %v", err)
+	}
+	if list, err := l.GetList("*"); err != nil || len(list) != 2 {
+		t.Errorf("the list has %d objects, %v", len(list), err)
+	}
+	l.Close()
+	l = start(t, file, Options{})
+	if n := checkSound(t, l); n != 2 {
+		t.Errorf("the check counts %d objects, expected 2", n)
+	}
+}
+
+// SQLite that gives up in the middle of something is an error, and its connection is not used again.
+func TestPanicsOfSQLite(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	set(t, l, "a")
+	err := l.db.readers.read(func(*conn) error { panic("wasm: unreachable") })
+	if err == nil || !strings.Contains(err.Error(), "wasm: unreachable") || !isCorrupt(err) {
+		t.Errorf("the panic is the error %v", err)
+	}
+	if n := len(l.db.readers.idle); n != 0 {
+		t.Errorf("%d connections are kept", n)
+	}
+	// A row that needs more than there is.
+	small := openSmall(t, l)
+	s, err := small.prepare(`SELECT zeroblob(100 << 20)`)
+	if err == nil {
+		err = small.readBlob(s)
+	}
+	if err == nil || !strings.Contains(err.Error(), "MiB of memory") || !small.broken {
+		t.Errorf("100 MiB in too little memory: %v", err)
+	}
+	if _, err := l.Get("a"); err != nil {
+		t.Errorf("a read after it: %v", err)
+	}
+}
+
+// openSmall opens a connection with little memory.
+func openSmall(t *testing.T, l *Layer) *conn {
+	t.Helper()
+	c, err := openConn(l.db.path, toRead, l.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.close() })
+	c.db.HardHeapLimit(32 << 20)
+	return c
+}
+
+func (c *conn) readBlob(s *sqlite3.Stmt) (err error) {
+	defer c.guard(&err)
+	if s.Step() {
+		s.ColumnRawBlob(0)
+	}
+	return finish(s, nil)
+}
+
+// The log does not grow without bound, nor is it moved again and again while a scan holds it.
+func TestLogIsBounded(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{longLog: shortLog})
+	longest := 0
+	write := func(n int) {
+		t.Helper()
+		for i := range n {
+			if err := l.Set("a", object("a", 1, fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+			longest = max(longest, l.db.logPages)
+		}
+	}
+	write(1000)
+	if longest > shortLog+10 {
+		t.Errorf("the log grew to %d pages, expected about %d", longest, shortLog)
+	}
+	for range l.Scan("") {
+		write(1000)
+	}
+	if longest < 1000 {
+		t.Errorf("while a scan lasts the log grew to %d pages: nothing is tested", longest)
+	}
+	write(shortLog + 1)
+	longest = 0
+	write(1000)
+	if longest > shortLog+10 {
+		t.Errorf("after the scan the log grew to %d pages, expected about %d", longest, shortLog)
+	}
+}
+
+func TestCompactShortensTheFile(t *testing.T) {
+	file := in(t.TempDir())
+	l := start(t, file, Options{})
+	for i := range 500 {
+		path := fmt.Sprint("d/", i)
+		if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", strings.Repeat("x", 3000)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Clear()
+	set(t, l, "a")
+	size := func() int64 {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	// While a scan lasts it cannot.
+	for range l.Scan("") {
+		if err := l.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := size(); n > 100<<10 {
+		t.Errorf("the file has %d bytes", n)
+	}
+	if info, err := os.Stat(file + "-wal"); err != nil || info.Size() != 0 {
+		t.Errorf("the log has %d bytes, %v", info.Size(), err)
+	}
+	if n := checkSound(t, l); n != 1 {
+		t.Errorf("the check counts %d objects, expected 1", n)
+	}
+}
+
+func TestCloseDuringEverything(t *testing.T) {
+	l := New(in(t.TempDir()), Options{longLog: shortLog})
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	ctx := context.Background()
+	calls := []func(int) error{
+		func(i int) error { path := fmt.Sprintf("d/%d", i%500); return l.Set(path, object(path, 1, `"x"`)) },
+		func(i int) error { return l.Del(fmt.Sprintf("d/%d", i%500)) },
+		func(i int) error { return l.Commit(pair(fmt.Sprint(i), uint64(i+1))) },
+		func(i int) error { _, err := l.Get(fmt.Sprintf("d/%d", i%500)); return err },
+		func(int) error { _, err := l.GetList("d/*"); return err },
+		func(int) error { _, err := l.Keys(); return err },
+		func(int) error { _, err := l.Load(); return err },
+		func(int) error { _, err := l.LastRevision(); return err },
+		func(int) error { l.Clear(); return nil },
+		func(int) error { l.SizeHint(); l.Active(); return nil },
+		func(int) error { return l.Compact(ctx) },
+		func(int) error { return l.MarkIncomplete("") },
+		func(int) error {
+			_, err := l.Check(ctx, func(err error) { t.Errorf("the check finds %v", err) })
+			return err
+		},
+		func(i int) error {
+			for _, err := range l.Scan("*/*") {
+				if err != nil {
+					return err
+				}
+				for _, err := range l.Scan("d/*") {
+					if err != nil {
+						return err
+					}
+					break
+				}
+				if _, err := l.Get("d/1"); err != nil && !errors.Is(err, storage.ErrNotFound) {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	for n, call := range calls {
+		group.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := call(i)
+				if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("call %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		if err := l.Start(storage.LayerOptions{}); err != nil {
+			t.Error(err)
+			break
+		}
+		for i := range 10 {
+			if err := l.Set("round/1", object("round/1", int64(i), "1")); err != nil {
+				t.Error(err)
+			}
+		}
+		var closers sync.WaitGroup
+		for range 2 {
+			closers.Go(l.Close)
+		}
+		closers.Wait()
+	}
+	close(stop)
+	group.Wait()
+}
+
+func TestCloseInterruptsLongCalls(t *testing.T) {
+	file := in(t.TempDir())
+	l := start(t, file, Options{})
+	for name, call := range map[string]func() error{
+		"Check":   func() error { _, err := l.Check(t.Context(), func(error) {}); return err },
+		"Compact": func() error { return l.Compact(t.Context()) },
+	} {
+		l.interrupt() // what Close begins with
+		if err := call(); !errors.Is(err, storage.ErrNotActive) {
+			t.Errorf("%s of a layer that is about to close: %v, expected ErrNotActive", name, err)
+		}
+	}
+}
+
+func TestScansOfAConnectionEach(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	set(t, l, "a/1", "a/2", "a/3")
+	depth := 3 * readers()
+	var nest func(int)
+	nest = func(n int) {
+		if n == 0 {
+			return
+		}
+		seen := 0
+		for obj, err := range l.Scan("a/*") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen == 0 {
+				set(t, l, "a/1")
+				if _, err := l.Get("a/2"); err != nil {
+					t.Fatal(err)
+				}
+				nest(n - 1)
+			}
+			seen++
+			_ = obj
+		}
+		if seen != 3 {
+			t.Errorf("a scan sees %d objects", seen)
+		}
+	}
+	nest(depth)
+	if n := len(l.db.readers.idle); n > readers() || n == 0 {
+		t.Errorf("%d connections are kept, expected at most %d", n, readers())
+	}
+	if n := len(l.db.scans); n != 0 {
+		t.Errorf("%d scans are held", n)
+	}
+}
+
+func TestCloseInsideScan(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	var changes []storage.Change
+	for i := range 3000 {
+		path := fmt.Sprintf("d/%04d", i)
+		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
+	}
+	if err := l.Commit(changes); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	var last error
+	for _, err := range l.Scan("") {
+		if err != nil {
+			last = err
+			break
+		}
+		if seen++; seen == 1 {
+			l.Close()
+			if err := l.Start(storage.LayerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
+		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
+	}
+}
+
+// A list costs its directory, not the levels below it nor the rest of the store: counted are the rows
+// that it visits.
+func TestListCostsItsDirectory(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	var changes []storage.Change
+	add := func(path string) {
+		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
+	}
+	for i := range 20 {
+		add(fmt.Sprintf("users/%02d", i))
+		for j := range 200 {
+			add(fmt.Sprintf("users/%02d/posts/%03d", i, j))
+		}
+	}
+	for i := range 5000 {
+		add(fmt.Sprintf("other/%d", i))
+	}
+	if err := l.Commit(changes); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		pattern     string
+		want, steps int
+	}{
+		{"users/*", 20, 21},
+		{"users/0*", 10, 11},
+		{"users/*/posts/00*", 200, 300},
+		{"users/07/posts/*", 200, 201},
+		{"*/07", 1, 10},
+		{"none/*", 0, 1},
+	} {
+		s, err := l.openScan(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for more := true; more; {
+			var chunk []meta.Object
+			if chunk, more, err = s.read(nil, maxChunk); err != nil {
+				t.Fatal(err)
+			}
+			got += len(chunk)
+		}
+		if got != c.want || s.steps > c.steps {
+			t.Errorf("%s yields %d objects in %d rows, expected %d in at most %d", c.pattern, got, s.steps, c.want, c.steps)
+		}
+		s.end()
+	}
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -203,27 +202,22 @@ func (c *conn) keepLog() (err error) {
 	return err
 }
 
-// ended makes the error of a context, or that the layer was closed, of a call that was interrupted.
-func (d *database) ended(ctx context.Context, err error) error {
-	if !isCode(err, sqlite3.INTERRUPT) && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	switch {
-	case d.closing.Err() != nil:
-		return storage.ErrNotActive
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	return err
-}
-
 // interruptible runs do on a connection, interrupted when the context is done or the layer closes.
-func (d *database) interruptible(ctx context.Context, c *conn, do func() error) error {
-	ctx, cancel := context.WithCancel(ctx)
+// That has ended it is told beside the error that says so.
+func (d *database) interruptible(ctx context.Context, c *conn, do func() error) (ended bool, err error) {
+	during, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.closing, cancel)()
-	c.db.SetInterrupt(ctx)
-	err := do()
-	c.db.SetInterrupt(context.Background())
-	return err
+	if d.closing.Err() == nil {
+		c.db.SetInterrupt(during)
+		err = do()
+		c.db.SetInterrupt(context.Background())
+		if !isCode(err, sqlite3.INTERRUPT) {
+			return false, err
+		}
+	}
+	if d.closing.Err() != nil {
+		return true, storage.ErrNotActive
+	}
+	return true, context.Cause(ctx)
 }

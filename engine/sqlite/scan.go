@@ -76,6 +76,7 @@ type scan struct {
 	lower, upper []byte
 	key, before  []byte // of the row, and of the one before
 	last         string // the last path read, for errors
+	steps        int    // the rows that were visited
 }
 
 func (l *Layer) openScan(pattern string) (*scan, error) {
@@ -151,6 +152,7 @@ func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool,
 func (s *scan) next() (obj meta.Object, found bool, err error) {
 	defer s.conn.guard(&err)
 	for s.rows.Step() {
+		s.steps++
 		path := s.rows.ColumnText(pathColumn)
 		if err := s.place(path); err != nil {
 			return meta.Object{}, false, err
