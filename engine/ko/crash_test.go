@@ -17,16 +17,8 @@ func TestCrashKeepsTheAcknowledged(t *testing.T) {
 	}
 	defer f.layer.Close()
 	written := make(chan error, 1)
-	go func() { written <- f.write(3000) }()
-	for done := false; !done; {
-		select {
-		case err := <-written:
-			if err != nil {
-				t.Fatal(err)
-			}
-			done = true
-		default:
-		}
+	go func() { written <- f.write(2000) }()
+	for range 12 {
 		f.lock.Lock()
 		acked := map[string]bool{}
 		for name := range f.acked {
@@ -36,6 +28,10 @@ func TestCrashKeepsTheAcknowledged(t *testing.T) {
 		now := &faulty{disk: f.disk, acked: acked}
 		now.checkReopens(t, rng)
 	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	f.checkReopens(t, rng)
 }
 
 // Deletes and clears survive power loss too.

@@ -41,6 +41,11 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		texts  []string
 	}{
 		{"a manifest damaged at its beginning", func(t *testing.T, disk *memDisk) {
+			for name, file := range disk.live {
+				if isManifest(name) {
+					file.data = append(file.data, file.data...) // at least two records
+				}
+			}
 			disk.corruptFiles(t, isManifest, 0.1, 0.2)
 		}, []string{"MANIFEST-", "damaged at byte"}},
 		{"a log damaged in the middle", func(t *testing.T, disk *memDisk) {
@@ -109,7 +114,7 @@ func TestCutShortLogIsOpened(t *testing.T) {
 		}
 	}
 	last := 200
-	for cut := 0; cut < size; cut += 97 {
+	for cut := 0; cut < size; cut += 211 {
 		disk := newMemDisk()
 		for name, file := range whole.live {
 			data := file.data

@@ -279,7 +279,7 @@ func TestRevisionOfAFailedCommit(t *testing.T) {
 // was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {
 	rng := seeded(t)
-	for range 60 {
+	for range 40 {
 		at, forGood := rng.Int64N([]int64{60, 600}[rng.IntN(2)]), rng.IntN(2) == 0
 		var seen atomic.Int64
 		f := newFaulty(t, func(operation) error {

@@ -136,6 +136,8 @@ type Layer struct {
 	options Options
 	// openDisk opens and locks the directory, which exists. Tests put another in its place.
 	openDisk func(dir string) (disk, error)
+	// maxBatch is the greatest length in bytes of a batch. Tests have less.
+	maxBatch int
 
 	// LOCK ORDER: life, then writes, then one of delLocks, then revisions.lock; scanLock
 	// after life. None is held while a caller's code runs.
@@ -176,7 +178,7 @@ var (
 // New returns a layer for a directory. Nothing is touched before Start, which creates
 // the directory and its parents where they are missing.
 func New(dir string, options Options) *Layer {
-	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk}
+	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk, maxBatch: defaultMaxBatch}
 }
 
 // Active reports whether the layer is started.

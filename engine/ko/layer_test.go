@@ -296,23 +296,36 @@ func TestSetTooLarge(t *testing.T) {
 
 func TestBatchTooLarge(t *testing.T) {
 	l := startInMemory(t)
-	half := object("b", 1, `"`+strings.Repeat("x", defaultMaxData-2)+`"`)
+	l.maxBatch = 10_000
+	half := object("b", 1, `"`+strings.Repeat("x", 5000)+`"`)
 	changes := []storage.Change{{Key: "a", Object: half, Revision: 1}, {Key: "b", Object: half, Revision: 2}}
 	err := l.Commit(changes)
 	var refused *storage.EntryError
-	if !errors.As(err, &refused) || refused.Index != 1 || !strings.Contains(err.Error(), fmt.Sprint(maxBatch)) {
+	if !errors.As(err, &refused) || refused.Index != 1 || !strings.Contains(err.Error(), "at most 10000") {
 		t.Errorf("the error is %v, expected an EntryError of change 1", err)
 	}
 	if got := keys(t, l); len(got) != 0 {
 		t.Errorf("the refused batch stored %q", got)
 	}
+	for n := range 200 {
+		set(t, l, fmt.Sprintf("many/%d", n))
+	}
+	err = l.Commit([]storage.Change{{Key: "a", Object: object("a", 1, "1"), Revision: 3}, {Revision: 4}})
+	if !errors.As(err, &refused) || refused.Index != 1 || !strings.Contains(err.Error(), "delete parts of it first") {
+		t.Errorf("the error is %v, expected an EntryError of the clear", err)
+	}
+	l.Clear()
+	if got := keys(t, l); len(got) != 200 {
+		t.Errorf("a refused clear left %d objects", len(got))
+	}
+	set(t, l, "a")
 }
 
 // Data beyond the write buffer takes another way through LevelDB.
 func TestLargeData(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, Options{WriteBuffer: 1 << 20})
-	data := `"` + strings.Repeat("x", 20<<20) + `"`
+	data := `"` + strings.Repeat("x", 8<<20) + `"`
 	batch := []storage.Change{
 		{Key: "large", Object: object("large", 1, data), Revision: 1},
 		{Key: "small", Object: object("small", 1, "1"), Revision: 2},

@@ -13,9 +13,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// maxBatch bounds the bytes of one batch. It is in memory twice, and on the disk in one record
-// that a start has to replay.
-const maxBatch = 512 << 20
+// defaultMaxBatch bounds the bytes of one batch. It is in memory twice, and on the disk in one
+// record that a start has to replay.
+const defaultMaxBatch = 512 << 20
 
 // recordOverhead is at least what a batch keeps of each change besides its key and entry: a kind,
 // two lengths, and where they are.
@@ -126,8 +126,8 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, cl
 				size += len(c.Key) + entrySize(c.Key, c.Object) + recordOverhead
 			}
 		}
-		if err == nil && size > maxBatch {
-			err = fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, maxBatch)
+		if err == nil && size > l.maxBatch {
+			err = fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, l.maxBatch)
 		}
 		if err != nil {
 			return 0, 0, false, &storage.EntryError{Index: i, Err: err}
@@ -166,7 +166,7 @@ func (l *Layer) addChanges(b *leveldb.Batch, changes []storage.Change, size int)
 func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
 	tooLarge := false
 	err := l.eachKey(func(path string) {
-		if size += len(path) + recordOverhead; size > maxBatch {
+		if size += len(path) + recordOverhead; size > l.maxBatch {
 			tooLarge = true
 			return
 		}
@@ -178,7 +178,7 @@ func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
 	}
 	if tooLarge {
 		return &storage.EntryError{Index: index, Err: fmt.Errorf("to clear all takes a batch of %d bytes, expected at most %d; "+
-			"delete parts of it first, or remove the directory of the closed store", size, maxBatch)}
+			"delete parts of it first, or remove the directory of the closed store", size, l.maxBatch)}
 	}
 	return nil
 }
