@@ -154,11 +154,11 @@ type hooks struct {
 
 // withDefaults fills in what was left open.
 func (o Options) withDefaults() Options {
-	o.CacheSize = within(o.CacheSize, defaultCacheSize, 1, 1<<50)
-	o.MemTableSize = within(o.MemTableSize, defaultMemTableSize, leastMemTableSize, 1<<30)
-	o.ValueThreshold = within(o.ValueThreshold, defaultValueThreshold, 1, o.MemTableSize/16)
-	o.ValueLogFileSize = within(o.ValueLogFileSize, defaultValueLogFileSize, leastValueLogFileSize, mostValueLogFileSize)
-	o.MaxData = int(within(int64(o.MaxData), defaultMaxData, 1, o.ValueLogFileSize-1<<10))
+	o.CacheSize = bounded(o.CacheSize, defaultCacheSize, 1, 1<<50)
+	o.MemTableSize = bounded(o.MemTableSize, defaultMemTableSize, leastMemTableSize, 1<<30)
+	o.ValueThreshold = bounded(o.ValueThreshold, defaultValueThreshold, 1, o.MemTableSize/16)
+	o.ValueLogFileSize = bounded(o.ValueLogFileSize, defaultValueLogFileSize, leastValueLogFileSize, mostValueLogFileSize)
+	o.MaxData = int(bounded(int64(o.MaxData), defaultMaxData, 1, o.ValueLogFileSize-1<<10))
 	if o.GCInterval == 0 {
 		o.GCInterval = defaultGCInterval
 	}
@@ -171,8 +171,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// within returns an option that is set, or else its default, within bounds.
-func within(value, otherwise, least, most int64) int64 {
+// bounded returns an option that is set, or else its default, within bounds.
+func bounded(value, otherwise, least, most int64) int64 {
 	if value <= 0 {
 		value = otherwise
 	}

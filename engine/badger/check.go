@@ -96,7 +96,7 @@ func (s *store) checkNote(item *badger.Item) error {
 			_, err := decodeNumber(raw, value)
 			return err
 		})
-	case bytes.Equal(raw, incompleteKey), bytes.HasPrefix(raw, fillerPrefix):
+	case bytes.Equal(raw, incompleteKey), bytes.HasPrefix(raw, fillerPrefix), bytes.Equal(raw, fillerEnd):
 		return nil
 	case raw[0] == metaKind:
 		return fmt.Errorf("stored key %q is no note that this build knows", raw)

@@ -29,6 +29,8 @@ var (
 	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
 	// fillerPrefix begins the keys whose only purpose is to fill a table in memory. They are deleted.
 	fillerPrefix = []byte{metaKind, 'f', 'i', 'l'}
+	// fillerEnd is one of them, behind all objects.
+	fillerEnd = []byte{objectKind + 1, 'f', 'i', 'l'}
 )
 
 // spaceOf returns the keys of the objects of a generation.

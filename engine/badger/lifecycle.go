@@ -57,6 +57,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 		s.stop()
 		return nil, firstError(err, s.unlock())
 	}
+	s.release()
 	s.work.Go(s.upkeep)
 	return s, nil
 }
@@ -204,7 +205,6 @@ func (l *Layer) Close() {
 	if s == nil {
 		return
 	}
-	s.work.Wait()
 	left, err := s.close()
 	l.leaving = left
 	if err = firstError(err, s.health.failure()); err != nil {
@@ -217,7 +217,7 @@ func (l *Layer) Close() {
 	}
 }
 
-// close closes the database. When Badger waits for a disk that fails, the database is left behind, and left is
+// close closes the database, after what is done with it in the background has ended. When Badger waits for a disk that fails, the database is left behind, and left is
 // closed when it has ended and the lock is given back.
 func (s *store) close() (left <-chan struct{}, err error) {
 	if s.health.isTorn() {
@@ -227,6 +227,7 @@ func (s *store) close() (left <-chan struct{}, err error) {
 	held, done := s.lock, make(chan error, 1)
 	s.health.leave()
 	go func() {
+		s.work.Wait()
 		done <- s.guard("close", s.db.Close)
 	}()
 	select {

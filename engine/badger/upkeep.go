@@ -67,7 +67,8 @@ func (s *store) collect(ctx context.Context) error {
 
 // rotate makes Badger begin a new table in memory, by filling the current one, and waits until the
 // tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
-// compresses to little.
+// compresses to little. The table spans all keys, so that a compaction that takes it along takes
+// all that is below it.
 func (s *store) rotate(ctx context.Context) error {
 	before, version := s.rotations.Load(), s.view.Load().version
 	for written := int64(0); s.rotations.Load() == before && written < 2*s.db.Opts().MemTableSize; {
@@ -96,20 +97,18 @@ func (s *store) fillSome(keep bool) (written int64, err error) {
 		return 0, err
 	}
 	return written, s.annotate("fill a table in memory", func(txn *badger.Txn) error {
-		for i := int64(0); i < s.db.MaxBatchCount()/2 && written < s.db.MaxBatchSize()/2; i++ {
-			key := fmt.Appendf(fillerPrefix[:len(fillerPrefix):len(fillerPrefix)], "%06x", i)
-			var err error
+		change := func(key []byte) error {
+			written += int64(len(key) + len(filler))
 			if keep {
-				err = txn.Set(key, filler)
-			} else {
-				err = txn.Delete(key)
+				return txn.Set(key, filler)
 			}
-			if err != nil {
-				return err
-			}
-			written += int64(len(filler) + len(key))
+			return txn.Delete(key)
 		}
-		return nil
+		err := change(fillerEnd)
+		for i := int64(0); err == nil && i < s.db.MaxBatchCount()/2 && written < s.db.MaxBatchSize()/2; i++ {
+			err = change(fmt.Appendf(fillerPrefix[:len(fillerPrefix):len(fillerPrefix)], "%06x", i))
+		}
+		return err
 	})
 }
 

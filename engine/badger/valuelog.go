@@ -272,6 +272,8 @@ func (s *store) removeFile(number uint32) (removed bool, err error) {
 		return s.db.RunValueLogGC(leastShare)
 	})
 	switch {
+	case err == nil && s.dead.Load() == int64(number):
+		return false, errors.New("badger collected a file of the value log without saying which")
 	case err == nil:
 		return true, nil
 	case errors.Is(err, badger.ErrNoRewrite), errors.Is(err, badger.ErrRejected), errors.Is(err, errOtherFile):
@@ -286,7 +288,7 @@ const leastShare = 1e-12
 // picked is called before Badger's collection reads a file. It stops it, on the layer's own
 // goroutine, when that is not the file that is known to be dead.
 func (s *store) picked(number int64) {
-	if s.dead.Load() != number {
+	if !s.dead.CompareAndSwap(number, 0) {
 		panic(errOtherFile)
 	}
 }
