@@ -2,10 +2,46 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/oolith-db/oolith/key"
 )
+
+var errNotEscaped = errors.New("not made by the escape rule")
+
+// unescapeSegment is the inverse of escapeSegment. A segment that escapeSegment never
+// returns is an error.
+func unescapeSegment(segment string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(segment); i++ {
+		switch rest := segment[i:]; {
+		case isPlain(rest[0]):
+			b.WriteByte(rest[0])
+		case rest == "_" && i == 0:
+			return "", nil
+		case strings.HasPrefix(rest, "__"):
+			b.WriteByte('_')
+			i++
+		case rest[0] == '_' && len(rest) >= 3:
+			high, low := strings.IndexByte(upperHex, rest[1]), strings.IndexByte(upperHex, rest[2])
+			if high < 0 || low < 0 {
+				return "", fmt.Errorf("segment %q: %w: %q at byte %d", segment, errNotEscaped, rest[:3], i)
+			}
+			b.WriteByte(byte(high<<4 | low))
+			i += 2
+		default:
+			return "", fmt.Errorf("segment %q: %w: %q at byte %d", segment, errNotEscaped, rest[:1], i)
+		}
+	}
+	text := b.String()
+	// One segment for each text: an escape where none is due is refused.
+	if escapeSegment(text) != segment {
+		return "", fmt.Errorf("segment %q: %w: %q is written %q", segment, errNotEscaped, text, escapeSegment(text))
+	}
+	return text, nil
+}
 
 func TestEscapeSegment(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
