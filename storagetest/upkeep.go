@@ -153,7 +153,7 @@ func compactKeeps(t T, _ *subject, l *reopener) {
 // compactBesideWrites compacts when a writer and a reader are at work, until after its end.
 func compactBesideWrites(t T, s *subject, l *reopener) {
 	stable := l.overwritten(t)
-	written := make([]meta.Object, 300)
+	want := slices.Clone(stable)
 	writing, reading, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.together(t, 3, func(g int) {
 		switch g {
@@ -169,8 +169,8 @@ func compactBesideWrites(t T, s *subject, l *reopener) {
 			}
 		case 1:
 			err := beside(writing, done, func(i int) error {
-				obj := object(fmt.Sprintf("new/%03d", i%len(written)), int64(i+1))
-				written[i%len(written)] = obj
+				obj := object(fmt.Sprintf("new/%06d", i), int64(i+1))
+				want = append(want, obj)
 				return l.Set(obj.Path, &obj)
 			})
 			if err != nil {
@@ -190,12 +190,6 @@ func compactBesideWrites(t T, s *subject, l *reopener) {
 			}
 		}
 	})
-	want := slices.Clone(stable)
-	for _, obj := range written {
-		if obj.Path != "" {
-			want = append(want, obj)
-		}
-	}
 	wantContent(t, l, want...)
 	l.reopen(t)
 	wantContent(t, l, want...)
