@@ -4,6 +4,7 @@
 //	pebble:./data              the directory ./data, every write synced
 //	pebble:./data?sync=off     the same, faster, the newest writes lost in a crash
 //	sqlite:./data.db           the SQLite database ./data.db, which other programs can read
+//	badger:./data              a Badger database in ./data; ?key-file=PATH encrypts it
 //	ko:./data                  the LevelDB database in ./data, as older software has it
 //
 // The form is scheme:location?option=value&option=value. The location is taken as it is
@@ -42,6 +43,7 @@ var schemes = []scheme{
 	{name: "memory"},
 	{name: "pebble", location: "DIRECTORY", open: opener(pebbleOptions, newPebble)},
 	{name: "sqlite", location: "FILE", open: opener(sqliteOptions, newSQLite)},
+	{name: "badger", location: "DIRECTORY", open: opener(badgerOptions, newBadger)},
 	{name: "ko", location: "DIRECTORY", open: opener(koOptions, newKo)},
 }
 
