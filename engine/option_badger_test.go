@@ -18,7 +18,9 @@ func TestBadgerOptions(t *testing.T) {
 		query map[string][]string
 		check func(o badger.Options) bool
 	}{
-		{nil, func(o badger.Options) bool { return o.Durability == badger.DurabilitySync && !o.SkipVerify && o.GCInterval == 0 }},
+		{nil, func(o badger.Options) bool {
+			return o.Durability == badger.DurabilitySync && !o.SkipVerify && o.GCInterval == 0
+		}},
 		{map[string][]string{"sync": {"off"}, "cache": {"8MiB"}}, func(o badger.Options) bool {
 			return o.Durability == badger.DurabilityNoSync && o.CacheSize == 8<<20
 		}},
