@@ -1,0 +1,166 @@
+package oolith_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// arrow says what the packages at a path may import: other packages of this module, and
+// modules of others. A path names a package and those below it. Of several the longest counts.
+type arrow struct {
+	from string
+	to   []string
+	// foreign are the modules of others; nil for none, {"*"} for any.
+	foreign []string
+}
+
+var (
+	core      = []string{"meta", "key", "monotonic", "internal"}
+	onStorage = append([]string{"storage"}, core...)
+	anyModule = []string{"*"}
+)
+
+// arrows point down only: meta key monotonic internal <- storage <- storagetest, engines and what
+// builds on a store <- oolith, server <- cmd. An engine never imports another one. Whoever adds a package
+// adds its arrow.
+var arrows = []arrow{
+	{from: "meta"},
+	{from: "monotonic"},
+	{from: "key", to: []string{"monotonic"}},
+	{from: "internal", to: core},
+	{from: "internal/pathtree", to: core, foreign: []string{"github.com/puzpuzpuz/xsync/v4", "github.com/tidwall/btree"}},
+	{from: "storage", to: core},
+
+	{from: "storagetest", to: onStorage},
+	{from: "collection", to: onStorage},
+	{from: "patch", to: onStorage, foreign: []string{"github.com/evanphx/json-patch/v5"}},
+	{from: "backup", to: onStorage, foreign: []string{"github.com/klauspost/compress"}},
+	{from: "metrics", to: onStorage, foreign: []string{"github.com/prometheus/client_golang"}},
+	{from: "engine/badger", to: onStorage, foreign: anyModule},
+	{from: "engine/ko", to: onStorage, foreign: anyModule},
+	{from: "engine/pebble", to: onStorage, foreign: anyModule},
+	{from: "engine/sqlite", to: onStorage, foreign: anyModule},
+	{from: "engine", to: []string{"storage", "engine"}},
+
+	{from: "", to: []string{"engine", "storage"}},
+	{from: "server", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
+	{from: "cmd", to: anyModule, foreign: anyModule},
+	// Examples show what others can do: nothing internal, and no library but the system's.
+	{from: "examples", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "server", "storage", "storagetest", "meta", "key"}, foreign: []string{"golang.org/x/sys"}},
+}
+
+const module = "github.com/oolith-db/oolith"
+
+func TestArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) < 15 {
+		t.Fatalf("go list names only %d packages", len(lines))
+	}
+	for _, line := range lines {
+		from, imports, _ := strings.Cut(line, " ")
+		for _, wrong := range offences(from, strings.Fields(imports)) {
+			t.Error(wrong)
+		}
+	}
+}
+
+// offences are what a package imports against its arrow, in words.
+func offences(from string, imports []string) (wrong []string) {
+	from = inModule(from)
+	rule := arrowOf(from)
+	if rule == nil {
+		return []string{"package " + from + " has no arrow in arrows_test.go"}
+	}
+	for _, path := range imports {
+		switch own := path == module || strings.HasPrefix(path, module+"/"); {
+		case own && !allows(rule.to, inModule(path)):
+			wrong = append(wrong, from+" imports "+inModule(path)+", expected only packages below it: "+strings.Join(rule.to, " "))
+		case !own && isForeign(path) && !allows(rule.foreign, path):
+			wrong = append(wrong, from+" imports "+path+", expected of others only: "+strings.Join(rule.foreign, " "))
+		}
+	}
+	return wrong
+}
+
+// inModule is a package's path within the module; empty for the root.
+func inModule(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+}
+
+// isForeign tells a path of a module from one of the standard library.
+func isForeign(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".")
+}
+
+func arrowOf(from string) (longest *arrow) {
+	for i, a := range arrows {
+		if (from == a.from || a.from != "" && strings.HasPrefix(from, a.from+"/")) &&
+			(longest == nil || len(a.from) > len(longest.from)) {
+			longest = &arrows[i]
+		}
+	}
+	return longest
+}
+
+// allows reports whether one of the names is a path or above it. The root is only itself.
+func allows(names []string, path string) bool {
+	for _, name := range names {
+		if name == "*" || name == path || name != "" && strings.HasPrefix(path, name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// The test itself is tested: each of these must be an offence, or none.
+func TestArrowsPointDown(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		wrong    bool
+	}{
+		{"storage", "internal/pathtree", false},
+		{"storage", "engine/pebble", true},
+		{"storage", "storagetest", true},
+		{"key", "storage", true},
+		{"internal/codec", "storage", true},
+		{"engine/pebble", "storage", false},
+		{"engine/pebble", "engine/sqlite", true},
+		{"engine/pebble", "engine", true},
+		{"engine", "engine/pebble", false},
+		{"engine", "", true},
+		{"storagetest", "engine/pebble", true},
+		{"collection", "patch", true},
+		{"", "engine", false},
+		{"", "server", true},
+		{"server", "", false},
+		{"server", "cmd/oolith", true},
+		{"examples/counter", "internal/codec", true},
+		{"unheard/of", "storage", true},
+	} {
+		got := offences(module+"/"+c.from, []string{strings.TrimSuffix(module+"/"+c.to, "/")})
+		if (len(got) > 0) != c.wrong {
+			t.Errorf("%q imports %q: offences %q, want some: %v", c.from, c.to, got, c.wrong)
+		}
+	}
+	for _, c := range []struct {
+		from, path string
+		wrong      bool
+	}{
+		{"storage", "slices", false},
+		{"storage", "github.com/tidwall/btree", true},
+		{"internal/pathtree", "github.com/tidwall/btree", false},
+		{"storagetest", "github.com/stretchr/testify", true},
+		{"engine/pebble", "github.com/cockroachdb/pebble/v2/vfs", false},
+		{"", "github.com/spf13/cobra", true},
+	} {
+		if got := offences(module+"/"+c.from, []string{c.path}); (len(got) > 0) != c.wrong {
+			t.Errorf("%q imports %q: offences %q, want some: %v", c.from, c.path, got, c.wrong)
+		}
+	}
+}
