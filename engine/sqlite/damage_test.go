@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -208,4 +209,90 @@ func findsDamage(t *testing.T, file string, content map[string]*meta.Object) boo
 func same(a, b *meta.Object) bool {
 	return a.Path == b.Path && a.Index == b.Index && a.Created == b.Created && a.Updated == b.Updated &&
 		a.Revision == b.Revision && a.Expires == b.Expires && bytes.Equal(a.Data, b.Data)
+}
+
+// killed makes the file and the log that a killed process leaves after so many writes.
+func killed(t *testing.T, o Options, writes int) (file string) {
+	t.Helper()
+	f := newFaulty(t, o, nil)
+	f.layer.options.longLog = defaultLongLog
+	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range writes {
+		if err := f.layer.Commit(pair(fmt.Sprintf("%03d", i), uint64(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f.disk.crash(t, rand.New(rand.NewPCG(0, 0)), 1)
+}
+
+// frames is how many frames a log has.
+func frames(t *testing.T, file string) int {
+	t.Helper()
+	info, err := os.Stat(file + logSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info.Size()-logHeaderSize) / (frameHeader + 4096)
+}
+
+func TestDamagedLog(t *testing.T) {
+	const frame = frameHeader + 4096
+	for _, c := range []struct {
+		name string
+		// flips is the place of the byte that is flipped, in a log of so many frames.
+		flips   func(frames int) int
+		refuses bool
+	}{
+		{"the first page", func(int) int { return logHeaderSize + frameHeader + 100 }, true},
+		{"a page in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameHeader + 100 }, true},
+		{"a checksum in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameSumAt }, true},
+		{"a salt in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameSaltAt }, true},
+		{"the salt of the header", func(int) int { return headerSaltAt }, true},
+		{"the checksum of the header", func(int) int { return headerSumAt }, true},
+		{"the last page, as a crash may leave it", func(n int) int { return logHeaderSize + (n-1)*frame + frameHeader + 100 }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := killed(t, Options{}, 30)
+			at := c.flips(frames(t, file))
+			changeFile(t, file+logSuffix, func(content []byte) { content[at] ^= 1 })
+			if c.refuses {
+				before := listing(t, filepath.Dir(file))
+				mustRefuse(t, New(file, Options{}), "log is damaged in the middle", "restore both from a backup")
+				mustRefuse(t, New(file, Options{Durability: DurabilityNoSync}), "log is damaged in the middle")
+				after := listing(t, filepath.Dir(file))
+				if !strings.Contains(after, strings.SplitAfter(before, "store.db-wal")[1]) {
+					t.Errorf("the log that was refused changed from\n%s to\n%s", before, after)
+				}
+				// What the message advises.
+				execute(t, file, `PRAGMA wal_checkpoint`)
+			}
+			l := start(t, file, Options{})
+			checkHolds(t, l, nil)
+			if n := checkSound(t, l); n >= 60 || !c.refuses && n < 58 {
+				t.Errorf("%d objects are there", n)
+			}
+		})
+	}
+}
+
+// What was written without sync may have holes after a loss of power: that is no damage, also for a
+// start with sync, and for one after a crash of that.
+func TestHolesWithoutSync(t *testing.T) {
+	file := killed(t, Options{Durability: DurabilityNoSync}, 30)
+	changeFile(t, file+logSuffix, func(content []byte) {
+		content[logHeaderSize+frames(t, file)/2*(frameHeader+4096)+frameHeader+100] ^= 1
+	})
+	d := newDisk(t, nil)
+	l := start(t, file, Options{vfs: d.name})
+	if n := checkSound(t, l); n == 0 || n >= 60 {
+		t.Errorf("%d objects are there, expected a part", n)
+	}
+	set(t, l, "left/x", "right/x/x")
+	l = start(t, d.crash(t, rand.New(rand.NewPCG(0, 0)), 1), Options{})
+	checkHolds(t, l, map[string]bool{"x": true})
+	if got := query(t, l.file, `SELECT count(*) FROM oolith WHERE name = 'sync'`); got != "0" {
+		t.Errorf("there are %s notes that the log is not synced", got)
+	}
 }

@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	sqlite3 "github.com/ncruces/go-sqlite3"
-
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -29,16 +27,6 @@ func (l *Layer) MarkIncomplete(reason string) error {
 
 // mark writes or takes away the note, in a transaction that is synced.
 func (d *database) mark(reason string) (err error) {
-	w := d.writer
-	defer w.guard(&err)
-	if err := w.setSync(DurabilitySync); err != nil {
-		return err
-	}
-	err = w.transact(func() error {
-		if reason == "" {
-			return w.run(deleteNote, noteIncomplete)
-		}
-		return w.putNote(noteIncomplete, func(s *sqlite3.Stmt) error { return s.BindText(2, reason) })
-	})
-	return firstError(err, w.setSync(d.options.Durability))
+	defer d.writer.guard(&err)
+	return d.noteDurably(noteIncomplete, reason)
 }

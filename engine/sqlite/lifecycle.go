@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -94,10 +95,14 @@ func (d *database) open(opt storage.LayerOptions) error {
 	if err != nil {
 		return err
 	}
+	damage := checkLog(d.path)
+	if damage != nil && !errors.Is(damage, errLogDamaged) {
+		return damage
+	}
 	if d.writer, err = openWriter(d.path, d.options, d.onLog); err != nil {
 		return err
 	}
-	if err := d.prepare(opt); err != nil {
+	if err := d.prepare(opt, damage); err != nil {
 		return err
 	}
 	return d.readers.read(func(c *conn) error {
@@ -111,10 +116,13 @@ func (d *database) open(opt storage.LayerOptions) error {
 	})
 }
 
-// prepare makes the writer ready, on a database of the newest layout.
-func (d *database) prepare(opt storage.LayerOptions) (err error) {
+// prepare makes the writer ready, on a database of the newest layout. The damage is of the log.
+func (d *database) prepare(opt storage.LayerOptions, damage error) (err error) {
 	defer d.writer.guard(&err)
 	version, err := checkVersion(d.writer)
+	if err == nil {
+		err = d.noteSync(damage)
+	}
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ const (
 	noteSchema     = "schema"
 	noteRevision   = "revision"
 	noteIncomplete = "incomplete"
+	noteUnsynced   = "sync" // see logcheck.go
 	noteID         = "id"
 	noteProbe      = "probe" // there within a transaction only: see room.go
 )
@@ -59,4 +60,20 @@ func (c *conn) putNote(name string, bind func(*sqlite3.Stmt) error) error {
 		return err
 	}
 	return s.Exec()
+}
+
+// noteDurably sets a note, or takes it away when the text is empty. It is on the disk when it returns,
+// whatever Durability says, and so is all that was written before it.
+func (d *database) noteDurably(name, text string) error {
+	w := d.writer
+	if err := w.setSync(DurabilitySync); err != nil {
+		return err
+	}
+	err := w.transact(func() error {
+		if text == "" {
+			return w.run(deleteNote, name)
+		}
+		return w.putNote(name, func(s *sqlite3.Stmt) error { return s.BindText(2, text) })
+	})
+	return firstError(err, w.setSync(d.options.Durability))
 }

@@ -1,0 +1,165 @@
+package sqlite
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+)
+
+// A process that was killed leaves its log, and the next one to open the file reads it. SQLite
+// takes the first frame of it that does not fit for its end: a crash may have cut short what was being written. So it takes
+// damage in the middle for the end too, and drops what was acknowledged behind it in silence. Since each transaction is
+// synced before the next one is written, a crash tears the last one only; when there are whole ones behind the frame that
+// does not fit, it is damage.
+//
+// A log that was written without sync can have such places from a loss of power. The note "sync" tells of it.
+
+// errLogDamaged says so, and what to do.
+var errLogDamaged = errors.New("the write-ahead log is damaged in the middle, with acknowledged writes behind the damage; " +
+	"restore both from a backup, or give up those writes by opening and closing the file with another program for SQLite")
+
+// The format of the log (https://sqlite.org/fileformat2.html#walformat).
+const (
+	logSuffix      = "-wal"
+	logHeaderSize  = 32
+	logMagic       = 0x377f0682 // the lowest bit: whether checksums are of big-endian words
+	frameHeader    = 24
+	frameCommitAt  = 4
+	frameSaltAt    = 8
+	frameSumAt     = 16
+	headerPageAt   = 8
+	headerSaltAt   = 16
+	headerSumAt    = 24
+	largestLogPage = 65536
+)
+
+// checkLog refuses a log that is damaged in the middle.
+func checkLog(path string) error {
+	file, err := os.Open(path + logSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	damaged, err := logDamaged(bufio.NewReaderSize(file, 1<<20))
+	if err = firstError(err, file.Close()); err == nil && damaged {
+		err = errLogDamaged
+	}
+	return err
+}
+
+// logDamaged reports whether there are whole transactions behind a frame that does not fit: a
+// frame that ends one, and another frame behind that.
+func logDamaged(log io.Reader) (bool, error) {
+	header := make([]byte, logHeaderSize)
+	if _, err := io.ReadFull(log, header); err != nil {
+		return false, ended(err)
+	}
+	order, size, ok := logForm(header)
+	if !ok {
+		return false, nil // what this was is not to be told
+	}
+	sum := logSum{order: order}
+	fits := sum.add(header[:headerSumAt]) == readSum(header[headerSumAt:])
+	before, salt := readSum(header[headerSumAt:]), header[headerSaltAt:headerSumAt]
+	frame := make([]byte, frameHeader+size)
+	for torn, whole := !fits, false; ; {
+		if _, err := io.ReadFull(log, frame); err != nil {
+			return false, ended(err)
+		}
+		if !fits {
+			salt = bytes.Clone(frame[frameSaltAt:frameSumAt]) // the header's may be what is damaged
+			fits = true
+		}
+		sum := logSum{order: order, value: before}
+		sum.add(frame[:frameSaltAt])
+		before = readSum(frame[frameSumAt:])
+		if !bytes.Equal(salt, frame[frameSaltAt:frameSumAt]) || sum.add(frame[frameHeader:]) != before {
+			torn, whole = true, false
+			continue
+		}
+		if torn && whole {
+			return true, nil
+		}
+		whole = whole || torn && binary.BigEndian.Uint32(frame[frameCommitAt:]) != 0
+	}
+}
+
+// ended is the error of a file that does not simply end.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return err
+}
+
+// logForm returns the byte order of a log's checksums and the size of its pages.
+func logForm(header []byte) (order binary.ByteOrder, size int, ok bool) {
+	magic := binary.BigEndian.Uint32(header)
+	order = binary.LittleEndian
+	if magic&1 != 0 {
+		order = binary.BigEndian
+	}
+	pages := binary.BigEndian.Uint32(header[headerPageAt:])
+	power := pages&(pages-1) == 0
+	return order, int(pages), magic&^1 == logMagic && power && 512 <= pages && pages <= largestLogPage
+}
+
+// logSum is the checksum of SQLite's log, of pairs of words.
+type logSum struct {
+	order binary.ByteOrder
+	value [2]uint32
+}
+
+func (s *logSum) add(b []byte) [2]uint32 {
+	x, y := s.value[0], s.value[1]
+	for ; len(b) >= 8; b = b[8:] {
+		x += s.order.Uint32(b) + y
+		y += s.order.Uint32(b[4:]) + x
+	}
+	s.value = [2]uint32{x, y}
+	return s.value
+}
+
+func readSum(b []byte) [2]uint32 {
+	return [2]uint32{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
+}
+
+// noteSync notes whether the log is synced from now on, before something is written to it that
+// may not be. It refuses a log that is damaged, unless it was not synced.
+func (d *database) noteSync(damage error) error {
+	unsynced := false
+	err := d.writer.note(noteUnsynced, func(*sqlite3.Stmt) error {
+		unsynced = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if damage != nil && !unsynced {
+		d.failed = damage // so that Close leaves the log as it is
+		return damage
+	}
+	switch off := d.options.Durability == DurabilityNoSync; {
+	case off && !unsynced:
+		return d.noteDurably(noteUnsynced, "off")
+	case !off && unsynced:
+		// Of a log that begins anew nothing is left that was not synced. While another program
+		// reads it, it cannot, and the note stays.
+		if _, err := d.writer.cutLog(); err != nil {
+			if isCode(err, sqlite3.BUSY) {
+				return nil
+			}
+			return err
+		}
+		return d.noteDurably(noteUnsynced, "")
+	}
+	return nil
+}
