@@ -177,7 +177,7 @@ func (c *check) endGap(before string) {
 // name is the path at the iterator's place, or the stored key when it is none of an object.
 func (c *check) name() string {
 	raw := c.it.Key()
-	if path, _, err := pathOf(raw, nil); err == nil {
+	if path, _, err := objectKeys.Path(raw, nil); err == nil {
 		return path
 	}
 	return string(raw)
@@ -192,7 +192,7 @@ func (c *check) entry() int {
 		}
 		return len(raw)
 	}
-	path, scratch, err := pathOf(raw, c.scratch)
+	path, scratch, err := objectKeys.Path(raw, c.scratch)
 	if err != nil {
 		c.found = append(c.found, err)
 		return len(raw)

@@ -58,7 +58,7 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	raw := appendKey(nil, path)
+	raw := objectKeys.Append(nil, path)
 	value, closer, err := db.Get(raw)
 	if err != nil {
 		t.Fatalf("get %q: %v", path, errors.Join(err, db.Close()))

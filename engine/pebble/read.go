@@ -25,7 +25,7 @@ func (l *Layer) Get(path string) (meta.Object, error) {
 		return meta.Object{}, storage.ErrNotActive
 	}
 	var scratch [128]byte
-	return l.lookup(path, appendKey(scratch[:0], path))
+	return l.lookup(path, objectKeys.Append(scratch[:0], path))
 }
 
 // lookup reads the object at path, whose key is raw. The caller holds life for reading.
@@ -99,7 +99,7 @@ func readPaths(it *pebble.Iterator) ([]string, error) {
 	for ok := it.First(); ok; ok = it.Next() {
 		var path string
 		var err error
-		if path, scratch, err = pathOf(it.Key(), scratch); err != nil {
+		if path, scratch, err = objectKeys.Path(it.Key(), scratch); err != nil {
 			return nil, err
 		}
 		paths = append(paths, path)

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -56,7 +57,7 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 // scan is a scan in progress.
 type scan struct {
 	layer *Layer
-	walk  walk
+	walk  *pathkey.Walk
 	// it is nil before the start and after the end. The scan uses it while it holds
 	// layer.life for reading; Close ends it while it holds that for writing.
 	it *pebble.Iterator
@@ -70,8 +71,9 @@ func (l *Layer) openScan(pattern string) (*scan, error) {
 	if pattern != "" && !key.IsValid(pattern) {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
 	}
-	s := &scan{layer: l, walk: newWalk(pattern)}
-	if err := s.open(&pebble.IterOptions{LowerBound: s.walk.lower, UpperBound: s.walk.upper}); err != nil {
+	s := &scan{layer: l, walk: objectKeys.Walk(pattern)}
+	lower, upper := s.walk.Bounds()
+	if err := s.open(&pebble.IterOptions{LowerBound: lower, UpperBound: upper}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -128,13 +130,13 @@ func (s *scan) next() bool {
 		ok = s.it.First()
 	}
 	for ok {
-		step, target := s.walk.at(s.it.Key())
+		step, target := s.walk.At(s.it.Key())
 		switch step {
-		case stepTake:
+		case pathkey.Take:
 			return true
-		case stepNext:
+		case pathkey.Next:
 			ok = s.it.Next()
-		case stepSeek:
+		case pathkey.Seek:
 			ok = s.it.SeekGE(target)
 		}
 	}
@@ -143,7 +145,7 @@ func (s *scan) next() bool {
 
 // decode reads the object at the iterator's place.
 func (s *scan) decode() (meta.Object, error) {
-	path, scratch, err := pathOf(s.it.Key(), s.scratch)
+	path, scratch, err := objectKeys.Path(s.it.Key(), s.scratch)
 	if err != nil {
 		return meta.Object{}, err
 	}

@@ -109,66 +109,6 @@ func TestScanAgainstModel(t *testing.T) {
 	}
 }
 
-// A walk visits what it yields, and a seek or two for each directory that it passes.
-func TestScanVisitsOnlyWhatCanMatch(t *testing.T) {
-	var paths []string
-	for u := range 50 {
-		paths = append(paths, fmt.Sprintf("users/%02d", u))
-		for p := range 50 {
-			paths = append(paths, fmt.Sprintf("users/%02d/posts/%02d", u, p))
-			paths = append(paths, fmt.Sprintf("users/%02d/posts/%02d/tags/x", u, p))
-		}
-		paths = append(paths, fmt.Sprintf("users/%02d/name", u))
-	}
-	for i := range 1000 {
-		paths = append(paths, fmt.Sprintf("other/%04d/name", i), fmt.Sprintf("zoo/%04d", i))
-	}
-	var raws [][]byte
-	for _, path := range paths {
-		raws = append(raws, appendKey(nil, path))
-	}
-	slices.SortFunc(raws, bytes.Compare)
-	for _, c := range []struct {
-		pattern       string
-		yields, limit int
-	}{
-		{"users/*", 50, 50},
-		{"users/0*", 10, 10},
-		{"zoo/0001", 1, 1},
-		{"users/*/name", 50, 300},
-		{"users/*/posts/*", 2500, 2750},
-		{"users/07/posts/*", 50, 50},
-		{"users/0*/posts/1*", 100, 200},
-		{"*/*", 1050, 2300},
-		{"*/07/name", 1, 10},
-		{"none/*/x", 0, 0},
-		{"zoo*/*", 1000, 1002},
-	} {
-		visited, yielded := 0, 0
-		w := newWalk(c.pattern)
-		at, _ := slices.BinarySearchFunc(raws, w.lower, bytes.Compare)
-		for at < len(raws) && bytes.Compare(raws[at], w.upper) < 0 {
-			visited++
-			step, target := w.at(raws[at])
-			switch step {
-			case stepTake:
-				yielded++
-				at++
-			case stepNext:
-				at++
-			case stepSeek:
-				if bytes.Compare(target, raws[at]) <= 0 {
-					t.Fatalf("%q: from %q the walk seeks back to %q", c.pattern, raws[at], target)
-				}
-				at, _ = slices.BinarySearchFunc(raws, target, bytes.Compare)
-			}
-		}
-		if yielded != c.yields || visited > c.limit {
-			t.Errorf("%q yields %d and visits %d keys, expected %d and at most %d", c.pattern, yielded, visited, c.yields, c.limit)
-		}
-	}
-}
-
 func TestScanIsASnapshot(t *testing.T) {
 	l := startInMemory(t)
 	var paths []string
@@ -246,7 +186,7 @@ func TestCloseInsideScan(t *testing.T) {
 func TestFlippedByteNamesTheKey(t *testing.T) {
 	l := startInMemory(t)
 	set(t, l, "d/1", "d/2", "d/3")
-	raw := appendKey(nil, "d/2")
+	raw := objectKeys.Append(nil, "d/2")
 	value, closer, err := l.db.Get(raw)
 	if err != nil {
 		t.Fatal(err)

@@ -37,12 +37,12 @@ func TestCheckReportsEachThing(t *testing.T) {
 	}
 	set(t, l, paths...)
 	for raw, value := range map[string]string{
-		string(appendKey(nil, "d/0007")): "",
-		string(appendKey(nil, "d/0900")): "\x01garbage",
-		"odd":                            "no object",
-		"mystery":                        "no note",
-		"zebra":                          "no kind",
-		string(revisionKey):              "short",
+		string(objectKeys.Append(nil, "d/0007")): "",
+		string(objectKeys.Append(nil, "d/0900")): "\x01garbage",
+		"odd":                                    "no object",
+		"mystery":                                "no note",
+		"zebra":                                  "no kind",
+		string(revisionKey):                      "short",
 	} {
 		if err := l.db.Set([]byte(raw), []byte(value), pebble.Sync); err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestCheckMayBeClosedAndLeft(t *testing.T) {
 			paths = append(paths, fmt.Sprintf("d/%04d", i))
 		}
 		set(t, l, paths...)
-		if err := l.db.Set(appendKey(nil, "d/0000"), []byte("bad"), pebble.Sync); err != nil {
+		if err := l.db.Set(objectKeys.Append(nil, "d/0000"), []byte("bad"), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 		return l

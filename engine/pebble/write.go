@@ -45,7 +45,7 @@ func (l *Layer) Del(path string) error {
 	lock := &l.delLocks[maphash.String(delSeed, path)%uint64(len(l.delLocks))]
 	lock.Lock()
 	defer lock.Unlock()
-	raw := appendKey(nil, path)
+	raw := objectKeys.Append(nil, path)
 	if _, err := l.lookup(path, raw); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, er
 			continue
 		case c.Object == nil:
 			err = checkPath(c.Key)
-			size += keySize(c.Key) + recordOverhead
+			size += objectKeys.Size(c.Key) + recordOverhead
 		default:
 			err = l.checkPut(c.Key, c.Object)
 			size += batchSize(c.Key, c.Object)
@@ -124,8 +124,8 @@ func addChange(b *pebble.Batch, c storage.Change) error {
 	case c.IsClear():
 		return clearObjects(b)
 	case c.Object == nil:
-		op := b.DeleteDeferred(keySize(c.Key))
-		appendKey(op.Key[:0], c.Key)
+		op := b.DeleteDeferred(objectKeys.Size(c.Key))
+		objectKeys.Append(op.Key[:0], c.Key)
 		return op.Finish()
 	default:
 		return put(b, c.Key, c.Object)
@@ -134,8 +134,8 @@ func addChange(b *pebble.Batch, c storage.Change) error {
 
 // put encodes an object right into the memory of a batch.
 func put(b *pebble.Batch, path string, obj *meta.Object) error {
-	op := b.SetDeferred(keySize(path), codec.Size(obj))
-	appendKey(op.Key[:0], path)
+	op := b.SetDeferred(objectKeys.Size(path), codec.Size(obj))
+	objectKeys.Append(op.Key[:0], path)
 	codec.Append(op.Value[:0], path, obj)
 	return op.Finish()
 }
@@ -143,7 +143,7 @@ func put(b *pebble.Batch, path string, obj *meta.Object) error {
 func clearObjects(b *pebble.Batch) error { return b.DeleteRange(firstObject, lastObject, nil) }
 
 func batchSize(path string, obj *meta.Object) int {
-	return keySize(path) + codec.Size(obj) + recordOverhead
+	return objectKeys.Size(path) + codec.Size(obj) + recordOverhead
 }
 
 // checkPut accepts what can be stored.
