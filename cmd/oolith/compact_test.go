@@ -28,14 +28,16 @@ func TestCompact(t *testing.T) {
 			}
 			c.run("del", "x/1*", "--yes").ok()
 			before := c.objects()
-			// An engine may leave a file that it needs no more to the next start.
+			// An engine may leave a file that it needs no more to the next start, and may
+			// write all anew at each compaction: the smaller of two sizes counts.
 			var first, second compactSummary
 			for _, summary := range []*compactSummary{&first, &second} {
 				if err := json.Unmarshal([]byte(c.run("compact", "--json").ok().out), summary); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if data := c.info().DataBytes; first.Store != c.store || second.After >= first.Before || second.After < data/2 {
+			after := min(first.After, second.After)
+			if data := c.info().DataBytes; first.Store != c.store || after >= first.Before || after < data/2 {
 				t.Errorf("the summaries are %+v and %+v, want less than before, of %d bytes of data", first, second, data)
 			}
 			if got := c.objects(); !reflect.DeepEqual(got, before) {
