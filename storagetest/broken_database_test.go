@@ -72,7 +72,11 @@ func (b *brokenDatabase) DelSilent(path string) error { return b.delSilent(path)
 
 // newBrokenDatabase returns one that is not broken yet.
 func newBrokenDatabase() *brokenDatabase {
-	l := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()})
+	return brokenOver(storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}))
+}
+
+// brokenOver is newBrokenDatabase over a store.
+func brokenOver(l *storage.Layered) *brokenDatabase {
 	return &brokenDatabase{
 		Layered: l, start: l.Start, close: l.Close, keys: l.Keys, keysRange: l.KeysRange, get: l.Get,
 		getAndLock: l.GetAndLock, getList: l.GetList, getListDescending: l.GetListDescending, getN: l.GetN,

@@ -170,7 +170,12 @@ func logDatabaseCapabilities(t T, db storage.Database) {
 	_, watch := db.(watcher)
 	_, lock := db.(locker)
 	_, lease := leasesOf(db)
-	t.Logf("%T: Watch %s, Lock %s, Acquire %s", db, exercised(watch), exercised(lock), exercised(lease))
+	_, commit := db.(committer)
+	_, with := db.(conditional)
+	_, update := db.(updater)
+	_, page := db.(pager)
+	t.Logf("%T: Watch %s, Lock %s, Acquire %s, Commit %s, SetWith %s, Update %s, Page %s", db, exercised(watch), exercised(lock),
+		exercised(lease), exercised(commit), exercised(with), exercised(update), exercised(page))
 }
 
 func exercised(ok bool) string {

@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var databaseClauses = slices.Concat(coreClauses, leaseClauses)
+var databaseClauses = slices.Concat(coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses)
 
 // coreClauses are those on the calls of the Database interface, and on Lock and its kin.
 var coreClauses = []Clause{
@@ -212,6 +212,31 @@ func errorCalls(db storage.Database) []errorCall {
 	}
 }
 
+// moreErrorCalls are such calls of what a database offers beyond the interface.
+func moreErrorCalls(db storage.Database) (calls []errorCall) {
+	discard := func(_ any, err error) error { return err }
+	if c, ok := db.(committer); ok {
+		calls = append(calls, errorCall{"Commit", func() error { return discard(c.Commit(&storage.Batch{})) }})
+	}
+	if c, ok := db.(conditional); ok {
+		calls = append(calls,
+			errorCall{"SetWith", func() error { return discard(c.SetWith("a/b", dataOf(1), storage.SetOptions{})) }},
+			errorCall{"PushWith", func() error { return discard(c.PushWith("a/*", dataOf(1), storage.SetOptions{})) }},
+			errorCall{"DelWith", func() error { return c.DelWith("a/b", storage.DelOptions{}) }})
+	}
+	if u, ok := db.(updater); ok {
+		calls = append(calls, errorCall{"Update", func() error { return discard(u.Update("a/b", increment)) }})
+	}
+	if p, ok := db.(pager); ok {
+		calls = append(calls,
+			errorCall{"Page", func() error { return discard(p.Page("a/*", storage.ListOptions{})) }},
+			errorCall{"Iterate", func() error { return lastError(p.Iterate("a/*", storage.ListOptions{})) }},
+			errorCall{"Count", func() error { return discard(p.Count("a/*")) }},
+			errorCall{"Directories", func() error { return discard(p.Directories("a")) }})
+	}
+	return calls
+}
+
 // wantDatabaseInactive checks every call of a database that is not started.
 func wantDatabaseInactive(t T, s *subject, db storage.Database) {
 	t.Helper()
@@ -229,6 +254,9 @@ func wantDatabaseInactive(t T, s *subject, db storage.Database) {
 			if l.TryLock("a/b") {
 				t.Errorf("TryLock of an inactive database is true, want false")
 			}
+		}
+		for _, c := range moreErrorCalls(db) {
+			wantErr(t, c.name, c.call(), storage.ErrNotActive)
 		}
 		if acquire, ok := leasesOf(db); ok {
 			_, err := acquire(context.Background(), "a/b", time.Hour)

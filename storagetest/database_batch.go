@@ -1,0 +1,560 @@
+package storagetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// This file checks batches, conditions and updates, where a database offers them.
+
+var batchClauses = []Clause{
+	{"DATABASE-A0", "Commit makes all changes of a batch and returns the objects as they are stored, in its order.", onCommitter(commitAll)},
+	{"DATABASE-A1", "A batch of which one change cannot be made makes none, and the error says why.", onCommitter(commitNone)},
+	{"DATABASE-A2", "The revisions of a batch follow each other, in its order.", onCommitter(commitRevisions)},
+	{"DATABASE-A3", "A reader that sees one change of a batch sees all of them.", onCommitter(commitAtOnce)},
+	{"DATABASE-A4", "A Watch sees the events of a batch one behind the other.", onCommitter(commitEvents)},
+	{"DATABASE-A5", "After a restart a batch is there as a whole, its deletes too.", onCommitter(commitRestart)},
+	{"DATABASE-A6", "AfterWrite runs once for each change of a batch, in its order, and not for a batch that failed.", commitHook},
+
+	{"DATABASE-A7", "A write with IfRevision is made if the object has that revision, and is a *ConflictError with the present one otherwise.", onConditional(ifRevision)},
+	{"DATABASE-A8", "A write with IfAbsent is made if there is no object, and is a *ConflictError otherwise.", onConditional(ifAbsent)},
+	{"DATABASE-A9", "Of many who write with IfRevision of one revision at once, exactly one succeeds.", onConditional(oneSwapWins)},
+	{"DATABASE-AA", "SetWith and PushWith return the object as it is stored, with the times that were asked for.", onConditional(setWithReturns)},
+	{"DATABASE-AB", "SetWith, PushWith and DelWith refuse what contradicts itself, with ErrInvalidOptions, and what Set, Push and Del refuse.", onConditional(setWithInvalid)},
+
+	{"DATABASE-AC", "Update stores what its function makes of the present object, of an empty one with a path where there is none.", onUpdater(updateStores)},
+	{"DATABASE-AD", "No update is lost: increments from many goroutines add up.", onUpdater(updatesAddUp)},
+	{"DATABASE-AE", "An update that is overtaken calls its function again, with the newer object.", onUpdater(updateAgain)},
+	{"DATABASE-AF", "An error of its function ends an update, with nothing written, and is returned.", onUpdater(updateFails)},
+}
+
+// committer is what *storage.Layered offers for batches beyond a Database.
+type committer interface {
+	Commit(batch *storage.Batch) ([]meta.Object, error)
+}
+
+// conditional is what *storage.Layered offers for conditions and times beyond a Database.
+type conditional interface {
+	SetWith(path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	PushWith(pattern string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	DelWith(path string, opt storage.DelOptions) error
+}
+
+// updater is what *storage.Layered offers for updates beyond a Database.
+type updater interface {
+	Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
+}
+
+// batches reports whether a database makes batches of several changes: not every layer can.
+func batches(db storage.Database) bool {
+	c, ok := db.(committer)
+	if !ok {
+		return false
+	}
+	var two storage.Batch
+	two.Del("none/1")
+	two.Del("none/2")
+	_, err := c.Commit(&two)
+	return !errors.Is(err, storage.ErrBatchUnsupported)
+}
+
+// onCommitter makes the run of a clause that checks nothing when the database has no batches.
+func onCommitter(check func(t T, s *subject, db storage.Database, c committer)) func(T, *subject) {
+	return onDatabase(func(t T, s *subject, db storage.Database) {
+		t.Helper()
+		if !batches(db) {
+			t.Logf("%T has no batches of several changes: nothing is checked", db)
+			return
+		}
+		check(t, s, db, db.(committer))
+	})
+}
+
+// onConditional makes the run of a clause that checks nothing when the database has no conditions.
+func onConditional(check func(t T, s *subject, db storage.Database, c conditional)) func(T, *subject) {
+	return onDatabase(func(t T, s *subject, db storage.Database) {
+		t.Helper()
+		c, ok := db.(conditional)
+		if !ok {
+			t.Logf("%T has no SetWith: nothing is checked", db)
+			return
+		}
+		check(t, s, db, c)
+	})
+}
+
+// onUpdater makes the run of a clause that checks nothing when the database has no Update.
+func onUpdater(check func(t T, s *subject, db storage.Database, u updater)) func(T, *subject) {
+	return onDatabase(func(t T, s *subject, db storage.Database) {
+		t.Helper()
+		u, ok := db.(updater)
+		if !ok {
+			t.Logf("%T has no Update: nothing is checked", db)
+			return
+		}
+		check(t, s, db, u)
+	})
+}
+
+func commitAll(t T, _ *subject, db storage.Database, c committer) {
+	old := set(t, db, "b/old", 1)
+	set(t, db, "b/gone", 2)
+	var batch storage.Batch
+	batch.Set("b/new", dataOf(3))
+	batch.Set("b/old", dataOf(4))
+	batch.Del("b/gone")
+	batch.Push("p/*", dataOf(5))
+	batch.SetWith("c/timed", dataOf(6), storage.SetOptions{Times: &storage.Times{Created: 7, Updated: 8}})
+	got, err := c.Commit(&batch)
+	must(t, "Commit", err)
+	if len(got) != 5 {
+		t.Fatalf("Commit of 5 changes returns %d objects", len(got))
+	}
+	if got[2].Path != "b/gone" || got[2].Data != nil {
+		t.Errorf("Commit returns %q with data %s for a delete, want its path and no data", got[2].Path, got[2].Data)
+	}
+	if !strings.HasPrefix(got[3].Path, "p/") {
+		t.Errorf("Commit returns %q for a push of p/*", got[3].Path)
+	}
+	stored := slices.Delete(slices.Clone(got), 2, 3)
+	wantContent(t, db, stored...)
+	for i, want := range []int64{3, 4, 5, 6} {
+		if numberOf(stored[i].Data) != want {
+			t.Errorf("Commit returns %s at %s, want %s", stored[i].Data, stored[i].Path, dataOf(want))
+		}
+		wantClipped(t, "Commit", stored[i].Data)
+	}
+	if stored[0].Updated != 0 || stored[1].Created != old.Created || stored[1].Updated == 0 || stored[3].Created != 7 || stored[3].Updated != 8 {
+		t.Errorf("the times of a batch are not those of its sets: %+v", stored)
+	}
+	if got, err := c.Commit(&storage.Batch{}); err != nil || len(got) != 0 {
+		t.Errorf("Commit of an empty batch returns %v, error %v", got, err)
+	}
+}
+
+// badChanges are changes that cannot be made when n/there is there and n/none is not.
+var badChanges = []struct {
+	name string
+	add  func(b *storage.Batch)
+	want error
+}{
+	{"delete of an absent path", func(b *storage.Batch) { b.Del("n/none") }, storage.ErrNotFound},
+	{"set of another revision", func(b *storage.Batch) {
+		b.SetWith("n/there", dataOf(2), storage.SetOptions{IfRevision: 1 << 40})
+	}, storage.ErrConflict},
+	{"set of what is there, if absent", func(b *storage.Batch) {
+		b.SetWith("n/there", dataOf(2), storage.SetOptions{IfAbsent: true})
+	}, storage.ErrConflict},
+	{"delete of another revision", func(b *storage.Batch) { b.DelWith("n/there", storage.DelOptions{IfRevision: 1 << 40}) }, storage.ErrConflict},
+	{"second change of a path", func(b *storage.Batch) { b.Set("n/first", dataOf(2)) }, storage.ErrDuplicateKey},
+	{"invalid path", func(b *storage.Batch) { b.Set("n//x", dataOf(2)) }, storage.ErrInvalidPath},
+	{"set of a glob", func(b *storage.Batch) { b.Set("n/*", dataOf(2)) }, storage.ErrGlobNotAllowed},
+	{"delete of a glob", func(b *storage.Batch) { b.Del("n/*") }, storage.ErrGlobNotAllowed},
+	{"push without a glob", func(b *storage.Batch) { b.Push("n/x", dataOf(2)) }, storage.ErrGlobRequired},
+	{"broken data", func(b *storage.Batch) { b.Set("n/x", json.RawMessage(`{`)) }, storage.ErrInvalidStorageData},
+}
+
+func commitNone(t T, _ *subject, db storage.Database, c committer) {
+	there := set(t, db, "n/there", 1)
+	for _, bad := range badChanges {
+		var batch storage.Batch
+		batch.Set("n/first", dataOf(2))
+		bad.add(&batch)
+		batch.Push("n/p/*", dataOf(3))
+		batch.Set("n/last", dataOf(2))
+		_, err := c.Commit(&batch)
+		wantErr(t, "Commit with a "+bad.name, err, bad.want)
+		wantContent(t, db, there)
+	}
+}
+
+func commitRevisions(t T, s *subject, db storage.Database, c committer) {
+	s.together(t, 4, func(g int) {
+		for i := range 15 {
+			var batch storage.Batch
+			for n := range 4 {
+				batch.Set(fmt.Sprintf("r/%d/%d", g, n), dataOf(int64(i)))
+			}
+			batch.Push("r/p/*", dataOf(1))
+			batch.Del(fmt.Sprintf("r/%d", g))
+			if _, err := db.Set(fmt.Sprintf("r/%d", g), dataOf(1)); err != nil {
+				t.Errorf("Set: %v", err)
+				return
+			}
+			got, err := c.Commit(&batch)
+			if err != nil {
+				t.Errorf("Commit: %v", err)
+				return
+			}
+			for n := 1; n < len(got); n++ {
+				if got[n].Revision != got[n-1].Revision+1 {
+					t.Errorf("change %d of a batch has revision %d, the one before %d", n, got[n].Revision, got[n-1].Revision)
+				}
+			}
+		}
+	})
+}
+
+// onceBatch writes one number at several places.
+func onceBatch(n int64) (*storage.Batch, []string) {
+	batch, all := &storage.Batch{}, []string{"once/0", "once/1", "twice/0", "once/2"}
+	for _, path := range all {
+		batch.Set(path, dataOf(n))
+	}
+	return batch, all
+}
+
+func commitAtOnce(t T, s *subject, db storage.Database, c committer) {
+	const rounds, mostRounds, reads = 100, 20_000, 60
+	first, all := onceBatch(0)
+	_, err := c.Commit(first)
+	must(t, "Commit", err)
+	var done atomic.Bool
+	var read atomic.Int64
+	s.together(t, 2, func(g int) {
+		if g == 0 {
+			defer done.Store(true)
+			// A fast store must not be done before the reader has read.
+			for n := int64(1); n < rounds || n < mostRounds && read.Load() < reads; n++ {
+				batch, _ := onceBatch(n)
+				if _, err := c.Commit(batch); err != nil {
+					t.Errorf("Commit: %v", err)
+					return
+				}
+			}
+			return
+		}
+		seen := int64(0)
+		for !done.Load() {
+			for _, path := range append(slices.Clone(all), all...) {
+				obj, err := db.Get(path)
+				n := numberOf(obj.Data)
+				if err != nil || n < seen {
+					t.Errorf("%s is of batch %d (error %v), after a change of batch %d was seen", path, n, err, seen)
+					return
+				}
+				seen = n
+			}
+			list, err := db.GetList("once/*")
+			if err != nil || len(list) != 3 {
+				t.Errorf("GetList has %d objects (error %v), want 3", len(list), err)
+				return
+			}
+			for _, obj := range list {
+				if n := numberOf(obj.Data); n != numberOf(list[0].Data) || n < seen {
+					t.Errorf("GetList shows %s of batch %d and %s of batch %d, after batch %d was seen",
+						obj.Path, n, list[0].Path, numberOf(list[0].Data), seen)
+					return
+				}
+			}
+			read.Add(1)
+		}
+	})
+}
+
+func commitEvents(t T, s *subject, db storage.Database, c committer) {
+	w, ok := db.(watcher)
+	if !ok {
+		t.Logf("%T has no Watch: nothing is checked", db)
+		return
+	}
+	got := watch(w)
+	const goroutines, rounds, width = 3, 12, 4
+	s.together(t, goroutines, func(g int) {
+		for i := range int64(rounds) {
+			var batch storage.Batch
+			for n := range width {
+				batch.Set(fmt.Sprintf("e/%d/%d", g, n), dataOf(i))
+			}
+			if _, err := c.Commit(&batch); err != nil {
+				t.Errorf("Commit: %v", err)
+			}
+			if _, err := db.Set(fmt.Sprintf("alone/%d", g), dataOf(i)); err != nil {
+				t.Errorf("Set: %v", err)
+			}
+		}
+	})
+	set(t, db, "end", 1)
+	if !got.has(s, "end") {
+		t.Fatalf("no event of the last write after %v", s.patience())
+	}
+	events := got.all()
+	if want := goroutines*rounds*(width+1) + 1; len(events) != want {
+		t.Errorf("%d events, want %d", len(events), want)
+	}
+	for i := 0; i < len(events); i++ {
+		if !strings.HasPrefix(events[i].Key, "e/") {
+			continue
+		}
+		first := events[i]
+		for n := range width {
+			if i+n >= len(events) || events[i+n].Key != fmt.Sprintf("%s%d", first.Key[:4], n) {
+				t.Errorf("the events of a batch are not together: %s", showAll(events[i:min(i+width, len(events))]))
+				return
+			}
+		}
+		i += width - 1
+	}
+}
+
+func commitRestart(t T, s *subject, db storage.Database, c committer) {
+	if !s.Persistent {
+		t.Logf("not Persistent: nothing is checked")
+		return
+	}
+	for i := range int64(4) {
+		set(t, db, fmt.Sprintf("d/%d", i), i)
+	}
+	var batch storage.Batch
+	for i := range int64(4) {
+		batch.Del(fmt.Sprintf("d/%d", i))
+		batch.Set(fmt.Sprintf("k/%d", i), dataOf(i))
+	}
+	got, err := c.Commit(&batch)
+	must(t, "Commit", err)
+	db = s.restarted(t, db)
+	wantContent(t, db, got[1], got[3], got[5], got[7])
+	if next := set(t, db, "k/0", 9).Revision; next <= got[7].Revision {
+		t.Errorf("revision after a restart is %d, the batch had %d", next, got[7].Revision)
+	}
+}
+
+func commitHook(t T, s *subject) {
+	var hook recording
+	db := s.started(t, storage.Options{AfterWrite: hook.add})
+	if !batches(db) {
+		t.Logf("%T has no batches of several changes: nothing is checked", db)
+		return
+	}
+	c := db.(committer)
+	set(t, db, "h/gone", 1)
+	hook.take()
+	var batch storage.Batch
+	batch.Set("h/b", dataOf(1))
+	batch.Set("h/a", dataOf(1))
+	batch.Del("h/gone")
+	batch.Push("h/p/*", dataOf(1))
+	got, err := c.Commit(&batch)
+	must(t, "Commit", err)
+	if calls := hook.take(); !slices.Equal(calls, []string{"h/b", "h/a", "h/gone", got[3].Path}) {
+		t.Errorf("AfterWrite calls of a batch are %q", calls)
+	}
+	_, err = c.Commit(&batch)
+	wantErr(t, "Commit that deletes again", err, storage.ErrNotFound)
+	if calls := hook.take(); len(calls) != 0 {
+		t.Errorf("AfterWrite calls of a batch that failed are %q", calls)
+	}
+}
+
+// wantConflict checks that an error is a *ConflictError that says what was expected and found.
+func wantConflict(t T, what string, err error, want storage.ConflictError) {
+	t.Helper()
+	wantErr(t, what, err, storage.ErrConflict)
+	var got *storage.ConflictError
+	if !errors.As(err, &got) {
+		t.Errorf("%s: error is %v, want a *ConflictError", what, err)
+	} else if *got != want {
+		t.Errorf("%s: the conflict is %+v, want %+v", what, *got, want)
+	}
+}
+
+func ifRevision(t T, _ *subject, db storage.Database, c conditional) {
+	first := set(t, db, "c/a", 1)
+	second, err := c.SetWith("c/a", dataOf(2), storage.SetOptions{IfRevision: first.Revision})
+	must(t, "SetWith of the present revision", err)
+	_, err = c.SetWith("c/a", dataOf(3), storage.SetOptions{IfRevision: first.Revision})
+	wantConflict(t, "SetWith of an older revision", err,
+		storage.ConflictError{Path: "c/a", Expected: first.Revision, Current: second.Revision})
+	wantConflict(t, "DelWith of an older revision", c.DelWith("c/a", storage.DelOptions{IfRevision: first.Revision}),
+		storage.ConflictError{Path: "c/a", Expected: first.Revision, Current: second.Revision})
+	wantContent(t, db, second)
+	must(t, "DelWith of the present revision", c.DelWith("c/a", storage.DelOptions{IfRevision: second.Revision}))
+	_, err = c.SetWith("c/a", dataOf(3), storage.SetOptions{IfRevision: second.Revision})
+	wantConflict(t, "SetWith of the revision of a deleted object", err, storage.ConflictError{Path: "c/a", Expected: second.Revision})
+	wantConflict(t, "DelWith of an absent path", c.DelWith("c/none", storage.DelOptions{IfRevision: 1}),
+		storage.ConflictError{Path: "c/none", Expected: 1})
+	wantErr(t, "DelWith of an absent path without a condition", c.DelWith("c/a", storage.DelOptions{}), storage.ErrNotFound)
+	wantContent(t, db)
+}
+
+func ifAbsent(t T, _ *subject, db storage.Database, c conditional) {
+	first, err := c.SetWith("c/a", dataOf(1), storage.SetOptions{IfAbsent: true})
+	must(t, "SetWith if absent", err)
+	_, err = c.SetWith("c/a", dataOf(2), storage.SetOptions{IfAbsent: true})
+	wantConflict(t, "SetWith if absent of what is there", err, storage.ConflictError{Path: "c/a", Current: first.Revision})
+	wantContent(t, db, first)
+	must(t, "Del", db.Del("c/a"))
+	again, err := c.SetWith("c/a", dataOf(3), storage.SetOptions{IfAbsent: true})
+	must(t, "SetWith if absent of what was deleted", err)
+	wantContent(t, db, again)
+}
+
+func oneSwapWins(t T, s *subject, db storage.Database, c conditional) {
+	for range 10 {
+		revision := set(t, db, "swap/a", 0).Revision
+		var won atomic.Int64
+		s.together(t, 6, func(g int) {
+			obj, err := c.SetWith("swap/a", dataOf(int64(g+1)), storage.SetOptions{IfRevision: revision})
+			switch {
+			case err == nil:
+				won.Add(1)
+				if numberOf(obj.Data) != int64(g+1) {
+					t.Errorf("SetWith returns %s, want %s", obj.Data, dataOf(int64(g+1)))
+				}
+			case !errors.Is(err, storage.ErrConflict):
+				t.Errorf("SetWith: %v", err)
+			}
+		})
+		if won.Load() != 1 {
+			t.Errorf("%d of 6 writes of one revision succeeded", won.Load())
+			return
+		}
+	}
+}
+
+func setWithReturns(t T, _ *subject, db storage.Database, c conditional) {
+	first, err := c.SetWith("w/a", dataOf(1), storage.SetOptions{})
+	must(t, "SetWith", err)
+	wantContent(t, db, first)
+	if numberOf(first.Data) != 1 || first.Updated != 0 {
+		t.Errorf("SetWith of a new object returns %s, updated %d", first.Data, first.Updated)
+	}
+	second, err := c.SetWith("w/a", dataOf(2), storage.SetOptions{})
+	must(t, "SetWith", err)
+	if second.Created != first.Created || second.Updated == 0 || second.Revision <= first.Revision {
+		t.Errorf("a second SetWith returns created %d, updated %d, revision %d", second.Created, second.Updated, second.Revision)
+	}
+	third, err := c.SetWith("w/b", dataOf(3), storage.SetOptions{Times: &storage.Times{Created: 5, Updated: 6}})
+	must(t, "SetWith times", err)
+	if third.Created != 5 || third.Updated != 6 {
+		t.Errorf("SetWith times returns created %d, updated %d, want 5 and 6", third.Created, third.Updated)
+	}
+	pushed, err := c.PushWith("w/p/*", dataOf(4), storage.SetOptions{})
+	must(t, "PushWith", err)
+	wantContent(t, db, second, third, pushed)
+}
+
+func setWithInvalid(t T, _ *subject, db storage.Database, c conditional) {
+	there := set(t, db, "w/a", 1)
+	setWith := func(path, data string, opt storage.SetOptions) error {
+		_, err := c.SetWith(path, json.RawMessage(data), opt)
+		return err
+	}
+	pushWith := func(path, data string, opt storage.SetOptions) error {
+		_, err := c.PushWith(path, json.RawMessage(data), opt)
+		return err
+	}
+	both := storage.SetOptions{IfAbsent: true, IfRevision: 1}
+	wantErr(t, "SetWith of both conditions", setWith("w/b", "1", both), storage.ErrInvalidOptions)
+	wantErr(t, "SetWith of a glob", setWith("w/*", "1", storage.SetOptions{}), storage.ErrGlobNotAllowed)
+	wantErr(t, "SetWith of broken data", setWith("w/b", "{", storage.SetOptions{}), storage.ErrInvalidStorageData)
+	wantErr(t, "SetWith of no data", setWith("w/b", "", storage.SetOptions{}), storage.ErrInvalidStorageData)
+	wantErr(t, "PushWith without a glob", pushWith("w/b", "1", storage.SetOptions{}), storage.ErrGlobRequired)
+	wantErr(t, "PushWith of a glob in the middle", pushWith("*/b", "1", storage.SetOptions{}), storage.ErrInvalidPath)
+	wantErr(t, "PushWith if absent", pushWith("w/*", "1", storage.SetOptions{IfAbsent: true}), storage.ErrInvalidOptions)
+	wantErr(t, "PushWith of a revision", pushWith("w/*", "1", storage.SetOptions{IfRevision: 1}), storage.ErrInvalidOptions)
+	wantErr(t, "PushWith times", pushWith("w/*", "1", storage.SetOptions{Times: &storage.Times{}}), storage.ErrInvalidOptions)
+	wantErr(t, "DelWith of a glob", c.DelWith("w/*", storage.DelOptions{}), storage.ErrGlobNotAllowed)
+	for _, p := range invalidPaths {
+		wantErr(t, "SetWith, "+p.name, setWith(p.path, "1", storage.SetOptions{}), storage.ErrInvalidPath)
+		wantErr(t, "DelWith, "+p.name, c.DelWith(p.path, storage.DelOptions{}), storage.ErrInvalidPath)
+	}
+	wantContent(t, db, there)
+}
+
+// increment adds one to the number in an object; an absent one counts as 0.
+func increment(old meta.Object) (json.RawMessage, error) {
+	return dataOf(max(numberOf(old.Data), 0) + 1), nil
+}
+
+func updateStores(t T, _ *subject, db storage.Database, u updater) {
+	got, err := u.Update("u/a", func(old meta.Object) (json.RawMessage, error) {
+		if d := diff(old, meta.Object{Path: "u/a", Index: "a"}); d != "" {
+			t.Errorf("Update of an absent path: the function gets an object whose %s", d)
+		}
+		return increment(old)
+	})
+	must(t, "Update", err)
+	wantContent(t, db, got)
+	again, err := u.Update("u/a", func(old meta.Object) (json.RawMessage, error) {
+		if d := diff(old, got); d != "" {
+			t.Errorf("Update: the function gets an object whose %s", d)
+		}
+		return increment(old)
+	})
+	must(t, "Update", err)
+	wantContent(t, db, again)
+	if numberOf(again.Data) != 2 || again.Created != got.Created || again.Updated == 0 {
+		t.Errorf("a second Update returns %s, created %d, updated %d", again.Data, again.Created, again.Updated)
+	}
+}
+
+func updatesAddUp(t T, s *subject, db storage.Database, u updater) {
+	const goroutines, rounds = 6, 20
+	s.together(t, goroutines, func(g int) {
+		for i := range rounds {
+			if _, err := u.Update(fmt.Sprintf("n/%d", (g+i)%2), increment); err != nil {
+				t.Errorf("Update: %v", err)
+				return
+			}
+		}
+	})
+	if sum := numberOf(get(t, db, "n/0").Data) + numberOf(get(t, db, "n/1").Data); sum != goroutines*rounds {
+		t.Errorf("%d increments add up to %d", goroutines*rounds, sum)
+	}
+}
+
+func updateAgain(t T, _ *subject, db storage.Database, u updater) {
+	set(t, db, "o/a", 1)
+	for what, overtake := range map[string]func() error{
+		"Set":           func() error { _, err := db.Set("o/a", dataOf(10)); return err },
+		"Del":           func() error { return db.Del("o/a") },
+		"Del of a glob": func() error { return db.Del("o/*") },
+	} {
+		set(t, db, "o/a", 1)
+		calls := 0
+		got, err := u.Update("o/a", func(old meta.Object) (json.RawMessage, error) {
+			if calls++; calls == 1 {
+				if err := overtake(); err != nil {
+					t.Errorf("%s within an update: %v", what, err)
+				}
+			}
+			return increment(old)
+		})
+		must(t, "Update that a "+what+" overtakes", err)
+		want := int64(1)
+		if what == "Set" {
+			want = 11
+		}
+		if calls != 2 || numberOf(got.Data) != want {
+			t.Errorf("Update that a %s overtakes: %d calls, %s, want 2 and %s", what, calls, got.Data, dataOf(want))
+		}
+	}
+}
+
+func updateFails(t T, _ *subject, db storage.Database, u updater) {
+	there := set(t, db, "f/a", 1)
+	own := errors.New("an error of the function")
+	fail := func(data string, err error) func(meta.Object) (json.RawMessage, error) {
+		return func(meta.Object) (json.RawMessage, error) { return json.RawMessage(data), err }
+	}
+	for _, c := range []struct {
+		path, data string
+		err, want  error
+	}{
+		{"f/a", "2", own, own}, {"f/none", "2", own, own}, {"f/a", "2", storage.ErrNoop, storage.ErrNoop},
+		{"f/a", "{", nil, storage.ErrInvalidStorageData}, {"f/*", "2", nil, storage.ErrGlobNotAllowed},
+		{"f//a", "2", nil, storage.ErrInvalidPath},
+	} {
+		_, err := u.Update(c.path, fail(c.data, c.err))
+		wantErr(t, fmt.Sprintf("Update %s to %s", c.path, c.data), err, c.want)
+	}
+	wantContent(t, db, there)
+}
