@@ -34,7 +34,7 @@
 //	  8     n  the records, a frame of Zstandard (RFC 8878)
 //	8+n     4  CRC-32C of the bytes of the block before
 //
-// Unpacked, a block is one record after the other, of about a mebibyte together, or one that is longer.
+// Unpacked, a block is one record after the other, of 256 KiB together at most, or one that is longer.
 // A record is one object:
 //
 //	uvarint, the length of the path; the path

@@ -147,6 +147,11 @@ func TestBackupOfAPart(t *testing.T) {
 	if _, err := backup.Write(t.Context(), store, io.Discard, backup.WriteOptions{Pattern: "a//b"}); !errors.Is(err, storage.ErrInvalidPath) {
 		t.Errorf("an invalid pattern: %v", err)
 	}
+	for _, share := range []float64{-0.1, 1.1, math.NaN()} {
+		if _, err := backup.Write(t.Context(), store, io.Discard, backup.WriteOptions{Share: share}); !errors.Is(err, storage.ErrInvalidOptions) {
+			t.Errorf("a share of %v: %v", share, err)
+		}
+	}
 }
 
 // version is one value of a key; empty data stands for a delete.
@@ -306,11 +311,11 @@ func TestWriteFails(t *testing.T) {
 	file, _ := written(t, store, backup.WriteOptions{})
 	full := errors.New("no space left")
 	for limit := 0; limit < len(file); limit += len(file)/50 + 1 {
-		if _, err := backup.Write(t.Context(), store, &limitedWriter{limit, full}, backup.WriteOptions{}); !errors.Is(err, full) {
+		if _, err := backup.Write(t.Context(), store, &limitedWriter{limit, full}, backup.WriteOptions{Share: 1}); !errors.Is(err, full) {
 			t.Fatalf("a writer that fails behind byte %d: %v", limit, err)
 		}
 	}
-	if _, err := backup.Write(t.Context(), store, &limitedWriter{len(file), full}, backup.WriteOptions{}); err != nil {
+	if _, err := backup.Write(t.Context(), store, &limitedWriter{len(file), full}, backup.WriteOptions{Share: 1}); err != nil {
 		t.Errorf("with just enough room: %v", err)
 	}
 

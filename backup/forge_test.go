@@ -22,7 +22,7 @@ func forged(t *testing.T, info Info, fill func(w *writer) error) []byte {
 		err = fill(w)
 	}
 	if err == nil {
-		_, err = w.finish()
+		_, err = w.finish(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestForgedFiles(t *testing.T) {
 	add := func(objects ...*meta.Object) func(w *writer) error {
 		return func(w *writer) error {
 			for _, obj := range objects {
-				if err := w.add(obj); err != nil {
+				if err := w.add(t.Context(), obj); err != nil {
 					return err
 				}
 			}
@@ -134,10 +134,10 @@ func TestObjectThatIsTooLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.longest = 5
-	if err := w.add(object("a/0", "12345")); err != nil {
+	if err := w.add(t.Context(), object("a/0", "12345")); err != nil {
 		t.Errorf("an object as long as allowed: %v", err)
 	}
-	if err := w.add(object("a/1", "123456")); !errors.Is(err, errTooLong) || !strings.Contains(err.Error(), `"a/1"`) {
+	if err := w.add(t.Context(), object("a/1", "123456")); !errors.Is(err, errTooLong) || !strings.Contains(err.Error(), `"a/1"`) {
 		t.Errorf("%v, want %v with the path", err, errTooLong)
 	}
 }

@@ -29,7 +29,7 @@ const (
 	sumSize     = 4
 
 	// blockSize is how long a block gets before it is packed.
-	blockSize = 1 << 20
+	blockSize = 256 << 10
 	// maxBlock is how long a block may be, unpacked: a single record that is longer cannot be in a backup.
 	maxBlock = 1 << 30
 	// maxPacked is how long one may be packed: what cannot be packed grows by a little.

@@ -61,9 +61,10 @@ func put(t testing.TB, store *storage.Layered, path, data string) {
 	}
 }
 
-// written returns a backup of a store.
+// written returns a backup of a store, made without pauses.
 func written(t testing.TB, store *storage.Layered, opt backup.WriteOptions) ([]byte, backup.Info) {
 	t.Helper()
+	opt.Share = 1
 	var file bytes.Buffer
 	info, err := backup.Write(t.Context(), store, &file, opt)
 	if err != nil {

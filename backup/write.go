@@ -21,6 +21,10 @@ import (
 type WriteOptions struct {
 	// Pattern restricts the backup to what matches it: a glob, or a single path. Empty for everything.
 	Pattern string
+	// Share is how much of one processor's time the backup takes, above 0 and up to 1; 0.1 when zero. The
+	// less, the less others notice, and the longer it takes: at 0.1 a gigabyte of data is a minute or more.
+	// Use 1 where nobody else uses the store.
+	Share float64
 	// Progress, if not nil, is called now and then by the goroutine of Write.
 	Progress func(Progress)
 }
@@ -29,8 +33,8 @@ type WriteOptions struct {
 // written the last byte: to put them on a disk, and to put a whole file in the place of an old one, is the
 // caller's part.
 //
-// It takes memory for about two blocks, of a mebibyte or of the largest object, besides what
-// the snapshot holds, and one processor at most. An error, that of the context or of the writer, or
+// It takes memory for about two blocks, of 256 KiB or of the largest object, besides what
+// the snapshot holds. An error, that of the context or of the writer, or
 // storage.ErrNotActive after a Close of the store, leaves an unfinished file, which no reader accepts.
 func Write(ctx context.Context, store *storage.Layered, w io.Writer, opt WriteOptions) (Info, error) {
 	info, err := write(ctx, store, w, opt)
@@ -41,6 +45,12 @@ func Write(ctx context.Context, store *storage.Layered, w io.Writer, opt WriteOp
 }
 
 func write(ctx context.Context, store *storage.Layered, out io.Writer, opt WriteOptions) (Info, error) {
+	if !(opt.Share >= 0 && opt.Share <= 1) { // no number neither
+		return Info{}, fmt.Errorf("%w: a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
+	}
+	if opt.Share == 0 {
+		opt.Share = defaultShare
+	}
 	snapshot, err := store.Snapshot(ctx, opt.Pattern)
 	if err != nil {
 		return Info{}, err
@@ -50,16 +60,16 @@ func write(ctx context.Context, store *storage.Layered, out io.Writer, opt Write
 	if err != nil {
 		return Info{}, err
 	}
-	w.progress = opt.Progress
+	w.progress, w.pace = opt.Progress, pacer{share: opt.Share, began: time.Now()}
 	for obj, err := range snapshot.All() {
 		if err == nil {
-			err = w.add(&obj)
+			err = w.add(ctx, &obj)
 		}
 		if err != nil {
 			return Info{}, err
 		}
 	}
-	return w.finish()
+	return w.finish(ctx)
 }
 
 // writer makes a file of objects that come in its order.
@@ -68,6 +78,7 @@ type writer struct {
 	sum      hash.Hash
 	packer   *zstd.Encoder
 	progress func(Progress)
+	pace     pacer
 	info     Info
 	longest  int // how many bytes of data an object may have
 
@@ -86,7 +97,7 @@ func newWriter(out io.Writer, info Info) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{out: out, sum: sha256.New(), packer: packer, info: info, longest: maxBlock - blockSize}
+	w := &writer{out: out, sum: sha256.New(), packer: packer, info: info, longest: maxBlock - blockSize, pace: pacer{share: 1}}
 	return w, w.write(appendHeader(nil, info))
 }
 
@@ -97,7 +108,9 @@ func (w *writer) write(data []byte) error {
 }
 
 func (w *writer) writeRaw(data []byte) error {
+	start := time.Now()
 	n, err := w.out.Write(data)
+	w.pace.waited += time.Since(start)
 	w.info.Size += int64(n)
 	if err == nil && n < len(data) {
 		err = io.ErrShortWrite
@@ -108,13 +121,13 @@ func (w *writer) writeRaw(data []byte) error {
 var errTooLong = errors.New("the object is too long for a backup")
 
 // add adds an object.
-func (w *writer) add(obj *meta.Object) error {
+func (w *writer) add(ctx context.Context, obj *meta.Object) error {
 	if len(obj.Data) > w.longest {
 		return fmt.Errorf("%q: %w: %d bytes, at most %d", obj.Path, errTooLong, len(obj.Data), w.longest)
 	}
 	// What is longer than a block gets one of its own.
 	if len(w.records) > 0 && len(w.records)+len(obj.Data) > blockSize {
-		if err := w.flush(); err != nil {
+		if err := w.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -125,8 +138,8 @@ func (w *writer) add(obj *meta.Object) error {
 	return nil
 }
 
-// flush writes the block of the records that wait.
-func (w *writer) flush() error {
+// flush writes the block of the records that wait, and pauses.
+func (w *writer) flush(ctx context.Context) error {
 	if len(w.records) == 0 {
 		return nil
 	}
@@ -141,9 +154,11 @@ func (w *writer) flush() error {
 	w.packed, w.records = keep(block), keep(w.records)
 	w.envelope = keep(w.envelope)
 	if w.progress != nil {
+		start := time.Now()
 		w.progress(Progress{Step: StepWrite, Objects: w.info.Objects, Bytes: w.info.Size})
+		w.pace.waited += time.Since(start)
 	}
-	return nil
+	return w.pace.rest(ctx)
 }
 
 // keep returns memory for the next block, unless a long object made it large.
@@ -155,8 +170,8 @@ func keep(buffer []byte) []byte {
 }
 
 // finish writes the rest, and returns what is in the file.
-func (w *writer) finish() (Info, error) {
-	if err := w.flush(); err != nil {
+func (w *writer) finish(ctx context.Context) (Info, error) {
+	if err := w.flush(ctx); err != nil {
 		return Info{}, err
 	}
 	if err := w.write(appendCounts(nil, w.info)); err != nil {
