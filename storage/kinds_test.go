@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -76,7 +77,10 @@ func kinds() []kind {
 	plain := func(f *fakeBatcher) EmbeddedLayer { return f.fakeLayer }
 	batcher := func(f *fakeBatcher) EmbeddedLayer { return f }
 	scanner := func(f *fakeBatcher) EmbeddedLayer { return &fakeScanner{fakeBatcher: f} }
-	async := func(f *fakeBatcher) EmbeddedLayer { return &fakeAsync{fakeBatcher: f} }
+	async := func(f *fakeBatcher) EmbeddedLayer {
+		// A sync takes its time, so that groups overlap.
+		return &fakeAsync{fakeBatcher: f, sync: func([]Change) error { runtime.Gosched(); return nil }}
+	}
 	with := func(layer func(*fakeBatcher) EmbeddedLayer) func(*fakeBatcher) LayeredConfig {
 		return func(f *fakeBatcher) LayeredConfig {
 			return LayeredConfig{Memory: NewMemoryLayer(), Embedded: layer(f)}

@@ -72,7 +72,7 @@ func randomChange(r *rand.Rand, s *Layered, paths []string) change {
 	default:
 		c.set.IfRevision = revision
 	}
-	if r.IntN(200) == 0 {
+	if r.IntN(40) == 0 {
 		c = change{path: refusedPath, data: c.data}
 	}
 	return c
