@@ -52,20 +52,27 @@ func (d *database) noteRefusal(err error) {
 
 // probe finds out whether a disk that was full still is, by a transaction of a page, before a group is
 // put together in vain.
-func (d *database) probe() (err error) {
+func (d *database) probe() error {
 	if d.refused != forRoom {
 		return nil
 	}
-	w := d.writer
-	defer w.guard(&err)
-	err = w.transact(func() error {
-		put := w.putNote(noteProbe, func(s *sqlite3.Stmt) error { return s.BindNull(2) })
-		return firstError(put, w.run(deleteNote, noteProbe))
-	})
-	if isRefusal(err) && !d.makeRoom() {
+	err := d.writer.writePage()
+	if isRefusal(err) && d.makeRoom() {
+		err = d.writer.writePage()
+	}
+	if isRefusal(err) {
 		return err
 	}
 	return nil // another error is met again by the group
+}
+
+// writePage makes a transaction that writes a page and changes nothing.
+func (c *conn) writePage() (err error) {
+	defer c.guard(&err)
+	return c.transact(func() error {
+		put := c.putNote(noteProbe, func(s *sqlite3.Stmt) error { return s.BindNull(2) })
+		return firstError(put, c.run(deleteNote, noteProbe))
+	})
 }
 
 // makeRoom moves the log into the file, and reports whether its room can be used anew.
