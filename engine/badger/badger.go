@@ -150,6 +150,8 @@ type hooks struct {
 	undo func()
 	// room replaces the look at the disk.
 	room func() (room, error)
+	// patience replaces how long a start waits for a database that was left behind.
+	patience time.Duration
 }
 
 // withDefaults fills in what was left open.
@@ -209,6 +211,7 @@ var (
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
+	_ storage.Identified       = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates

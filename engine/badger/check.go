@@ -91,7 +91,7 @@ func (l *Layer) checkRest() (found []error, err error) {
 func (s *store) checkNote(item *badger.Item) error {
 	raw := item.Key()
 	switch {
-	case bytes.Equal(raw, revisionKey), bytes.Equal(raw, generationKey), bytes.Equal(raw, partsKey):
+	case bytes.Equal(raw, revisionKey), bytes.Equal(raw, generationKey), bytes.Equal(raw, partsKey), bytes.Equal(raw, idKey):
 		return item.Value(func(value []byte) error {
 			_, err := decodeNumber(raw, value)
 			return err

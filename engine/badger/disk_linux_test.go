@@ -101,8 +101,6 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	if again := fill(); again < stored/2 {
-		out, _ := exec.Command("sh", "-c", "df "+dir+"; ls -lsS "+dir+"/store").CombinedOutput()
-		t.Logf("%s", out)
 		t.Errorf("%d objects fit after %d were deleted", again, stored)
 	}
 }
@@ -231,7 +229,9 @@ func limitedFiles(t *testing.T, dir string) {
 // the file.
 func TestCompactionWithoutFiles(t *testing.T) {
 	dir := mount(t, "size=64m,nr_inodes=60")
-	l := start(t, filepath.Join(dir, "store"), small())
+	options := small()
+	options.hooks.patience = 50 * time.Millisecond
+	l := start(t, filepath.Join(dir, "store"), options)
 	defer l.Close()
 	const n = 3000
 	set(t, l, "first")
@@ -281,6 +281,7 @@ func TestCompactionWithoutFiles(t *testing.T) {
 		}
 	}
 	within(t, "the merge", func() { <-merged })
+	within(t, "the end of it", func() { <-l.leaving })
 	within(t, "Start", func() {
 		if err := l.Start(storage.LayerOptions{}); err != nil {
 			t.Errorf("start when there are files again: %v", err)

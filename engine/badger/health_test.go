@@ -119,7 +119,9 @@ func TestOvertakenCompaction(t *testing.T) {
 // directory stays locked.
 func TestTornList(t *testing.T) {
 	dir := t.TempDir()
-	l := start(t, dir, small())
+	options := small()
+	options.hooks.patience = 50 * time.Millisecond
+	l := start(t, dir, options)
 	set(t, l, "a", "b")
 	before := moment(t, dir)
 	go logger{l.store}.Errorf(flushFailed+": %v, retrying", errors.New("write MANIFEST: no space left on device"))

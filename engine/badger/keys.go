@@ -20,6 +20,8 @@ var (
 	// revisionKey holds the highest revision that was committed. Each transaction writes it, so that all
 	// tables overlap (see badgerOptions).
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
+	// idKey holds what tells the store from others.
+	idKey = []byte{metaKind, 'i', 'd'}
 	// generationKey holds the generation of the objects; it is absent before the first clear, for 0.
 	generationKey = []byte{metaKind, 'g', 'e', 'n'}
 	// partsKey holds 1 while a batch of several transactions is being committed, 0 when it is

@@ -188,6 +188,7 @@ func callAll(l *Layer) map[string]error {
 	_, errs["Check"] = l.Check(context.Background(), func(error) {})
 	errs["Compact"] = l.Compact(context.Background())
 	errs["MarkIncomplete"] = l.MarkIncomplete("a copy")
+	_, errs["ID"] = l.ID()
 	return errs
 }
 

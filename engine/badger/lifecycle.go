@@ -68,11 +68,15 @@ func (l *Layer) awaitLeaving() error {
 	if l.leaving == nil {
 		return nil
 	}
+	patience := 3 * retryInterval
+	if l.options.hooks.patience > 0 {
+		patience = l.options.hooks.patience
+	}
 	select {
 	case <-l.leaving:
 		l.leaving = nil
 		return nil
-	case <-time.After(3 * retryInterval):
+	case <-time.After(patience):
 		return errors.New("it could not be closed, because its disk failed, and still cannot be; see to the disk, " +
 			"or end the process, then start it again")
 	}

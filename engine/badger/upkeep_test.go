@@ -271,7 +271,7 @@ func TestUpkeepCollects(t *testing.T) {
 			delete(want, path)
 		}
 		// About 2 MB are alive, in files of 2 MB.
-		if written > 60<<20 && len(match(t, dir, "*.vlog")) < 15 {
+		if written > 30<<20 && len(match(t, dir, "*.vlog")) < 15 {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -3,6 +3,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -87,6 +88,20 @@ func (l *Layer) LastRevision() (uint64, error) {
 	l.store.writing.Lock()
 	defer l.store.writing.Unlock()
 	return l.store.revision, nil
+}
+
+// ID implements storage.Identified. The first call for a directory draws the number, which is on
+// the disk when it returns.
+func (l *Layer) ID() (id uint64, err error) {
+	err = l.write(func(s *store) error {
+		id, err = s.note(idKey, latest)
+		if err != nil || id != 0 {
+			return s.wrap("read the store's id", err)
+		}
+		id = rand.Uint64() | 1
+		return s.annotate("note the store's id", func(txn *badger.Txn) error { return txn.Set(idKey, encodeNumber(id)) })
+	})
+	return id, err
 }
 
 // MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns,
