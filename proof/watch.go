@@ -135,32 +135,22 @@ func (l *life) checkLive(before []account, next int, state map[string]string, co
 func (l *life) checkChange(notes []account, next int, n storage.Notice, known map[string]string, stated bool) (int, string) {
 	got := noted(n)
 	at := l.nextIn(notes, next)
-	for at >= 0 && notes[at].data == "" && !sameBut(got, notes[at]) && stated {
-		if _, there := known[notes[at].path]; there {
-			break
+	for ; at >= 0 && !sameBut(got, notes[at]); at = l.nextIn(notes, at+1) {
+		want := notes[at]
+		_, there := known[want.path]
+		switch {
+		case want.data == "" && stated && !there: // left out
+		case l.lag == storage.LagNewest && superseded(notes, at):
+			// It leaves out what newer changes of the same key follow, and so breaks batches.
+		default:
+			return next, fmt.Sprintf("ordered, or reliable: want %+v", want)
 		}
-		at = l.nextIn(notes, at+1)
-	}
-	if l.lag == storage.LagNewest {
-		// It leaves out what newer changes of the same key follow, and so breaks batches.
-		for ; at >= 0 && !sameBut(got, notes[at]); at = l.nextIn(notes, at+1) {
-			if !superseded(notes, at) {
-				return next, fmt.Sprintf("reliable: %+v is missing, and nothing newer of its key follows", notes[at])
-			}
-		}
-		if at < 0 {
-			return next, "ordered, or unique: it is not what is left to tell"
-		}
-		return at + 1, ""
 	}
 	if at < 0 {
 		return next, "unique: nothing is left to tell"
 	}
-	if want := notes[at]; !sameBut(got, want) {
-		return next, fmt.Sprintf("ordered, or reliable: want %+v", want)
-	}
 	// More is of what the pattern matches.
-	if more := l.nextIn(notes, at+1); got.more && (more < 0 || notes[more].revision > got.revision+1) {
+	if more := l.nextIn(notes, at+1); l.lag != storage.LagNewest && got.more && (more < 0 || notes[more].revision > got.revision+1) {
 		return next, "atomic: more of it is announced, and is not there"
 	}
 	return at + 1, ""
