@@ -32,7 +32,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a batch goes on without the part that fails", file: "storage/stage.go",
-		old: "\t\tif err != nil && batch.lenient {", new: "\t\tif err != nil {",
+		old: "\t\tif errors.Is(err, ErrNotFound) && batch.lenient {", new: "\t\tif errors.Is(err, ErrNotFound) {",
 	},
 	{
 		name: "a condition on a revision is not checked", file: "storage/condition.go",
@@ -91,12 +91,12 @@ var mutants = []mutant{
 		old: "\t\tif w.err != nil || w.silent {", new: "\t\tif w.err != nil {",
 	},
 	{
-		name: "a subscription begins before its state", file: "storage/feed.go",
-		old: "\tif revision < f.floor {", new: "\tif revision > f.floor {",
+		name: "a subscription resumes where the history does not go back to", file: "storage/history.go",
+		old: "\tif revision < h.floor {", new: "\tif revision > h.floor {",
 	},
 	{
 		name: "a subscription that overflows is not told", file: "storage/subscribe.go",
-		old: "\tif s.overflow || from != 0 && !resumed {", new: "\tif from != 0 && !resumed {",
+		old: "\tif s.overflow || from != 0 && state != nil {", new: "\tif from != 0 && state != nil {",
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
