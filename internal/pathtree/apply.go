@@ -84,6 +84,7 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 	}
 	for dir, of := range steps {
 		for _, st := range of {
+			s.count(st.old, st.new)
 			if st.new != nil {
 				st.new.turn.Store(nil)
 			} else {

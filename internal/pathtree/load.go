@@ -35,6 +35,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 	pending := make(map[*directory][]*entry)
 	var dir *directory
 	var entries []*entry // of dir
+	bytes := 0
 	for batch := range batches {
 		for _, n := range batch {
 			if err != nil {
@@ -46,6 +47,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 				break
 			}
 			revision = max(revision, n.Revision)
+			bytes += len(n.Data)
 			if parent := key.Parent(n.Path); dir == nil || dir.path != parent {
 				if dir != nil {
 					pending[dir] = entries
@@ -67,6 +69,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 		pending[dir] = entries
 	}
 	fillAll(pending)
+	s.bytes.Store(int64(bytes))
 	t.state.Store(s)
 	return revision, nil
 }

@@ -52,6 +52,7 @@ type state struct {
 	objects *xsync.Map[string, *node]
 	dirs    *xsync.Map[string, *directory]
 	root    *directory
+	bytes   atomic.Int64 // of the data of all objects
 }
 
 // node is one version of an object. All but turn is immutable.
@@ -130,6 +131,23 @@ func (n *node) now() *node {
 // now is the time that expiry is held against, in Unix nanoseconds.
 func now() int64 { return time.Now().UnixNano() }
 
+// Bytes returns the bytes of data of all objects.
+func (t *Tree) Bytes() int64 { return t.state.Load().bytes.Load() }
+
+// count takes in that a version takes the place of another; nil is none. It needs Tree.write.
+func (s *state) count(before, after *node) {
+	grown := 0
+	if before != nil {
+		grown -= len(before.Data)
+	}
+	if after != nil {
+		grown += len(after.Data)
+	}
+	if grown != 0 {
+		s.bytes.Add(int64(grown))
+	}
+}
+
 // Len returns the number of objects.
 func (t *Tree) Len() int { return t.state.Load().objects.Size() }
 
@@ -165,6 +183,7 @@ func (t *Tree) Delete(path string) bool {
 	dir.drop(n)
 	s.objects.Delete(path)
 	dir.mu.Unlock()
+	s.count(n, nil)
 	s.prune(dir)
 	return true
 }
@@ -187,6 +206,7 @@ func (s *state) put(obj meta.Object) *meta.Object {
 	defer dir.mu.Unlock()
 	dir.place(old, n)
 	s.objects.Store(n.Path, n)
+	s.count(old, n)
 	return &n.Object
 }
 
