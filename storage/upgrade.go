@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -178,8 +179,19 @@ func collect(layer Layer, pattern string) ([]meta.Object, error) {
 	return objects, nil
 }
 
-// listed is what a layer's GetList returns, held against the pattern.
+// listed is what a layer's GetList returns, held against the pattern. A path, which matches itself, is
+// none for GetList.
 func listed(layer Layer, pattern string) ([]meta.Object, error) {
+	if pattern != "" && !key.HasGlob(pattern) {
+		obj, err := layer.Get(pattern)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []meta.Object{placed(obj, pattern)}, nil
+	}
 	objects, err := layer.GetList(pattern)
 	if err != nil {
 		return nil, err

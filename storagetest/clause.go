@@ -33,10 +33,10 @@ type Clause struct {
 	run func(t T, s *subject)
 }
 
-// Clauses returns all clauses in order: those of a Layer, an EmbeddedLayer, a Database
-// and of events.
+// Clauses returns all clauses in order: those of a Layer, an EmbeddedLayer, a Database,
+// of events and of subscriptions.
 func Clauses() []Clause {
-	return slices.Concat(layerClauses, embeddedClauses, databaseClauses, eventClauses)
+	return slices.Concat(layerClauses, embeddedClauses, databaseClauses, eventClauses, subscribeClauses)
 }
 
 // Options say in what the tested thing differs from others. The zero value is right for
@@ -174,8 +174,9 @@ func logDatabaseCapabilities(t T, db storage.Database) {
 	_, with := db.(conditional)
 	_, update := db.(updater)
 	_, page := db.(pager)
-	t.Logf("%T: Watch %s, Lock %s, Acquire %s, Commit %s, SetWith %s, Update %s, Page %s", db, exercised(watch), exercised(lock),
-		exercised(lease), exercised(commit), exercised(with), exercised(update), exercised(page))
+	_, subscribe := subscriberOf(db)
+	t.Logf("%T: Watch %s, Lock %s, Acquire %s, Commit %s, SetWith %s, Update %s, Page %s, Subscribe %s", db, exercised(watch), exercised(lock),
+		exercised(lease), exercised(commit), exercised(with), exercised(update), exercised(page), exercised(subscribe))
 }
 
 func exercised(ok bool) string {

@@ -117,6 +117,19 @@ func TestDatabases(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			TestDatabase(t, kind.open, kind.opts)
 			TestEvents(t, kind.open, kind.opts)
+			TestSubscribe(t, kind.open, kind.opts)
+		})
+	}
+}
+
+// TestRandomSubscriptions holds the subscriptions of each kind of database to their guarantees, from a fixed seed and
+// from one that is new each time and that the name of the subtest shows.
+func TestRandomSubscriptions(t *testing.T) {
+	fresh := uint64(time.Now().UnixNano())
+	for _, kind := range databaseKinds() {
+		t.Run(kind.name, func(t *testing.T) {
+			TestSubscriptions(t, kind.open, kind.opts, 1)
+			TestSubscriptions(t, kind.open, kind.opts, fresh)
 		})
 	}
 }

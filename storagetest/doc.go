@@ -21,7 +21,9 @@
 //		opts := storagetest.Options{Persistent: true}
 //		storagetest.TestDatabase(t, database, opts)
 //		storagetest.TestEvents(t, database, opts)
+//		storagetest.TestSubscribe(t, database, opts)
 //		storagetest.TestModel(t, database, opts, 1)
+//		storagetest.TestSubscriptions(t, database, opts, 1)
 //	}
 //
 // Every open function returns a fresh value that is not started yet: the suite starts
@@ -34,5 +36,6 @@
 //
 // The package also has what such tests need: [Faults], which wraps a layer and injects
 // errors, delays and panics; [Disk], a persistent layer in memory; and [Model], the store
-// as a map and a sort, against which [TestModel] compares random operations.
+// as a map and a sort, against which [TestModel] compares random operations. What the subscriptions of a
+// random run tell is recorded ([Told]) and held against their [Guarantees] by [TestSubscriptions].
 package storagetest

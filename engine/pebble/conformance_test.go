@@ -43,9 +43,11 @@ func TestConformanceOfStores(t *testing.T) {
 			options := storagetest.Options{Persistent: true, Exclusive: true}
 			storagetest.TestDatabase(t, open, options)
 			storagetest.TestEvents(t, open, options)
+			storagetest.TestSubscribe(t, open, options)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			storagetest.TestModel(t, open, options, seed)
+			storagetest.TestSubscriptions(t, open, options, seed)
 		})
 	}
 }

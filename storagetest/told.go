@@ -1,0 +1,269 @@
+package storagetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Cursor is what the Subscribe of a database returns: a *storage.Subscription, or a type of its own that
+// keeps the same rules.
+type Cursor interface {
+	Next(ctx context.Context) (storage.Notice, error)
+	Revision() uint64
+	Lag() int
+	Close()
+}
+
+// subscriber is the Subscribe of a database.
+type subscriber func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
+
+// subscriberOf returns the Subscribe of a database that offers it, whichever of both types it returns.
+func subscriberOf(db storage.Database) (subscriber, bool) {
+	switch s := db.(type) {
+	case interface {
+		Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*storage.Subscription, error)
+	}:
+		return func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error) {
+			sub, err := s.Subscribe(ctx, pattern, opt)
+			if sub == nil {
+				return nil, err
+			}
+			return sub, err
+		}, true
+	case interface {
+		Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
+	}:
+		return s.Subscribe, true
+	}
+	return nil, false
+}
+
+// Told is what one subscription told, from Subscribe to its end: what the guarantees are held against. It
+// is recorded by one goroutine, by calls of Next.
+type Told struct {
+	Pattern string
+	Options storage.SubscribeOptions
+	// Notes are the notices in the order in which they came.
+	Notes []Note
+	// Revision is that of the subscription at its end.
+	Revision uint64
+	// End is the error of the last Next; nil when the subscriber left before one.
+	End error
+	// Before is the subscription of which this one is the continuation: it resumed from its Revision. Nil
+	// for none.
+	Before *Told
+
+	cursor Cursor
+}
+
+// Note is a notice and what the subscription said right behind it.
+type Note struct {
+	storage.Notice
+	// Bookmark is the Revision of the subscription behind the notice.
+	Bookmark uint64
+}
+
+// record begins a subscription of which all that it tells is recorded.
+func (s subscriber) record(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*Told, error) {
+	cursor, err := s(ctx, pattern, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &Told{Pattern: pattern, Options: opt, cursor: cursor}, nil
+}
+
+// next records the next notice, or the end.
+func (told *Told) next(ctx context.Context) error {
+	n, err := told.cursor.Next(ctx)
+	if err != nil {
+		return err
+	}
+	told.Notes = append(told.Notes, Note{n, told.cursor.Revision()})
+	return nil
+}
+
+// all records until the subscription ends, or the context of all does.
+func (told *Told) all(ctx context.Context) {
+	for told.End == nil {
+		told.End = told.next(ctx)
+	}
+	told.close()
+}
+
+// close ends the subscription.
+func (told *Told) close() {
+	told.Revision = told.cursor.Revision()
+	told.cursor.Close()
+}
+
+// isChange tells whether a notice is one of a change.
+func isChange(n storage.Notice) bool {
+	return n.Kind == storage.NoticeSet || n.Kind == storage.NoticeDel
+}
+
+// part is the stretch of a subscription up to a NoticeReset, or to its end.
+type part struct {
+	told *Told
+	// reset says that a NoticeReset begins it.
+	reset   bool
+	state   []Note
+	live    *Note // nil when it was not told
+	changes []Note
+	// missed are those of changes that came before live.
+	missed []Note
+	// bound is the highest revision that the subscription gave: up to it all must have been told.
+	bound uint64
+}
+
+// parts divides what a subscription told.
+func (told *Told) parts() []*part {
+	all := []*part{{told: told}}
+	for i := range told.Notes {
+		n, p := &told.Notes[i], all[len(all)-1]
+		if n.Kind == storage.NoticeReset && i > 0 {
+			p = &part{told: told}
+			all = append(all, p)
+		}
+		p.bound = max(p.bound, n.Bookmark)
+		switch n.Kind {
+		case storage.NoticeReset:
+			p.reset = true
+		case storage.NoticeState:
+			p.state = append(p.state, *n)
+		case storage.NoticeLive:
+			p.live = n
+		default:
+			if p.live == nil {
+				p.missed = append(p.missed, *n)
+			}
+			p.changes = append(p.changes, *n)
+		}
+	}
+	last := all[len(all)-1]
+	last.bound = max(last.bound, told.Revision)
+	return all
+}
+
+// begin is the revision that a part begins behind, and whether it does with a state.
+func (p *part) begin() (revision uint64, state bool) {
+	return p.told.Options.From, p.reset || p.told.Options.From == 0
+}
+
+// Log is all that was committed to a database that was empty, in order.
+type Log struct {
+	changes []storage.Notice
+	// group numbers the changes: the keys of a batch or a glob delete have the same.
+	group []int
+	// at is the place in changes of a key at a revision.
+	at map[pathRevision]int
+}
+
+type pathRevision struct {
+	path     string
+	revision uint64
+}
+
+// add appends a change. More says that another key of it follows.
+func (l *Log) add(n storage.Notice) {
+	group := 0
+	if last := len(l.changes) - 1; last >= 0 {
+		group = l.group[last]
+		if !l.changes[last].More {
+			group++
+		}
+	}
+	if l.at == nil {
+		l.at = make(map[pathRevision]int)
+	}
+	l.at[pathRevision{n.Path, n.Revision}] = len(l.changes)
+	l.changes, l.group = append(l.changes, n), append(l.group, group)
+}
+
+// find returns the place of a told change in the log; false for one that was never committed.
+func (l *Log) find(n storage.Notice) (int, bool) {
+	at, ok := l.at[pathRevision{n.Path, n.Revision}]
+	if !ok || !isChange(n) {
+		return 0, false
+	}
+	want := l.changes[at]
+	same := want.Kind == n.Kind && n.Object != nil && diff(*n.Object, *want.Object) == ""
+	return at, same
+}
+
+// between returns the matching changes behind one revision up to another.
+func (l *Log) between(pattern string, from, to uint64) []storage.Notice {
+	var found []storage.Notice
+	for _, n := range l.changes {
+		if n.Revision > from && n.Revision <= to && matches(pattern, n.Path) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// content is what matches a pattern at a revision: revisions by path.
+func (l *Log) content(pattern string, revision uint64) map[string]uint64 {
+	content := map[string]uint64{}
+	for _, n := range l.changes {
+		if n.Revision > revision {
+			break
+		}
+		if !matches(pattern, n.Path) {
+			continue
+		}
+		if n.Kind == storage.NoticeDel {
+			delete(content, n.Path)
+		} else {
+			content[n.Path] = n.Revision
+		}
+	}
+	return content
+}
+
+// matches is match with "" for a pattern that matches everything.
+func matches(pattern, path string) bool { return pattern == "" || match(pattern, path) }
+
+// showNotice writes a notice for a failure.
+func showNotice(n storage.Notice) string {
+	text := fmt.Sprintf("%s %q (revision %d)", n.Kind, n.Path, n.Revision)
+	if n.Object != nil {
+		text = fmt.Sprintf("%s %q %s (revision %d)", n.Kind, n.Path, short(string(n.Object.Data)), n.Revision)
+	}
+	if n.More {
+		text += " with More"
+	}
+	return text
+}
+
+// String describes the subscription for a failure.
+func (told *Told) String() string {
+	policy := []string{"LagReset", "LagNewest", "LagError"}[told.Options.Lag]
+	return fmt.Sprintf("subscription to %q from %d (%s, buffer %d)", told.Pattern, told.Options.From, policy, told.Options.Buffer)
+}
+
+// around shows what was told around a place.
+func (told *Told) around(at int) string {
+	text := ""
+	for i := max(0, at-4); i < min(len(told.Notes), at+4); i++ {
+		text += "\n\t" + showNotice(told.Notes[i].Notice)
+		if i == at {
+			text += "   <---"
+		}
+	}
+	return text
+}
+
+// showNotices shows changes, in part when there are many.
+func showNotices(all []storage.Notice) string {
+	text := ""
+	for _, n := range slices.Clip(all[:min(len(all), 5)]) {
+		text += "\n\t" + showNotice(n)
+	}
+	if len(all) > 5 {
+		text += fmt.Sprintf("\n\tand %d more", len(all)-5)
+	}
+	return text
+}
