@@ -15,10 +15,12 @@ import (
 const mostFaults = 1000
 
 // Check implements storage.Checker. On one snapshot it has SQLite examine the whole file, with the
-// order of its tables and what its indexes say of them (integrity_check), and then reads each object.
+// order of its tables and what its indexes say of them (integrity_check), and then reads each
+// object.
 //
-// A damaged page takes the objects on it along: each is reported with its key, as long as the index of the paths
-// can be read. Reads and writes go on meanwhile; the write-ahead log grows by what is written.
+// A damaged page takes the objects on it along: each is reported with its key, as long as the index
+// of the paths can be read. Reads and writes go on meanwhile; the write-ahead log grows by what is
+// written.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -169,7 +171,8 @@ func (c *check) readSingly() (more bool, err error) {
 	return len(paths) > 0, nil
 }
 
-// pathsFrom reads the next paths, by their index alone. Those that could be read come with the error.
+// pathsFrom reads the next paths, by their index alone. Those that could be read come with the
+// error.
 func (c *conn) pathsFrom(from string, limit int) (paths []string, err error) {
 	s, err := c.bound(listPaths, from)
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Compact implements storage.Compacter: it writes the file anew without the pages that are free, with
-// the rows of each table side by side (VACUUM), and cuts it to its length.
+// Compact implements storage.Compacter: it writes the file anew without the pages that are free,
+// with the rows of each table side by side (VACUUM), and cuts it to its length.
 //
-// Reads go on meanwhile. Writes wait until it is done, as SQLite has one writer: for a
-// gigabyte that is some seconds to tens of them. It takes twice the room of the file for as long as it lasts, once
-// beside it, in FILE-wal, and once in the directory for temporary files (SQLITE_TMPDIR, or the system's).
-// A scan that is under way keeps FILE from becoming shorter: that happens when the log is moved the next
-// time. The context, and Close, end it with nothing changed.
+// Reads go on meanwhile. Writes wait until it is done, as SQLite has one writer: for a gigabyte
+// that is some seconds to tens of them. It takes twice the room of the file for as long as it
+// lasts, once beside it, in FILE-wal, and once in the directory for temporary files (SQLITE_TMPDIR,
+// or the system's). A scan that is under way keeps FILE from becoming shorter: that happens when
+// the log is moved the next time. The context, and Close, end it with nothing changed.
 func (l *Layer) Compact(ctx context.Context) error {
 	l.life.RLock()
 	defer l.life.RUnlock()

@@ -193,8 +193,8 @@ func (c *conn) bound(sql string, texts ...string) (*sqlite3.Stmt, error) {
 	return s, nil
 }
 
-// finish ends a statement that was stepped through, and returns the first error: one of the caller's, or what
-// the steps met.
+// finish ends a statement that was stepped through, and returns the first error: one of the
+// caller's, or what the steps met.
 func finish(s *sqlite3.Stmt, err error) error { return firstError(err, s.Err(), s.Reset()) }
 
 // transact runs do in a transaction. After an error nothing of it is kept, but where the error is
@@ -233,9 +233,9 @@ func (e *undoError) Error() string {
 
 func (e *undoError) Unwrap() error { return e.cause }
 
-// guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and makes
-// an error of a panic in SQLite's code: it panics when it runs out of its memory, and may where a
-// file is damaged in a way that it does not expect. The connection is not used again then.
+// guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and
+// makes an error of a panic in SQLite's code: it panics when it runs out of its memory, and may
+// where a file is damaged in a way that it does not expect. The connection is not used again then.
 func (c *conn) guard(err *error) {
 	value := recover()
 	if value == nil {

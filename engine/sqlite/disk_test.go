@@ -199,8 +199,8 @@ func (d *disk) unsynced(suffix string) (n int) {
 	return n
 }
 
-// crash makes what is there after a loss of power, in another directory: of the changes that were not
-// synced each with the given probability, in part or whole. It returns the file's path.
+// crash makes what is there after a loss of power, in another directory: of the changes that were
+// not synced each with the given probability, in part or whole. It returns the file's path.
 func (d *disk) crash(t testing.TB, rng *rand.Rand, kept float64) string {
 	t.Helper()
 	dir := t.TempDir()

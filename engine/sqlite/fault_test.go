@@ -318,8 +318,8 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// Whatever operation fails first, for once or for good: nothing that was acknowledged is lost, and nothing is
-// there in part.
+// Whatever operation fails first, for once or for good: nothing that was acknowledged is lost, and
+// nothing is there in part.
 func TestFailureAtEachOperation(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -96,8 +96,8 @@ func syncDir(dir string) error {
 	return firstError(file.Sync(), file.Close())
 }
 
-// inspect tells whether a file is there and holds something. Something that is not ours is an error.
-// SQLite is not asked: to open a database can change it.
+// inspect tells whether a file is there and holds something. Something that is not ours is an
+// error. SQLite is not asked: to open a database can change it.
 func inspect(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,8 +16,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A process is killed while it writes, moves the log and compacts, time after time on one file. What it said
-// was written is there, whole, each time. OOLITH_TEST_KILLS sets how often; 10 times if not.
+// A process is killed while it writes, moves the log and compacts, time after time on one file.
+// What it said was written is there, whole, each time. OOLITH_TEST_KILLS sets how often; 10 times
+// if not.
 
 const (
 	killFile    = "OOLITH_TEST_KILL_FILE"
@@ -82,8 +83,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%v steps", last)
 }
 
-// runAndKill starts a process that writes from the steps behind the last ones on, kills it after so many
-// lines of it, and returns the last step that each writer said was done.
+// runAndKill starts a process that writes from the steps behind the last ones on, kills it after so
+// many lines of it, and returns the last step that each writer said was done.
 func runAndKill(t *testing.T, file string, last []int, lines int) (acked []int) {
 	t.Helper()
 	process := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
@@ -118,8 +119,8 @@ func runAndKill(t *testing.T, file string, last []int, lines int) (acked []int) 
 	return acked
 }
 
-// checkWriter checks that a writer's objects are those after its last acknowledged step, or after the
-// one that was under way, and returns that step.
+// checkWriter checks that a writer's objects are those after its last acknowledged step, or after
+// the one that was under way, and returns that step.
 func checkWriter(t *testing.T, l *Layer, writer, acked int) int {
 	t.Helper()
 	list, err := l.GetList(fmt.Sprintf("writer/%d/*", writer))
@@ -144,7 +145,8 @@ func checkWriter(t *testing.T, l *Layer, writer, acked int) int {
 	return acked
 }
 
-// writeUntilKilled is the process. It has a store with memory, and says each step after the store did.
+// writeUntilKilled is the process. It has a store with memory, and says each step after the store
+// did.
 func writeUntilKilled(t *testing.T, file, from string) {
 	l := New(file, Options{longLog: shortLog})
 	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: l})

@@ -150,9 +150,10 @@ func (d *database) prepare(opt storage.LayerOptions, damage error) (err error) {
 	return nil
 }
 
-// Close implements storage.Layer. It waits for calls in progress, of which it interrupts the
-// long ones, ends scans in progress with storage.ErrNotActive at their next object that is not read yet,
-// moves the write-ahead log into the file and syncs that. It may be called from inside a scan's loop.
+// Close implements storage.Layer. It waits for calls in progress, of which it interrupts the long
+// ones, ends scans in progress with storage.ErrNotActive at their next object that is not read yet,
+// moves the write-ahead log into the file and syncs that. It may be called from inside a scan's
+// loop.
 func (l *Layer) Close() {
 	l.interrupt()
 	l.life.Lock()

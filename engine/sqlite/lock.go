@@ -12,10 +12,10 @@ import (
 // errLocked is what lockExclusively returns when another has the lock.
 var errLocked = errors.New("the file is in use by another process or by another store of this one; close that first")
 
-// lockFile takes FILE-lock, which keeps other stores away and lets other programs read. It is a file of
-// its own because SQLite's locks on FILE are for one transaction each, and its mode that
-// keeps them would shut out readers too. The lock goes with the process, however that ends; the file
-// stays, since to remove it could let in two at once.
+// lockFile takes FILE-lock, which keeps other stores away and lets other programs read. It is a
+// file of its own because SQLite's locks on FILE are for one transaction each, and its mode that
+// keeps them would shut out readers too. The lock goes with the process, however that ends; the
+// file stays, since to remove it could let in two at once.
 func lockFile(path string, log *slog.Logger) (*os.File, error) {
 	name := path + lockSuffix
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)

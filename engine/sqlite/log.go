@@ -4,15 +4,16 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 )
 
-// SQLite appends what is committed to the log and syncs that; when the log has some
-// thousand pages, they are moved into the file and the log begins anew. SQLite would do so by itself,
-// in the commit that makes the log too long, and tell nobody when it fails.
+// SQLite appends what is committed to the log and syncs that; when the log has some thousand pages,
+// they are moved into the file and the log begins anew. SQLite would do so by itself, in the commit
+// that makes the log too long, and tell nobody when it fails.
 
 // defaultLongLog is 16 MiB of pages.
 const defaultLongLog = 4096
 
-// tend moves the log into the file when it is long. A log that a scan or another program still reads cannot begin
-// anew: it is tried again after as many pages more. The lock of the writer is held.
+// tend moves the log into the file when it is long. A log that a scan or another program still
+// reads cannot begin anew: it is tried again after as many pages more. The lock of the writer is
+// held.
 func (d *database) tend() {
 	if d.writer.heavy {
 		d.replaceWriter()

@@ -13,12 +13,14 @@ import (
 )
 
 // A process that was killed leaves its log, and the next one to open the file reads it. SQLite
-// takes the first frame of it that does not fit for its end: a crash may have cut short what was being written. So it takes
-// damage in the middle for the end too, and drops what was acknowledged behind it in silence. Since each transaction is
-// synced before the next one is written, a crash tears the last one only; when there are whole ones behind the frame that
-// does not fit, it is damage.
+// takes the first frame of it that does not fit for its end: a crash may have cut short what was
+// being written. So it takes damage in the middle for the end too, and drops what was acknowledged
+// behind it in silence. Since each transaction is synced before the next one is written, a crash
+// tears the last one only; when there are whole ones behind the frame that does not fit, it is
+// damage.
 //
-// A log that was written without sync can have such places from a loss of power. The note "sync" tells of it.
+// A log that was written without sync can have such places from a loss of power. The note "sync"
+// tells of it.
 
 // errLogDamaged says so, and what to do.
 var errLogDamaged = errors.New("the write-ahead log is damaged in the middle, with acknowledged writes behind the damage; " +

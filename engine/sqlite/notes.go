@@ -10,12 +10,12 @@ import (
 
 // The names of the table oolith.
 const (
-	noteSchema     = "schema"
-	noteRevision   = "revision"
-	noteIncomplete = "incomplete"
-	noteUnsynced   = "sync" // see logcheck.go
-	noteID         = "id"
-	noteProbe      = "probe" // there within a transaction only: see room.go
+	noteSchema     = "schema"     // the version of the layout
+	noteRevision   = "revision"   // the highest that was ever committed
+	noteIncomplete = "incomplete" // why the content is
+	noteUnsynced   = "sync"       // "off" where the log was written without: see logcheck.go
+	noteID         = "id"         // see id.go
+	noteProbe      = "probe"      // there within a transaction only: see room.go
 )
 
 // intNote reads a number of the table oolith.
@@ -62,8 +62,8 @@ func (c *conn) putNote(name string, bind func(*sqlite3.Stmt) error) error {
 	return s.Exec()
 }
 
-// noteDurably sets a note, or takes it away when the text is empty. It is on the disk when it returns,
-// whatever Durability says, and so is all that was written before it.
+// noteDurably sets a note, or takes it away when the text is empty. It is on the disk when it
+// returns, whatever Durability says, and so is all that was written before it.
 func (d *database) noteDurably(name, text string) error {
 	w := d.writer
 	if err := w.setSync(DurabilitySync); err != nil {

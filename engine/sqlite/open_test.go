@@ -271,22 +271,21 @@ func TestOpenReadOnly(t *testing.T) {
 		t.Log("permissions bind no superuser: the part on a real directory says nothing here")
 		return
 	}
-	for _, mode := range []struct {
-		name string
-		file bool
-	}{{"the file", true}, {"its directory", false}} {
-		t.Run(mode.name, func(t *testing.T) {
+	for name, protect := range map[string]func(file string) error{
+		"the file":      func(file string) error { return os.Chmod(file, 0o400) },
+		"its directory": func(file string) error { return os.Chmod(filepath.Dir(file), 0o500) },
+	} {
+		t.Run(name, func(t *testing.T) {
 			file := in(t.TempDir())
 			start(t, file, Options{}).Close()
-			if err := os.Chmod(file, 0o400); mode.file && err != nil {
+			if err := errors.Join(os.Remove(file+lockSuffix), protect(file)); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Remove(file + lockSuffix); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chmod(filepath.Dir(file), 0o500); !mode.file && err != nil {
-				t.Fatal(err)
-			}
+			t.Cleanup(func() {
+				if err := os.Chmod(filepath.Dir(file), 0o700); err != nil {
+					t.Error(err)
+				}
+			})
 			mustRefuse(t, New(file, Options{}), "cannot be written")
 		})
 	}

@@ -2,9 +2,9 @@ package sqlite
 
 import "sync"
 
-// pool has the connections that read. A short read waits for its turn, so that there are no more than size of
-// them at a time. A scan, which lasts as long as its caller's code wants and within which that may read,
-// never waits: it takes one that is idle, or a new one.
+// pool has the connections that read. A short read waits for its turn, so that there are no more
+// than size of them at a time. A scan, which lasts as long as its caller's code wants and within
+// which that may read, never waits: it takes one that is idle, or a new one.
 type pool struct {
 	open func() (*conn, error)
 	// turns holds a token for each short read in progress.

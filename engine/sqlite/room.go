@@ -17,8 +17,8 @@ const (
 	forOther           // another program was writing
 )
 
-// isRefusal reports whether an error says for certain that nothing was written, although the
-// disk is sound. A transaction that failed before or in the writing of its pages was rolled back, and
+// isRefusal reports whether an error says for certain that nothing was written, although the disk
+// is sound. A transaction that failed before or in the writing of its pages was rolled back, and
 // what the log has of it lacks the mark of a commit.
 func isRefusal(err error) bool {
 	var failed *undoError
@@ -50,8 +50,8 @@ func (d *database) noteRefusal(err error) {
 	}
 }
 
-// probe finds out whether a disk that was full still is, by a transaction of a page, before a group is
-// put together in vain.
+// probe finds out whether a disk that was full still is, by a transaction of a page, before a group
+// is put together in vain.
 func (d *database) probe() error {
 	if d.refused != forRoom {
 		return nil

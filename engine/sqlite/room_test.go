@@ -153,7 +153,8 @@ func TestFullDisk(t *testing.T) {
 	checkSound(t, f.layer)
 }
 
-// On a full disk the log, which has its room already, is used anew, so that something can be deleted.
+// On a full disk the log, which has its room already, is used anew, so that something can be
+// deleted.
 func TestFullDiskTakesDeletes(t *testing.T) {
 	limit := int64(1 << 40)
 	f := newFaulty(t, Options{}, nil)

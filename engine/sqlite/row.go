@@ -17,8 +17,8 @@ import (
 
 // A row holds an object in columns of the names of its fields, the data as the text that was
 // written, byte for byte. The checksum is the CRC-32C (RFC 3720, appendix B.4) of the path, of
-// created, updated, revision and expires in 8 bytes each, little-endian, and of the data; or NULL for a row
-// that another program wrote.
+// created, updated, revision and expires in 8 bytes each, little-endian, and of the data; or NULL
+// for a row that another program wrote.
 
 // The columns of an object, in the order of the constant columns.
 const (
@@ -65,8 +65,8 @@ func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
 	)
 }
 
-// object reads the object at path from the row that a statement is at. Its data is a copy. The error does not
-// name the path.
+// object reads the object at path from the row that a statement is at. Its data is a copy. The
+// error does not name the path.
 func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	data := s.ColumnRawBlob(dataColumn)
 	if len(data) == 0 {

@@ -26,9 +26,9 @@ const (
 // errOrder is an index that has its rows out of order, twice or under another place.
 var errOrder = errors.New("the index objects_place is damaged; see what a check of the store says")
 
-// Scan implements storage.Scanner. The snapshot is taken when the loop begins, on a connection of its own:
-// nobody waits for it. Memory is bounded by one chunk of objects. The write-ahead log cannot begin anew
-// before the loop ends, and grows by what is written meanwhile.
+// Scan implements storage.Scanner. The snapshot is taken when the loop begins, on a connection of
+// its own: nobody waits for it. Memory is bounded by one chunk of objects. The write-ahead log
+// cannot begin anew before the loop ends, and grows by what is written meanwhile.
 //
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.

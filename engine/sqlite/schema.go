@@ -13,20 +13,19 @@ const applicationID = 0x4f6f6c69
 // migrations lead from one version of the layout to the next: the first makes version 1 of
 // nothing. A released one is never changed; a new layout is a new entry.
 //
-// Version 1 is an ordinary table. Its rows are stored in the order they came in, which suits objects of
-// any size: a table WITHOUT ROWID keeps what exceeds a quarter of a page in pages of its own, so
-// that objects of 1500 bytes take three times the room. The directory and the index are computed
-// from the path, so that they never disagree with it and a row can be added by hand. The index
-// objects_place has the rows in the order of scans; the primary key has them by path.
-// An index by time is left out: it would cost a third of the speed of writing, and no call of a
-// layer is answered by it. Whoever queries by time may add one.
+// Version 1 is an ordinary table. Its rows are stored in the order they came in, which suits
+// objects of any size: a table WITHOUT ROWID keeps what exceeds a quarter of a page in pages of its
+// own, so that objects of 1500 bytes take twice the room and three times as long. The directory and
+// the index are computed from the path, so that they never disagree with it and a row can be added
+// by hand. The index objects_place has the rows in the order of scans; the primary key has them by
+// path. An index by time is left out: it would cost a third of the speed of writing, and no call of
+// a layer is answered by it. Whoever queries by time may add one.
 //
 // revision holds the 64 bits of an unsigned number as a signed one (two's complement), as
 // SQLite has no other; a store would have to commit for 292 years at a change each nanosecond
 // before one is negative. checksum is what row.go says, or NULL.
 //
-// The first of the names of the table oolith is the version of this layout; the others are
-// "revision", the highest that was ever committed, and "incomplete", why the content is.
+// The table oolith has what the layer notes about itself: see notes.go.
 var migrations = []string{
 	`
 CREATE TABLE oolith (

@@ -3,25 +3,28 @@
 //
 // # The file
 //
-// All objects are rows of the table objects; see schema.go. Beside FILE there are
-// FILE-wal and FILE-shm while the store is open, which belong to it, and FILE-lock, which is empty
-// but for a process id and stays. To copy a store that is open, copy it with SQLite
-// (VACUUM INTO or .backup in its shell): the file alone is only the older part of it.
+// All objects are rows of the table objects; see schema.go. Beside FILE there are FILE-wal and
+// FILE-shm while the store is open, which belong to it, and FILE-lock, which holds the id of a
+// process and stays. To copy a store that is open, copy it with SQLite (VACUUM INTO, or .backup in
+// its shell): FILE alone is only the older part of it.
 //
 // One layer at a time has a file; a second one is refused, in this process and in others. Other
-// programs may read while it is open: they see each commit whole, and wait for nobody. One that
-// writes meanwhile is not kept away, and SQLite keeps the file sound, but a store with memory
+// programs may read while it is open: they see each commit whole, and nobody waits for them. One
+// that writes meanwhile is not kept away, and SQLite keeps the file sound, but a store with memory
 // above the layer shows nothing of it before its next start: close the store first.
 //
 // # Editing by hand
 //
-// Every row has a checksum, so that a byte that changed on the disk is noticed. A trigger takes
-// the checksum away when another program updates a row. A row without checksum is taken
-// as it is, if its path and its JSON are valid. So these just work, while the store is closed:
+// Every row has a checksum, so that a byte that changed on the disk is noticed. A trigger takes the
+// checksum away when another program updates a row. A row without checksum is taken as it is, if
+// its path and its JSON are valid. So these just work, while the store is closed:
 //
 //	UPDATE objects SET data = json_set(data, '$.name', 'x') WHERE path = 'users/1';
 //	INSERT INTO objects (path, data) VALUES ('users/2', '{}');
 //	DELETE FROM objects WHERE directory = 'users';
+//
+// A dump of SQLite's shell leaves the mark out that makes a file a store. In a database made of one,
+// PRAGMA application_id = 1332702313 sets it.
 //
 // # Durability
 //
@@ -30,11 +33,11 @@
 //
 // # When the disk fails or is full
 //
-// A write that the disk has no room for is rolled back and refused; nothing of it is kept, and
-// the next one is tried again. Any other failure of a commit leaves open whether the disk
-// kept it: it stops the layer's writing for good, and all later writes return an error that
-// holds the cause. Reads go on. To close the layer and start it again reads the truth back. What was
-// acknowledged before is kept in any case.
+// A write that the disk has no room for is rolled back and refused; nothing of it is kept, and the
+// next one is tried again. Any other failure of a commit leaves open whether the disk kept it: it
+// stops the layer's writing for good, and all later writes return an error that holds the cause.
+// Reads go on. To close the layer and start it again reads the truth back. What was acknowledged
+// before is kept in any case.
 package sqlite
 
 import (
@@ -55,9 +58,10 @@ const (
 	DurabilitySync Durability = iota
 	// DurabilityNoSync acknowledges a write when the operating system has it. A crash of the
 	// process loses nothing. A crash of the machine, or a loss of power, loses what was written
-	// since the log was last moved into the file, some thousand pages: always the newest, so that the
-	// store comes back as it was at one instant before, sound. Close syncs, so that nothing is lost by it.
-	// It is SQLite's synchronous=NORMAL: OFF would be little faster, and could leave a file that is corrupt.
+	// since the log was last moved into the file, some thousand pages: always the newest, so that
+	// the store comes back as it was at one instant before, sound. Close syncs, so that nothing is
+	// lost by it. It is SQLite's synchronous=NORMAL: OFF would be little faster, and could leave a
+	// file that is corrupt.
 	DurabilityNoSync
 )
 
@@ -75,15 +79,15 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// CacheSize is the memory in bytes for pages that were read or written, over all
-	// connections; 64 MiB when zero. A scan that is in progress beside many others has a share on top.
+	// CacheSize is the memory in bytes for pages that were read or written, over all connections;
+	// 64 MiB when zero. A scan that is in progress beside many others has a share on top.
 	CacheSize int64
 	// MaxData is the greatest length in bytes of one object's data; 512 MiB when zero, which
 	// is also the most: SQLite itself takes 1,000,000,000 bytes, and several copies of them in
 	// a memory of 4 GiB. On 32-bit machines it is 16 MiB.
 	MaxData int
-	// Logger gets what no caller can be told: errors of Clear, of Close and of the moving of the log
-	// into the file. Nil logs nothing.
+	// Logger gets what no caller can be told: errors of Clear, of Close and of the moving of the
+	// log into the file. Nil logs nothing.
 	Logger *slog.Logger
 
 	// vfs is the name of SQLite's file system; the operating system's when empty. Tests

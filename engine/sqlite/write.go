@@ -42,8 +42,8 @@ func (l *Layer) Clear() {
 	}
 }
 
-// Commit implements storage.Batcher. A disk that has no room for the batch, and another program that
-// keeps the file from being written, are refusals: an *storage.EntryError, of the largest
+// Commit implements storage.Batcher. A disk that has no room for the batch, and another program
+// that keeps the file from being written, are refusals: an *storage.EntryError, of the largest
 // entry in doubt.
 func (l *Layer) Commit(changes []storage.Change) error {
 	for i, c := range changes {
@@ -155,8 +155,8 @@ func (b *batch) apply(c *conn) (revision uint64, err error) {
 	return revision, nil
 }
 
-// blamed is the change that a refusal concerns: the one that was being made, or the one with the most data
-// when all were.
+// blamed is the change that a refusal concerns: the one that was being made, or the one with the
+// most data when all were.
 func (b *batch) blamed(whole bool) int {
 	if !whole {
 		return b.at

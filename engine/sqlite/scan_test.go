@@ -1,0 +1,126 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func TestScansOfAConnectionEach(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	set(t, l, "a/1", "a/2", "a/3")
+	depth := 3 * readers()
+	var nest func(int)
+	nest = func(n int) {
+		if n == 0 {
+			return
+		}
+		seen := 0
+		for obj, err := range l.Scan("a/*") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen == 0 {
+				set(t, l, "a/1")
+				if _, err := l.Get("a/2"); err != nil {
+					t.Fatal(err)
+				}
+				nest(n - 1)
+			}
+			seen++
+			_ = obj
+		}
+		if seen != 3 {
+			t.Errorf("a scan sees %d objects", seen)
+		}
+	}
+	nest(depth)
+	if n := len(l.db.readers.idle); n > readers() || n == 0 {
+		t.Errorf("%d connections are kept, expected at most %d", n, readers())
+	}
+	if n := len(l.db.scans); n != 0 {
+		t.Errorf("%d scans are held", n)
+	}
+}
+
+func TestCloseInsideScan(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	var changes []storage.Change
+	for i := range 3000 {
+		path := fmt.Sprintf("d/%04d", i)
+		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
+	}
+	if err := l.Commit(changes); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	var last error
+	for _, err := range l.Scan("") {
+		if err != nil {
+			last = err
+			break
+		}
+		if seen++; seen == 1 {
+			l.Close()
+			if err := l.Start(storage.LayerOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
+		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
+	}
+}
+
+// A list costs its directory, not the levels below it nor the rest of the store: counted are the
+// rows that it visits.
+func TestListCostsItsDirectory(t *testing.T) {
+	l := start(t, in(t.TempDir()), Options{})
+	var changes []storage.Change
+	add := func(path string) {
+		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
+	}
+	for i := range 20 {
+		add(fmt.Sprintf("users/%02d", i))
+		for j := range 200 {
+			add(fmt.Sprintf("users/%02d/posts/%03d", i, j))
+		}
+	}
+	for i := range 5000 {
+		add(fmt.Sprintf("other/%d", i))
+	}
+	if err := l.Commit(changes); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		pattern     string
+		want, steps int
+	}{
+		{"users/*", 20, 21},
+		{"users/0*", 10, 11},
+		{"users/*/posts/00*", 200, 300},
+		{"users/07/posts/*", 200, 201},
+		{"*/07", 1, 10},
+		{"none/*", 0, 1},
+	} {
+		s, err := l.openScan(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for more := true; more; {
+			var chunk []meta.Object
+			if chunk, more, err = s.read(nil, maxChunk); err != nil {
+				t.Fatal(err)
+			}
+			got += len(chunk)
+		}
+		if got != c.want || s.steps > c.steps {
+			t.Errorf("%s yields %d objects in %d rows, expected %d in at most %d", c.pattern, got, s.steps, c.want, c.steps)
+		}
+		s.end()
+	}
+}
