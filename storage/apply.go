@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -21,7 +22,8 @@ type ordered struct {
 	durable func() error
 	// unhide lets memory at the group's keys again.
 	unhide func()
-	err    error // of durable
+	err    error         // of durable
+	began  time.Duration // by run.stopwatch
 }
 
 // order stages the writes of a group and gives them to the persistent layer. It answers
@@ -32,6 +34,7 @@ func (r *run) order(group []*write) (o ordered) {
 		fail(group, err)
 		return o
 	}
+	o.began = r.stopwatch()
 	trimming := true
 	for {
 		live := r.stage(group)
@@ -51,7 +54,7 @@ func (r *run) order(group []*write) (o ordered) {
 			o.atOnce = o.atOnce || len(o.leaves) > len(group)
 		}
 		o.unhide = r.hide(o.leaves)
-		durable, refused, err := r.persist(o.leaves)
+		durable, refused, err := r.persistTimed(o.leaves)
 		if err == nil {
 			p.ordered = lastRevisionOf(o.leaves)
 			o.durable = durable
@@ -117,6 +120,7 @@ func (r *run) settle(group []*write, o ordered) {
 		r.apply(o)
 		p.revision.Store(max(p.revision.Load(), lastRevisionOf(o.leaves)))
 		r.publish(o.leaves)
+		r.committedSince(o.began)
 	}
 	p.overlay.drop(o.leaves)
 	if o.unhide != nil {
@@ -286,6 +290,7 @@ func (p *pipeline) committed(revision uint64) {
 
 // commitGlob deletes what matches a pattern. All its deletes have one revision.
 func (r *run) commitGlob(w *write) {
+	began := r.stopwatch()
 	doomed, err := r.doomed(w.path)
 	if err != nil {
 		w.err = err
@@ -307,6 +312,7 @@ func (r *run) commitGlob(w *write) {
 	r.forget(paths)
 	w.revision = revision
 	r.publishGlob(w, doomed)
+	r.committedSince(began)
 }
 
 // doomed returns what a glob delete removes, or all for an empty pattern.
@@ -338,6 +344,7 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 	if r.layer == nil || len(doomed) == 0 {
 		return nil
 	}
+	defer r.persistedSince(r.clock())
 	if r.batch != nil {
 		changes := make([]Change, len(doomed))
 		for i, obj := range doomed {
@@ -372,6 +379,7 @@ func (r *run) restore(deleted []*meta.Object, cause error) error {
 
 // commitClear removes everything.
 func (r *run) commitClear(w *write) {
+	began := r.stopwatch()
 	var doomed []*meta.Object
 	if r.feed.on() {
 		if doomed, w.err = r.everything(); w.err != nil {
@@ -393,9 +401,11 @@ func (r *run) commitClear(w *write) {
 	r.forgetAll()
 	w.revision = revision
 	r.publishGlob(w, doomed)
+	r.committedSince(began)
 }
 
 func (r *run) persistClear(revision uint64) error {
+	defer r.persistedSince(r.clock())
 	switch {
 	case r.layer == nil:
 		return nil

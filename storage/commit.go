@@ -104,6 +104,7 @@ type pipeline struct {
 	spares  [][]*write    // the memory of queues to come
 
 	revision atomic.Uint64         // of the last commit
+	first    uint64                // the revision that the run began at
 	stopped  atomic.Pointer[error] // why no more writes are taken
 
 	overlay overlay
@@ -122,7 +123,7 @@ type pipeline struct {
 // begin sets where the revisions go on.
 func (p *pipeline) begin(revision uint64) {
 	p.revision.Store(revision)
-	p.ordered = revision
+	p.first, p.ordered = revision, revision
 	p.inFlight = make(chan struct{}, groupsInFlight)
 	settled := make(chan struct{})
 	close(settled)

@@ -67,6 +67,8 @@ type run struct {
 	whole sync.RWMutex
 
 	pipeline pipeline
+	timing   timing
+	cache    *cacheCounts // nil without the cache mode
 	locks    lockTable
 
 	expirer  expirer
@@ -90,46 +92,3 @@ func (l *Layered) active() (*run, error) {
 
 // Active reports whether the store is started.
 func (l *Layered) Active() bool { return l.run.Load() != nil }
-
-// Stats are figures of a running store.
-type Stats struct {
-	// Objects is the number of objects in memory.
-	Objects int
-	// Revision is the revision of the last commit.
-	Revision uint64
-	// Watchers is the number of Watch calls that are not stopped.
-	Watchers int
-	// Lag is how many events the slowest of them has yet to deliver.
-	Lag int
-	// Coalesced is how many events no watcher was given because a newer one of their
-	// key took their place.
-	Coalesced uint64
-	// Sharded are the figures of WatchSharded.
-	Sharded ShardedStats
-	// Subscriptions is the number of subscriptions that are not closed.
-	Subscriptions int
-	// SubscriptionLag is how many changes the slowest of them has yet to tell.
-	SubscriptionLag int
-	// SubscriptionsCoalesced is how many changes were not told, by LagNewest.
-	SubscriptionsCoalesced uint64
-	// SubscriptionResets is how often a subscription began anew with NoticeReset.
-	SubscriptionResets uint64
-}
-
-// Stats returns the present figures; zero for a store that is not active.
-func (l *Layered) Stats() Stats {
-	r := l.run.Load()
-	if r == nil {
-		return Stats{}
-	}
-	stats := Stats{Revision: r.pipeline.revision.Load()}
-	if r.memory != nil {
-		stats.Objects = r.memory.Len()
-	}
-	stats.Subscriptions, stats.SubscriptionLag, stats.SubscriptionsCoalesced, stats.SubscriptionResets = r.feed.stats()
-	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()
-	if sharded := r.sharded.Load(); sharded != nil {
-		stats.Sharded = sharded.Stats()
-	}
-	return stats
-}

@@ -38,7 +38,7 @@ func (l *Layered) open(options Options) (*run, error) {
 	if layer == nil && l.cfg.Memory == nil {
 		return nil, ErrAllLayersNil
 	}
-	r := &run{options: options, layer: layer}
+	r := &run{options: options, layer: layer, timing: timing{born: time.Now()}}
 	r.log = newChangeLog(func(value any, stack []byte) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))
@@ -61,7 +61,9 @@ func (l *Layered) openLayers(r *run) (err error) {
 			return fmt.Errorf("memory layer: %w", err)
 		}
 		r.memory = memory.tree.Load()
-		r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory
+		if r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory; r.cached {
+			r.cache = newCacheCounts()
+		}
 		defer func() {
 			if err != nil {
 				memory.Close()

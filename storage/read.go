@@ -24,6 +24,7 @@ func (l *Layered) Get(path string) (meta.Object, error) {
 	// What is found has a valid path: a hit needs no check.
 	if r.memory != nil {
 		if obj, ok := r.memory.Get(path); ok {
+			r.countHit()
 			return *obj, nil
 		}
 	}
@@ -46,6 +47,7 @@ func (r *run) miss(path string) (meta.Object, error) {
 func (r *run) get(path string) (meta.Object, error) {
 	if r.memory != nil {
 		if obj, ok := r.memory.Get(path); ok {
+			r.countHit()
 			return *obj, nil
 		}
 		if !r.cached {
@@ -59,6 +61,7 @@ func (r *run) get(path string) (meta.Object, error) {
 	}
 	var ticket ticket
 	if r.cached {
+		r.cache.misses.Inc()
 		ticket = r.fills.begin(path)
 	}
 	obj, err := r.layer.Get(path)
