@@ -24,7 +24,7 @@ func TestExpiryDuringStart(t *testing.T) {
 			return nil
 		}
 		s := withLayer(t, layer)
-		set(t, s, "other", "1") // the pipeline takes writes
+		set(t, s, "other", "1")      // the pipeline takes writes
 		time.Sleep(10 * time.Second) // the removal takes time too
 		synctest.Wait()
 		expect(t, s, "soon", "")

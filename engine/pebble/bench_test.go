@@ -184,3 +184,45 @@ func BenchmarkGet(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBatch1000 compares a batch of 1,000 changes with 1,000 sets, one after the other, through
+// a store, all of them durable. The time is of 1,000 changes.
+func BenchmarkBatch1000(b *testing.B) {
+	const changes = 1000
+	open := func(b *testing.B) *storage.Layered {
+		b.Helper()
+		s := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: New(b.TempDir(), Options{})})
+		if err := s.Start(storage.Options{}); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(s.Close)
+		b.ReportAllocs()
+		return s
+	}
+	b.Run("one batch", func(b *testing.B) {
+		s := open(b)
+		n := 0
+		for b.Loop() {
+			var batch storage.Batch
+			for range changes {
+				n++
+				batch.Set(fmt.Sprintf("cities/%08d", n), benchData)
+			}
+			if _, err := s.Commit(&batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("sets", func(b *testing.B) {
+		s := open(b)
+		n := 0
+		for b.Loop() {
+			for range changes {
+				n++
+				if _, err := s.Set(fmt.Sprintf("cities/%08d", n), benchData); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
