@@ -69,6 +69,11 @@ func (w *witness) watch(sub *storage.Subscription) error {
 	}
 }
 
+// saw reports whether the witness was told of a change.
+func (w *witness) saw(n account) bool {
+	return slices.ContainsFunc(w.notes, func(note account) bool { return sameBut(note, n) })
+}
+
 func noted(n storage.Notice) account {
 	note := account{revision: n.Revision, path: n.Path, more: n.More}
 	if n.Kind == storage.NoticeSet {
@@ -109,7 +114,7 @@ func (l *life) check(w *witness) error {
 			wrong = l.checkLive(notes[:at], next, state, collecting)
 			stated = stated || collecting
 			collecting, next = false, at
-		case w.leftOut[n.Path] && n.Kind == storage.NoticeDel && !slices.Contains(notes, noted(n)):
+		case w.leftOut[n.Path] && n.Kind == storage.NoticeDel && !w.saw(noted(n)):
 			// Told to those who resume, and not to the witness.
 		default:
 			next, wrong = l.checkChange(notes, next, n, state, stated)
