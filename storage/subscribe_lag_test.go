@@ -261,27 +261,34 @@ func TestSubscriberThatNeverReadsIsBounded(t *testing.T) {
 			if i%1000 == 0 {
 				for name, sub := range subs {
 					sub.mu.Lock()
-					if n := cap(sub.queue.slots); n > 8*buffer || len(sub.queue.newest) > keys {
-						t.Fatalf("%s: room for %d changes and %d keys after %d writes", name, n, len(sub.queue.newest), i)
-					}
+					room, newest := cap(sub.queue.slots), len(sub.queue.newest)
 					sub.mu.Unlock()
+					if room > 8*buffer || newest > keys {
+						t.Fatalf("%s: room for %d changes and %d keys after %d writes", name, room, newest, i)
+					}
 				}
 				f.mu.Lock()
-				if f.history.n > 500 || len(f.history.ring) > 501 {
-					t.Fatalf("the history keeps %d changes in room for %d", f.history.n, len(f.history.ring))
+				kept, room := f.history.n, len(f.history.ring)
+				f.mu.Unlock()
+				if kept > 500 || room > 501 {
+					t.Fatalf("the history keeps %d changes in room for %d", kept, room)
 				}
-				f.incoming.Lock()
-				if n := len(f.waiting); n > feedFold {
+				if n, _ := f.backlog(); n > feedFold {
 					t.Fatalf("%d changes wait for the feed", n)
 				}
-				f.incoming.Unlock()
-				f.mu.Unlock()
 			}
 		}
 		if got := s.Stats(); got.SubscriptionLag > buffer+1 || got.Subscriptions != 4 {
 			t.Errorf("Stats = %+v", got)
 		}
 	})
+}
+
+// backlog is how many changes wait for the feed, and how large their data is.
+func (f *feed) backlog() (changes, bytes int) {
+	f.incoming.Lock()
+	defer f.incoming.Unlock()
+	return len(f.waiting), f.bytes
 }
 
 // When the feed gets no turn, writers do its work before too much waits, and nothing is lost.
@@ -291,6 +298,7 @@ func TestWritersHelpTheFeed(t *testing.T) {
 		f := &s.run.Load().feed
 		close(f.quit) // the goroutine of the feed is gone
 		<-f.done
+		defer func() { f.quit = make(chan struct{}) }() // for Close
 		data := make([]byte, 1<<20)
 		for i := range data {
 			data[i] = '1'
@@ -298,25 +306,20 @@ func TestWritersHelpTheFeed(t *testing.T) {
 		for range 40 {
 			_, err := s.Set("k/large", data)
 			must(t, err)
-			f.incoming.Lock()
-			if f.bytes > feedFoldBytes {
-				t.Fatalf("%d bytes wait", f.bytes)
+			if _, n := f.backlog(); n > feedFoldBytes {
+				t.Fatalf("%d bytes wait", n)
 			}
-			f.incoming.Unlock()
 		}
 		writeKeys(t, s, 0, 0)
 		for i := range 2*feedFold + 10 {
 			set(t, s, numbered(i%10), "1")
-			f.incoming.Lock()
-			if n := len(f.waiting); n > feedFold {
+			if n, _ := f.backlog(); n > feedFold {
 				t.Fatalf("%d changes wait", n)
 			}
-			f.incoming.Unlock()
 		}
 		f.dispatch()
 		if got := sub.Lag(); got != 40+2*feedFold+10 {
 			t.Errorf("%d changes came, want %d", got, 40+2*feedFold+10)
 		}
-		f.quit = make(chan struct{}) // for Close
 	})
 }
