@@ -444,7 +444,7 @@ func TestCloseDuringEverything(t *testing.T) {
 			}
 		})
 	}
-	for range 8 {
+	for range 5 {
 		if err := l.Start(storage.LayerOptions{}); err != nil {
 			t.Error(err)
 			break

@@ -257,8 +257,11 @@ func (s *store) isNamed(ctx context.Context, number uint32) (bool, error) {
 // errOtherFile is what Badger's collection is stopped with when it picks another file than expected.
 var errOtherFile = errors.New("badger picked another file of the value log")
 
-// removeFile lets Badger remove a file that nothing names, if that is the one that it picks.
+// removeFile lets Badger remove a file that nothing names, if that is the one that it picks. Badger reads the whole
+// file before. Nothing is committed meanwhile, because its collection looks at what a commit writes without a lock.
 func (s *store) removeFile(number uint32) (removed bool, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.dead.Store(int64(number))
 	defer s.dead.Store(0)
 	err = s.guard("collect garbage", func() (err error) {
