@@ -107,6 +107,57 @@ func goesOn(t *testing.T, layer storage.EmbeddedLayer, last uint64) {
 	}
 }
 
+// TestBackupOfALayer makes a backup of a store that is not open: it is the same as one that was made while it was.
+func TestBackupOfALayer(t *testing.T) {
+	layer := newDisk()
+	store := storage.New(storage.LayeredConfig{Embedded: layer})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"b/1", "a/2", "a/1", "c"} {
+		put(t, store, path, "1")
+	}
+	if err := store.Del("c"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.SetWith("a/gone", []byte("1"), storage.SetOptions{Expires: 1}); err != nil {
+		t.Fatal(err)
+	}
+	store.Close()
+	if err := layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer layer.Close()
+	var file bytes.Buffer
+	info, err := backup.WriteLayer(t.Context(), layer, &file, backup.WriteOptions{Share: 1})
+	last, lastErr := layer.LastRevision()
+	if err != nil || lastErr != nil || info.Objects != 3 || info.Revision != last {
+		t.Fatalf("%+v, %v, %v, want 3 objects at revision %d", info, err, lastErr, last)
+	}
+	target := newDisk()
+	if restored, err := backup.Restore(t.Context(), &file, target, backup.RestoreOptions{}); err != nil || restored != info {
+		t.Errorf("restored %+v, %v, want %+v", restored, err, info)
+	}
+	goesOn(t, target, last)
+
+	part, err := backup.WriteLayer(t.Context(), layer, io.Discard, backup.WriteOptions{Share: 1, Pattern: "a/*"})
+	if err != nil || part.Objects != 2 || part.Pattern != "a/*" {
+		t.Errorf("a part: %+v, %v, want 2 objects", part, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := backup.WriteLayer(ctx, layer, io.Discard, backup.WriteOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that is done: %v", err)
+	}
+	if _, err := backup.WriteLayer(t.Context(), layer, io.Discard, backup.WriteOptions{Share: 2}); !errors.Is(err, storage.ErrInvalidOptions) {
+		t.Errorf("a share of 2: %v", err)
+	}
+	layer.Close()
+	if _, err := backup.WriteLayer(t.Context(), layer, io.Discard, backup.WriteOptions{}); !errors.Is(err, storage.ErrNotActive) {
+		t.Errorf("a layer that is closed: %v", err)
+	}
+}
+
 func TestBackupOfNothing(t *testing.T) {
 	store := inMemory(t)
 	put(t, store, "a", "1")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -45,23 +46,80 @@ func Write(ctx context.Context, store *storage.Layered, w io.Writer, opt WriteOp
 }
 
 func write(ctx context.Context, store *storage.Layered, out io.Writer, opt WriteOptions) (Info, error) {
-	if !(opt.Share >= 0 && opt.Share <= 1) { // no number neither
-		return Info{}, fmt.Errorf("%w: a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
-	}
-	if opt.Share == 0 {
-		opt.Share = defaultShare
+	if err := opt.check(); err != nil {
+		return Info{}, err
 	}
 	snapshot, err := store.Snapshot(ctx, opt.Pattern)
 	if err != nil {
 		return Info{}, err
 	}
 	defer snapshot.Close()
-	w, err := newWriter(out, Info{Version: version, Revision: snapshot.Revision(), Taken: time.Unix(0, time.Now().UnixNano()), Pattern: opt.Pattern})
+	return writeObjects(ctx, snapshot.All(), snapshot.Revision(), out, opt)
+}
+
+// WriteLayer is Write for a persistent layer that is started and belongs to no store: nobody may write to it
+// meanwhile. It spares the start of a store for a backup of one that is not in use.
+//
+// The revision of the backup is the last one of the layer; 0 for a layer that is no storage.Batcher.
+func WriteLayer(ctx context.Context, layer storage.EmbeddedLayer, w io.Writer, opt WriteOptions) (Info, error) {
+	info, err := writeLayer(ctx, layer, w, opt)
+	if err != nil {
+		return Info{}, fmt.Errorf("backup: write: %w", err)
+	}
+	return info, nil
+}
+
+func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer, opt WriteOptions) (Info, error) {
+	if err := opt.check(); err != nil {
+		return Info{}, err
+	}
+	var revision uint64
+	if batcher, ok := as[storage.Batcher](layer); ok {
+		var err error
+		if revision, err = batcher.LastRevision(); err != nil {
+			return Info{}, err
+		}
+	}
+	return writeObjects(ctx, unexpired(ctx, storage.Scan(layer, opt.Pattern)), revision, out, opt)
+}
+
+// unexpired leaves out what is expired when it begins, and ends with the context.
+func unexpired(ctx context.Context, objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		now := time.Now().UnixNano()
+		for obj, err := range objects {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err == nil && obj.Expired(now) {
+				continue
+			}
+			if !yield(obj, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// check accepts options.
+func (opt *WriteOptions) check() error {
+	if !(opt.Share >= 0 && opt.Share <= 1) { // no number neither
+		return fmt.Errorf("%w: a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
+	}
+	return nil
+}
+
+// writeObjects writes a backup of objects in their order.
+func writeObjects(ctx context.Context, objects iter.Seq2[meta.Object, error], revision uint64, out io.Writer, opt WriteOptions) (Info, error) {
+	if opt.Share == 0 {
+		opt.Share = defaultShare
+	}
+	w, err := newWriter(out, Info{Version: version, Revision: revision, Taken: time.Unix(0, time.Now().UnixNano()), Pattern: opt.Pattern})
 	if err != nil {
 		return Info{}, err
 	}
 	w.progress, w.pace = opt.Progress, pacer{share: opt.Share, began: time.Now()}
-	for obj, err := range snapshot.All() {
+	for obj, err := range objects {
 		if err == nil {
 			err = w.add(ctx, &obj)
 		}
