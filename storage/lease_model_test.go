@@ -106,7 +106,6 @@ type modelRun struct {
 	store *Layered
 	lockModel
 	writes int
-	last   string // the data of the last write that was taken
 }
 
 // step makes a random call and says which.
