@@ -119,7 +119,7 @@ func compareLists(t *testing.T, q Query, got []*meta.Object, want []meta.Object)
 func checkStructure(t *testing.T, tree *Tree) {
 	t.Helper()
 	s := tree.state.Load()
-	dirs, listed := 0, 0
+	dirs, listed, bytes := 0, 0, 0
 	expiring := make(map[*directory]int) // at any depth
 	s.root.all(func(d *directory) {
 		own := 0
@@ -148,6 +148,7 @@ func checkStructure(t *testing.T, tree *Tree) {
 			if n.Expires != 0 {
 				own++
 			}
+			bytes += len(n.Data)
 			last = e
 			return true
 		})
@@ -162,6 +163,9 @@ func checkStructure(t *testing.T, tree *Tree) {
 		if got := d.below.Load(); got != int64(n) {
 			t.Fatalf("directory %q counts %d objects that expire at any depth, %d do", d.path, got, n)
 		}
+	}
+	if got := tree.Bytes(); got != int64(bytes) {
+		t.Fatalf("%d bytes of data are counted, there are %d", got, bytes)
 	}
 	if dirs != s.dirs.Size() {
 		t.Fatalf("%d directories in the map, %d reachable", s.dirs.Size(), dirs)
@@ -218,7 +222,7 @@ func (h *harness) object() meta.Object {
 	path := randomPath(h.r)
 	obj := meta.Object{
 		Path: path, Index: key.LastIndex(path), Revision: h.revision,
-		Created: int64(h.r.IntN(7) - 3), Data: []byte("1"),
+		Created: int64(h.r.IntN(7) - 3), Data: []byte("12345")[:1+h.r.IntN(5)],
 	}
 	switch h.r.IntN(8) {
 	case 0:
