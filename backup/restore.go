@@ -45,7 +45,7 @@ const (
 // A target that holds objects, or that held some and knows of higher revisions, is ErrNotEmpty, unless
 // Options.Replace is set. While the restore is under way the target is marked, durably: whatever
 // ends it, the context, an error, a crash, every later Start of the target fails with storage.ErrIncomplete until it is
-// restored again, to the end. The target must be a storage.Batcher and a storage.IncompleteMarker.
+// restored again, to the end; the error of such a restore is storage.ErrIncomplete too. The target must be a storage.Batcher and a storage.IncompleteMarker.
 func Restore(ctx context.Context, r io.Reader, target storage.EmbeddedLayer, opt RestoreOptions) (Info, error) {
 	info, err := restore(ctx, r, target, opt)
 	if err != nil {
@@ -88,7 +88,7 @@ func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt
 		return Info{}, err
 	}
 	if err := target.fill(ctx, second, info, last, opt.Progress); err != nil {
-		return Info{}, fmt.Errorf("%w; the target is incomplete until it is restored again", err)
+		return Info{}, fmt.Errorf("%w; the target: %w", err, storage.ErrIncomplete)
 	}
 	return info, nil
 }

@@ -168,8 +168,8 @@ func TestInterruptedRestore(t *testing.T) {
 			layer := target()
 			ctx, cancel := context.WithCancel(t.Context())
 			_, err := backup.Restore(ctx, bytes.NewReader(file), layer, backup.RestoreOptions{Progress: interrupting(cancel)})
-			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the target is incomplete until it is restored again") {
-				t.Fatalf("%v, want %v and what to do", err, context.Canceled)
+			if !errors.Is(err, context.Canceled) || !errors.Is(err, storage.ErrIncomplete) {
+				t.Fatalf("%v, want %v and %v", err, context.Canceled, storage.ErrIncomplete)
 			}
 			oneLine(t, err)
 			err = layer.Start(storage.LayerOptions{})
@@ -211,7 +211,7 @@ func TestFailingTarget(t *testing.T) {
 			}
 			break
 		}
-		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "incomplete") {
+		if !errors.Is(err, broken) || !errors.Is(err, storage.ErrIncomplete) {
 			t.Errorf("commit %d failed: %v, want %v", failAt, err, broken)
 		}
 		if err := target.Start(storage.LayerOptions{}); !errors.Is(err, storage.ErrIncomplete) {

@@ -24,7 +24,7 @@ const exitCodesHelp = `  0    done
   2    the command line is wrong: a flag, an argument, a path, a pattern, data that is no JSON
   3    import went through the whole input, and refused some of its records
   4    there is no object at the path
-  5    check went through the whole store, and found something wrong with it
+  5    check found something wrong with the store, or verify and restore with the backup
   130  interrupted (Ctrl-C, SIGTERM); what was stored by then is stored whole`
 
 // codeError is an error that decides the exit code.
