@@ -17,7 +17,7 @@ const (
 	patience = 10 * time.Second
 	// heavyData is the data after which a connection is closed and not used again: what it
 	// took for a large value it would keep.
-	heavyData = 16 << 20
+	heavyData = 8 << 20
 	// keptLog is the length that FILE-wal is cut to when it begins anew.
 	keptLog = 64 << 20
 )
