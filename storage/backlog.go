@@ -52,7 +52,7 @@ func (b *backlog[T]) push(value T) {
 	switch {
 	case b.newest == nil && !b.keepAll && b.live > b.most():
 		b.coalesce()
-	case len(b.slots) > 2*b.live+b.most():
+	case len(b.slots)-2*b.live > min(b.most(), backlogLimit):
 		b.compact()
 	}
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -33,6 +34,7 @@ type record struct {
 	revision uint64
 	// change is what the keys of one batch or glob delete have in common, and nothing else has.
 	change  uint64
+	size    uint32 // of the object's data
 	removed bool
 	// ignored says that it concerned nobody when it was committed; whoever comes later has no
 	// part in it.
@@ -144,7 +146,8 @@ func (f *feed) enqueue() (concerns bool, behind, bytes int) {
 	defer f.incoming.Unlock()
 	for i := range f.staged {
 		rec := &f.staged[i]
-		f.bytes += len(rec.object.Data)
+		rec.size = uint32(min(uint64(len(rec.object.Data)), math.MaxUint32))
+		f.bytes += int(rec.size)
 		rec.ignored = !f.index.Any(rec.object.Path)
 		concerns = concerns || !rec.ignored
 	}

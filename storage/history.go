@@ -40,7 +40,7 @@ func (h *history) add(rec record) {
 	}
 	h.ring[end] = rec
 	h.n++
-	h.bytes += len(rec.object.Data)
+	h.bytes += int(rec.size)
 	for h.n > h.limit || h.n > 0 && h.bytes > historyBytes {
 		h.drop()
 	}
@@ -48,7 +48,7 @@ func (h *history) add(rec record) {
 
 // grow makes room for more. The ring has one place more than the limit at most.
 func (h *history) grow() {
-	ring := make([]record, min(max(2*h.n, 64), h.limit+1))
+	ring := make([]record, min(max(2*h.n, 64)-1, h.limit)+1)
 	for i := range h.n {
 		ring[i] = h.at(i)
 	}
@@ -63,7 +63,7 @@ func (h *history) drop() {
 		h.head = 0
 	}
 	h.n--
-	h.bytes -= len(oldest.object.Data)
+	h.bytes -= int(oldest.size)
 	h.floor = oldest.revision
 }
 

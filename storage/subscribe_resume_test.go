@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -215,12 +216,45 @@ func TestResumeAgainAndAgain(t *testing.T) {
 	})
 }
 
+// The largest numbers there are ask for all that memory holds, and not for memory.
+func TestNoLimits(t *testing.T) {
+	memoryBubble(t, Options{History: math.MaxInt}, func(t *testing.T, s *Layered) {
+		set(t, s, "k/0", "1")
+		for _, policy := range []LagPolicy{LagReset, LagNewest, LagError} {
+			sub := subscribe(t, s, "k/*", SubscribeOptions{Lag: policy, Buffer: math.MaxInt})
+			toldNow(t, sub)
+			begin := sub.Revision()
+			writeKeys(t, s, 0, 20_000)
+			if got := sub.Lag(); got != 20_000 {
+				t.Errorf("%d changes wait, want 20,000", got)
+			}
+			resumed := subscribe(t, s, "k/*", SubscribeOptions{From: begin})
+			if got := toldNow(t, resumed); len(got) != 20_001 {
+				t.Errorf("one that resumes is told %d notices", len(got))
+			}
+			// One that is always a little behind keeps nothing of what it was told.
+			for i := range 150_000 {
+				set(t, s, "k/1", "1")
+				if i%100 == 0 {
+					s.run.Load().feed.dispatch()
+				}
+				if _, ok, err := sub.take(); !ok || err != nil {
+					t.Fatalf("nothing waits, %v", err)
+				}
+			}
+			if room := cap(sub.queue.slots); room > 8*backlogLimit {
+				t.Errorf("20,000 changes wait in room for %d", room)
+			}
+			sub.Close()
+		}
+	})
+}
+
 // TestHistoryAgainstModel compares the ring with a list.
 func TestHistoryAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))
-	data := make([]byte, 1<<20)
 	for range 200 {
 		h := history{limit: 1 + r.IntN(200), floor: 5}
 		var all []record
@@ -229,15 +263,15 @@ func TestHistoryAgainstModel(t *testing.T) {
 			if r.IntN(3) > 0 {
 				revision++
 			}
-			rec := record{revision: revision + 1, object: &meta.Object{Data: data[:r.IntN(1<<r.IntN(21))]}}
+			rec := record{revision: revision + 1, object: &meta.Object{}, size: uint32(r.IntN(1 << r.IntN(21)))}
 			h.add(rec)
 			all = append(all, rec)
 		}
 		size, kept := 0, 0
 		for kept < min(len(all), h.limit) {
-			size += len(all[len(all)-1-kept].object.Data)
+			size += int(all[len(all)-1-kept].size)
 			if size > historyBytes {
-				size -= len(all[len(all)-1-kept].object.Data)
+				size -= int(all[len(all)-1-kept].size)
 				break
 			}
 			kept++
