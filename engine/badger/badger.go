@@ -6,7 +6,8 @@
 //
 // A write is acknowledged after the logs were synced to the disk: it survives a crash of the
 // process and of the machine. Durability names the weaker mode. A single write costs a sync of its
-// own; writes that a store groups (storage.Batcher) share one.
+// own; writes that a store groups (storage.Batcher) share one. Like Badger, the layer counts on that
+// a file that was synced is found after a crash of the machine, as it is on ext4, xfs and btrfs.
 //
 // # Batches of any size
 //
@@ -22,9 +23,9 @@
 //
 // # Memory
 //
-// The tables in memory take 1.3 times MemTableSize each, at most five of them for a moment: the
-// one being written, three that wait for the disk, and the one that is on its way there. The cache takes
-// CacheSize. Compactions take a few tens of MiB beside. Files are mapped into memory: what an
+// The tables in memory take 1.3 times MemTableSize each, at most five of them for a moment: the one
+// being written, three that wait for the disk, and the one that is on its way there. The cache
+// takes CacheSize. Compactions take a few tens of MiB beside. Files are mapped into memory: what an
 // operating system shows as resident includes pages of them that it can take back at any time.
 //
 // # When the disk fails
@@ -34,13 +35,14 @@
 // again reads the truth back, with all that was acknowledged. See health.go, also for the
 // failures that Badger itself would pass over.
 //
-// Badger writes through mapped memory, and a disk that is full, or fails, is then no error but a signal
-// (SIGBUS) that ends the process, from a goroutine where nobody can catch it. So the layer takes no
-// write when the disk is nearly full (Options.MinFree), and lets Badger rewrite its tables only while
-// there is room: see room.go. What is left is a disk that something else fills in the very moment
-// of a write, a disk that breaks, and the assertions with which Badger ends the process when it finds a
-// contradiction within itself. Damaged files, which lead to most of these, are looked for before Badger opens
-// them: see inspect.go. A process that dies in this way loses nothing that was acknowledged.
+// Badger writes through mapped memory, and a disk that is full, or fails, is then no error but a
+// signal (SIGBUS) that ends the process, from a goroutine where nobody can catch it. So the layer
+// takes no write when the disk is nearly full (Options.MinFree), and lets Badger rewrite its tables
+// only while there is room: see room.go. What is left is a disk that something else fills in the
+// very moment of a write, a disk that breaks, and the assertions with which Badger ends the process
+// when it finds a contradiction within itself. Damaged files, which lead to most of these, are
+// looked for before Badger opens them: see inspect.go. A process that dies in this way loses
+// nothing that was acknowledged.
 //
 // # Layout
 //
@@ -72,9 +74,8 @@ const (
 	// DurabilityNoSync acknowledges a write when it is in the logs, in memory that the operating
 	// system writes back. A crash of the process loses nothing. A crash of the machine loses the
 	// newest writes, some seconds or tens of them. Where it loses values of the value log (of
-	// ValueThreshold bytes or more, also older ones that the garbage collection moved just
-	// before) but keeps their keys, these objects are errors that name their key when they are
-	// read. Close syncs, so that nothing is lost by it.
+	// ValueThreshold bytes or more) but keeps their keys, these objects are errors that name their
+	// key when they are read. Close syncs, so that nothing is lost by it.
 	DurabilityNoSync
 )
 
@@ -116,9 +117,10 @@ type Options struct {
 	// GCInterval is how often the value log is looked through for files of which half is
 	// garbage; 5 minutes when zero, never when negative.
 	GCInterval time.Duration
-	// MinFree is the room in bytes on the disk below which the layer takes no writes; deletes
-	// are taken down to half of it. It is for what Badger writes in the background: what is in memory, and tables
-	// that replace others. Eight times MemTableSize when zero, not looked at when negative.
+	// MinFree is the room in bytes on the disk below which the layer takes no writes; deletes are
+	// taken down to half of it. It is for what Badger writes in the background: what is in memory,
+	// and tables that replace others. Eight times MemTableSize when zero, not looked at when
+	// negative.
 	MinFree int64
 	// SkipVerify leaves out the reading of all tables at Start. Without it, a table that was damaged
 	// since is an error of Start. With it, Start is quicker in a large store, and the damage may
@@ -181,10 +183,10 @@ func bounded(value, otherwise, least, most int64) int64 {
 	return max(least, min(value, most))
 }
 
-// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
-// all optional interfaces of package storage but storage.AsyncBatcher: Badger syncs each
-// transaction by itself, in order, so that a second one that is under way gains nothing, and it cannot keep
-// the second one from the disk when the first one failed.
+// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements all
+// optional interfaces of package storage but storage.AsyncBatcher: Badger syncs each transaction by
+// itself, in order, so that a second one that is under way gains nothing, and it cannot keep the
+// second one from the disk when the first one failed.
 type Layer struct {
 	dir     string
 	options Options

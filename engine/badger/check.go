@@ -17,9 +17,9 @@ import (
 // Check implements storage.Checker. It verifies the checksums of all tables, then reads every
 // object from one consistent snapshot, then looks at what is there beside objects.
 //
-// A damaged block of a table takes what is in it along, and may take what is behind it: that is one report, which
-// says between which keys objects may be missing. Reads and writes go on meanwhile. A Close
-// ends the check with storage.ErrNotActive.
+// A damaged block of a table takes what is in it along, and may take what is behind it: that is one
+// report, which says between which keys objects may be missing. Reads and writes go on meanwhile. A
+// Close ends the check with storage.ErrNotActive.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

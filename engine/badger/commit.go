@@ -23,10 +23,10 @@ import (
 //	2  the changes, in parts
 //	3  the notes that belong to the batch, and partsKey becomes 0
 //
-// Readers go from the view before 1 to the view of 3: they never see a part. A crash before 3 is durable leaves
-// partsKey at 1, and the next start takes back all that is newer than it (undo). That costs nothing
-// while all goes well: no change is written twice, and the values before are there anyway, since
-// Badger keeps every version that a view can show.
+// Readers go from the view before 1 to the view of 3: they never see a part. A crash before 3 is
+// durable leaves partsKey at 1, and the next start takes back all that is newer than it (undo).
+// That costs nothing while all goes well: no change is written twice, and the values before are
+// there anyway, since Badger keeps every version that a view can show.
 //
 // A clear increases the generation that is part of each object's key, so that it takes the same
 // time whatever the store holds. What was there before is removed in the background (purge.go).
@@ -248,8 +248,8 @@ func (s *store) transact(fill func(txn *badger.Txn) error) error {
 // begin returns a transaction to be filled, and to be discarded in any case.
 func (s *store) begin() *badger.Txn { return s.db.NewTransactionAt(latest, true) }
 
-// commitNext commits a transaction as the next version. It returns when the transaction is as durable as is
-// asked for, or when nobody can tell any more.
+// commitNext commits a transaction as the next version. It returns when the transaction is as
+// durable as is asked for, or when nobody can tell any more.
 func (s *store) commitNext(txn *badger.Txn) error {
 	s.version++
 	done := make(chan error, 1)

@@ -7,12 +7,13 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Compact implements storage.Compacter: it removes what was cleared, puts what is in memory into tables, merges all
-// tables into one level, and writes the files of the value log anew of which a tenth or more is garbage. The file of
-// the value log that is being written stays as it is.
+// Compact implements storage.Compacter: it removes what was cleared, puts what is in memory into
+// tables, merges all tables into one level, and writes the files of the value log anew of which a
+// tenth or more is garbage. The file of the value log that is being written stays as it is.
 //
-// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are merged, which
-// goes on in the background then. A Close ends it with storage.ErrNotActive after the step that is under way.
+// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are
+// merged, which goes on in the background then. A Close ends it with storage.ErrNotActive after the
+// step that is under way.
 func (l *Layer) Compact(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -26,12 +27,14 @@ func (l *Layer) Compact(ctx context.Context) error {
 	stop := context.AfterFunc(s.stopping, cancel)
 	go func() {
 		defer s.work.Done()
-		done <- s.compact(ctx)
+		done <- s.alone(ctx, func() error { return s.compact(ctx) })
 	}()
 	defer stop()
 	defer cancel()
 	select {
 	case err = <-done:
+	case <-s.health.failed: // it may wait for the disk
+		err = s.failure()
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -53,12 +56,6 @@ func (l *Layer) beginWork() (*store, error) {
 }
 
 func (s *store) compact(ctx context.Context) error {
-	select {
-	case s.compacting <- struct{}{}:
-		defer func() { <-s.compacting }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	if err := s.failure(); err != nil {
 		return err
 	}

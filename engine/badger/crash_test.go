@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// copyOf copies the directory of a store as a crash of the process would leave it at one moment: what was
-// written by then is in the memory of the operating system. No commit may be under way. Badger may be making
-// tables meanwhile: the copy is made anew until its files and their list are of one moment.
+// copyOf copies the directory of a store as a crash of the process would leave it at one moment:
+// what was written by then is in the memory of the operating system. No commit may be under way.
+// Badger may be making tables meanwhile: the copy is made anew until its files and their list are
+// of one moment.
 func copyOf(t testing.TB, dir string) (copied string) {
 	t.Helper()
 	for range 100 {

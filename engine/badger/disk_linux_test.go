@@ -38,8 +38,8 @@ func mount(t *testing.T, options string) (dir string) {
 	return dir
 }
 
-// A disk that is full refuses writes and nothing else, and can be emptied. If it did not, the process of the
-// test would be ended by a signal.
+// A disk that is full refuses writes and nothing else, and can be emptied. If it did not, the
+// process of the test would be ended by a signal.
 func TestFullDisk(t *testing.T) {
 	dir := mount(t, "size=32m")
 	l := start(t, filepath.Join(dir, "store"), small())
@@ -118,7 +118,8 @@ func random(n int) string {
 	return fmt.Sprintf("%x", content)
 }
 
-// child runs the test itself as a second process and returns what it says. The variable makes it the child.
+// child runs the test itself as a second process and returns what it says. The variable makes it
+// the child.
 func child(t *testing.T, variable, value string) *exec.Cmd {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+strings.SplitN(t.Name(), "/", 2)[0]+"$")

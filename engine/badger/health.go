@@ -22,8 +22,8 @@ import (
 // All of this passes through its logger, on the goroutine concerned, and that is where the layer
 // steps in (log.go):
 //
-//   - Whatever fails, the layer takes no more writes, as after a failed commit. A commit that is under way
-//     returns; nobody can tell whether it was kept.
+//   - Whatever fails, the layer takes no more writes, as after a failed commit. A commit that is
+//     under way returns; nobody can tell whether it was kept.
 //   - A compaction waits, before it makes a table, until a file of the size can be made (room.go).
 //   - Once the list of tables may be in pieces, whoever would append to it waits for ever.
 //
@@ -119,7 +119,8 @@ func (s *store) gate() {
 		h.wait(+1)
 		select {} // see above: to go on would destroy the store
 	}
-	err := s.demandTable(s.tableSize)
+	size := s.tableSize()
+	err := s.demandTable(size)
 	if err == nil {
 		return
 	}
@@ -129,8 +130,21 @@ func (s *store) gate() {
 	defer h.wait(-1)
 	for err != nil {
 		time.Sleep(retryInterval)
-		err = s.demandTable(s.tableSize)
+		err = s.demandTable(size)
 	}
+}
+
+// tableSize is about the largest size of a table that a compaction makes.
+func (s *store) tableSize() int64 {
+	size := s.leastTable
+	db := s.opened.Load()
+	if db == nil {
+		return size // Badger compacts already while it opens
+	}
+	for _, level := range db.Levels()[1:] {
+		size = max(size, level.TargetFileSize)
+	}
+	return size
 }
 
 // hold keeps a goroutine of Badger from appending to a list of tables that is in pieces.

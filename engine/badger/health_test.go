@@ -115,8 +115,8 @@ func TestOvertakenCompaction(t *testing.T) {
 	set(t, l, "a")
 }
 
-// A list of tables that may be in pieces is not appended to: who tried waits, Close does not wait for it, and the
-// directory stays locked.
+// A list of tables that may be in pieces is not appended to: who tried waits, Close does not wait
+// for it, and the directory stays locked.
 func TestTornList(t *testing.T) {
 	dir := t.TempDir()
 	options := small()

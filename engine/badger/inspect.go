@@ -16,8 +16,8 @@ import (
 
 // The look at the files before Badger opens them.
 //
-// Badger ends the process over some damage of its files, and passes over other damage in silence: see wal.go
-// and table.go. Beyond that it
+// Badger ends the process over some damage of its files, and passes over other damage in silence:
+// see wal.go and table.go. Beyond that it
 //
 //   - removes all tables when their list, MANIFEST, is missing;
 //   - makes a new list of data keys when KEYREGISTRY is missing;
@@ -139,6 +139,17 @@ func (s *store) inspectTable(id uint64, listed badger.TableManifest, registry *b
 	return verifyTable(s.tableName(id), info, !s.options.SkipVerify)
 }
 
+// listNames returns the names of the files with an extension.
+func (s *store) listNames(ext string) (names []string, err error) {
+	entries, err := os.ReadDir(s.dir)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ext {
+			names = append(names, filepath.Join(s.dir, entry.Name()))
+		}
+	}
+	return names, err
+}
+
 func (s *store) tableName(id uint64) string { return filepath.Join(s.dir, fmt.Sprintf("%06d.sst", id)) }
 
 // readManifest reads the list of tables.
@@ -169,8 +180,8 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	return nil
 }
 
-// prepareDiscard makes the statistics of the value log where they are missing or broken. They only tell where
-// garbage collection is worth while.
+// prepareDiscard makes the statistics of the value log where they are missing or broken. They only
+// tell where garbage collection is worth while.
 func (s *store) prepareDiscard() error {
 	name := filepath.Join(s.dir, discardFile)
 	info, err := os.Stat(name)

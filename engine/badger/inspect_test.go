@@ -166,8 +166,8 @@ func TestCorruptValueLog(t *testing.T) {
 	})
 }
 
-// Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of what compression
-// left open, and makes no difference: then all that the store holds is as before.
+// Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of
+// what compression left open, and makes no difference: then all that the store holds is as before.
 func TestVerifyTable(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

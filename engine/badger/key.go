@@ -13,10 +13,10 @@ import (
 
 // Encryption.
 //
-// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data keys
-// encrypt the tables and logs; a new one is made every ten days for the files that are made from then on.
-// RotateKey writes the list anew, with another master key: that takes no time, and needs no
-// file to be written anew.
+// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data
+// keys encrypt the tables and logs; a new one is made every ten days for the files that are made
+// from then on. RotateKey writes the list anew, with another master key: that takes no time, and
+// needs no file to be written anew.
 //
 // Sizes and numbers of files, and the file FORMAT, are not encrypted.
 
@@ -131,8 +131,9 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 }
 
 // RotateKey replaces the master key of an encrypted store that nobody has open. It is atomic: after
-// a crash the store has the old key or the new one. What the old key opened is not encrypted anew: whoever has
-// both the old key and an old copy of the file KEYREGISTRY can read what was written before.
+// a crash the store has the old key or the new one. What the old key opened is not encrypted anew:
+// whoever has both the old key and an old copy of the file KEYREGISTRY can read what was written
+// before.
 func RotateKey(dir string, old, replacement []byte) error {
 	if err := rotateKey(dir, old, replacement); err != nil {
 		return fmt.Errorf("badger: rotate the key of %s: %w", dir, explain(err))

@@ -14,11 +14,12 @@ const (
 	metaKind   = 'm'
 )
 
-// What the layer notes about itself. Numbers are 8 bytes, little-endian. A note is overwritten, and never deleted:
-// an old version of it can come back after a deletion was forgotten (see release.go), but not prevail over a newer one.
+// What the layer notes about itself. Numbers are 8 bytes, little-endian. A note is overwritten, and
+// never deleted: an old version of it can come back after a deletion was forgotten (see
+// release.go), but not prevail over a newer one.
 var (
-	// revisionKey holds the highest revision that was committed. Each transaction writes it, so that all
-	// tables overlap (see badgerOptions).
+	// revisionKey holds the highest revision that was committed. Each transaction writes it, so
+	// that all tables overlap (see badgerOptions).
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
 	// idKey holds what tells the store from others.
 	idKey = []byte{metaKind, 'i', 'd'}
@@ -27,7 +28,8 @@ var (
 	// partsKey holds 1 while a batch of several transactions is being committed, 0 when it is
 	// complete. While it is 1, everything that is newer than it belongs to that batch.
 	partsKey = []byte{metaKind, 'p', 'a', 'r'}
-	// incompleteKey holds why the content is only a part; "-" when it is whole, else "+" and the reason.
+	// incompleteKey holds why the content is only a part; "-" when it is whole, else "+" and the
+	// reason.
 	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
 	// fillerPrefix begins the keys whose only purpose is to fill a table in memory. They are deleted.
 	fillerPrefix = []byte{metaKind, 'f', 'i', 'l'}

@@ -20,10 +20,11 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The test of the crash of a process: it runs itself as a child that opens a store and writes, one line for
-// each write that was acknowledged, and kills it at any moment. Each writer of the child makes a
-// sequence of changes that its seed tells, in a directory of its own: so what must be there is known from the number
-// of lines. The last change, without a line, may be there or not, but whole.
+// The test of the crash of a process: it runs itself as a child that opens a store and writes, one
+// line for each write that was acknowledged, and kills it at any moment. Each writer of the child
+// makes a sequence of changes that its seed tells, in a directory of its own: so what must be there
+// is known from the number of lines. The last change, without a line, may be there or not, but
+// whole.
 
 // The variables that make the test binary the child.
 const (
@@ -281,8 +282,8 @@ func killContent(t *testing.T, dir string, durability Durability) []map[string]s
 	return content
 }
 
-// killOnce runs the child, kills it after it said some lines, or after a delay when there are to be none, and
-// returns how many writes of each writer it acknowledged.
+// killOnce runs the child, kills it after it said some lines, or after a delay when there are to be
+// none, and returns how many writes of each writer it acknowledged.
 func killOnce(t *testing.T, dir string, seed uint64, done []int, durability Durability, lines int, delay time.Duration) []int {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")

@@ -17,8 +17,9 @@ import (
 // through its files and opens the database.
 //
 // A directory that is marked as incomplete is refused with storage.ErrIncomplete, unless
-// opt.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written, that is corrupt
-// or that holds something else is an error that says so, and so is a key that does not fit.
+// opt.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written,
+// that is corrupt or that holds something else is an error that says so, and so is a key that does
+// not fit.
 func (l *Layer) Start(opt storage.LayerOptions) error {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -120,7 +121,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	}
 	s.objects.Store(found.entries)
 	o := s.badgerOptions(key, found.memTableSize)
-	s.tableSize = o.BaseTableSize
+	s.leastTable = o.BaseTableSize
 	err = s.guard("open", func() error {
 		s.db, err = badger.OpenManaged(o)
 		return err
@@ -128,6 +129,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	if err != nil {
 		return err
 	}
+	s.opened.Store(s.db)
 	err = s.guard("begin", func() error { return s.recover(opt) })
 	if err = firstError(s.health.failure(), err); err != nil {
 		if _, closeErr := s.close(); closeErr != nil {
@@ -171,9 +173,10 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	// Fewer and larger files than by default: each takes a file handle and a mapping.
 	o.BaseTableSize = size / 8
 	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
-	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of them are on their
-	// way to another level, and then forgets deletions of what is in those. All tables overlap, because of
-	// revisionKey, so that five or more are on that way at once, and three are left.
+	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of
+	// them are on their way to another level, and then forgets deletions of what is in those. All
+	// tables overlap, because of revisionKey, so that five or more are on that way at once, and
+	// three are left.
 	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = 5, 8
 	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
 	o.ValueThreshold = s.options.ValueThreshold
@@ -221,8 +224,9 @@ func (l *Layer) Close() {
 	}
 }
 
-// close closes the database, after what is done with it in the background has ended. When Badger waits for a disk that fails, the database is left behind, and left is
-// closed when it has ended and the lock is given back.
+// close closes the database, after what is done with it in the background has ended. When Badger
+// waits for a disk that fails, the database is left behind, and left is closed when it has ended
+// and the lock is given back.
 func (s *store) close() (left <-chan struct{}, err error) {
 	if s.health.isTorn() {
 		s.lock = nil // never given back: see health.go

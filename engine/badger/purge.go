@@ -8,8 +8,8 @@ import (
 )
 
 // The removal of what a clear left behind: the objects of older generations. No view of today shows
-// them. They go in the background, some thousands at a time, so that writers get in between; what is left
-// when the store is closed goes after the next start.
+// them. They go in the background, some thousands at a time, so that writers get in between; what
+// is left when the store is closed goes after the next start.
 
 // purgeSoon tells upkeep that there are older generations.
 func (s *store) purgeSoon() {

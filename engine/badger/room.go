@@ -20,7 +20,7 @@ import (
 //	             in the value log, in a table)
 //	MinFree / 2  a delete needs as much: a full store can be emptied. So does the garbage
 //	             collection of the value log, and what it may write
-//	MinFree / 4  a compaction needs as much for each table that it makes
+//	MinFree / 4  a compaction needs as much, and three times the table that it is to make
 //
 // Below the first mark a table in memory still can be put on the disk, and tables can be merged.
 // Only somebody else who fills the disk leads below the last one.
@@ -96,7 +96,7 @@ const probeFile = "PROBE"
 func (s *store) demandTable(size int64) error {
 	s.probing.Lock()
 	defer s.probing.Unlock()
-	if err := s.demand(s.options.MinFree/4 + size); err != nil {
+	if err := s.demand(s.options.MinFree/4 + 3*size); err != nil { // others may be making some too
 		return err
 	}
 	name := filepath.Join(s.dir, probeFile)

@@ -45,8 +45,9 @@ type store struct {
 	scans    map[*scan]struct{}
 
 	// probing is held by a compaction that tries whether a file can be made.
-	probing   sync.Mutex
-	tableSize int64 // about the size of a table that a compaction makes
+	probing    sync.Mutex
+	leastTable int64                     // about the least size of a table that it makes
+	opened     atomic.Pointer[badger.DB] // db, for goroutines of Badger; nil before it is open
 
 	objects   atomic.Int64 // roughly how many there are
 	rotations atomic.Int64 // how often a new table in memory was begun

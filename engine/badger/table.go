@@ -21,17 +21,17 @@ import (
 
 // The tables on the disk.
 //
-// Badger ends the process, or goes on without an answer, when it opens a table whose end is damaged,
-// and takes what is behind a damaged block for absent, also when it compacts. So tables are verified before it
-// opens them.
+// Badger ends the process, or goes on without an answer, when it opens a table whose end is
+// damaged, and takes what is behind a damaged block for absent, also when it compacts. So tables
+// are verified before it opens them.
 //
 // A table is a row of blocks, then the index, then (as lengths and checksums are 4-byte big-endian and
 // protocol buffers):
 //
 //	index, its length, checksum of the index, length of the checksum
 //
-// Where there is a data key, the index and each block are encrypted, each with its initialization vector as its last 16
-// bytes. A block may be compressed, and ends with
+// Where there is a data key, the index and each block are encrypted, each with its initialization
+// vector as its last 16 bytes. A block may be compressed, and ends with
 //
 //	places of its entries (4 bytes each), their number, checksum of all before it, length of the checksum
 
@@ -44,8 +44,8 @@ type tableInfo struct {
 // maxIndex bounds what is read as an index.
 const maxIndex = 1 << 30
 
-// verifyTable reads a table and returns how many entries it has. Without all, it reads the index and the last
-// block only, which is what opening it takes.
+// verifyTable reads a table and returns how many entries it has. Without all, it reads the index
+// and the last block only, which is what opening it takes.
 func verifyTable(name string, info tableInfo, all bool) (entries int64, err error) {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -51,24 +51,33 @@ const (
 
 // collect collects the garbage of the value log.
 //
-// What is garbage is known from compactions. But a table in memory that only takes places in the value log
-// would not be full, and not be compacted, before the value log has grown to thousands of times its
-// size. So one is put away early after enough was written to the value log.
+// What is garbage is known from compactions. But a table in memory that only takes places in the
+// value log would not be full, and not be compacted, before the value log has grown to thousands of
+// times its size. So one is put away early after enough was written to the value log.
 func (s *store) collect(ctx context.Context) error {
 	if s.inLog.Load() >= s.options.ValueLogFileSize {
 		if err := s.rotate(ctx); err != nil {
 			return err
 		}
 	}
-	s.compacting <- struct{}{}
-	defer func() { <-s.compacting }()
-	return s.collectGarbage(ctx, gcShare)
+	return s.alone(ctx, func() error { return s.collectGarbage(ctx, gcShare) })
+}
+
+// alone calls a function while nobody else compacts or collects garbage.
+func (s *store) alone(ctx context.Context, call func() error) error {
+	select {
+	case s.compacting <- struct{}{}:
+		defer func() { <-s.compacting }()
+		return call()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // rotate makes Badger begin a new table in memory, by filling the current one, and waits until the
-// tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
-// compresses to little. The table spans all keys, so that a compaction that takes it along takes
-// all that is below it.
+// tables in memory before it are on the disk. It takes as much writing as a table in memory is
+// large, which compresses to little. The table spans all keys, so that a compaction that takes it
+// along takes all that is below it.
 func (s *store) rotate(ctx context.Context) error {
 	before, version := s.rotations.Load(), s.view.Load().version
 	for written := int64(0); s.rotations.Load() == before && written < 2*s.db.Opts().MemTableSize; {
@@ -112,9 +121,9 @@ func (s *store) fillSome(keep bool) (written int64, err error) {
 	})
 }
 
-// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells nobody when
-// that is, but each table knows its newest version, and each transaction writes revisionKey, of
-// which the newest version is always kept.
+// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells
+// nobody when that is, but each table knows its newest version, and each transaction writes
+// revisionKey, of which the newest version is always kept.
 func (s *store) awaitFlush(ctx context.Context, version uint64) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

@@ -136,7 +136,8 @@ func TestCompactGivesBack(t *testing.T) {
 			if n := entriesOf(l) - want; n > 500 {
 				t.Errorf("the tables have %d entries beside the %d objects", n, want)
 			}
-			// Of 900 large values of 5 KB, 300 or none are alive; the file being written counts for its hole.
+			// Of 900 large values of 5 KB, 300 or none are alive; the file being written counts for
+			// its hole.
 			if files := match(t, l.store.dir, "*.vlog"); len(files) > 3 {
 				t.Errorf("the value log has the files %q, expected three at most", files)
 			}
@@ -147,8 +148,8 @@ func TestCompactGivesBack(t *testing.T) {
 	}
 }
 
-// What was deleted stays so when the value log is collected, whatever is merged before and after. Badger's own collection
-// brings it back here.
+// What was deleted stays so when the value log is collected, whatever is merged before and after.
+// Badger's own collection brings it back here.
 func TestGarbageCollectionBringsNothingBack(t *testing.T) {
 	options := small()
 	options.GCInterval = -1
@@ -203,8 +204,8 @@ func TestGarbageCollectionBringsNothingBack(t *testing.T) {
 	}
 }
 
-// What is deleted while a scan is under way stays so, also when the process crashes before the scan ends. The
-// scan keeps a log that is read back.
+// What is deleted while a scan is under way stays so, also when the process crashes before the scan
+// ends. The scan keeps a log that is read back.
 func TestDeletedUnderAScan(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, small())

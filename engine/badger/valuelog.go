@@ -1,13 +1,11 @@
 package badger
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,17 +17,19 @@ import (
 
 // The garbage of the value log.
 //
-// Badger's own collection picks the file with the most garbage, writes what keys name in it anew, with the
-// version that it has, and removes the file. Among that are versions that are deleted but not
-// dropped by a compaction yet, and written anew they come back: see release.go. So here it never has anything to write:
+// Badger's own collection picks the file with the most garbage, writes what keys name in it anew,
+// with the version that it has, and removes the file. Among that are versions that are deleted but
+// not dropped by a compaction yet, and written anew they come back: see release.go. So here it
+// never has anything to write:
 //
 //  1. The layer moves what is alive in a file with much garbage, by committing it anew. The entry
 //     gets a new version, in order with all others.
 //  2. Compactions drop the old versions, sooner or later.
-//  3. When no key names anything in the file any more, Badger's collection is called, and just removes it.
+//  3. When no key names anything in the file any more, Badger's collection is called, and just
+//     removes it.
 //
-// A file is a log like those of the tables in memory (wal.go), but for transactions. How much of a file is garbage is
-// in the file DISCARD: Badger counts there what compactions dropped.
+// A file is a log like those of the tables in memory (wal.go), but for transactions. How much of a
+// file is garbage is in the file DISCARD: Badger counts there what compactions dropped.
 
 // valueFile is a file of the value log that is not written any more.
 type valueFile struct {
@@ -38,7 +38,8 @@ type valueFile struct {
 	garbage int64
 }
 
-// valueFiles returns the files of the value log that are not written any more, the one with the most garbage first.
+// valueFiles returns the files of the value log that are not written any more, the one with the
+// most garbage first.
 func (s *store) valueFiles() ([]valueFile, error) {
 	garbage, err := s.readDiscard()
 	if err != nil {
@@ -97,8 +98,9 @@ func (s *store) collectGarbage(ctx context.Context, share float64) error {
 	return s.removeDead(ctx)
 }
 
-// moveLiving moves what is alive in files of which at least a share is garbage. It moves what is alive in
-// those with more garbage than one of them too: as long as they are there, Badger would not pick that one.
+// moveLiving moves what is alive in files of which at least a share is garbage. It moves what is
+// alive in those with more garbage than one of them too: as long as they are there, Badger would
+// not pick that one.
 func (s *store) moveLiving(ctx context.Context, share float64) error {
 	files, err := s.valueFiles()
 	if err != nil {
@@ -207,8 +209,8 @@ func (s *store) moveEntries(entries []logEntry) error {
 	})
 }
 
-// removeDead removes files that nothing names any more, for as long as it is one of them that Badger
-// picks.
+// removeDead removes files that nothing names any more, for as long as it is one of them that
+// Badger picks.
 func (s *store) removeDead(ctx context.Context) error {
 	for {
 		if err := firstError(ctx.Err(), s.failure()); err != nil {
@@ -225,12 +227,36 @@ func (s *store) removeDead(ctx context.Context) error {
 		if err != nil || named {
 			return err
 		}
+		if err := s.syncValueLog(); err != nil {
+			return err
+		}
 		removed, err := s.removeFile(files[0].number)
 		if err != nil || !removed {
 			return err
 		}
 		delete(s.moved, files[0].number)
 	}
+}
+
+// syncValueLog puts on the disk what was moved, where commits do not do that.
+func (s *store) syncValueLog() error {
+	if s.options.Durability == DurabilitySync {
+		return nil
+	}
+	names, err := s.listNames(".vlog")
+	if err != nil {
+		return s.wrap("sync the value log", err)
+	}
+	for _, name := range names {
+		file, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err == nil {
+			err = firstError(file.Sync(), file.Close())
+		}
+		if err != nil {
+			return s.wrap("sync the value log", err)
+		}
+	}
+	return nil
 }
 
 // errNamed ends the reading of a file in which something is named.
@@ -257,8 +283,9 @@ func (s *store) isNamed(ctx context.Context, number uint32) (bool, error) {
 // errOtherFile is what Badger's collection is stopped with when it picks another file than expected.
 var errOtherFile = errors.New("badger picked another file of the value log")
 
-// removeFile lets Badger remove a file that nothing names, if that is the one that it picks. Badger reads the whole
-// file before. Nothing is committed meanwhile, because its collection looks at what a commit writes without a lock.
+// removeFile lets Badger remove a file that nothing names, if that is the one that it picks. Badger
+// reads the whole file before. Nothing is committed meanwhile, because its collection looks at what
+// a commit writes without a lock.
 func (s *store) removeFile(number uint32) (removed bool, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -315,8 +342,9 @@ func (s *store) versionOf(key []byte, at uint64) (version uint64, err error) {
 	return version, err
 }
 
-// eachValue calls a function with the key, the version and the size of each entry of a file, and
-// returns its first error.
+// eachValue calls a function with the key, the version and the size of each entry of a file that is
+// not written any more, and returns its first error. A file that cannot be read to its end is an
+// error: nobody may take what is in it for absent.
 func (s *store) eachValue(number uint32, call func(logEntry) error) error {
 	registry, err := openRegistry(s.dir, s.db.Opts().EncryptionKey)
 	if err != nil {
@@ -326,26 +354,6 @@ func (s *store) eachValue(number uint32, call func(logEntry) error) error {
 	if err != nil {
 		return s.wrap("read the value log", err)
 	}
-	defer file.Close() //nolint:errcheck // it is only read
-	reader, header := bufio.NewReaderSize(file, 64<<10), make([]byte, logHeaderSize)
-	if _, err := io.ReadFull(reader, header); err != nil {
-		return s.wrap("read the value log", err)
-	}
-	l, err := newLogReader(header, registry)
-	if err != nil {
-		return s.wrap("read the value log", err)
-	}
-	for at := logHeaderSize; ; {
-		e, ok, err := l.readKey(reader, at)
-		if err != nil {
-			return s.wrap("read the value log", err)
-		}
-		if !ok {
-			return nil
-		}
-		if err := call(e); err != nil {
-			return err
-		}
-		at += e.size
-	}
+	err = eachEntry(file, registry, call)
+	return firstError(err, s.wrap("read the value log", file.Close()))
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -132,34 +133,69 @@ func entryHeader(from []byte) (size, keyLen, valueLen int, ok bool) {
 	return size, int(lengths[0]), int(lengths[1]), true
 }
 
-// readKey reads the next entry of a file whose header l has, with its key and without its value. It returns false
-// at the end.
-func (l *logReader) readKey(from *bufio.Reader, at int) (e logEntry, ok bool, err error) {
+// eachEntry calls a function with each entry of a log that is complete, without the values, and
+// returns its first error. It reads along, and takes little memory.
+func eachEntry(file *os.File, registry *badger.KeyRegistry, call func(logEntry) error) error {
+	reader, header := bufio.NewReaderSize(file, 64<<10), make([]byte, logHeaderSize)
+	if _, err := io.ReadFull(reader, header); err != nil {
+		return fmt.Errorf("log %s: %w", file.Name(), err)
+	}
+	l, err := newLogReader(header, registry)
+	if err != nil {
+		return fmt.Errorf("log %s: %w", file.Name(), err)
+	}
+	for at := logHeaderSize; ; {
+		e, err := l.next(reader, at)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("log %s is damaged at byte %d: %w", file.Name(), at, err)
+		}
+		if err := call(e); err != nil {
+			return err
+		}
+		at += e.size
+	}
+}
+
+// next reads the next entry, without its value, of a log whose header l has. The error is io.EOF at
+// the end.
+func (l *logReader) next(from *bufio.Reader, at int) (e logEntry, err error) {
 	begin, err := from.Peek(maxEntryHeader)
-	if err != nil && err != io.EOF {
-		return e, false, err
+	if len(begin) == 0 || err != nil && err != io.EOF {
+		return e, err
 	}
 	header, keyLen, valueLen, ok := entryHeader(begin)
 	if !ok {
-		return e, false, nil
+		return e, errors.New("it has no entry there")
 	}
 	e = logEntry{meta: begin[0], at: at, size: header + keyLen + valueLen + crc32.Size}
-	whole := make([]byte, header+keyLen)
-	if _, err := io.ReadFull(from, whole); err != nil {
-		return e, false, err
+	whole, sum := make([]byte, header+keyLen), crc32.New(castagnoli)
+	var stored [crc32.Size]byte
+	_, err = io.ReadFull(from, whole)
+	if err == nil {
+		sum.Write(whole)
+		_, err = io.CopyN(sum, from, int64(valueLen))
 	}
-	if _, err := from.Discard(valueLen + crc32.Size); err != nil {
-		return e, false, err
+	if err == nil {
+		_, err = io.ReadFull(from, stored[:])
+	}
+	if err != nil {
+		return e, fmt.Errorf("it is cut short: %v", err) // no io.EOF
+	}
+	if sum.Sum32() != binary.BigEndian.Uint32(stored[:]) {
+		return e, errors.New("its entry does not match its checksum")
 	}
 	plain, err := l.decrypt(whole[header:], at)
 	if err != nil {
-		return e, false, err
+		return e, err
 	}
 	if len(plain) < 8 {
-		return e, false, fmt.Errorf("the key at byte %d is too short", at)
+		return e, errors.New("its key is too short")
 	}
 	e.key, e.version = y.ParseKey(plain), y.ParseTs(plain)
-	return e, true, nil
+	return e, nil
 }
 
 // decrypt decrypts the beginning of what is encrypted in an entry at a place.
