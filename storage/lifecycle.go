@@ -62,7 +62,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		}
 		r.memory = memory.tree.Load()
 		if r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory; r.cached {
-			r.cache = newCacheCounts()
+			r.cache = &cacheCounts{}
 		}
 		defer func() {
 			if err != nil {

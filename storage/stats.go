@@ -135,7 +135,7 @@ func (l *Layered) Stats() Stats {
 		stats.Objects, stats.Directories, stats.DataBytes = r.memory.Len(), r.memory.Directories(), r.memory.Bytes()
 	}
 	if r.cache != nil {
-		stats.CacheHits, stats.CacheMisses = uint64(r.cache.hits.Value()), uint64(r.cache.misses.Value())
+		stats.CacheHits, stats.CacheMisses = r.cache.hits.Value(), r.cache.misses.Value()
 	}
 	stats.Subscriptions, stats.SubscriptionLag, stats.SubscriptionsCoalesced, stats.SubscriptionResets = r.feed.stats()
 	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()

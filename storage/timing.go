@@ -4,9 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/puzpuzpuz/xsync/v4"
-
 	"github.com/oolith-db/oolith/internal/histogram"
+	"github.com/oolith-db/oolith/internal/tally"
 )
 
 // What the store measures of itself while it works, so little that no write notices.
@@ -70,11 +69,7 @@ func (r *run) persistTimed(leaves []*write) (_ func() error, refused *write, err
 }
 
 // cacheCounts counts the reads of the cache mode. Readers on different processors do not meet in it.
-type cacheCounts struct{ hits, misses *xsync.Counter }
-
-func newCacheCounts() *cacheCounts {
-	return &cacheCounts{hits: xsync.NewCounter(), misses: xsync.NewCounter()}
-}
+type cacheCounts struct{ hits, misses tally.Counter }
 
 // countHit notes a read that memory answered. Without the cache mode it is a look at one word.
 func (r *run) countHit() {
