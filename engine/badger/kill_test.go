@@ -31,7 +31,7 @@ const (
 	killDir  = "OOLITH_TEST_KILL_DIR"
 	killSeed = "OOLITH_TEST_KILL_SEED"
 	killFrom = "OOLITH_TEST_KILL_FROM"
-	killSync = "OOLITH_TEST_KILL_SYNC"
+	killMode = "OOLITH_TEST_KILL_MODE"
 	// killRounds is how often the child is killed; it can be set for a longer run.
 	killRounds = "OOLITH_TEST_KILL_ROUNDS"
 )
@@ -107,15 +107,19 @@ func (c killChange) make(db *storage.Layered, writer int) error {
 	return err
 }
 
-func killOptions(durability Durability) Options {
-	o := small()
-	o.Durability = durability
-	o.GCInterval = 20 * time.Millisecond
-	return o
-}
+// killModes are the kinds of stores that are killed.
+var killModes = []string{"synced", "not synced", "encrypted"}
 
-func killStore(dir string, durability Durability) (*storage.Layered, *Layer) {
-	layer := New(dir, killOptions(durability))
+func killStore(dir, mode string) (*storage.Layered, *Layer) {
+	o := small()
+	o.GCInterval = 20 * time.Millisecond
+	switch mode {
+	case "not synced":
+		o.Durability = DurabilityNoSync
+	case "encrypted":
+		o = encrypted(o)
+	}
+	layer := New(dir, o)
 	return storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer}), layer
 }
 
@@ -125,11 +129,7 @@ func killChild(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	durability, err := strconv.Atoi(os.Getenv(killSync))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, layer := killStore(dir, Durability(durability))
+	db, layer := killStore(dir, os.Getenv(killMode))
 	if err := db.Start(storage.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,13 +177,13 @@ func TestKill(t *testing.T) {
 		killChild(t, dir)
 		return
 	}
-	for name, durability := range map[string]Durability{"synced": DurabilitySync, "not synced": DurabilityNoSync} {
-		t.Run(name, func(t *testing.T) { testKill(t, durability) })
+	for _, mode := range killModes {
+		t.Run(mode, func(t *testing.T) { testKill(t, mode) })
 	}
 }
 
-func testKill(t *testing.T, durability Durability) {
-	rounds := 5
+func testKill(t *testing.T, mode string) {
+	rounds := 4
 	if asked := os.Getenv(killRounds); asked != "" {
 		var err error
 		if rounds, err = strconv.Atoi(asked); err != nil {
@@ -205,8 +205,8 @@ func testKill(t *testing.T, durability Durability) {
 		// While it opens the store, soon after that, or later.
 		lines := []int{0, rng.IntN(100), rng.IntN(1000)}[rng.IntN(3)]
 		delay := time.Duration(rng.IntN(100)) * time.Millisecond
-		acknowledged := killOnce(t, dir, seed, done, durability, lines, delay)
-		content := killContent(t, dir, durability)
+		acknowledged := killOnce(t, dir, seed, done, mode, lines, delay)
+		content := killContent(t, dir, mode)
 		for w := range killWriters {
 			for range acknowledged[w] {
 				sequences[w]().applyTo(models[w])
@@ -258,9 +258,9 @@ func difference(got, want map[string]string) string {
 }
 
 // killContent opens the store and returns what the writers left.
-func killContent(t *testing.T, dir string, durability Durability) []map[string]string {
+func killContent(t *testing.T, dir, mode string) []map[string]string {
 	t.Helper()
-	db, layer := killStore(dir, durability)
+	db, layer := killStore(dir, mode)
 	if err := db.Start(storage.Options{}); err != nil {
 		t.Fatalf("start after a crash: %v", err)
 	}
@@ -284,12 +284,12 @@ func killContent(t *testing.T, dir string, durability Durability) []map[string]s
 
 // killOnce runs the child, kills it after it said some lines, or after a delay when there are to be
 // none, and returns how many writes of each writer it acknowledged.
-func killOnce(t *testing.T, dir string, seed uint64, done []int, durability Durability, lines int, delay time.Duration) []int {
+func killOnce(t *testing.T, dir string, seed uint64, done []int, mode string, lines int, delay time.Duration) []int {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
 	from := strings.Trim(strings.ReplaceAll(fmt.Sprint(done), " ", ","), "[]")
 	child.Env = append(os.Environ(), killDir+"="+dir, fmt.Sprint(killSeed, "=", seed), killFrom+"="+from,
-		fmt.Sprint(killSync, "=", int(durability)))
+		killMode+"="+mode)
 	var said strings.Builder
 	child.Stderr = &said
 	out, err := child.StdoutPipe()
