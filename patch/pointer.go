@@ -86,21 +86,21 @@ func (p pointer) in(root *value) (*value, error) {
 
 // index reads an index of an array that is at most last.
 func index(token string, last int) (int, error) {
-	n := 0
+	n := int64(0)
 	for i := range len(token) {
 		c := token[i]
 		if c < '0' || c > '9' || i == 0 && c == '0' && len(token) > 1 {
 			return 0, fmt.Errorf("%s is no index of an array", clip(token))
 		}
-		if n = 10*n + int(c-'0'); n > math.MaxInt32 {
+		if n = 10*n + int64(c-'0'); n > math.MaxInt32 {
 			break
 		}
 	}
 	switch {
 	case token == "":
 		return 0, errors.New(`"" is no index of an array`)
-	case n > last:
+	case n > int64(last):
 		return 0, fmt.Errorf("the index %s is behind the end of the array", clip(token))
 	}
-	return n, nil
+	return int(n), nil
 }

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
-	"strings"
 
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
@@ -321,86 +319,4 @@ func (v *value) length(most, depth int) int {
 		}
 	}
 	return n
-}
-
-// equal is the equality of RFC 6902, section 4.6: that of what is meant, not of how it is spelled.
-func (v *value) equal(other *value) bool {
-	if v.kind != other.kind {
-		return false
-	}
-	switch v.kind {
-	case array:
-		if len(v.items) != len(other.items) {
-			return false
-		}
-		for i := range v.items {
-			if !v.items[i].equal(other.items[i]) {
-				return false
-			}
-		}
-		return true
-	case object:
-		if v.size() != other.size() {
-			return false
-		}
-		for i := range v.members {
-			m := &v.members[i]
-			if m.value == nil {
-				continue
-			}
-			if counterpart := other.get(m.name); counterpart == nil || !m.value.equal(counterpart) {
-				return false
-			}
-		}
-		return true
-	}
-	return equalScalars(v.text, other.text)
-}
-
-func equalScalars(a, b []byte) bool {
-	switch {
-	case bytes.Equal(a, b):
-		return true
-	case a[0] == '"' || b[0] == '"':
-		return a[0] == b[0] && unquote(a) == unquote(b)
-	case isNumber(a) && isNumber(b):
-		return equalNumbers(string(a), string(b))
-	}
-	return false
-}
-
-func isNumber(text []byte) bool { return text[0] == '-' || '0' <= text[0] && text[0] <= '9' }
-
-// equalNumbers compares by value, exactly, at a cost that no exponent changes.
-func equalNumbers(a, b string) bool {
-	da, ea := decimal(a)
-	db, eb := decimal(b)
-	return da == db && (da == "" || ea.Cmp(eb) == 0)
-}
-
-// maxExponent is how many digits of an exponent are taken for a number: more are beyond any sense, and costly.
-const maxExponent = 1000
-
-// decimal takes a number apart: its sign and digits, without zeros around them, and the power of ten of
-// the last digit. Zero has no digits.
-func decimal(number string) (digits string, exponent *big.Int) {
-	mantissa, power, _ := strings.Cut(strings.ToLower(number), "e")
-	exponent = new(big.Int)
-	if power != "" && len(power) <= maxExponent {
-		exponent.SetString(power, 10)
-	} else if power != "" {
-		return number, exponent // equal to itself only
-	}
-	sign := ""
-	if rest, negative := strings.CutPrefix(mantissa, "-"); negative {
-		sign, mantissa = "-", rest
-	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits = strings.TrimLeft(whole+fraction, "0")
-	trimmed := strings.TrimRight(digits, "0")
-	if trimmed == "" {
-		return "", exponent
-	}
-	shift := len(digits) - len(trimmed) - len(fraction)
-	return sign + trimmed, exponent.Add(exponent, big.NewInt(int64(shift)))
 }
