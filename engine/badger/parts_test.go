@@ -186,10 +186,10 @@ func sameContent(t *testing.T, when string, l *Layer, want map[string]*meta.Obje
 
 // A crash while a batch is being taken back leaves it to be taken back.
 func TestCrashWithinUndo(t *testing.T) {
-	const n = 20_000
+	const n = 10_000
 	dir := t.TempDir()
 	l := start(t, dir, small())
-	if err := l.Commit(puts(numbered("d", n/2), 1500, 1)); err != nil {
+	if err := l.Commit(puts(numbered("d", n/2), 700, 1)); err != nil {
 		t.Fatal(err)
 	}
 	before, err := l.Load()
@@ -199,7 +199,7 @@ func TestCrashWithinUndo(t *testing.T) {
 	l.Close()
 	failing := small()
 	failing.hooks.part = func(part int) error {
-		if part == 10 {
+		if part == 5 {
 			return errors.New("enough of it")
 		}
 		return nil
@@ -224,7 +224,7 @@ func TestCrashWithinUndo(t *testing.T) {
 		t.Fatalf("it was taken back in %d steps, expected several", len(crashed))
 	}
 	for i, dir := range crashed {
-		if i%3 == 0 {
+		if i%4 == 0 {
 			l := start(t, dir, small())
 			sameContent(t, fmt.Sprint("after a crash within step ", i), l, before, n/2)
 			l.Close()
