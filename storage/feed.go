@@ -125,10 +125,11 @@ func (f *feed) flush() {
 		return
 	}
 	concerns, behind, bytes := f.enqueue()
-	clear(f.staged)
-	if f.staged = f.staged[:0]; cap(f.staged) > feedIdle {
+	if cap(f.staged) > 16 {
 		f.staged = nil
 	}
+	// What a few of them hold on to until the next change is not worth the clearing.
+	f.staged = f.staged[:0]
 	switch {
 	case behind > feedFold || bytes > feedFoldBytes:
 		f.dispatch()
@@ -215,8 +216,7 @@ func (f *feed) dispatchLocked() {
 	}
 	f.told.Store(all[len(all)-1].revision)
 	f.dropGoneLocked()
-	clear(all)
-	if cap(all) <= 8*feedIdle {
+	if clear(all); cap(all) <= 2*feedFold {
 		f.spare = all[:0]
 	}
 }

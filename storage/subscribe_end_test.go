@@ -495,6 +495,35 @@ func TestCloseWhileAStateIsRead(t *testing.T) {
 	})
 }
 
+// So it is when a laggard takes a fresh state.
+func TestCloseWhileAFreshStateIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		layer := newStreamAsync()
+		s := start(t, LayeredConfig{Embedded: layer}, Options{})
+		writeKeys1(t, s, 3)
+		sub := subscribe(t, s, "", SubscribeOptions{Buffer: 1})
+		toldNow(t, sub)
+		writeKeys(t, s, 0, 3)
+		g := newGate()
+		layer.scanned = func(string) error { g.pass(); return nil }
+		ended := make(chan error, 1)
+		go func() {
+			_, err := sub.Next(t.Context())
+			ended <- err
+		}()
+		<-g.arrived
+		sub.Close()
+		close(g.open)
+		if err := <-ended; !errors.Is(err, ErrSubscriptionClosed) {
+			t.Errorf("Next returns %v", err)
+		}
+		if n := layer.scans(); n != 0 || s.Stats().Subscriptions != 0 {
+			t.Errorf("%d scans and %d subscriptions are left", n, s.Stats().Subscriptions)
+		}
+		set(t, s, "k/1", "2")
+	})
+}
+
 // A subscription takes its place behind the writes before it, those in the sync of the layer included.
 func TestSubscribeBehindWritesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

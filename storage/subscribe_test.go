@@ -240,6 +240,16 @@ func TestClearTellsOfTheExpired(t *testing.T) {
 	})
 }
 
+// What is written with a time that is over already is told, and its removal too.
+func TestWhatIsWrittenExpiredIsTold(t *testing.T) {
+	forEachKind(t, Options{}, func(t *testing.T, s *Layered, _ storeKind) {
+		sub := subscribe(t, s, "", SubscribeOptions{})
+		_, err := s.SetWith("t", []byte("1"), SetOptions{Expires: 1})
+		must(t, err)
+		wantTold(t, sub, "live", "set t 1", "del t 1")
+	})
+}
+
 func TestSubscribeChecksItsArguments(t *testing.T) {
 	s := New(LayeredConfig{Memory: NewMemoryLayer()})
 	if _, err := s.Subscribe(t.Context(), "a", SubscribeOptions{}); !errors.Is(err, ErrNotActive) {
