@@ -51,7 +51,8 @@ func (r *run) order(group []*write) (o ordered) {
 				fail(group, err)
 				return ordered{}
 			}
-			o.atOnce = o.atOnce || len(o.leaves) > len(group)
+			// One by one, a push and then a delete would show a list too long in between.
+			o.atOnce = o.atOnce || len(o.leaves) > len(group) || len(group) > 1 && r.retains(group)
 		}
 		o.unhide = r.hide(o.leaves)
 		durable, refused, err := r.persistTimed(o.leaves)
