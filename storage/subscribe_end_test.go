@@ -355,6 +355,7 @@ func TestCloseWhileAStateIsRead(t *testing.T) {
 		layer := newStreamAsync()
 		s := start(t, LayeredConfig{Embedded: layer}, Options{})
 		writeKeys1(t, s, 3)
+		synctest.Wait() // the search for what expires scans too
 		g := newGate()
 		var once atomic.Bool
 		layer.scanned = func(path string) error {
