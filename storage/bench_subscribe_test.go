@@ -32,7 +32,7 @@ type publisher struct {
 func newPublisher(s *Layered, pattern string) *publisher {
 	p := &publisher{store: s}
 	for i := range 1000 {
-		p.paths = append(p.paths, fmt.Sprintf(pattern, i))
+		p.paths = append(p.paths, fmt.Sprintf(pattern, 1000+i))
 	}
 	return p
 }
@@ -64,10 +64,10 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 // BenchmarkPublishSideBySide is BenchmarkPublish for a machine that has other things to do: the stores
-// take turns of a few milliseconds, and the figures are medians over all turns. The paths are
-// such that the index of patterns has to be followed to their last segment.
+// take short turns, and the figures are lower quartiles over all turns. The paths are in other directories than
+// the patterns from the first segment on, or from the second.
 func BenchmarkPublishSideBySide(b *testing.B) {
-	for _, pattern := range []string{"devices/%d/state", "rooms/%d/door/open"} {
+	for _, pattern := range []string{"devices/%d/state", "rooms/%d/door"} {
 		b.Run(pattern[:5], func(b *testing.B) {
 			counts := []int{0, 1, 1000}
 			publishers := make([]*publisher, len(counts))
@@ -87,8 +87,8 @@ func BenchmarkPublishSideBySide(b *testing.B) {
 			}
 			for i, n := range counts {
 				slices.Sort(took[i])
-				median := took[i][len(took[i])/4]
-				b.ReportMetric(float64(median)/turn, fmt.Sprintf("ns/set-%d-others", n))
+				quartile := took[i][len(took[i])/4]
+				b.ReportMetric(float64(quartile)/turn, fmt.Sprintf("ns/set-%d-others", n))
 			}
 		})
 	}
