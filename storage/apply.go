@@ -320,7 +320,7 @@ func (r *run) commitGlob(w *write) {
 func (r *run) doomed(pattern string) ([]*meta.Object, error) {
 	if !r.fromLayer() {
 		if pattern == "" {
-			return r.memory.All(), nil
+			return r.memory.All(0), nil
 		}
 		return r.memory.Select(pathtree.Everything(pattern)), nil
 	}

@@ -12,6 +12,9 @@ import (
 // MemoryLayer is a layer in memory. It can be used alone, or be the memory of a Layered
 // store. What it holds is gone with Close.
 //
+// As every layer it holds objects as they were given: one past its time to live is there until it is
+// removed, which is the store's business.
+//
 // Get takes no lock and allocates nothing. Lists cost their answer, not the layer.
 type MemoryLayer struct {
 	tree atomic.Pointer[pathtree.Tree] // nil while inactive
@@ -42,7 +45,7 @@ func (m *MemoryLayer) Get(k string) (meta.Object, error) {
 	if tree == nil {
 		return meta.Object{}, failed("get", k, ErrNotActive)
 	}
-	if obj, ok := tree.Get(k); ok {
+	if obj, ok := tree.Stored(k); ok {
 		return *obj, nil
 	}
 	if err := checkKey(k); err != nil {
@@ -60,7 +63,9 @@ func (m *MemoryLayer) GetList(path string) ([]meta.Object, error) {
 	if err := checkPattern(path); err != nil {
 		return nil, failed("list", path, err)
 	}
-	return copyObjects(tree.Select(pathtree.Everything(path))), nil
+	q := pathtree.Everything(path)
+	q.At = pathtree.Always
+	return copyObjects(tree.Select(q)), nil
 }
 
 // Set stores a copy of an object at a path.
@@ -103,7 +108,7 @@ func (m *MemoryLayer) Keys() ([]string, error) {
 	if tree == nil {
 		return nil, failed("keys", "", ErrNotActive)
 	}
-	return tree.Paths(), nil
+	return tree.Paths(pathtree.Always), nil
 }
 
 // Clear removes everything, in one instant.

@@ -152,7 +152,7 @@ func (l *Layered) Keys() ([]string, error) {
 	}
 	r.beforeRead("")
 	if !r.fromLayer() {
-		return r.memory.Paths(), nil
+		return r.memory.Paths(0), nil
 	}
 	r.calls.RLock()
 	defer r.calls.RUnlock()

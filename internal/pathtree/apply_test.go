@@ -85,7 +85,7 @@ func TestApplyIsOneInstant(t *testing.T) {
 		}
 	})
 	checkStructure(t, tree)
-	tree.DeleteAll(tree.Paths())
+	tree.DeleteAll(tree.Paths(0))
 	checkEmpty(t, tree)
 }
 
@@ -99,7 +99,7 @@ func TestApplyAndDirectories(t *testing.T) {
 	checkStructure(t, tree)
 	tree.Apply([]Mutation{{"d/1", nil}, {"d/2", nil}, {"d/4", obj("d/4")}, {"d/e/f/3", nil}})
 	checkStructure(t, tree)
-	if got := fmt.Sprint(tree.Paths()); got != "[d/4]" || tree.Directories() != 1 {
+	if got := fmt.Sprint(tree.Paths(0)); got != "[d/4]" || tree.Directories() != 1 {
 		t.Errorf("left are %s in %d directories, want d/4 in one", got, tree.Directories())
 	}
 	tree.Apply([]Mutation{{"d/4", nil}, {"d/absent", nil}, {"none/absent", nil}, {"d/4", nil}})

@@ -119,12 +119,12 @@ func TestExpiryComesByItself(t *testing.T) {
 				_, stored := tree.Stored(path)
 				count, list := tree.Count(path, 0), tree.Select(Everything(key.Parent(path)+"/*"))
 				exact := tree.Select(Everything(key.Parent(path) + "*/" + key.LastIndex(path)))
-				shows := []bool{got, count == 1, len(list) == 1, len(exact) == 1, slices.Contains(tree.Paths(), path)}
+				shows := []bool{got, count == 1, len(list) == 1, len(exact) == 1, slices.Contains(tree.Paths(0), path)}
 				if !stored || slices.Contains(shows, !want) {
 					t.Errorf("%s: %s is shown by %v, want %v; stored %v", when, path, shows, want, stored)
 				}
 			}
-			if got := len(tree.All()); got != btoi(one)+btoi(two) || tree.Len() != 2 {
+			if got := len(tree.All(0)); got != btoi(one)+btoi(two) || tree.Len() != 2 {
 				t.Errorf("%s: All has %d objects, Len is %d", when, got, tree.Len())
 			}
 			want := []Child{}

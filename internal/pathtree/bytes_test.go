@@ -24,7 +24,7 @@ func TestBytes(t *testing.T) {
 	check := func(step string) {
 		t.Helper()
 		var want int64
-		for _, obj := range tree.All() {
+		for _, obj := range tree.All(0) {
 			want += int64(len(obj.Data))
 		}
 		if got := tree.Bytes(); got != want {
@@ -66,7 +66,7 @@ func TestBytes(t *testing.T) {
 		},
 		"load": func() {
 			if random.IntN(50) == 0 {
-				if _, err := tree.Load(some(tree.All()), 0); err != nil {
+				if _, err := tree.Load(some(tree.All(0)), 0); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -88,9 +88,9 @@ func (t *Tree) Select(q Query) []*meta.Object {
 	return pick.result()
 }
 
-// Paths returns all paths of objects that are not expired, in byte order.
-func (t *Tree) Paths() []string {
-	objects := t.All()
+// Paths returns all paths of objects that are not expired at a time (Query.At), in byte order.
+func (t *Tree) Paths(at int64) []string {
+	objects := t.All(at)
 	paths := make([]string, len(objects))
 	for i, obj := range objects {
 		paths[i] = obj.Path
@@ -99,13 +99,16 @@ func (t *Tree) Paths() []string {
 	return paths
 }
 
-// All returns all objects that are not expired, in no order, shared and read-only. Each
+// Always is a time at which nothing is expired.
+const Always = math.MinInt64
+
+// All returns all objects that are not expired at a time (Query.At), in no order, shared and read-only. Each
 // directory is read in one consistent snapshot.
-func (t *Tree) All() []*meta.Object {
+func (t *Tree) All(at int64) []*meta.Object {
 	s := t.state.Load()
 	objects := make([]*meta.Object, 0, s.objects.Size())
 	s.root.all(func(d *directory) {
-		var clock clock
+		clock := clock{at}
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 		d.list.Scan(func(e *entry) bool {

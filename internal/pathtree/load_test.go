@@ -90,7 +90,7 @@ func TestFailedLoadChangesNothing(t *testing.T) {
 			if strings.Contains(test.want, "broken entry") && !errors.Is(err, broken) {
 				t.Errorf("Load = %v does not wrap the sequence's error", err)
 			}
-			if got := tree.Paths(); len(got) != 1 || got[0] != "kept/one" {
+			if got := tree.Paths(0); len(got) != 1 || got[0] != "kept/one" {
 				t.Errorf("after the failed load: %v, want kept/one alone", got)
 			}
 			tree.Put(meta.Object{Path: "kept/two"}) // not locked

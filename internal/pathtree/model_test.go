@@ -363,7 +363,7 @@ func (h *harness) read() {
 		h.Fatalf("Get(%q) = %v, %v, want %v, %v", path, got, ok, want, show)
 	}
 	h.browse(q.Pattern, path)
-	if got, want := h.tree.Paths(), h.model.paths(); !slices.Equal(got, want) {
+	if got, want := h.tree.Paths(0), h.model.paths(); !slices.Equal(got, want) {
 		h.Fatalf("Paths\n got %v\nwant %v", got, want)
 	}
 }
