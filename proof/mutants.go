@@ -100,7 +100,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
-		old: "r.pipeline.begin(max(last, loaded, l.revision))", new: "r.pipeline.begin(loaded)",
+		old: "r.pipeline.begin(max(last, loaded, l.revision))", new: "r.pipeline.begin(loaded + 0*last)",
 	},
 	{
 		name: "a write is not synced", file: "engine/pebble/write.go", tests: "./engine/pebble",
