@@ -45,6 +45,37 @@ func TestUpToItsBufferNothingIsLost(t *testing.T) {
 	}
 }
 
+// All that is to be told counts as lag: what was missed before a resumption, and the rest of a batch.
+func TestLagCountsAllThatWaits(t *testing.T) {
+	memoryBubble(t, Options{}, func(t *testing.T, s *Layered) {
+		sub := subscribe(t, s, "k/*", SubscribeOptions{})
+		set(t, s, "other", "1")
+		batchOf(t, s, "2", "k/1", "other", "k/2", "k/3")
+		set(t, s, "k/1", "3")
+		s.run.Load().feed.dispatch()
+		resumed := subscribe(t, s, "k/*", SubscribeOptions{From: 1})
+		for _, one := range []struct {
+			name string
+			sub  *Subscription
+			lags []int // before each notice
+		}{{"from the beginning", sub, []int{4, 4, 3, 2}}, {"resumed", resumed, []int{4, 3, 2, 1}}} {
+			for i, want := range one.lags {
+				if got := one.sub.Lag(); got != want {
+					t.Errorf("%s: Lag is %d before notice %d, want %d", one.name, got, i, want)
+				}
+				nextNotice(t, one.sub)
+			}
+		}
+		half := subscribe(t, s, "k/*", SubscribeOptions{From: 1})
+		nextNotice(t, half)
+		for _, sub := range []*Subscription{sub, resumed, half} {
+			if sub.Close(); sub.Lag() != 0 {
+				t.Errorf("Lag is %d after Close", sub.Lag())
+			}
+		}
+	})
+}
+
 func TestLagResetBeginsAnew(t *testing.T) {
 	forEachKind(t, Options{}, func(t *testing.T, s *Layered, _ storeKind) {
 		set(t, s, "k/x", "77")
