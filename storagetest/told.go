@@ -3,7 +3,6 @@ package storagetest
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -252,18 +251,6 @@ func (told *Told) around(at int) string {
 		if i == at {
 			text += "   <---"
 		}
-	}
-	return text
-}
-
-// showNotices shows changes, in part when there are many.
-func showNotices(all []storage.Notice) string {
-	text := ""
-	for _, n := range slices.Clip(all[:min(len(all), 5)]) {
-		text += "\n\t" + showNotice(n)
-	}
-	if len(all) > 5 {
-		text += fmt.Sprintf("\n\tand %d more", len(all)-5)
 	}
 	return text
 }
