@@ -47,7 +47,8 @@ type LayerOptions struct {
 	AllowIncomplete bool
 }
 
-// EmbeddedLayer is a persistent layer: what it acknowledged is there after a restart.
+// EmbeddedLayer is a persistent layer: what it acknowledged is there after a restart. An object
+// whose time to live has ended is one like any other to it: the store deletes it.
 //
 // A layer that can do more says so by the optional interfaces in upgrade.go.
 type EmbeddedLayer interface {

@@ -571,6 +571,26 @@ var brokenLayers = []struct {
 			return l.BatchLayer.Set(path, obj)
 		}
 	}},
+	{"hides what has expired", []string{"EMBEDDED-13"}, func(l *brokenLayer) {
+		l.get = func(path string) (meta.Object, error) {
+			obj, err := l.BatchLayer.Get(path)
+			if err == nil && obj.Expired(time.Now().UnixNano()) {
+				return meta.Object{}, storage.ErrNotFound
+			}
+			return obj, err
+		}
+	}},
+	{"removes what has expired when it starts", []string{"EMBEDDED-13"}, func(l *brokenLayer) {
+		l.start = func(opt storage.LayerOptions) error {
+			l.records(func(dir *directory) {
+				maps.DeleteFunc(dir.records, func(path string, record []byte) bool {
+					obj, err := decode(path, record)
+					return err == nil && obj.Expired(time.Now().UnixNano())
+				})
+			})
+			return l.BatchLayer.Start(opt)
+		}
+	}},
 
 	{"applies a batch from its end", []string{"EMBEDDED-20"}, func(l *brokenLayer) {
 		l.commit = func(changes []storage.Change) error {

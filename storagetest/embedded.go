@@ -24,6 +24,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-10", "A value that cannot be decoded ends a Scan with an error that names its key.", onEmbedded(embeddedCorruptScan)},
 	{"EMBEDDED-11", "A second instance on a directory in use is refused with an error, and harms nothing.", onEmbedded(embeddedExclusive)},
 	{"EMBEDDED-12", "Objects that Load returned stay as they are, whatever is written later.", onEmbedded(embeddedLoadOwned)},
+	{"EMBEDDED-13", "An object whose time to live has ended is kept and returned as any other until it is deleted.", onEmbedded(embeddedExpired)},
 
 	{"EMBEDDED-20", "Commit applies the changes of a batch in their order.", onBatcher(batchOrder)},
 	{"EMBEDDED-21", "Commit is atomic: when it returns an error nothing of the batch was written.", onBatcher(batchRefused)},
@@ -352,6 +353,25 @@ func embeddedLoadOwned(t T, _ *subject, l *reopener) {
 			t.Errorf("loaded object %s after later writes: %s", obj.Path, d)
 		}
 	}
+}
+
+// embeddedExpired: the removal of what has expired is a change that the store makes, in its order. It
+// needs the object for that.
+func embeddedExpired(t T, _ *subject, l *reopener) {
+	obj := object("a/b", 5)
+	obj.Expires = 1
+	put(t, l, obj)
+	l.reopen(t)
+	wantContent(t, l, obj)
+	wantLoaded(t, l, []meta.Object{obj})
+	list, err := l.GetList("a/*")
+	must(t, "GetList", err)
+	wantPaths(t, "GetList of what has expired", paths(list), []string{"a/b"})
+	if sc, ok := as[storage.Scanner](l.EmbeddedLayer); ok {
+		wantPaths(t, "Scan of what has expired", paths(scanned(t, sc.Scan("a/*"))), []string{"a/b"})
+	}
+	must(t, "Del of what has expired", l.Del("a/b"))
+	wantContent(t, l)
 }
 
 func sizeHint(t T, s *subject) {

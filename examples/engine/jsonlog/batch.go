@@ -1,31 +1,26 @@
 package jsonlog
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
-	"sync"
 
-	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // BatchLayer is a Layer that is a storage.Batcher too.
-type BatchLayer struct {
-	*Layer
-	// whole is held while a batch goes into memory, so that no list shows a part of it.
-	whole sync.RWMutex
-}
+type BatchLayer struct{ *Layer }
 
 var _ storage.Batcher = (*BatchLayer)(nil)
 
 // NewBatch returns a BatchLayer on the file log.jsonl of a directory, which must exist.
-func NewBatch(dir string) *BatchLayer { return &BatchLayer{Layer: New(dir)} }
+func NewBatch(dir string) *BatchLayer { return &BatchLayer{New(dir)} }
 
 // Commit implements storage.Batcher. The changes are one line: it is there, or it is not.
 func (l *BatchLayer) Commit(changes []storage.Change) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.Active() {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.file == nil {
 		return storage.ErrNotActive
 	}
 	if len(changes) == 0 {
@@ -39,16 +34,15 @@ func (l *BatchLayer) Commit(changes []storage.Change) error {
 		}
 		texts[i] = text
 	}
-	if err := l.write(strings.Join(texts, "\t")); err != nil {
+	if err := l.append(strings.Join(texts, "\t")); err != nil {
 		return err
 	}
-	l.whole.Lock()
-	defer l.whole.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, c := range changes {
 		path, e := asEntry(c)
-		if err := l.apply(l.memory.Load(), path, e); err != nil {
-			return err
-		}
+		l.revision = max(l.revision, c.Revision)
+		apply(l.objects, path, e)
 	}
 	return nil
 }
@@ -71,31 +65,17 @@ func (l *BatchLayer) prepare(c storage.Change) (string, error) {
 func asEntry(c storage.Change) (path string, e entry) {
 	e.Commit = c.Revision
 	if c.Object != nil {
-		e.Object, e.Data = *c.Object, c.Object.Data
+		e.Object, e.Data = *c.Object, bytes.Clone(c.Object.Data)
 	}
 	return cmp.Or(c.Key, everything), e
 }
 
 // LastRevision implements storage.Batcher.
 func (l *BatchLayer) LastRevision() (uint64, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.Active() {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.file == nil {
 		return 0, storage.ErrNotActive
 	}
 	return l.revision, nil
-}
-
-// GetList implements storage.Layer.
-func (l *BatchLayer) GetList(glob string) ([]meta.Object, error) {
-	l.whole.RLock()
-	defer l.whole.RUnlock()
-	return l.Layer.GetList(glob)
-}
-
-// Keys implements storage.Layer.
-func (l *BatchLayer) Keys() ([]string, error) {
-	l.whole.RLock()
-	defer l.whole.RUnlock()
-	return l.Layer.Keys()
 }

@@ -1,12 +1,13 @@
-// Package jsonlog is a persistent layer in less than two hundred lines: a log of JSON in one
-// file, synced before a change is acknowledged and replayed at Start. It is an example,
-// gone through in docs/writing-an-engine.md, and passes storagetest.
+// Package jsonlog is a persistent layer of two hundred and fifty lines: a log of JSON in one file,
+// synced before a change is acknowledged and replayed at Start. It is an example, gone
+// through in docs/writing-an-engine.md, and passes storagetest.
 //
 // All objects are in memory too, and the file grows with every change.
 package jsonlog
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -14,40 +15,41 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // Layer is a persistent layer in a file.
 type Layer struct {
-	path   string
-	memory atomic.Pointer[storage.MemoryLayer] // answers all reads; not active while the layer is not
+	path string
 
-	// mu guards the fields below. A write holds it until it is durable and in memory.
-	mu       sync.Mutex
+	// write guards the fields below. A write holds it until it is durable and in memory.
+	write    sync.Mutex
 	file     file   // nil while not active
 	size     int64  // of the acknowledged lines in it
 	revision uint64 // the highest of them
 	failed   error  // why no more writes are taken
+
+	// mu guards objects, what the log says; nil while not active. It is taken after write,
+	// and never held while the disk is at work.
+	mu      sync.RWMutex
+	objects map[string]meta.Object
 }
 
 var _ storage.EmbeddedLayer = (*Layer)(nil)
 
 // New returns a layer on the file log.jsonl of a directory, which must exist.
-func New(dir string) *Layer {
-	l := &Layer{path: filepath.Join(dir, "log.jsonl")}
-	l.memory.Store(storage.NewMemoryLayer())
-	return l
-}
+func New(dir string) *Layer { return &Layer{path: filepath.Join(dir, "log.jsonl")} }
 
 // Start implements storage.Layer.
-func (l *Layer) Start(opt storage.LayerOptions) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Layer) Start(storage.LayerOptions) error {
+	l.write.Lock()
+	defer l.write.Unlock()
 	if l.file != nil {
 		return storage.ErrActive
 	}
@@ -56,24 +58,31 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 		return fmt.Errorf("jsonlog: open %s: %w", l.path, err)
 	}
 	l.size, l.revision, l.failed = 0, 0, nil
-	memory := storage.NewMemoryLayer()
-	if err := cmp.Or(memory.Start(opt), l.replay(f, memory)); err != nil {
+	objects, err := l.replay(f)
+	if err != nil {
 		return fmt.Errorf("jsonlog: open %s: %w", l.path, cmp.Or(err, f.Close()))
 	}
 	l.file = f
-	l.memory.Store(memory)
+	l.publish(objects)
 	return nil
 }
 
 // Close implements storage.Layer.
 func (l *Layer) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.write.Lock()
+	defer l.write.Unlock()
 	if l.file != nil {
 		_ = l.file.Close() // what was acknowledged is on the disk: there is nothing to lose
 		l.file = nil
-		l.memory.Load().Close()
+		l.publish(nil)
 	}
+}
+
+// publish makes objects what is read; nil makes the layer inactive.
+func (l *Layer) publish(objects map[string]meta.Object) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.objects = objects
 }
 
 // entry is one change in the log: an object, or its removal when there is no data.
@@ -110,63 +119,63 @@ func checksum(text string) string {
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// replay reads the log into memory. A last line without an end was never acknowledged: a
-// crash cut it short, and now it is cut off.
-func (l *Layer) replay(f file, memory *storage.MemoryLayer) error {
+// replay reads the log. A last line without an end was never acknowledged: a crash cut it
+// short, and now it is cut off.
+func (l *Layer) replay(f file) (map[string]meta.Object, error) {
+	objects := make(map[string]meta.Object)
 	lines := bufio.NewReader(f)
 	for number := 1; ; number++ {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF {
-			return cmp.Or(f.Truncate(l.size), f.Sync())
+			return objects, cmp.Or(f.Truncate(l.size), f.Sync())
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for text := range strings.SplitSeq(strings.TrimSuffix(line, "\n"), "\t") {
 			path, e, err := decode(text)
-			if err == nil {
-				err = l.apply(memory, path, e)
-			}
 			if err != nil {
-				return fmt.Errorf("line %d, key %q: %w", number, path, err)
+				return nil, fmt.Errorf("line %d, key %q: %w", number, path, err)
 			}
+			l.revision = max(l.revision, e.Commit)
+			apply(objects, path, e)
 		}
 		l.size += int64(len(line))
 	}
 }
 
 // apply makes a change in memory.
-func (l *Layer) apply(memory *storage.MemoryLayer, path string, e entry) error {
-	l.revision = max(l.revision, e.Commit)
+func apply(objects map[string]meta.Object, path string, e entry) {
 	switch {
 	case path == everything:
-		memory.Clear()
-		return nil
-	case e.Data != nil:
-		e.Object.Data = e.Data
-		return memory.Set(path, &e.Object)
+		clear(objects)
+	case e.Data == nil:
+		delete(objects, path)
+	default:
+		obj := e.Object
+		obj.Path, obj.Index, obj.Data = path, key.LastIndex(path), slices.Clip(e.Data)
+		objects[path] = obj
 	}
-	if err := memory.Del(path); !errors.Is(err, storage.ErrNotFound) {
-		return err
-	}
-	return nil
 }
 
 // change makes one change, in the log and then in memory.
 func (l *Layer) change(path string, e entry) error {
 	text, err := encode(path, e)
 	if err == nil {
-		err = l.write(text)
+		err = l.append(text)
 	}
 	if err != nil {
 		return err
 	}
-	return l.apply(l.memory.Load(), path, e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	apply(l.objects, path, e)
+	return nil
 }
 
-// write returns when a line is on the disk. After an error the log is as it was before; where
+// append returns when a line is on the disk. After an error the log is as it was before; where
 // that cannot be brought about, the layer takes no more writes.
-func (l *Layer) write(line string) error {
+func (l *Layer) append(line string) error {
 	if l.failed != nil {
 		return fmt.Errorf("jsonlog: %s takes no more writes: %w", l.path, l.failed)
 	}
@@ -184,15 +193,15 @@ func (l *Layer) write(line string) error {
 
 // Set implements storage.Layer.
 func (l *Layer) Set(path string, obj *meta.Object) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.write.Lock()
+	defer l.write.Unlock()
 	if err := l.accepts(path); err != nil {
 		return err
 	}
 	if obj == nil || len(obj.Data) == 0 {
 		return fmt.Errorf("jsonlog: path %q: %w", path, storage.ErrInvalidStorageData)
 	}
-	return l.change(path, entry{Object: *obj, Data: obj.Data})
+	return l.change(path, entry{Object: *obj, Data: bytes.Clone(obj.Data)})
 }
 
 // accepts says what is wrong with a path, or that the layer is not active.
@@ -205,8 +214,8 @@ func (l *Layer) accepts(path string) error {
 
 // Del implements storage.Layer.
 func (l *Layer) Del(path string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.write.Lock()
+	defer l.write.Unlock()
 	if _, err := l.Get(path); err != nil {
 		return err
 	}
@@ -215,40 +224,85 @@ func (l *Layer) Del(path string) error {
 
 // Clear implements storage.Layer. It cannot return an error: the next write does.
 func (l *Layer) Clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.write.Lock()
+	defer l.write.Unlock()
 	if l.file != nil {
 		l.failed = cmp.Or(l.failed, l.change(everything, entry{}))
 	}
 }
 
+// Active implements storage.Layer.
+func (l *Layer) Active() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.objects != nil
+}
+
+// Get implements storage.Layer.
+func (l *Layer) Get(path string) (meta.Object, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	obj, ok := l.objects[path]
+	var err error
+	switch {
+	case l.objects == nil:
+		err = storage.ErrNotActive
+	case !key.IsValid(path):
+		err = storage.ErrInvalidPath
+	case key.HasGlob(path):
+		err = storage.ErrGlobNotAllowed
+	case !ok:
+		err = storage.ErrNotFound
+	default:
+		return obj, nil
+	}
+	return meta.Object{}, fmt.Errorf("jsonlog: path %q: %w", path, err)
+}
+
+// GetList implements storage.Layer.
+func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
+	all, err := l.Load()
+	switch {
+	case err != nil:
+		return nil, err
+	case !key.IsValid(pattern):
+		return nil, fmt.Errorf("jsonlog: pattern %q: %w", pattern, storage.ErrInvalidPath)
+	case !key.HasGlob(pattern):
+		return nil, fmt.Errorf("jsonlog: pattern %q: %w", pattern, storage.ErrInvalidPattern)
+	}
+	list := []meta.Object{}
+	for path, obj := range all {
+		if key.Match(pattern, path) {
+			list = append(list, *obj)
+		}
+	}
+	slices.SortFunc(list, func(a, b meta.Object) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
+	})
+	return list, nil
+}
+
+// Keys implements storage.Layer.
+func (l *Layer) Keys() ([]string, error) {
+	all, err := l.Load()
+	paths := make([]string, 0, len(all))
+	for path := range all {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths, err
+}
+
 // Load implements storage.EmbeddedLayer.
 func (l *Layer) Load() (map[string]*meta.Object, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	paths, err := l.Keys()
-	if err != nil {
-		return nil, err
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.objects == nil {
+		return nil, storage.ErrNotActive
 	}
-	all := make(map[string]*meta.Object, len(paths))
-	for _, path := range paths {
-		obj, err := l.Get(path)
-		if err != nil {
-			return nil, err
-		}
+	all := make(map[string]*meta.Object, len(l.objects))
+	for path, obj := range l.objects {
 		all[path] = &obj
 	}
 	return all, nil
 }
-
-// Active implements storage.Layer.
-func (l *Layer) Active() bool { return l.memory.Load().Active() }
-
-// Get implements storage.Layer.
-func (l *Layer) Get(path string) (meta.Object, error) { return l.memory.Load().Get(path) }
-
-// GetList implements storage.Layer.
-func (l *Layer) GetList(glob string) ([]meta.Object, error) { return l.memory.Load().GetList(glob) }
-
-// Keys implements storage.Layer.
-func (l *Layer) Keys() ([]string, error) { return l.memory.Load().Keys() }
