@@ -47,6 +47,9 @@ func New(cfg LayeredConfig, options ...Options) *Layered {
 
 // run is a store from Start to Close.
 type run struct {
+	// direct is memory where a Get that finds its object there has nothing else to do.
+	direct *pathtree.Tree
+
 	options Options
 	id      uint64 // of the store; 0 for unknown
 

@@ -64,6 +64,9 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory; r.cached {
 			r.cache = &cacheCounts{}
 		}
+		if !r.cached && r.options.BeforeRead == nil {
+			r.direct = r.memory
+		}
 		defer func() {
 			if err != nil {
 				memory.Close()

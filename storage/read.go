@@ -11,6 +11,17 @@ import (
 // Get returns the object at a path, or ErrNotFound. Its Data is shared and read-only. From
 // memory it takes no lock and allocates nothing.
 func (l *Layered) Get(path string) (meta.Object, error) {
+	// What is found has a valid path: a hit needs no check.
+	if r := l.run.Load(); r != nil && r.direct != nil {
+		if version := r.direct.Latest(path); version.Plain() {
+			return version.Object, nil
+		}
+	}
+	return l.get(path)
+}
+
+// get is Get where there is more to do than to find the object in memory.
+func (l *Layered) get(path string) (meta.Object, error) {
 	r := l.run.Load()
 	if r == nil {
 		return meta.Object{}, failed("get", path, ErrNotActive)
@@ -20,13 +31,6 @@ func (l *Layered) Get(path string) (meta.Object, error) {
 			return meta.Object{}, failed("get", path, err)
 		}
 		r.options.BeforeRead(path)
-	}
-	// What is found has a valid path: a hit needs no check.
-	if r.memory != nil {
-		if obj, ok := r.memory.Get(path); ok {
-			r.countHit()
-			return *obj, nil
-		}
 	}
 	obj, err := r.miss(path)
 	if err != nil {

@@ -19,10 +19,10 @@ type Mutation struct {
 // done is set, which the keys share, and after from then on. Nil is no object.
 type turn struct {
 	done          *atomic.Bool
-	before, after *node
+	before, after *Version
 }
 
-func (t *turn) now() *node {
+func (t *turn) now() *Version {
 	if t.done.Load() {
 		return t.after
 	}
@@ -31,7 +31,7 @@ func (t *turn) now() *node {
 
 // step is one mutation as it is being made.
 type step struct {
-	old, new *node // nil: none
+	old, new *Version // nil: none
 }
 
 func (st step) dir() *directory {
@@ -88,7 +88,7 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 			if st.new != nil {
 				st.new.turn.Store(nil)
 			} else {
-				s.objects.Delete(st.old.Path)
+				s.objects.remove(st.old)
 			}
 		}
 		s.prune(dir)
@@ -98,12 +98,12 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 
 // prepare marks the key of a mutation as under change.
 func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
-	old, exists := s.objects.Load(c.Path)
+	old := s.objects.load(c.Path)
 	switch {
 	case c.Object != nil:
 		st = step{old, s.version(old, *c.Object)}
 		st.new.turn.Store(&turn{done, old, st.new})
-	case exists && old.turn.Load() == nil:
+	case old != nil && old.turn.Load() == nil:
 		st.old = old
 		old.turn.Store(&turn{done, old, nil})
 	}
@@ -129,6 +129,6 @@ func (d *directory) make(s *state, steps []step) {
 			continue
 		}
 		d.place(st.old, st.new)
-		s.objects.Store(st.new.Path, st.new)
+		s.objects.store(st.old, st.new)
 	}
 }

@@ -15,7 +15,7 @@ func (t *Tree) Collect(pattern string) [][]*meta.Object {
 	s := t.state.Load()
 	var c collector
 	if pattern == "" {
-		c.objects = make([]*meta.Object, 0, s.objects.Size())
+		c.objects = make([]*meta.Object, 0, s.objects.size())
 		s.root.all(func(d *directory) { c.take(d, "*") })
 		return c.lists
 	}

@@ -36,7 +36,7 @@ func (d *directory) expire(n int) {
 }
 
 // place puts a node into the list, in place of old where that is not nil. It needs mu.
-func (d *directory) place(old, n *node) {
+func (d *directory) place(old, n *Version) {
 	if old != nil && old.Expires != 0 {
 		d.expire(-1)
 	}
@@ -54,7 +54,7 @@ func (d *directory) place(old, n *node) {
 }
 
 // drop takes a node out of the list. It needs mu.
-func (d *directory) drop(n *node) {
+func (d *directory) drop(n *Version) {
 	if n.Expires != 0 {
 		d.expire(-1)
 	}
@@ -78,7 +78,7 @@ func entryLess(a, b *entry) bool {
 
 // pivot returns an entry that sorts by a time and a path, to start an iteration at.
 func pivot(created int64, path string) *entry {
-	return &entry{created: created, node: &node{Object: meta.Object{Path: path}}}
+	return &entry{created: created, node: &Version{Object: meta.Object{Path: path}}}
 }
 
 // directory returns the directory of a path, made with its parents where it is missing.

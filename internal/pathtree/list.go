@@ -106,7 +106,7 @@ const Always = math.MinInt64
 // directory is read in one consistent snapshot.
 func (t *Tree) All(at int64) []*meta.Object {
 	s := t.state.Load()
-	objects := make([]*meta.Object, 0, s.objects.Size())
+	objects := make([]*meta.Object, 0, s.objects.size())
 	s.root.all(func(d *directory) {
 		clock := clock{at}
 		d.mu.RLock()

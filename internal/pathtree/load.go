@@ -24,7 +24,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := newState(hint)
-	batches := make(chan []*node, 8)
+	batches := make(chan []*Version, 8)
 	stop := make(chan struct{})
 	var failed error // read after batches is closed
 	go func() {
@@ -41,11 +41,12 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 			if err != nil {
 				break // drain
 			}
-			if _, twice := s.objects.LoadOrStore(n.Path, n); twice {
+			if s.objects.load(n.Path) != nil {
 				err = fmt.Errorf("pathtree: load: key %q comes twice", n.Path)
 				close(stop)
 				break
 			}
+			s.objects.store(nil, n)
 			revision = max(revision, n.Revision)
 			bytes += len(n.Data)
 			if parent := key.Parent(n.Path); dir == nil || dir.path != parent {
@@ -76,24 +77,24 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 
 // produce turns objects into nodes and sends them on in batches, until stop. A panic of the
 // sequence is an error: on this goroutine nobody could recover it.
-func produce(objects iter.Seq2[meta.Object, error], batches chan<- []*node, stop <-chan struct{}) (err error) {
+func produce(objects iter.Seq2[meta.Object, error], batches chan<- []*Version, stop <-chan struct{}) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = fmt.Errorf("pathtree: load: reading panicked: %v", value)
 		}
 	}()
-	batch := make([]*node, 0, loadBatch)
+	batch := make([]*Version, 0, loadBatch)
 	for obj, err := range objects {
 		if err != nil {
 			return err
 		}
-		batch = append(batch, newNode(obj, nil))
+		batch = append(batch, newVersion(obj, hashOf(obj.Path), nil))
 		if len(batch) < loadBatch {
 			continue
 		}
 		select {
 		case batches <- batch:
-			batch = make([]*node, 0, loadBatch)
+			batch = make([]*Version, 0, loadBatch)
 		case <-stop:
 			return nil
 		}

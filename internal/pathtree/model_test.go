@@ -135,8 +135,8 @@ func checkStructure(t *testing.T, tree *Tree) {
 		var last *entry
 		d.list.Scan(func(e *entry) bool {
 			listed++
-			n, ok := s.objects.Load(e.node.Path)
-			if !ok || n != e.node || n.entry != e || e.dir != d || e.created != n.Created {
+			n := s.objects.load(e.node.Path)
+			if n != e.node || n.entry != e || e.dir != d || e.created != n.Created || n.hash != hashOf(n.Path) {
 				t.Fatalf("the entry of %q and its object do not belong together", e.node.Path)
 			}
 			if last != nil && !entryLess(last, e) {
@@ -170,8 +170,8 @@ func checkStructure(t *testing.T, tree *Tree) {
 	if dirs != s.dirs.Size() {
 		t.Fatalf("%d directories in the map, %d reachable", s.dirs.Size(), dirs)
 	}
-	if listed != s.objects.Size() || listed != tree.Len() {
-		t.Fatalf("%d objects in the map, %d listed", s.objects.Size(), listed)
+	if listed != s.objects.size() || listed != tree.Len() {
+		t.Fatalf("%d objects in the map, %d listed", s.objects.size(), listed)
 	}
 }
 
@@ -411,9 +411,9 @@ func TestAgainstModel(t *testing.T) {
 func checkEmpty(t *testing.T, tree *Tree) {
 	t.Helper()
 	s := tree.state.Load()
-	if s.objects.Size() != 0 || s.dirs.Size() != 0 || len(s.root.children) != 0 || s.root.list.Len() != 0 {
+	if s.objects.size() != 0 || s.dirs.Size() != 0 || len(s.root.children) != 0 || s.root.list.Len() != 0 {
 		t.Fatalf("an empty tree holds %d objects, %d directories, %d children of the root, %d in its list",
-			s.objects.Size(), s.dirs.Size(), len(s.root.children), s.root.list.Len())
+			s.objects.size(), s.dirs.Size(), len(s.root.children), s.root.list.Len())
 	}
 }
 

@@ -49,18 +49,20 @@ type Tree struct {
 
 // state is the content of a tree.
 type state struct {
-	objects *xsync.Map[string, *node]
+	objects index
 	dirs    *xsync.Map[string, *directory]
 	root    *directory
 	bytes   atomic.Int64 // of the data of all objects
 }
 
-// node is one version of an object. All but turn is immutable.
-type node struct {
+// Version is one version of an object. All but turn is immutable.
+type Version struct {
+	// turn is set while a change of several keys, this one among them, is being made. It
+	// stands beside the object, which Get reads too.
+	turn atomic.Pointer[turn]
 	meta.Object
 	entry *entry
-	// turn is set while a change of several keys, this one among them, is being made.
-	turn atomic.Pointer[turn]
+	hash  uint64 // hashOf(Path)
 }
 
 // entry is the stable place of a key in its directory. It stays the same while the
@@ -69,7 +71,7 @@ type entry struct {
 	created int64
 	dir     *directory
 	// node is the current version, guarded by dir.mu.
-	node *node
+	node *Version
 }
 
 // New returns an empty tree.
@@ -80,27 +82,35 @@ func New() *Tree {
 }
 
 func newState(size int) *state {
-	return &state{
-		objects: xsync.NewMap[string, *node](xsync.WithPresize(size)),
-		dirs:    xsync.NewMap[string, *directory](),
-		root:    newDirectory("", nil),
-	}
+	s := &state{dirs: xsync.NewMap[string, *directory](), root: newDirectory("", nil)}
+	s.objects.init(size)
+	return s
 }
 
 // Get returns the object at a path, unless it is expired. It is shared: read-only.
 func (t *Tree) Get(path string) (*meta.Object, bool) {
-	n, ok := t.state.Load().objects.Load(path)
-	switch {
-	case !ok:
-		return nil, false
-	case n.Expires == 0 && n.turn.Load() == nil: // nearly always
+	n := t.Latest(path)
+	if n.Plain() {
 		return &n.Object, true
 	}
-	if n = n.now(); n == nil || n.Expires != 0 && n.Expired(now()) {
+	if n != nil {
+		n = n.now()
+	}
+	if n == nil || n.Expires != 0 && n.Expired(now()) {
 		return nil, false
 	}
 	return &n.Object, true
 }
+
+// Latest returns the version that the map has of a path, nil for none. If it is Plain it is what Get
+// returns; else Get has more to look at. Both are small enough for the compiler to put them
+// where they are called, which a point read feels.
+func (t *Tree) Latest(path string) *Version {
+	return t.state.Load().objects.load(path)
+}
+
+// Plain reports whether there is a version that has no time to live and no change of several keys under way.
+func (n *Version) Plain() bool { return n != nil && n.Expires == 0 && n.turn.Load() == nil }
 
 // Stored returns the object at a path, expired or not. It is shared: read-only.
 func (t *Tree) Stored(path string) (*meta.Object, bool) {
@@ -112,16 +122,16 @@ func (t *Tree) Stored(path string) (*meta.Object, bool) {
 }
 
 // load returns what readers see at a path now, nil for nothing.
-func (s *state) load(path string) *node {
-	n, ok := s.objects.Load(path)
-	if !ok {
+func (s *state) load(path string) *Version {
+	n := s.objects.load(path)
+	if n == nil {
 		return nil
 	}
 	return n.now()
 }
 
 // now returns what readers see of a node that is in the map, nil for nothing.
-func (n *node) now() *node {
+func (n *Version) now() *Version {
 	if t := n.turn.Load(); t != nil {
 		return t.now()
 	}
@@ -135,7 +145,7 @@ func now() int64 { return time.Now().UnixNano() }
 func (t *Tree) Bytes() int64 { return t.state.Load().bytes.Load() }
 
 // count takes in that a version takes the place of another; nil is none. It needs Tree.write.
-func (s *state) count(before, after *node) {
+func (s *state) count(before, after *Version) {
 	grown := 0
 	if before != nil {
 		grown -= len(before.Data)
@@ -149,7 +159,7 @@ func (s *state) count(before, after *node) {
 }
 
 // Len returns the number of objects.
-func (t *Tree) Len() int { return t.state.Load().objects.Size() }
+func (t *Tree) Len() int { return t.state.Load().objects.size() }
 
 // Put stores an object at obj.Path, whose Index must be its last segment, and returns it
 // as it is stored, shared and read-only. The tree keeps obj.Data.
@@ -164,7 +174,7 @@ func (t *Tree) PutIfAbsent(obj meta.Object) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := t.state.Load()
-	if _, ok := s.objects.Load(obj.Path); !ok {
+	if s.objects.load(obj.Path) == nil {
 		s.put(obj)
 	}
 }
@@ -174,14 +184,14 @@ func (t *Tree) Delete(path string) bool {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := t.state.Load()
-	n, ok := s.objects.Load(path)
-	if !ok {
+	n := s.objects.load(path)
+	if n == nil {
 		return false
 	}
 	dir := n.entry.dir
 	dir.mu.Lock()
 	dir.drop(n)
-	s.objects.Delete(path)
+	s.objects.remove(n)
 	dir.mu.Unlock()
 	s.count(n, nil)
 	s.prune(dir)
@@ -197,37 +207,38 @@ func (t *Tree) Clear() {
 
 // put needs Tree.write.
 func (s *state) put(obj meta.Object) *meta.Object {
-	old, _ := s.objects.Load(obj.Path)
+	old := s.objects.load(obj.Path)
 	n := s.version(old, obj)
 	dir := n.entry.dir
-	// The map changes under the directory's lock too: a reader that has seen the new
+	// The index changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 	dir.place(old, n)
-	s.objects.Store(n.Path, n)
+	s.objects.store(old, n)
 	s.count(old, n)
 	return &n.Object
 }
 
-// version makes the node of an object that is to take the place of old, or that is new
+// version makes the version of an object that is to take the place of old, or that is new
 // where old is nil. It needs Tree.write.
-func (s *state) version(old *node, obj meta.Object) *node {
+func (s *state) version(old *Version, obj meta.Object) *Version {
 	if old == nil {
 		// The caller's path may be a piece of something larger: keep a copy.
 		obj.Path = strings.Clone(obj.Path)
 		obj.Index = key.LastIndex(obj.Path)
-		return newNode(obj, s.directory(key.Parent(obj.Path)))
+		return newVersion(obj, hashOf(obj.Path), s.directory(key.Parent(obj.Path)))
 	}
 	obj.Path, obj.Index = old.Path, old.Index
 	if obj.Created == old.Created {
-		return &node{Object: obj, entry: old.entry}
+		return &Version{Object: obj, entry: old.entry, hash: old.hash}
 	}
-	return newNode(obj, old.entry.dir)
+	return newVersion(obj, old.hash, old.entry.dir)
 }
 
-func newNode(obj meta.Object, dir *directory) *node {
-	n := &node{Object: obj}
+// newVersion makes a version with a place of its own.
+func newVersion(obj meta.Object, hash uint64, dir *directory) *Version {
+	n := &Version{Object: obj, hash: hash}
 	n.entry = &entry{created: obj.Created, dir: dir, node: n}
 	return n
 }
