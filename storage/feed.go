@@ -124,16 +124,16 @@ func (f *feed) flush() {
 	if len(f.staged) == 0 {
 		return
 	}
-	concerns, behind, bytes := f.enqueue()
+	wake, fold := f.enqueue()
 	if cap(f.staged) > 16 {
 		f.staged = nil
 	}
 	// What a few of them hold on to until the next change is not worth the clearing.
 	f.staged = f.staged[:0]
 	switch {
-	case behind > feedFold || bytes > feedFoldBytes:
+	case fold:
 		f.dispatch()
-	case concerns || behind >= feedIdle || bytes >= feedIdleBytes:
+	case wake:
 		select {
 		case f.signal <- struct{}{}:
 		default:
@@ -141,20 +141,27 @@ func (f *feed) flush() {
 	}
 }
 
-// enqueue makes what was staged wait. It tells whether some of it concerns anybody, and how much waits.
-func (f *feed) enqueue() (concerns bool, behind, bytes int) {
+// enqueue makes what was staged wait. It tells whether the goroutine is to be woken, which it is once for
+// changes that concern nobody, and whether too much waits for it.
+func (f *feed) enqueue() (wake, fold bool) {
 	f.incoming.Lock()
-	defer f.incoming.Unlock()
+	idle := f.idleLocked()
 	for i := range f.staged {
 		rec := &f.staged[i]
 		rec.size = uint32(min(uint64(len(rec.object.Data)), math.MaxUint32))
 		f.bytes += int(rec.size)
 		rec.ignored = !f.index.Any(rec.object.Path)
-		concerns = concerns || !rec.ignored
+		wake = wake || !rec.ignored
 	}
 	f.waiting = append(f.waiting, f.staged...)
-	return concerns, len(f.waiting), f.bytes
+	wake = wake || idle && !f.idleLocked()
+	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
+	f.incoming.Unlock()
+	return wake, fold
 }
+
+// idleLocked reports whether so little waits that it may wait on. It needs incoming.
+func (f *feed) idleLocked() bool { return len(f.waiting) < feedIdle && f.bytes < feedIdleBytes }
 
 // startLocked makes the feed keep changes behind a revision. It needs mu, in an instant of the
 // pipeline.

@@ -15,20 +15,21 @@ func (r *run) publish(leaves []*write) {
 		if w.err != nil || w.silent {
 			continue
 		}
-		event := w.event()
-		if key.Contains(r.options.NoBroadcastKeys, event.Key) {
+		if key.Contains(r.options.NoBroadcastKeys, w.target()) {
 			continue
 		}
-		if logged {
-			r.log.append(event)
-		}
-		if sharded != nil {
-			sharded.Send(event)
+		object := w.published()
+		if logged || sharded != nil {
+			event := w.event(object)
+			if logged {
+				r.log.append(event)
+			}
+			if sharded != nil {
+				sharded.Send(event)
+			}
 		}
 		if fed {
-			r.feed.stage(record{
-				object: event.Object, revision: w.revision, change: w.change(), removed: !w.stores(),
-			})
+			r.feed.stage(record{object: object, revision: w.revision, change: w.change(), removed: !w.stores()})
 		}
 	}
 	if logged {
@@ -50,7 +51,7 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	if w.silent {
 		return
 	}
-	if event := w.event(); !key.Contains(r.options.NoBroadcastKeys, event.Key) {
+	if event := w.event(nil); !key.Contains(r.options.NoBroadcastKeys, event.Key) {
 		if r.log.watched() {
 			r.log.append(event)
 			r.log.flush()
@@ -70,22 +71,26 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	r.feed.flush()
 }
 
-// event is what a committed write publishes.
-func (w *write) event() Event {
-	switch w.op {
-	case opClear:
+// published is the object that a committed write of one key stored or removed.
+func (w *write) published() *meta.Object {
+	switch {
+	case w.stores():
+		return w.shared()
+	case w.found.object != nil:
+		return w.found.object
+	}
+	return w.found.by.shared() // without memory no groups overlap: it is of this one
+}
+
+// event is what a committed write publishes with the object that it stored or removed.
+func (w *write) event(object *meta.Object) Event {
+	switch {
+	case w.op == opClear:
 		return Event{Operation: OperationClear}
-	case opDelGlob:
-		return Event{Key: w.path, Operation: OperationDel}
-	case opDel, opExpire, opTrim:
-		removed := w.found.object
-		if removed == nil {
-			removed = w.found.by.shared() // without memory no groups overlap: it is of this one
-		}
-		return Event{Key: w.path, Operation: OperationDel, Object: removed}
+	case w.stores():
+		return Event{Key: object.Path, Operation: OperationSet, Object: object}
 	default:
-		stored := w.shared()
-		return Event{Key: stored.Path, Operation: OperationSet, Object: stored}
+		return Event{Key: w.path, Operation: OperationDel, Object: object}
 	}
 }
 
