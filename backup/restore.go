@@ -110,29 +110,13 @@ func newTarget(layer storage.EmbeddedLayer) (*target, error) {
 	}
 	t := &target{EmbeddedLayer: layer}
 	var ok bool
-	if t.batcher, ok = as[storage.Batcher](layer); !ok {
+	if t.batcher, ok = storage.As[storage.Batcher](layer); !ok {
 		return nil, fmt.Errorf("%w: %w", ErrUnsuitable, storage.ErrBatchUnsupported)
 	}
-	if t.marker, ok = as[storage.IncompleteMarker](layer); !ok {
+	if t.marker, ok = storage.As[storage.IncompleteMarker](layer); !ok {
 		return nil, fmt.Errorf("%w: %T cannot be marked as incomplete", ErrUnsuitable, layer)
 	}
 	return t, nil
-}
-
-// as returns the first layer in the chain of wrappers that has an optional interface.
-func as[T any](layer storage.EmbeddedLayer) (T, bool) {
-	for layer != nil {
-		if t, ok := layer.(T); ok {
-			return t, true
-		}
-		w, ok := layer.(storage.Unwrapper)
-		if !ok {
-			break
-		}
-		layer = w.Unwrap()
-	}
-	var none T
-	return none, false
 }
 
 // open starts the target, which must be empty, left by a restore that was cut off, or to be replaced.

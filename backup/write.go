@@ -74,7 +74,7 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 		return Info{}, err
 	}
 	var revision uint64
-	if batcher, ok := as[storage.Batcher](layer); ok {
+	if batcher, ok := storage.As[storage.Batcher](layer); ok {
 		var err error
 		if revision, err = batcher.LastRevision(); err != nil {
 			return Info{}, err

@@ -63,6 +63,26 @@ var mutants = []mutant{
 		old: "\tif t.done.Load() {\n\t\treturn t.after\n\t}\n\treturn t.before", new: "\treturn t.after",
 	},
 	{
+		name: "an overwrite leaves the old table before it is in the new one", file: "internal/pathtree/index.go",
+		old:   "\tt.add(v)\n\tif old != nil {\n\t\t// In the new table first: there is no moment when readers find neither.\n\t\tt.from.Load().drop(old)\n\t\treturn\n\t}\n",
+		new:   "\tif old != nil {\n\t\tt.from.Load().drop(old)\n\t\tt.add(v)\n\t\treturn\n\t}\n\tt.add(v)\n",
+		tests: "./internal/pathtree",
+	},
+	{
+		name: "a look-up does not notice that the table was replaced", file: "internal/pathtree/index.go",
+		old: "\t\tif x.table.Load() == t {\n\t\t\treturn nil\n\t\t}\n\t}\n\treturn x.search", new: "\t\treturn nil\n\t}\n\treturn x.search",
+		tests: "./internal/pathtree",
+	},
+	{
+		name: "a move empties the old table first", file: "internal/pathtree/index.go",
+		old: "\t\t\t\t\tt.add(v)\n\t\t\t\t\tb.slot[i].Store(nil)\n", new: "\t\t\t\t\tb.slot[i].Store(nil)\n\t\t\t\t\tt.add(v)\n",
+		tests: "./internal/pathtree",
+	},
+	{
+		name: "a table loses what was in the buckets behind the first", file: "internal/pathtree/index.go",
+		old: "b := &from.buckets[x.moved]; b != nil; b = b.next.Load()", new: "b := &from.buckets[x.moved]; b != nil; b = nil",
+	},
+	{
 		name: "an expired object is read", file: "storage/expire.go",
 		old: "return at != 0 && at <= time.Now().UnixNano()", new: "return at != 0 && at <= 0",
 	},
@@ -112,7 +132,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "invalid JSON is stored", file: "storage/validate.go",
-		old: "\tif jsonvalid.Valid(data) {", new: "\tif len(data) > 0 {",
+		old: "\tif jsonvalid.Valid(data) {", new: "\tif jsonvalid.Valid(data) || len(data) > 0 {",
 	},
 	{
 		name: "the data is not copied", file: "storage/batch.go",

@@ -101,8 +101,8 @@ func (m mutant) run(ctx context.Context, root string) (killer string, err error)
 		tests = "./internal/pathtree ./storage ./storagetest"
 	}
 	for pkg := range strings.FieldsSeq(tests) {
-		run, cancel := context.WithTimeout(ctx, 5*time.Minute)
-		cmd := exec.CommandContext(run, "go", "test", "-failfast", "-timeout", "100s", pkg)
+		run, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		cmd := exec.CommandContext(run, "go", "test", "-failfast", "-timeout", "8m", pkg)
 		cmd.Dir = root
 		out, err := cmd.CombinedOutput()
 		cancel()

@@ -28,7 +28,7 @@ func (r *run) mayExpire() bool { return r.expiring.Load() || !r.expirer.searched
 // startSearch looks for what expires, in the background, in a store that does not load
 // its objects.
 func (r *run) startSearch() {
-	if _, ok := as[Scanner](r.layer); !ok {
+	if _, ok := As[Scanner](r.layer); !ok {
 		return // it cannot stream: what expires is known once it is written, or read and found expired
 	}
 	e := &r.expirer

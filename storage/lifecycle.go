@@ -86,24 +86,24 @@ func (l *Layered) openLayers(r *run) (err error) {
 			r.layer.Close()
 		}
 	}()
-	if identified, ok := as[Identified](r.layer); ok {
+	if identified, ok := As[Identified](r.layer); ok {
 		if r.id, err = identified.ID(); err != nil {
 			return fmt.Errorf("persistent layer: id: %w", err)
 		}
 	}
-	r.batch, _ = as[Batcher](r.layer)
+	r.batch, _ = As[Batcher](r.layer)
 	if err := r.checkRetention(); err != nil {
 		return err
 	}
 	if !r.fromLayer() {
 		// Where readers see the layer itself, a group is to be durable before the next
 		// one changes what they see.
-		r.async, _ = as[AsyncBatcher](r.layer)
+		r.async, _ = As[AsyncBatcher](r.layer)
 	}
 	var loaded uint64
 	if r.memory != nil && !r.cached {
 		hint := 0
-		if h, ok := as[SizeHinter](r.layer); ok {
+		if h, ok := As[SizeHinter](r.layer); ok {
 			hint = h.SizeHint()
 		}
 		if loaded, err = r.memory.Load(r.expiries(Scan(r.layer, "")), hint); err != nil {

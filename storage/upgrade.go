@@ -113,7 +113,7 @@ type IncompleteMarker interface {
 // by its Scanner, else by Load or GetList, in the order that Scanner demands. Paths outside of
 // the grammar of package key are errors that name them.
 func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
-	if s, ok := as[Scanner](layer); ok {
+	if s, ok := As[Scanner](layer); ok {
 		return s.Scan(pattern)
 	}
 	return func(yield func(meta.Object, error) bool) {
@@ -137,8 +137,9 @@ type Unwrapper interface {
 	Unwrap() EmbeddedLayer
 }
 
-// as returns the first layer in the chain of wrappers that implements T.
-func as[T any](layer Layer) (T, bool) {
+// As finds an optional interface T of a layer, or of what the layer wraps (Unwrapper): the first in
+// the chain that has it.
+func As[T any](layer Layer) (T, bool) {
 	for layer != nil {
 		if t, ok := layer.(T); ok {
 			return t, true

@@ -137,30 +137,14 @@ func (c Clause) check(t T, s *subject) {
 	c.run(t, s)
 }
 
-// as finds an optional interface of a layer or of what it wraps, as the store does.
-func as[I any](layer storage.Layer) (I, bool) {
-	for layer != nil {
-		if found, ok := layer.(I); ok {
-			return found, true
-		}
-		w, ok := layer.(storage.Unwrapper)
-		if !ok {
-			break
-		}
-		layer = w.Unwrap()
-	}
-	var none I
-	return none, false
-}
-
 func logCapabilities(t T, l storage.Layer) {
 	t.Helper()
-	_, batcher := as[storage.Batcher](l)
-	_, scanner := as[storage.Scanner](l)
-	_, hinter := as[storage.SizeHinter](l)
-	_, checker := as[storage.Checker](l)
-	_, compacter := as[storage.Compacter](l)
-	_, marker := as[storage.IncompleteMarker](l)
+	_, batcher := storage.As[storage.Batcher](l)
+	_, scanner := storage.As[storage.Scanner](l)
+	_, hinter := storage.As[storage.SizeHinter](l)
+	_, checker := storage.As[storage.Checker](l)
+	_, compacter := storage.As[storage.Compacter](l)
+	_, marker := storage.As[storage.IncompleteMarker](l)
 	t.Logf("%T: Batcher %s, Scanner %s, SizeHinter %s, Checker %s, Compacter %s, IncompleteMarker %s", l,
 		exercised(batcher), exercised(scanner), exercised(hinter), exercised(checker), exercised(compacter), exercised(marker))
 }

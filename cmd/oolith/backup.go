@@ -92,7 +92,7 @@ func (b *backuper) run(ctx context.Context, file string) error {
 // report tells how the backup goes.
 func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 	size := int64(-1)
-	if hinter, ok := offers[storage.SizeHinter](layer); ok && b.only == "" {
+	if hinter, ok := storage.As[storage.SizeHinter](layer); ok && b.only == "" {
 		size = int64(hinter.SizeHint())
 	}
 	return startProgress(b.stderr, b.err, b.quiet, work{name: file, verb: "written", size: size, objects: true}, func() progressState {

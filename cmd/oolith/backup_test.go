@@ -191,7 +191,7 @@ func TestInterruptedBackup(t *testing.T) {
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	marker, ok := offers[storage.IncompleteMarker](layer)
+	marker, ok := storage.As[storage.IncompleteMarker](layer)
 	if !ok {
 		t.Fatalf("%T cannot be marked", layer)
 	}

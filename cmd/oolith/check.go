@@ -109,7 +109,7 @@ func (c *checker) report(problem error) {
 // all reads the objects by the engine's own check, or else by a scan, and compares the keys.
 func (c *checker) all(ctx context.Context) (err error) {
 	before := c.problems
-	if own, ok := offers[storage.Checker](c.layer); ok {
+	if own, ok := storage.As[storage.Checker](c.layer); ok {
 		c.objects, err = own.Check(ctx, c.report)
 	} else {
 		err = c.scan(ctx, func(meta.Object) { c.objects++ })

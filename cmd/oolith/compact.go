@@ -48,7 +48,7 @@ type compactSummary struct {
 // compact compacts a layer that is not started. The sizes are those of the closed store: an open
 // one keeps files for a while that it needs no more.
 func (a *app) compact(ctx context.Context, layer storage.EmbeddedLayer) error {
-	compacter, ok := offers[storage.Compacter](layer)
+	compacter, ok := storage.As[storage.Compacter](layer)
 	if !ok {
 		return errors.New("its engine has nothing to compact")
 	}

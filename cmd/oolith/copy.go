@@ -146,7 +146,7 @@ func (c *copier) mark() error { return c.note(c.program + " " + c.arguments()) }
 func (c *copier) unmark() error { return c.note("") }
 
 func (c *copier) note(reason string) error {
-	marker, ok := offers[storage.IncompleteMarker](c.target)
+	marker, ok := storage.As[storage.IncompleteMarker](c.target)
 	if !ok {
 		return nil
 	}
@@ -156,7 +156,7 @@ func (c *copier) note(reason string) error {
 // stopped makes the error of a copy that did not come to its end.
 func (c *copier) stopped(err error) error {
 	state := c.to + " is incomplete: run the copy again"
-	if _, ok := offers[storage.IncompleteMarker](c.target); !ok && !c.into {
+	if _, ok := storage.As[storage.IncompleteMarker](c.target); !ok && !c.into {
 		state = c.to + " holds a part, which its engine cannot note: remove it, and run the copy again"
 	}
 	if errors.Is(err, context.Canceled) {
@@ -176,7 +176,7 @@ func (c *copier) progress(verb string, size int64) *progress {
 
 // hint is about how many objects the source has; -1 when unknown.
 func (c *copier) hint() int64 {
-	if hinter, ok := offers[storage.SizeHinter](c.source); ok {
+	if hinter, ok := storage.As[storage.SizeHinter](c.source); ok {
 		return int64(hinter.SizeHint())
 	}
 	return -1

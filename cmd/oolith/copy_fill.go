@@ -64,7 +64,7 @@ func (c *copier) mustBeFresh() error {
 		}
 		return fmt.Errorf("it holds objects (%q the first), expected a new or empty store; --into merges into it", obj.Path)
 	}
-	batcher, ok := offers[storage.Batcher](c.target)
+	batcher, ok := storage.As[storage.Batcher](c.target)
 	if !ok {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (c *copier) mustBeFresh() error {
 func (c *copier) send(ctx context.Context) (sent digest, last uint64, err error) {
 	progress := c.progress("copied", c.hint())
 	defer progress.stop()
-	if batcher, ok := offers[storage.Batcher](c.source); ok {
+	if batcher, ok := storage.As[storage.Batcher](c.source); ok {
 		if last, err = batcher.LastRevision(); err != nil {
 			return sent, last, fmt.Errorf("store %s: %w", c.from, err)
 		}
@@ -119,7 +119,7 @@ type layerWriter struct {
 }
 
 func newLayerWriter(layer storage.EmbeddedLayer) *layerWriter {
-	batcher, _ := offers[storage.Batcher](layer)
+	batcher, _ := storage.As[storage.Batcher](layer)
 	return &layerWriter{layer: layer, batcher: batcher}
 }
 
@@ -180,7 +180,7 @@ func (c *copier) verify(ctx context.Context, sent digest, last uint64) error {
 		return fmt.Errorf("store %s: read back: %s with checksum %s, expected %s with %s", c.to,
 			plural(got.count, "object"), got, plural(sent.count, "object"), sent)
 	}
-	batcher, ok := offers[storage.Batcher](c.target)
+	batcher, ok := storage.As[storage.Batcher](c.target)
 	if !ok {
 		return nil
 	}

@@ -16,11 +16,13 @@ import (
 
 func (a *app) delCommand() *cobra.Command {
 	var yes bool
+	var opt storage.DelOptions
 	cmd := &cobra.Command{
 		Use:   "del PATH|PATTERN",
 		Short: "Delete an object, or all that match a pattern",
 		Long: `Delete the object at a path: the exit code is 4 when there is none. Or delete all that
-match a pattern, in one atomic step: none is no error.
+match a pattern, in one atomic step: none is no error. With --if-revision, an object that has another
+revision stays, and the exit code is 6.
 
 A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 		Example: `  oolith del config/colours
@@ -28,7 +30,13 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFlags(cmd); err != nil {
+				return err
+			}
 			isPattern := key.HasGlob(args[0])
+			if isPattern && opt.IfRevision != 0 {
+				return usage(fmt.Errorf("del %q: --if-revision goes with one path, not with a pattern", args[0]))
+			}
 			if asks := a.in.is && a.err.is; isPattern && !yes && !asks {
 				return usage(fmt.Errorf("del %q: a pattern demands --yes where nobody can be asked", args[0]))
 			}
@@ -39,11 +47,13 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			defer store.Close()
 			count := 1
 			if isPattern {
-				if count, err = a.confirmDel(cmd.Context(), store, args[0], yes); err != nil {
-					return err
+				if count, err = a.confirmDel(cmd.Context(), store, args[0], yes); err == nil {
+					err = store.Del(args[0])
 				}
+			} else {
+				err = store.DelWith(args[0], opt)
 			}
-			if err := store.Del(args[0]); err != nil {
+			if err != nil {
 				return err
 			}
 			if a.json {
@@ -54,6 +64,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	addIfRevision(cmd, &opt.IfRevision)
 	return cmd
 }
 

@@ -16,6 +16,7 @@ const (
 	exitRefused     = 3
 	exitNotFound    = 4
 	exitDamaged     = 5
+	exitConflict    = 6
 	exitInterrupted = 130
 )
 
@@ -25,6 +26,7 @@ const exitCodesHelp = `  0    done
   3    import went through the whole input, and refused some of its records
   4    there is no object at the path
   5    check found something wrong with the store, or verify and restore with the backup
+  6    a condition of the write did not hold: nothing was changed
   130  interrupted (Ctrl-C, SIGTERM); what was stored by then is stored whole`
 
 // codeError is an error that decides the exit code.
@@ -47,7 +49,7 @@ func usage(err error) error {
 // usageErrors are the errors of the store about what it was asked.
 var usageErrors = []error{
 	storage.ErrInvalidPath, storage.ErrInvalidPattern, storage.ErrInvalidRange, storage.ErrInvalidLimit,
-	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired, storage.ErrInvalidTTL,
+	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired, storage.ErrInvalidTTL, storage.ErrInvalidOptions,
 }
 
 // exitCode returns the exit code of an error.
@@ -62,6 +64,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, storage.ErrNotFound):
 		return exitNotFound
+	case errors.Is(err, storage.ErrConflict):
+		return exitConflict
 	case isAny(err, usageErrors):
 		return exitUsage
 	default:

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -130,5 +131,20 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	if err = joinErrors(err, file.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temporary, name)
+	if err := os.Rename(temporary, name); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(name))
+}
+
+// syncDirectory makes a new name survive a loss of power, where directories can be synced.
+func syncDirectory(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return joinErrors(dir.Sync(), dir.Close())
 }

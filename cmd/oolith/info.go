@@ -107,7 +107,7 @@ func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
 	for _, name := range slices.Sorted(maps.Keys(tops)) {
 		info.Top = append(info.Top, *tops[name])
 	}
-	if batcher, ok := offers[storage.Batcher](store.layer); ok { // knows of deletes too
+	if batcher, ok := storage.As[storage.Batcher](store.layer); ok { // knows of deletes too
 		last, err := batcher.LastRevision()
 		if err != nil {
 			return info, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +9,8 @@ import (
 )
 
 func (a *app) pushCommand() *cobra.Command {
-	return &cobra.Command{
+	var opt storage.SetOptions
+	cmd := &cobra.Command{
 		Use:   "push PATTERN DATA|-|@FILE",
 		Short: "Store data under a new index",
 		Long: `Store data under a new index in place of the '*' at the end of the pattern, and show
@@ -18,14 +18,20 @@ its path. The write is on the disk when the command ends. With --json, the store
 is shown.
 
 ` + dataHelp,
-		Example:           `  oolith push 'log/*' '{"event":"door opened"}'`,
+		Example: `  oolith push 'log/*' '{"event":"door opened"}'
+  oolith push 'alerts/*' '"battery low"' --ttl 24h`,
 		Args:              arguments(2, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.write(cmd.Context(), args[1], func(store storage.Database, data json.RawMessage) (string, error) {
-				index, err := store.Push(args[0], data)
-				return strings.TrimSuffix(args[0], "*") + index, err
+			if err := checkFlags(cmd); err != nil {
+				return err
+			}
+			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (string, error) {
+				obj, err := store.PushWith(args[0], data, opt)
+				return obj.Path, err
 			})
 		},
 	}
+	addTTL(cmd, &opt.TTL)
+	return cmd
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,29 +18,65 @@ const dataHelp = `DATA is one JSON value; - reads it from standard input, and @F
 has its quotes: '"blue"'. Before data that begins with a minus sign, write --.`
 
 func (a *app) setCommand() *cobra.Command {
-	return &cobra.Command{
+	var opt storage.SetOptions
+	cmd := &cobra.Command{
 		Use:   "set PATH DATA|-|@FILE",
 		Short: "Store data at a path",
 		Long: `Store data at a path, over what is there, and show the path. The write is on the disk
 when the command ends. With --json, the stored object is shown.
 
+With a condition that does not hold nothing is stored, and the exit code is 6. get --json shows the
+revision of an object.
+
 ` + dataHelp,
 		Example: `  oolith set config/colours '{"sky":"blue"}'
-  oolith set config/limit -- -1`,
+  oolith set config/limit -- -1
+  oolith set sessions/kitchen '{"open":true}' --ttl 30m --if-absent`,
 		Args:              arguments(2, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.write(cmd.Context(), args[1], func(store storage.Database, data json.RawMessage) (string, error) {
-				_, err := store.Set(args[0], data)
+			if err := checkFlags(cmd); err != nil {
+				return err
+			}
+			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (string, error) {
+				_, err := store.SetWith(args[0], data, opt)
 				return args[0], err
 			})
 		},
 	}
+	addTTL(cmd, &opt.TTL)
+	addIfRevision(cmd, &opt.IfRevision)
+	cmd.Flags().BoolVar(&opt.IfAbsent, "if-absent", false, "only if there is no object at the path")
+	return cmd
+}
+
+const (
+	ttlFlag        = "ttl"
+	ifRevisionFlag = "if-revision"
+)
+
+func addTTL(cmd *cobra.Command, ttl *time.Duration) {
+	cmd.Flags().DurationVar(ttl, ttlFlag, 0, "how long the object lives, such as 30m or 48h (default for ever)")
+}
+
+func addIfRevision(cmd *cobra.Command, revision *uint64) {
+	cmd.Flags().Uint64Var(revision, ifRevisionFlag, 0, "only if the object has this revision")
+}
+
+// checkFlags refuses the zero values, which mean that a flag is not there, where they are given.
+func checkFlags(cmd *cobra.Command) error {
+	if flag := cmd.Flags().Lookup(ttlFlag); flag != nil && flag.Changed && flag.Value.String() == "0s" {
+		return usage(errors.New("--ttl 0: expected a time above zero, such as 30m"))
+	}
+	if flag := cmd.Flags().Lookup(ifRevisionFlag); flag != nil && flag.Changed && flag.Value.String() == "0" {
+		return usage(errors.New("--if-revision 0: expected a revision, from 1 on"))
+	}
+	return nil
 }
 
 // write reads the data argument, stores it and shows where. The data is read first, so
 // that a wrong argument makes no store.
-func (a *app) write(ctx context.Context, argument string, put func(storage.Database, json.RawMessage) (path string, err error)) error {
+func (a *app) write(ctx context.Context, argument string, put func(*storage.Layered, json.RawMessage) (path string, err error)) error {
 	data, err := a.readData(ctx, argument)
 	if err != nil {
 		return err

@@ -51,6 +51,44 @@ func TestSetRefuses(t *testing.T) {
 	c.run("set", "a", "@/no/such/file").is(exitFailure, "/no/such/file: no such file or directory")
 }
 
+func TestSetWithConditions(t *testing.T) {
+	c := newCLI(t)
+	c.run("set", "a", "1", "--if-revision", "1").is(exitConflict, `"a": expected revision 1, found no object`)
+	c.run("get", "a").is(exitNotFound, `"a"`)
+	c.run("set", "a", "1", "--if-absent").ok().prints("a\n")
+	c.run("set", "a", "2", "--if-absent").is(exitConflict, `"a": expected no object, found revision 1`)
+	c.run("set", "a", "3", "--if-revision", "7").is(exitConflict, `"a": expected revision 7, found revision 1`)
+	c.run("get", "a").ok().prints("1\n")
+	c.run("set", "a", "4", "--if-revision", "1").ok()
+	c.run("get", "a").ok().prints("4\n")
+	c.run("del", "a", "--if-revision", "1").is(exitConflict, `"a": expected revision 1, found revision 2`)
+	c.run("get", "a").ok().prints("4\n")
+	c.run("del", "a", "--if-revision", "2").ok().prints("deleted 1 object\n")
+	c.run("del", "*", "--yes", "--if-revision", "2").is(exitUsage, "goes with one path")
+	for _, command := range [][]string{{"set", "a", "1"}, {"del", "a"}} {
+		c.run(append(command, "--if-revision", "0")...).is(exitUsage, "--if-revision 0: expected a revision, from 1 on")
+		c.run(append(command, "--if-revision", "-1")...).is(exitUsage, "--if-revision")
+	}
+	c.run("set", "a", "1", "--if-absent", "--if-revision", "1").is(exitUsage, "IfAbsent")
+	c.run("keys").ok().prints("")
+}
+
+func TestTimeToLive(t *testing.T) {
+	c := newCLI(t)
+	c.run("set", "a", "1", "--ttl", "1h", "--json").ok().contains(`"expires":`)
+	c.run("push", "b/*", "1", "--ttl", "48h", "--json").ok().contains(`"expires":`)
+	if r := c.run("set", "a", "2", "--json").ok(); strings.Contains(r.out, `"expires":`) {
+		t.Errorf("a write without a time to live keeps the one before: %s", r.out)
+	}
+	c.run("set", "gone", "1", "--ttl", "1ns").ok()
+	c.run("get", "gone").is(exitNotFound, `"gone"`)
+	for _, command := range [][]string{{"set", "a", "1"}, {"push", "b/*", "1"}} {
+		c.run(append(command, "--ttl", "0")...).is(exitUsage, "--ttl 0: expected a time above zero")
+		c.run(append(command, "--ttl", "-5s")...).is(exitUsage, "time to live")
+		c.run(append(command, "--ttl", "soon")...).is(exitUsage, `"soon"`)
+	}
+}
+
 // TestWrongDataMakesNoStore shows that the data is checked before a store is made.
 func TestWrongDataMakesNoStore(t *testing.T) {
 	c := newCLI(t)

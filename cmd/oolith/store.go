@@ -128,22 +128,6 @@ func durableLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
 	return layer, err
 }
 
-// offers returns the first layer in the chain of wrappers that has the optional interface T.
-func offers[T any](layer storage.Layer) (T, bool) {
-	for layer != nil {
-		if t, ok := layer.(T); ok {
-			return t, true
-		}
-		w, ok := layer.(storage.Unwrapper)
-		if !ok {
-			break
-		}
-		layer = w.Unwrap()
-	}
-	var none T
-	return none, false
-}
-
 // storeArgument lets the one argument of a command name the store in place of --store.
 func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -127,6 +127,42 @@ func TestIndexReadersBesideWriter(t *testing.T) {
 	readers.Wait()
 }
 
+// A key is found at every moment of its way from one table to the next, by a move or by an overwrite.
+func TestIndexReadersBesideMoves(t *testing.T) {
+	var x index
+	x.init(0)
+	path := "k"
+	for hashOf(path)%fewest < movesPerChange { // its bucket is not the first that is moved
+		path += "k"
+	}
+	v := versionOf(path, 1)
+	x.store(nil, v)
+	var done atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for !done.Load() {
+				if x.load(path) == nil {
+					t.Error("the key is not found while it moves")
+					return
+				}
+			}
+		})
+	}
+	for i := range uint64(300_000) {
+		x.resize(fewest)
+		if i%2 == 0 {
+			x.move(fewest)
+			continue
+		}
+		next := versionOf(path, i)
+		x.store(v, next)
+		v = next
+	}
+	done.Store(true)
+	readers.Wait()
+}
+
 // Keys that share a bucket, and a tag, are told apart.
 func TestIndexCollisions(t *testing.T) {
 	var x index

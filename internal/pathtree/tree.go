@@ -1,8 +1,8 @@
 // Package pathtree is the memory of the store: objects by path, in directories that are
 // ordered by time.
 //
-// A point read is one lookup in a concurrent hash map that points directly at an
-// immutable object: no lock, no allocation. Every directory ("users" for "users/1") keeps a
+// A point read is one lookup in a hash table that points directly at an
+// immutable object (index.go): no lock, no allocation. Every directory ("users" for "users/1") keeps a
 // B-tree of its children ordered by (Created, Path), and knows its child directories,
 // so that a glob visits only what it can match.
 //
