@@ -22,7 +22,7 @@ type batched struct {
 func onBatcher(check func(t T, s *subject, l *batched)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
-		if _, ok := as[storage.Batcher](l.EmbeddedLayer); !ok {
+		if _, ok := storage.As[storage.Batcher](l.EmbeddedLayer); !ok {
 			t.Logf("%T is no Batcher: nothing is checked", l.EmbeddedLayer)
 			return
 		}
@@ -32,7 +32,7 @@ func onBatcher(check func(t T, s *subject, l *batched)) func(T, *subject) {
 
 // batcher is the Batcher of the instance that is open now.
 func (l *batched) batcher() storage.Batcher {
-	b, _ := as[storage.Batcher](l.EmbeddedLayer)
+	b, _ := storage.As[storage.Batcher](l.EmbeddedLayer)
 	return b
 }
 
@@ -194,7 +194,7 @@ func batchRevisionSurvives(t T, _ *subject, l *batched) {
 
 func batchInactive(t T, s *subject) {
 	l := s.openEmbedded(t, t.TempDir())
-	b, ok := as[storage.Batcher](l)
+	b, ok := storage.As[storage.Batcher](l)
 	if !ok {
 		t.Logf("%T is no Batcher: nothing is checked", l)
 		return

@@ -293,7 +293,7 @@ func embeddedCorruptScan(t T, _ *subject, l *reopener) {
 	if !ok || !startDamaged(t, l, path) {
 		return
 	}
-	scanner, ok := as[storage.Scanner](l.EmbeddedLayer)
+	scanner, ok := storage.As[storage.Scanner](l.EmbeddedLayer)
 	if !ok {
 		return
 	}
@@ -367,7 +367,7 @@ func embeddedExpired(t T, _ *subject, l *reopener) {
 	list, err := l.GetList("a/*")
 	must(t, "GetList", err)
 	wantPaths(t, "GetList of what has expired", paths(list), []string{"a/b"})
-	if sc, ok := as[storage.Scanner](l.EmbeddedLayer); ok {
+	if sc, ok := storage.As[storage.Scanner](l.EmbeddedLayer); ok {
 		wantPaths(t, "Scan of what has expired", paths(scanned(t, sc.Scan("a/*"))), []string{"a/b"})
 	}
 	must(t, "Del of what has expired", l.Del("a/b"))
@@ -376,7 +376,7 @@ func embeddedExpired(t T, _ *subject, l *reopener) {
 
 func sizeHint(t T, s *subject) {
 	l := s.openEmbedded(t, t.TempDir())
-	hinter, ok := as[storage.SizeHinter](l)
+	hinter, ok := storage.As[storage.SizeHinter](l)
 	if !ok {
 		t.Logf("%T is no SizeHinter: nothing is checked", l)
 		return

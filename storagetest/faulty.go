@@ -141,8 +141,8 @@ func doValue[V any](f *Faults, method string, call func() (V, error)) (V, error)
 // through uncounted.
 func (f *Faults) Wrap(layer storage.EmbeddedLayer) storage.EmbeddedLayer {
 	base := faulty{layer, f}
-	batcher, isBatcher := as[storage.Batcher](layer)
-	scanner, isScanner := as[storage.Scanner](layer)
+	batcher, isBatcher := storage.As[storage.Batcher](layer)
+	scanner, isScanner := storage.As[storage.Scanner](layer)
 	switch {
 	case isBatcher && isScanner:
 		return &struct {

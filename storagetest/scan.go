@@ -16,7 +16,7 @@ import (
 func onScanner(check func(t T, s *subject, l storage.EmbeddedLayer, sc storage.Scanner)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
-		sc, ok := as[storage.Scanner](l.EmbeddedLayer)
+		sc, ok := storage.As[storage.Scanner](l.EmbeddedLayer)
 		if !ok {
 			t.Logf("%T is no Scanner: nothing is checked", l.EmbeddedLayer)
 			return
@@ -179,7 +179,7 @@ func scanOwned(t T, _ *subject, l storage.EmbeddedLayer, sc storage.Scanner) {
 
 func scanInactive(t T, s *subject) {
 	l := s.openEmbedded(t, t.TempDir())
-	sc, ok := as[storage.Scanner](l)
+	sc, ok := storage.As[storage.Scanner](l)
 	if !ok {
 		t.Logf("%T is no Scanner: nothing is checked", l)
 		return

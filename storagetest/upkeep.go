@@ -21,7 +21,7 @@ import (
 func offering[I any](check func(t T, s *subject, l *reopener)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
-		if _, ok := as[I](l.EmbeddedLayer); !ok {
+		if _, ok := storage.As[I](l.EmbeddedLayer); !ok {
 			t.Logf("%T is no %s: nothing is checked", l.EmbeddedLayer, reflect.TypeFor[I]().Name())
 			return
 		}
@@ -32,7 +32,7 @@ func offering[I any](check func(t T, s *subject, l *reopener)) func(T, *subject)
 // checked is what a check of the instance that is open now finds.
 func (l *reopener) checked(t T) (objects int, found []error) {
 	t.Helper()
-	checker, _ := as[storage.Checker](l.EmbeddedLayer)
+	checker, _ := storage.As[storage.Checker](l.EmbeddedLayer)
 	objects, err := checker.Check(context.Background(), func(err error) { found = append(found, err) })
 	must(t, "Check", err)
 	return objects, found
@@ -47,12 +47,12 @@ func (l *reopener) wantSound(t T, when string, want int) {
 }
 
 func (l *reopener) compact(ctx context.Context) error {
-	compacter, _ := as[storage.Compacter](l.EmbeddedLayer)
+	compacter, _ := storage.As[storage.Compacter](l.EmbeddedLayer)
 	return compacter.Compact(ctx)
 }
 
 func (l *reopener) mark(reason string) error {
-	marker, _ := as[storage.IncompleteMarker](l.EmbeddedLayer)
+	marker, _ := storage.As[storage.IncompleteMarker](l.EmbeddedLayer)
 	return marker.MarkIncomplete(reason)
 }
 
@@ -281,7 +281,7 @@ func markIsNoContent(t T, _ *subject, l *reopener) {
 	wantContent(t, l, object("a/b", 1))
 	wantLoaded(t, l, []meta.Object{object("a/b", 1)})
 	l.Clear()
-	if batcher, ok := as[storage.Batcher](l.EmbeddedLayer); ok {
+	if batcher, ok := storage.As[storage.Batcher](l.EmbeddedLayer); ok {
 		must(t, "Commit", batcher.Commit([]storage.Change{{Revision: 2}}))
 	}
 	wantContent(t, l)
@@ -291,13 +291,13 @@ func markIsNoContent(t T, _ *subject, l *reopener) {
 // upkeepCalls are the calls of the optional interfaces that a layer has.
 func upkeepCalls(l storage.EmbeddedLayer) map[string]func(context.Context) error {
 	calls := map[string]func(context.Context) error{}
-	if checker, ok := as[storage.Checker](l); ok {
+	if checker, ok := storage.As[storage.Checker](l); ok {
 		calls["Check"] = func(ctx context.Context) error {
 			_, err := checker.Check(ctx, func(error) {})
 			return err
 		}
 	}
-	if compacter, ok := as[storage.Compacter](l); ok {
+	if compacter, ok := storage.As[storage.Compacter](l); ok {
 		calls["Compact"] = compacter.Compact
 	}
 	return calls
@@ -306,7 +306,7 @@ func upkeepCalls(l storage.EmbeddedLayer) map[string]func(context.Context) error
 func upkeepInactive(t T, s *subject) {
 	l := s.openEmbedded(t, t.TempDir())
 	calls := upkeepCalls(l)
-	if marker, ok := as[storage.IncompleteMarker](l); ok {
+	if marker, ok := storage.As[storage.IncompleteMarker](l); ok {
 		calls["MarkIncomplete"] = func(context.Context) error { return marker.MarkIncomplete("a copy") }
 	}
 	check := func(when string) {
@@ -334,7 +334,7 @@ func upkeepContext(t T, _ *subject, l *reopener) {
 func idStays(t T, _ *subject, l *reopener) {
 	id := func() uint64 {
 		t.Helper()
-		identified, _ := as[storage.Identified](l.EmbeddedLayer)
+		identified, _ := storage.As[storage.Identified](l.EmbeddedLayer)
 		id, err := identified.ID()
 		must(t, "ID", err)
 		if id == 0 {
