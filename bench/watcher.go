@@ -60,9 +60,11 @@ func watcherRows(c config) ([]row, error) {
 		goal             *goal
 	}{
 		{"p99 of Set, memory: + stuck watcher / draining", inMemory, 1, samples, draining, both(draining, stuck), ratioAtMost(1.05)},
-		{"p99 of Set, memory: stuck watcher / draining", inMemory, 1, samples, draining, stuck, ratioAtMost(1.05)},
-		{"p99 of Set, memory: + draining watcher / same", inMemory, 1, samples, draining, both(draining, draining), nil},
-		{"p99 of Set, memory: stuck watcher / nobody", inMemory, 1, samples, nobody, stuck, nil},
+		{"p99 of Set, memory: stuck watcher / nobody", inMemory, 1, samples, nobody, stuck, ratioAtMost(1.05)},
+		// Not what a stuck watcher does: a draining one keeps a second processor awake, and a writer
+		// beside it is quicker than one with nobody.
+		{"p99 of Set, memory: stuck watcher / draining", inMemory, 1, samples, draining, stuck, nil},
+		{"p99 of Set, memory: draining watcher / nobody", inMemory, 1, samples, nobody, draining, nil},
 		{"p99 of Set, durable, 16 writers: + stuck / draining", durable, 16, samples / 20, draining, both(draining, stuck), ratioAtMost(1.05)},
 		{"p99 of Set, durable, 16 writers: stuck / nobody", durable, 16, samples / 20, nobody, stuck, ratioAtMost(1.05)},
 	} {

@@ -387,10 +387,10 @@ var brokenLayers = []struct {
 		}
 	}},
 	{"deletes after Close without an error", []string{"LAYER-22"}, func(l *brokenLayer) {
-		closed := false
-		l.close = func() { closed = true; l.BatchLayer.Close() }
+		var closed atomic.Bool // a clause closes from several goroutines
+		l.close = func() { closed.Store(true); l.BatchLayer.Close() }
 		l.del = func(path string) error {
-			if closed && !l.Active() {
+			if closed.Load() && !l.Active() {
 				return nil
 			}
 			return l.BatchLayer.Del(path)
