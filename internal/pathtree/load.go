@@ -3,6 +3,7 @@ package pathtree
 import (
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -70,6 +71,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 		pending[dir] = entries
 	}
 	fillAll(pending)
+	s.objects.move(math.MaxInt) // readers begin with one table
 	s.bytes.Store(int64(bytes))
 	t.state.Store(s)
 	return revision, nil
