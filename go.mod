@@ -18,6 +18,7 @@ require (
 	github.com/tidwall/btree v1.8.2
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.44.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (
