@@ -72,7 +72,7 @@ type run struct {
 	pipeline pipeline
 	timing   timing
 	cache    *cacheCounts // nil without the cache mode
-	locks    lockTable
+	locks    *lockTable   // apart: a Lease that is kept holds on to it, and to nothing else
 
 	expirer  expirer
 	expiring atomic.Bool // something expires, or did

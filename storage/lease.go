@@ -70,7 +70,7 @@ func (l *Layered) acquire(ctx context.Context, path string, ttl time.Duration) (
 	if err := checkLease(ttl); err != nil {
 		return nil, err
 	}
-	lease := &Lease{table: &r.locks, path: path, ttl: ttl, done: make(chan struct{})}
+	lease := &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{})}
 	if err := r.locks.acquire(ctx, path, &hold{lease: lease}); err != nil {
 		return nil, err
 	}

@@ -265,7 +265,7 @@ func (m *modelRun) check() {
 		}
 		token[c.path] = c.lease.Token()
 	}
-	table := &m.store.run.Load().locks
+	table := m.store.run.Load().locks
 	table.mu.Lock()
 	defer table.mu.Unlock()
 	inUse := 0

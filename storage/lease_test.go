@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -296,7 +297,7 @@ func TestAcquireGivesUp(t *testing.T) {
 func TestDroppedTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t)
-		locks := &s.run.Load().locks
+		locks := s.run.Load().locks
 		turn := &hold{lease: &Lease{table: locks, path: "a", ttl: time.Minute, done: make(chan struct{})}}
 		must(t, locks.acquire(t.Context(), "a", turn))
 		var next *Lease
@@ -412,5 +413,22 @@ func TestTokensGrow(t *testing.T) {
 			s.Close()
 			s = openMemory(t, Options{})
 		}
+	}
+}
+
+// A lease that somebody keeps does not keep the memory of a store that is closed.
+func TestLeaseHoldsNoStore(t *testing.T) {
+	s := start(t, LayeredConfig{Memory: NewMemoryLayer()}, Options{})
+	lease, err := s.Acquire(t.Context(), "a", time.Hour)
+	must(t, err)
+	collected := make(chan struct{})
+	runtime.AddCleanup(s.run.Load(), func(done chan struct{}) { close(done) }, collected)
+	s.Close()
+	eventually(t, "the run of a closed store is collected", func() bool {
+		runtime.GC()
+		return isClosed(collected)
+	})
+	if err := lease.Release(); !errors.Is(err, ErrLeaseLost) {
+		t.Errorf("Release = %v, want ErrLeaseLost", err)
 	}
 }

@@ -38,7 +38,7 @@ func (l *Layered) open(options Options) (*run, error) {
 	if layer == nil && l.cfg.Memory == nil {
 		return nil, ErrAllLayersNil
 	}
-	r := &run{options: options, layer: layer, timing: timing{born: time.Now()}}
+	r := &run{options: options, layer: layer, timing: timing{born: time.Now()}, locks: new(lockTable)}
 	r.log = newChangeLog(func(value any, stack []byte) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))

@@ -15,7 +15,7 @@ import (
 // checkNoLocks verifies that the registry holds nothing when nothing is locked.
 func checkNoLocks(t *testing.T, s *Layered) {
 	t.Helper()
-	table := &s.run.Load().locks
+	table := s.run.Load().locks
 	table.mu.Lock()
 	defer table.mu.Unlock()
 	if len(table.held) != 0 {
@@ -125,7 +125,7 @@ func TestCloseWakesWaiters(t *testing.T) {
 func TestReleaseDuringClose(t *testing.T) {
 	s := inMemory(t)
 	must(t, s.Lock("a"))
-	locks := &s.run.Load().locks
+	locks := s.run.Load().locks
 	locks.close() // what Close does while an Unlock is past its first check
 	if err := s.Unlock("a"); !errors.Is(err, ErrNotActive) {
 		t.Errorf("Unlock = %v, want ErrNotActive", err)
