@@ -8,7 +8,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "memory changes though the layer failed", file: "storage/apply.go",
-		old: "\tif err == nil && len(o.leaves) > 0 {", new: "\tif len(o.leaves) > 0 {",
+		old: "\tif err != nil {\n\t\tfail(group, err)\n\t}\n\tif err == nil && len(o.leaves) > 0 {\n\t\tr.apply(o)\n",
+		new: "\tif len(o.leaves) > 0 {\n\t\tr.apply(o)\n\t}\n\tif err != nil {\n\t\tfail(group, err)\n\t}\n\tif err == nil && len(o.leaves) > 0 {\n",
 	},
 	{
 		name: "a failed commit does not stop the writes", file: "storage/commit.go",
