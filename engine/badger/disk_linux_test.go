@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -146,7 +147,7 @@ func TestFullDiskEndsTheProcess(t *testing.T) {
 	var said strings.Builder
 	command.Stderr = &said
 	out, err := command.StdoutPipe()
-	if err = firstError(err, command.Start()); err != nil {
+	if err = enginekit.FirstError(err, command.Start()); err != nil {
 		t.Fatal(err)
 	}
 	last := -1

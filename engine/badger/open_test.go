@@ -15,6 +15,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -98,7 +99,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			writeFile(t, dir+"/"+formatFile, c.format)
+			writeFile(t, dir+"/"+enginekit.FormatFile, c.format)
 			mustRefuse(t, New(dir, small()), c.text)
 		})
 	}

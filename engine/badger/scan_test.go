@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -157,7 +158,7 @@ func TestCloseInsideScan(t *testing.T) {
 			}
 		}
 	}
-	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
+	if !errors.Is(last, storage.ErrNotActive) || seen > enginekit.MaxChunk {
 		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
 	}
 }

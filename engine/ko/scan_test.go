@@ -10,6 +10,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -265,10 +266,8 @@ func TestScanMayBeRepeatedAndLeft(t *testing.T) {
 			panic("in the loop")
 		}
 	}()
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	if len(l.scans) != 0 {
-		t.Errorf("%d scans are held after their loops", len(l.scans))
+	if n := l.scans.Len(); n != 0 {
+		t.Errorf("%d scans are held after their loops", n)
 	}
 }
 
@@ -293,7 +292,7 @@ func TestCloseInsideScan(t *testing.T) {
 			}
 		}
 	}
-	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
+	if !errors.Is(last, storage.ErrNotActive) || seen > enginekit.MaxChunk {
 		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
 	}
 }

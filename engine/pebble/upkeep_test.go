@@ -163,8 +163,8 @@ func TestCheckMayBeClosedAndLeft(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || n == 0 || n >= 2999 {
 			t.Errorf("the check ended with %d objects and %v, expected a part and context.Canceled", n, err)
 		}
-		if len(l.scans) != 0 {
-			t.Errorf("%d scans are held after the check", len(l.scans))
+		if n := l.scans.Len(); n != 0 {
+			t.Errorf("%d scans are held after the check", n)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
 )
@@ -62,7 +63,7 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err == nil {
 		err = c.run(`UPDATE objects SET data = replace(data, '{"n":', '{"m":') WHERE path = ?1`, path)
 	}
-	if err = firstError(err, c.close()); err != nil {
+	if err = enginekit.FirstError(err, c.close()); err != nil {
 		t.Fatalf("flip a byte of %q: %v", path, err)
 	}
 }

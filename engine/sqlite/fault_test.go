@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -189,7 +190,7 @@ func TestCrashKeepsTheAcknowledged(t *testing.T) {
 	go func() {
 		var err error
 		for range 5 {
-			err = firstError(err, f.layer.Compact(t.Context()))
+			err = enginekit.FirstError(err, f.layer.Compact(t.Context()))
 		}
 		compacted <- err
 	}()

@@ -14,6 +14,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -53,9 +54,9 @@ func execute(t testing.TB, file string, sql ...string) {
 		t.Fatal(err)
 	}
 	for _, s := range sql {
-		err = firstError(err, c.Exec(s))
+		err = enginekit.FirstError(err, c.Exec(s))
 	}
-	if err := firstError(err, c.Close()); err != nil {
+	if err := enginekit.FirstError(err, c.Close()); err != nil {
 		t.Fatalf("%q: %v", sql, err)
 	}
 }

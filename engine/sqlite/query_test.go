@@ -8,6 +8,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -30,7 +31,7 @@ func query(t testing.TB, file, sql string) string {
 		}
 		lines = append(lines, strings.Join(line, "|"))
 	}
-	if err := firstError(s.Err(), s.Close(), c.Close()); err != nil {
+	if err := enginekit.FirstError(s.Err(), s.Close(), c.Close()); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return strings.Join(lines, "\n")

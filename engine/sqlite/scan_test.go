@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -41,7 +42,7 @@ func TestScansOfAConnectionEach(t *testing.T) {
 	if n := len(l.db.readers.idle); n > readers() || n == 0 {
 		t.Errorf("%d connections are kept, expected at most %d", n, readers())
 	}
-	if n := len(l.db.scans); n != 0 {
+	if n := l.db.scans.Len(); n != 0 {
 		t.Errorf("%d scans are held", n)
 	}
 }
@@ -70,7 +71,7 @@ func TestCloseInsideScan(t *testing.T) {
 			}
 		}
 	}
-	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
+	if !errors.Is(last, storage.ErrNotActive) || seen > enginekit.MaxChunk {
 		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
 	}
 }
@@ -113,7 +114,7 @@ func TestListCostsItsDirectory(t *testing.T) {
 		got := 0
 		for more := true; more; {
 			var chunk []meta.Object
-			if chunk, more, err = s.read(nil, maxChunk); err != nil {
+			if chunk, more, err = s.Read(nil, enginekit.MaxChunk); err != nil {
 				t.Fatal(err)
 			}
 			got += len(chunk)
@@ -121,6 +122,6 @@ func TestListCostsItsDirectory(t *testing.T) {
 		if got != c.want || s.steps > c.steps {
 			t.Errorf("%s yields %d objects in %d rows, expected %d in at most %d", c.pattern, got, s.steps, c.want, c.steps)
 		}
-		s.end()
+		s.End()
 	}
 }
