@@ -50,7 +50,7 @@ func (s *store) get(path string) (obj meta.Object, err error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(l, pattern)
+	return enginekit.GetList(pattern, l.openScan)
 }
 
 // Load implements storage.EmbeddedLayer.

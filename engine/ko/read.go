@@ -43,7 +43,7 @@ func notFound(path string) error { return fmt.Errorf("path %q: %w", path, storag
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(l, pattern)
+	return enginekit.GetList(pattern, l.openWalk)
 }
 
 // Load implements storage.EmbeddedLayer.

@@ -45,7 +45,7 @@ func (l *Layer) lookup(path string, raw []byte) (meta.Object, error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(l, pattern)
+	return enginekit.GetList(pattern, l.openScan)
 }
 
 // Load implements storage.EmbeddedLayer.

@@ -10,17 +10,23 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// GetList implements storage.Layer by a scan.
-func GetList(l storage.Scanner, pattern string) ([]meta.Object, error) {
+// GetList implements storage.Layer by a scan that open begins. Most lists are short and are asked for
+// often, so that it reads right into the list, without the loop of Scan.
+func GetList[R Reader](pattern string, open func(pattern string) (R, error)) ([]meta.Object, error) {
 	if err := CheckPattern(pattern); err != nil {
 		return nil, err
 	}
+	r, err := open(pattern)
+	if err != nil {
+		return nil, err
+	}
+	defer r.End()
 	objects := []meta.Object{}
-	for obj, err := range l.Scan(pattern) {
-		if err != nil {
+	limit := FirstChunk
+	for more := true; more; limit = min(2*limit, MaxChunk) {
+		if objects, more, err = r.Read(objects, len(objects)+limit); err != nil {
 			return nil, err
 		}
-		objects = append(objects, obj)
 	}
 	slices.SortFunc(objects, func(a, b meta.Object) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))

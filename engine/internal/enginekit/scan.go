@@ -28,6 +28,9 @@ type Reader interface {
 	End()
 }
 
+// firstChunks are used again: most scans need no other, and are done in a few microseconds.
+var firstChunks = sync.Pool{New: func() any { return new([FirstChunk]meta.Object) }}
+
 // Scan returns the loop over a scan that open begins when the loop does, and anew for each loop. An
 // error is the last that it yields.
 func Scan[R Reader](open func() (R, error)) iter.Seq2[meta.Object, error] {
@@ -38,7 +41,12 @@ func Scan[R Reader](open func() (R, error)) iter.Seq2[meta.Object, error] {
 			return
 		}
 		defer r.End()
-		chunk := make([]meta.Object, 0, FirstChunk)
+		first := firstChunks.Get().(*[FirstChunk]meta.Object)
+		defer func() {
+			clear(first[:])
+			firstChunks.Put(first)
+		}()
+		chunk := first[:0]
 		for limit := FirstChunk; ; limit = min(2*limit, MaxChunk) {
 			var more bool
 			chunk, more, err = r.Read(chunk[:0], limit)
