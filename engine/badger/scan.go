@@ -78,15 +78,15 @@ func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool,
 }
 
 // next reads the next object that matches.
-func (s *scan) next() (obj meta.Object, found bool, err error) {
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
 	if !s.move() {
-		return meta.Object{}, false, nil
+		return false, nil
 	}
-	if obj, err = s.decode(); err != nil {
-		return meta.Object{}, false, err
+	if *obj, err = s.decode(); err != nil {
+		return false, err
 	}
 	s.last = obj.Path
-	return obj, true, nil
+	return true, nil
 }
 
 // readPaths appends the next paths, and tells whether there are more.

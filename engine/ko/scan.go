@@ -100,15 +100,15 @@ func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool,
 }
 
 // next reads the next object that matches.
-func (s *scan) next() (obj meta.Object, found bool, err error) {
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
 	if found, err = advance(&s.walk); err != nil || !found {
-		return meta.Object{}, false, err
+		return false, err
 	}
-	if obj, err = decodeEntry(s.walk.path, s.it.Value()); err != nil {
-		return meta.Object{}, false, err
+	if *obj, err = decodeEntry(s.walk.path, s.it.Value()); err != nil {
+		return false, err
 	}
 	s.last = obj.Path
-	return obj, true, nil
+	return true, nil
 }
 
 // advance is next of a walk, with an error for a panic.

@@ -107,35 +107,35 @@ func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool,
 }
 
 // next reads the next object that matches.
-func (s *scan) next() (obj meta.Object, found bool, err error) {
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
 	defer s.conn.guard(&err)
 	for s.rows.Step() {
 		s.steps++
 		path := s.rows.ColumnText(pathColumn)
 		if err := s.place(path); err != nil {
-			return meta.Object{}, false, err
+			return false, err
 		}
 		if bytes.Compare(s.key, s.upper) >= 0 {
-			return meta.Object{}, false, nil
+			return false, nil
 		}
 		step, target := s.walk.At(s.key)
 		switch step {
 		case pathkey.Take:
-			if obj, err = s.conn.object(s.rows, path); err != nil {
-				return meta.Object{}, false, named(path, err)
+			if *obj, err = s.conn.object(s.rows, path); err != nil {
+				return false, named(path, err)
 			}
 			s.last = path
-			return obj, true, nil
+			return true, nil
 		case pathkey.Seek:
 			if bytes.Compare(target, s.upper) >= 0 {
-				return meta.Object{}, false, nil
+				return false, nil
 			}
 			if err := s.seek(target); err != nil {
-				return meta.Object{}, false, err
+				return false, err
 			}
 		}
 	}
-	return meta.Object{}, false, s.rows.Err()
+	return false, s.rows.Err()
 }
 
 // place makes the key of the row, and checks that it is where it belongs.

@@ -3,6 +3,7 @@ package enginekit
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/oolith-db/oolith/meta"
@@ -67,16 +68,18 @@ func Scan[R Reader](open func() (R, error)) iter.Seq2[meta.Object, error] {
 }
 
 // Fill is what a Reader's Read does: it appends what next finds until the chunk is full, by number or
-// by bytes, or nothing more is found. It appends in place, so that what was found before a panic of next
-// counts too.
-func Fill(chunk *[]meta.Object, limit int, next func() (obj meta.Object, found bool, err error)) (more bool, err error) {
+// by bytes, or nothing more is found. Next sets the whole object when it finds one. What was found before a
+// panic of next counts too.
+func Fill(chunk *[]meta.Object, limit int, next func(obj *meta.Object) (found bool, err error)) (more bool, err error) {
 	for size := 0; len(*chunk) < limit && size < MaxChunkBytes; {
-		obj, found, err := next()
-		if err != nil || !found {
+		n := len(*chunk)
+		*chunk = slices.Grow(*chunk, 1)
+		obj := &(*chunk)[:n+1][n] // its place, so that it is not copied there
+		if found, err := next(obj); err != nil || !found {
 			return false, err
 		}
+		*chunk = (*chunk)[:n+1]
 		size += len(obj.Data)
-		*chunk = append(*chunk, obj)
 	}
 	return true, nil
 }

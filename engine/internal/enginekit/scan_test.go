@@ -22,12 +22,14 @@ type numbers struct {
 
 func (n *numbers) Read(chunk []meta.Object, limit int) ([]meta.Object, bool, error) {
 	n.limits = append(n.limits, limit)
-	more, err := Fill(&chunk, limit, func() (meta.Object, bool, error) {
+	more, err := Fill(&chunk, limit, func(obj *meta.Object) (bool, error) {
 		if n.next == n.count {
-			return meta.Object{}, false, n.fails
+			*obj = meta.Object{Path: "half of an object"}
+			return false, n.fails
 		}
 		n.next++
-		return meta.Object{Created: int64(n.next - 1), Data: make([]byte, n.size)}, true, nil
+		*obj = meta.Object{Created: int64(n.next - 1), Data: make([]byte, n.size)}
+		return true, nil
 	})
 	return chunk, more, err
 }
@@ -111,11 +113,12 @@ func TestFillAppendsInPlace(t *testing.T) {
 	var chunk []meta.Object
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = Fill(&chunk, 10, func() (meta.Object, bool, error) {
+		_, _ = Fill(&chunk, 10, func(obj *meta.Object) (bool, error) {
+			*obj = meta.Object{Data: []byte("1")}
 			if len(chunk) == 3 {
 				panic("in the engine")
 			}
-			return meta.Object{Data: []byte("1")}, true, nil
+			return true, nil
 		})
 	}()
 	if len(chunk) != 3 {
