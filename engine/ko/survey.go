@@ -98,7 +98,7 @@ func (k *keyList) refusal() error {
 		"or open the rest with invalid=skip", storage.ErrInvalidPath, k.count, strings.Join(shown, ", "), more)
 }
 
-// whyInvalid says what is wrong with a key that checkPath refuses.
+// whyInvalid says what is wrong with a key that enginekit.CheckPath refuses.
 func whyInvalid(path string) error {
 	if err := key.Check(path); err != nil {
 		return err
