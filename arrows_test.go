@@ -18,14 +18,15 @@ type arrow struct {
 var (
 	core      = []string{"meta", "key", "monotonic", "internal"}
 	onStorage = append([]string{"storage"}, core...)
+	onKit     = append([]string{"engine/internal/enginekit"}, onStorage...)
 	anyModule = []string{"*"}
 	// mapAndTree are all that the core takes from others: a map and a tree.
 	mapAndTree = []string{"github.com/puzpuzpuz/xsync/v4", "github.com/tidwall/btree"}
 )
 
 // arrows point down only: meta key monotonic internal <- storage <- storagetest, engines and what
-// builds on a store <- oolith, server <- cmd. An engine never imports another one. Whoever adds a package
-// adds its arrow.
+// builds on a store <- oolith, server <- cmd. An engine never imports another one: what engines share is in
+// engine/internal. Whoever adds a package adds its arrow.
 var arrows = []arrow{
 	{from: "meta"},
 	{from: "monotonic"},
@@ -39,10 +40,12 @@ var arrows = []arrow{
 	{from: "patch", to: onStorage, foreign: []string{"github.com/evanphx/json-patch/v5"}},
 	{from: "backup", to: onStorage, foreign: []string{"github.com/klauspost/compress"}},
 	{from: "metrics", to: onStorage, foreign: []string{"github.com/prometheus/client_golang"}},
-	{from: "engine/badger", to: onStorage, foreign: anyModule},
-	{from: "engine/ko", to: onStorage, foreign: anyModule},
-	{from: "engine/pebble", to: onStorage, foreign: anyModule},
-	{from: "engine/sqlite", to: onStorage, foreign: anyModule},
+	{from: "engine/internal/enginekit", to: onStorage},
+	{from: "engine/internal/enginetest", to: append([]string{"storagetest"}, onKit...)},
+	{from: "engine/badger", to: onKit, foreign: anyModule},
+	{from: "engine/ko", to: onKit, foreign: anyModule},
+	{from: "engine/pebble", to: onKit, foreign: anyModule},
+	{from: "engine/sqlite", to: onKit, foreign: anyModule},
 	{from: "engine", to: []string{"storage", "engine"}},
 
 	{from: "", to: []string{"engine", "storage"}},
@@ -134,6 +137,11 @@ func TestArrowsPointDown(t *testing.T) {
 		{"engine/pebble", "storage", false},
 		{"engine/pebble", "engine/sqlite", true},
 		{"engine/pebble", "engine", true},
+		{"engine/pebble", "engine/internal/enginekit", false},
+		{"engine/pebble", "engine/internal/enginetest", true},
+		{"engine/internal/enginekit", "storage", false},
+		{"engine/internal/enginekit", "engine/pebble", true},
+		{"storage", "engine/internal/enginekit", true},
 		{"engine", "engine/pebble", false},
 		{"engine", "", true},
 		{"storagetest", "engine/pebble", true},

@@ -1,24 +1,18 @@
 package badger
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
 var benchObjects = flag.Int("objects", 1_000_000, "objects in BenchmarkScan")
-
-// benchData is 150 bytes of JSON.
-var benchData = json.RawMessage(`{"name":"Lisbon","country":"PT","population":517802,"latitude":38.71667,"longitude":-9.13333,"timezone":"Europe/Lisbon","elevation":15,"code":"PPLC-1"}`)
 
 // BenchmarkCommit compares the layer with bare Badger, synced, for single writes and for groups
 // as a store makes them, and for a store with many writers.
@@ -26,20 +20,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, group := range []int{1, 64} {
 		b.Run(fmt.Sprintf("bare/group=%d", group), func(b *testing.B) { benchBare(b, group) })
 		b.Run(fmt.Sprintf("layer/group=%d", group), func(b *testing.B) {
-			l := start(b, b.TempDir(), Options{})
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				changes := make([]storage.Change, group)
-				for i := range changes {
-					n++
-					obj := meta.Object{Created: 1700000000000000000, Revision: uint64(n), Data: benchData}
-					changes[i] = storage.Change{Key: fmt.Sprintf("cities/%08d", n), Object: &obj, Revision: uint64(n)}
-				}
-				if err := l.Commit(changes); err != nil {
-					b.Fatal(err)
-				}
-			}
+			enginetest.BenchGroups(b, start(b, b.TempDir(), Options{}), group)
 		})
 	}
 	b.Run("store/writers=64", func(b *testing.B) {
@@ -48,21 +29,10 @@ func BenchmarkCommit(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer db.Close()
-		b.ReportAllocs()
-		var next atomic.Int64
-		var group sync.WaitGroup
-		b.ResetTimer()
-		for range 64 {
-			group.Go(func() {
-				for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-					if _, err := db.Set(fmt.Sprintf("cities/%08d", n), benchData); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		group.Wait()
+		enginetest.BenchWriters(b, 64, func(n int) error {
+			_, err := db.Set(enginetest.BenchChange(n).Key, enginetest.BenchData)
+			return err
+		})
 	})
 }
 
@@ -84,29 +54,13 @@ func benchBare(b *testing.B, group int) {
 	for b.Loop() {
 		txn := db.NewTransactionAt(math.MaxUint64, true)
 		for range group {
+			c := enginetest.BenchChange(n)
 			n++
-			if err := txn.Set(fmt.Appendf(nil, "cities/%08d", n), benchData); err != nil {
+			if err := txn.Set([]byte(c.Key), c.Object.Data); err != nil {
 				b.Fatal(err)
 			}
 		}
 		if err := txn.CommitAt(uint64(n), nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// benchFill stores objects in lists of a thousand.
-func benchFill(b *testing.B, l *Layer, objects int) {
-	b.Helper()
-	const group = 1000
-	for first := 0; first < objects; first += group {
-		changes := make([]storage.Change, 0, group)
-		for n := first; n < min(first+group, objects); n++ {
-			path := fmt.Sprintf("cities/%04d/%07d", n/1000, n)
-			obj := meta.Object{Created: 1700000000000000000 + int64(n)*1000, Revision: uint64(n + 1), Data: benchData}
-			changes = append(changes, storage.Change{Key: path, Object: &obj, Revision: uint64(n + 1)})
-		}
-		if err := l.Commit(changes); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -117,7 +71,7 @@ func benchFill(b *testing.B, l *Layer, objects int) {
 func BenchmarkScan(b *testing.B) {
 	dir := b.TempDir()
 	l := start(b, dir, Options{})
-	benchFill(b, l, *benchObjects)
+	enginetest.BenchFill(b, l, *benchObjects, 1000)
 	l.Close()
 	for name, o := range map[string]Options{"verified": {}, "not verified": {SkipVerify: true}} {
 		b.Run("start/"+name, func(b *testing.B) {
@@ -127,47 +81,16 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 	l = start(b, dir, Options{})
-	for _, c := range []struct {
-		name, pattern string
-		want          int
-	}{
-		{"all", "", *benchObjects},
-		{"directory", "cities/0000/*", min(1000, *benchObjects)},
-		{"one of each directory", "cities/*/*000", (*benchObjects + 999) / 1000},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				n := 0
-				for _, err := range l.Scan(c.pattern) {
-					if err != nil {
-						b.Fatal(err)
-					}
-					n++
-				}
-				if n != c.want {
-					b.Fatalf("%d objects, expected %d", n, c.want)
-				}
-			}
-			b.ReportMetric(float64(c.want)*float64(b.N)/b.Elapsed().Seconds(), "objects/s")
-		})
-	}
+	enginetest.BenchScans(b, l, *benchObjects)
 }
 
 func BenchmarkGet(b *testing.B) {
 	l := start(b, b.TempDir(), Options{})
-	benchFill(b, l, 100_000)
-	for name, path := range map[string]string{"present": "cities/0050/0050123", "absent": "cities/0050/none"} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := l.Get(path); (err == nil) != (name == "present") {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	enginetest.BenchFill(b, l, 100_000, 1000)
+	enginetest.BenchGets(b, l, enginetest.BenchChange(50_123).Key)
 }
+
+func BenchmarkShort(b *testing.B) { enginetest.BenchShort(b, start(b, b.TempDir(), Options{})) }
 
 // BenchmarkDelete deletes many keys in one batch, which takes several transactions.
 func BenchmarkDelete(b *testing.B) {
@@ -175,10 +98,10 @@ func BenchmarkDelete(b *testing.B) {
 	l := start(b, b.TempDir(), Options{})
 	for b.Loop() {
 		b.StopTimer()
-		benchFill(b, l, n)
+		enginetest.BenchFill(b, l, n, 1000)
 		changes := make([]storage.Change, n)
 		for i := range changes {
-			changes[i] = storage.Change{Key: fmt.Sprintf("cities/%04d/%07d", i/1000, i), Revision: n + 1}
+			changes[i] = storage.Change{Key: enginetest.BenchChange(i).Key, Revision: n + 1}
 		}
 		b.StartTimer()
 		if err := l.Commit(changes); err != nil {

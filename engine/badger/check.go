@@ -10,7 +10,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/y"
 
-	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -31,21 +31,9 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	defer s.end()
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return objects, err
-		}
-		var found []error
-		var whole int
-		whole, found, more, err = s.check()
-		objects += whole
-		for _, wrong := range found {
-			report(wrong)
-		}
-		if err != nil {
-			return objects, err
-		}
+	defer s.End()
+	if objects, err = enginekit.Check(ctx, report, s.check); err != nil {
+		return objects, err
 	}
 	found, err := l.checkRest()
 	for _, wrong := range found {
@@ -199,8 +187,8 @@ func (s *store) rangeOf(id uint64) string {
 // check checks the next objects and tells whether there are more.
 func (s *scan) check() (whole int, found []error, more bool, err error) {
 	err = s.use(func() error {
-		for n, size := 0, 0; n < maxChunk && size < maxChunkBytes; n++ {
-			if !s.next() {
+		for n, size := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
+			if !s.move() {
 				return nil
 			}
 			size += int(s.it.Item().EstimatedSize())
@@ -222,11 +210,8 @@ func (s *scan) checkObject() error {
 	if err != nil {
 		return err
 	}
-	if err := key.Check(path); err != nil {
-		return fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, err)
-	}
-	if key.HasGlob(path) {
-		return fmt.Errorf("key %q: %w", path, storage.ErrGlobNotAllowed)
+	if err := enginekit.CheckStored(path); err != nil {
+		return err
 	}
 	_, err = s.decode()
 	return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/storage"
@@ -143,7 +144,7 @@ func (b *batch) commitParts() error {
 	}
 	if err == nil {
 		err = s.transact(func(txn *badger.Txn) error {
-			return firstError(b.addNotes(txn), txn.Set(partsKey, encodeNumber(0)))
+			return enginekit.FirstError(b.addNotes(txn), txn.Set(partsKey, encodeNumber(0)))
 		})
 	}
 	if err != nil {
@@ -239,7 +240,7 @@ func (s *store) annotate(doing string, fill func(txn *badger.Txn) error) error {
 func (s *store) transact(fill func(txn *badger.Txn) error) error {
 	txn := s.begin()
 	defer txn.Discard()
-	if err := firstError(txn.Set(revisionKey, encodeNumber(s.revision)), fill(txn)); err != nil {
+	if err := enginekit.FirstError(txn.Set(revisionKey, encodeNumber(s.revision)), fill(txn)); err != nil {
 		return s.wrap("make a transaction", err)
 	}
 	return s.commitNext(txn)

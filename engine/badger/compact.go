@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -89,7 +90,7 @@ func (s *store) merge(ctx context.Context) error {
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
 		err = nil // there is nothing that could be merged
 	}
-	return firstError(s.failure(), s.wrap("merge the tables", err))
+	return enginekit.FirstError(s.failure(), s.wrap("merge the tables", err))
 }
 
 // onlyNew reports whether there are tables, and all of them are new.

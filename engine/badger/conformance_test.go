@@ -2,11 +2,11 @@ package badger
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
 )
@@ -44,34 +44,7 @@ func encrypted(o Options) Options {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		config func(dir string) storage.LayeredConfig
-	}{
-		{"alone", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Embedded: New(dir, small())}
-		}},
-		{"with memory", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: New(dir, small())}
-		}},
-		{"with memory as a cache", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{
-				Memory:        storage.NewMemoryLayer(),
-				MemoryOptions: storage.LayerOptions{SkipLoadMemory: true},
-				Embedded:      New(dir, small()),
-			}
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			open := func(t storagetest.T) storage.Database { return storage.New(c.config(t.TempDir())) }
-			options := storagetest.Options{Persistent: true, Exclusive: true}
-			storagetest.TestDatabase(t, open, options)
-			storagetest.TestEvents(t, open, options)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			storagetest.TestModel(t, open, options, seed)
-		})
-	}
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(dir, small()) })
 }
 
 // flipByte flips a bit in the stored value of a key, behind the back of Badger's own

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // copyOf copies the directory of a store as a crash of the process would leave it at one moment:
@@ -49,7 +51,7 @@ func moment(t testing.TB, dir string) string {
 func copyFiles(to, from string) error {
 	entries, err := os.ReadDir(from)
 	for _, entry := range entries {
-		err = firstError(err, copyFile(filepath.Join(to, entry.Name()), filepath.Join(from, entry.Name())))
+		err = enginekit.FirstError(err, copyFile(filepath.Join(to, entry.Name()), filepath.Join(from, entry.Name())))
 	}
 	return err
 }
@@ -65,5 +67,5 @@ func copyFile(to, from string) error {
 		return err
 	}
 	_, err = io.WriteString(file, strings.TrimRight(string(content), "\x00"))
-	return firstError(err, file.Truncate(int64(len(content))), file.Close())
+	return enginekit.FirstError(err, file.Truncate(int64(len(content))), file.Close())
 }

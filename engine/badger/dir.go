@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // errInUse is what lockDir returns when somebody else holds the lock.
@@ -18,58 +19,6 @@ var errInUse = errors.New("the directory is in use by another process or by anot
 
 // errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
 var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
-
-// prepareDir makes the directory with its parents, each of them durable, and returns its
-// one true name.
-func prepareDir(dir string) (string, error) {
-	if dir == "" {
-		return "", errors.New("the path of the directory is empty")
-	}
-	absolute, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if err := makeDir(absolute); err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(absolute)
-}
-
-// makeDir makes a directory, parents first, and syncs the parent of each that it made.
-func makeDir(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is a file, expected a directory", dir)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// syncDir puts the entries of a directory on the disk.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a directory cannot be synced there
-	}
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return firstError(file.Sync(), file.Close())
-}
 
 // lock is the lock of a directory.
 type lock struct{ file *os.File }
@@ -81,7 +30,7 @@ func lockDir(dir string) (*lock, error) {
 		return nil, err
 	}
 	if err := lockExclusively(file); err != nil {
-		return nil, firstError(err, file.Close())
+		return nil, enginekit.FirstError(err, file.Close())
 	}
 	return &lock{file: file}, nil
 }
@@ -100,7 +49,7 @@ func restored(err error) error {
 		badger.ErrEncryptionKeyMismatch,
 	} {
 		if !errors.Is(err, cause) && strings.Contains(err.Error(), cause.Error()) {
-			return fmt.Errorf("%s: %w", clean(err.Error()), cause)
+			return fmt.Errorf("%s: %w", enginekit.OneLine(err.Error()), cause)
 		}
 	}
 	return err
@@ -121,6 +70,3 @@ func explain(err error) error {
 	}
 	return err
 }
-
-// clean makes one line of Badger's multi-line messages.
-func clean(message string) string { return strings.Join(strings.Fields(message), " ") }

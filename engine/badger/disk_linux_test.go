@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -71,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	// Somebody else takes more.
 	other := filepath.Join(dir, "other")
-	writeFile(t, other, strings.Repeat("x", 3<<20))
+	enginetest.WriteFile(t, other, strings.Repeat("x", 3<<20))
 	if _, err := db.Set("d/x", data); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a write: %v", err)
 	}
@@ -146,7 +148,7 @@ func TestFullDiskEndsTheProcess(t *testing.T) {
 	var said strings.Builder
 	command.Stderr = &said
 	out, err := command.StdoutPipe()
-	if err = firstError(err, command.Start()); err != nil {
+	if err = enginekit.FirstError(err, command.Start()); err != nil {
 		t.Fatal(err)
 	}
 	last := -1
@@ -163,10 +165,10 @@ func TestFullDiskEndsTheProcess(t *testing.T) {
 	}
 	l := start(t, filepath.Join(dir, "store"), small())
 	defer l.Close()
-	if n := len(keys(t, l)); n != last+1 && n != last+2 {
+	if n := len(enginetest.Keys(t, l)); n != last+1 && n != last+2 {
 		t.Errorf("of %d acknowledged objects there are %d", last+1, n)
 	}
-	if _, found := checked(t, l); len(found) > 0 {
+	if _, found := enginetest.Checked(t, l); len(found) > 0 {
 		t.Errorf("the check finds %q", found)
 	}
 }
@@ -208,22 +210,22 @@ func limitedFiles(t *testing.T, dir string) {
 	if !errors.Is(failure, syscall.EFBIG) || !strings.Contains(failure.Error(), dir) {
 		t.Fatalf("write %d: %v, expected the failure of the disk and the directory", stored, failure)
 	}
-	if err := l.Set("later", object("later", 1, "1")); !errors.Is(err, syscall.EFBIG) {
+	if err := l.Set("later", enginetest.Object("later", 1, "1")); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("a write after it: %v", err)
 	}
 	// Badger has no table in memory any more: a read is an error at most.
 	if obj, err := l.Get("d/000000"); err != nil && errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("a read after it: %v, %v", obj, err)
 	}
-	within(t, "Close", l.Close)
+	enginetest.Within(t, "Close", l.Close)
 	limit(before.Cur)
 	if err := l.Start(storage.LayerOptions{}); err != nil {
 		t.Fatalf("start when the disk takes files again: %v", err)
 	}
-	if n := len(keys(t, l)); n != stored && n != stored+1 {
+	if n := len(enginetest.Keys(t, l)); n != stored && n != stored+1 {
 		t.Errorf("of %d acknowledged objects there are %d", stored, n)
 	}
-	set(t, l, "later")
+	enginetest.SetAll(t, l, "later")
 }
 
 // A compaction that cannot make a file waits. Badger would go on, and lose what would have been in
@@ -235,12 +237,12 @@ func TestCompactionWithoutFiles(t *testing.T) {
 	l := start(t, filepath.Join(dir, "store"), options)
 	defer l.Close()
 	const n = 3000
-	set(t, l, "first")
+	enginetest.SetAll(t, l, "first")
 	if err := l.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := l.Commit(puts(numbered("d", n), 900, 1)); err != nil {
+		if err := l.Commit(puts(enginetest.Numbered("d", n), 900, 1)); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.store.rotate(t.Context()); err != nil {
@@ -267,28 +269,28 @@ func TestCompactionWithoutFiles(t *testing.T) {
 		defer s.work.Done()
 		merged <- s.merge(t.Context())
 	}()
-	within(t, "the failure", func() { <-l.store.health.failed })
-	if err := l.Set("later", object("later", 1, "1")); !errors.Is(err, syscall.ENOSPC) {
+	enginetest.Within(t, "the failure", func() { <-l.store.health.failed })
+	if err := l.Set("later", enginetest.Object("later", 1, "1")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a write after it: %v", err)
 	}
-	if got := len(keys(t, l)); got != n+1 {
+	if got := len(enginetest.Keys(t, l)); got != n+1 {
 		t.Errorf("while it waits there are %d objects, expected %d", got, n)
 	}
-	within(t, "Close", l.Close)
-	within(t, "Start", func() { mustRefuse(t, l, "could not be closed") })
+	enginetest.Within(t, "Close", l.Close)
+	enginetest.Within(t, "Start", func() { mustRefuse(t, l, "could not be closed") })
 	for _, name := range others {
 		if err := os.Remove(name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	within(t, "the merge", func() { <-merged })
-	within(t, "the end of it", func() { <-l.leaving })
-	within(t, "Start", func() {
+	enginetest.Within(t, "the merge", func() { <-merged })
+	enginetest.Within(t, "the end of it", func() { <-l.leaving })
+	enginetest.Within(t, "Start", func() {
 		if err := l.Start(storage.LayerOptions{}); err != nil {
 			t.Errorf("start when there are files again: %v", err)
 		}
 	})
-	if got := len(keys(t, l)); got != n+1 {
+	if got := len(enginetest.Keys(t, l)); got != n+1 {
 		t.Errorf("after it waited there are %d objects, expected %d", got, n)
 	}
 }

@@ -14,23 +14,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
-
-// within fails the test when a call hangs.
-func within(t *testing.T, what string, call func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		call()
-	}()
-	select {
-	case <-done:
-	case <-time.After(time.Minute):
-		panic(what + " hangs")
-	}
-}
 
 // The messages by which the layer learns what Badger passes over are in Badger's source.
 func TestMessagesOfBadger(t *testing.T) {
@@ -78,12 +64,12 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := start(t, dir, small())
-			set(t, l, "a", "b")
+			enginetest.SetAll(t, l, "a", "b")
 			c.log(logger{l.store})
 			for name, err := range map[string]error{
-				"Set":            l.Set("c", object("c", 1, "1")),
+				"Set":            l.Set("c", enginetest.Object("c", 1, "1")),
 				"Del":            l.Del("a"),
-				"Commit":         l.Commit([]storage.Change{{Key: "c", Object: object("c", 1, "1"), Revision: 1}}),
+				"Commit":         l.Commit([]storage.Change{{Key: "c", Object: enginetest.Object("c", 1, "1"), Revision: 1}}),
 				"MarkIncomplete": l.MarkIncomplete("a copy"),
 				"Compact":        l.Compact(t.Context()),
 			} {
@@ -95,13 +81,13 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 				}
 			}
 			l.Clear()
-			if got := keys(t, l); len(got) != 2 {
+			if got := enginetest.Keys(t, l); len(got) != 2 {
 				t.Errorf("after it there is %q, expected what was there before", got)
 			}
-			within(t, "Close", l.Close)
+			enginetest.Within(t, "Close", l.Close)
 			l = start(t, dir, small())
-			set(t, l, "c")
-			if got := keys(t, l); len(got) != 3 {
+			enginetest.SetAll(t, l, "c")
+			if got := enginetest.Keys(t, l); len(got) != 3 {
 				t.Errorf("after a restart there is %q", got)
 			}
 		})
@@ -112,7 +98,7 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 func TestOvertakenCompaction(t *testing.T) {
 	l := startSmall(t)
 	logger{l.store}.Warningf(compactionFailed+" with error: %+v: %+v", 1, errors.New(overtaken+" 5 above base level 6"), "a dump")
-	set(t, l, "a")
+	enginetest.SetAll(t, l, "a")
 }
 
 // A list of tables that may be in pieces is not appended to: who tried waits, Close does not wait
@@ -122,24 +108,24 @@ func TestTornList(t *testing.T) {
 	options := small()
 	options.hooks.patience = 50 * time.Millisecond
 	l := start(t, dir, options)
-	set(t, l, "a", "b")
+	enginetest.SetAll(t, l, "a", "b")
 	before := moment(t, dir)
 	go logger{l.store}.Errorf(flushFailed+": %v, retrying", errors.New("write MANIFEST: no space left on device"))
 	<-l.store.health.failed
 	for !l.store.health.isTorn() {
 		runtime.Gosched()
 	}
-	if err := l.Set("c", object("c", 1, "1")); !errors.Is(err, syscall.ENOSPC) {
+	if err := l.Set("c", enginetest.Object("c", 1, "1")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a write after it: %v, expected its cause", err)
 	}
-	within(t, "Close", l.Close)
-	within(t, "Start", func() { mustRefuse(t, l, "could not be closed", "end the process") })
+	enginetest.Within(t, "Close", l.Close)
+	enginetest.Within(t, "Start", func() { mustRefuse(t, l, "could not be closed", "end the process") })
 	mustRefuse(t, New(dir, small()), "in use")
 	if after := moment(t, dir); after != before {
 		t.Error("the files changed after the failure")
 	}
 	crashed := start(t, copyOf(t, dir), small())
-	if got := keys(t, crashed); len(got) != 2 {
+	if got := enginetest.Keys(t, crashed); len(got) != 2 {
 		t.Errorf("another process finds %q", got)
 	}
 }
@@ -147,12 +133,12 @@ func TestTornList(t *testing.T) {
 // A panic within Badger is an error, and stops writing.
 func TestPanicOfBadger(t *testing.T) {
 	l := startSmall(t)
-	set(t, l, "a")
+	enginetest.SetAll(t, l, "a")
 	err := l.store.guard("do something", func() error { panic("a contradiction\nin two lines") })
 	if err == nil || !strings.Contains(err.Error(), "badger panicked: a contradiction in two lines") {
 		t.Errorf("the error is %v", err)
 	}
-	if err := l.Set("b", object("b", 1, "1")); err == nil || !strings.Contains(err.Error(), "a contradiction") {
+	if err := l.Set("b", enginetest.Object("b", 1, "1")); err == nil || !strings.Contains(err.Error(), "a contradiction") {
 		t.Errorf("a write after it: %v", err)
 	}
 	if _, err := l.Get("a"); err != nil {
@@ -168,8 +154,8 @@ func TestNearlyFull(t *testing.T) {
 	options.MinFree = 1 << 20
 	options.hooks.room = func() (room, error) { return room{known: true, bytes: left, noFiles: noFiles}, nil }
 	l := start(t, t.TempDir(), options)
-	set(t, l, numbered("d", 10)...)
-	put := func() error { return l.Set("b", object("b", 1, "1")) }
+	enginetest.SetAll(t, l, enginetest.Numbered("d", 10)...)
+	put := func() error { return l.Set("b", enginetest.Object("b", 1, "1")) }
 	refused := func(name string, err error) {
 		t.Helper()
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room") {
@@ -178,7 +164,7 @@ func TestNearlyFull(t *testing.T) {
 	}
 	left = 1<<20 + 100
 	refused("a put", put())
-	err := l.Commit([]storage.Change{{Key: "d/000001"}, {Key: "b", Object: object("b", 1, "1"), Revision: 1}})
+	err := l.Commit([]storage.Change{{Key: "d/000001"}, {Key: "b", Object: enginetest.Object("b", 1, "1"), Revision: 1}})
 	refused("a batch", err)
 	if entry, ok := errors.AsType[*storage.EntryError](err); !ok || entry.Index != 1 {
 		t.Errorf("a batch is refused with %v, expected an EntryError of the put", err)
@@ -194,7 +180,7 @@ func TestNearlyFull(t *testing.T) {
 	if err := put(); err != nil {
 		t.Errorf("a put when there is room again: %v", err)
 	}
-	if got := keys(t, l); len(got) != 10 {
+	if got := enginetest.Keys(t, l); len(got) != 10 {
 		t.Errorf("the keys are %q", got)
 	}
 	left = 0

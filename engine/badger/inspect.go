@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The look at the files before Badger opens them.
@@ -123,7 +125,7 @@ func (s *store) inspectTables(registry *badger.KeyRegistry, onDisk int) (entries
 			mu.Lock()
 			defer mu.Unlock()
 			entries += n
-			err = firstError(err, verifyErr)
+			err = enginekit.FirstError(err, verifyErr)
 		})
 	}
 	group.Wait()
@@ -159,7 +161,7 @@ func (s *store) readManifest() (badger.Manifest, error) {
 		return badger.Manifest{}, err
 	}
 	manifest, _, err := badger.ReplayManifestFile(file, 0, badger.Options{Logger: logger{s}})
-	return manifest, firstError(err, file.Close())
+	return manifest, enginekit.FirstError(err, file.Close())
 }
 
 // inspectValueLog looks at the header of a file of the value log. Its values have checksums, and
@@ -174,7 +176,7 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	if err == nil {
 		_, err = newLogReader(header, registry)
 	}
-	if err = firstError(err, file.Close()); err != nil {
+	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return fmt.Errorf("%w: value log %s: %w", errCorrupt, filepath.Base(name), err)
 	}
 	return nil
@@ -191,5 +193,5 @@ func (s *store) prepareDiscard() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeSynced(name, []byte(strings.Repeat("\x00", discardSize)))
+	return enginekit.WriteSynced(name, []byte(strings.Repeat("\x00", discardSize)))
 }

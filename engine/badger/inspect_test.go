@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -26,10 +26,10 @@ func filledWith(t testing.TB, o Options) (dir string) {
 	dir = t.TempDir()
 	for run := range 3 {
 		l := start(t, dir, o)
-		if err := l.Commit(puts(numbered(fmt.Sprint("d", run), 400), 100, 1)); err != nil {
+		if err := l.Commit(puts(enginetest.Numbered(fmt.Sprint("d", run), 400), 100, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Commit(puts(numbered(fmt.Sprint("v", run), 20), 3000, 1)); err != nil {
+		if err := l.Commit(puts(enginetest.Numbered(fmt.Sprint("v", run), 20), 3000, 1)); err != nil {
 			t.Fatal(err)
 		}
 		l.Close()
@@ -49,25 +49,6 @@ func match(t testing.TB, dir, pattern string) []string {
 	return files
 }
 
-// corrupt changes bytes in the middle of the files that match.
-func corrupt(t testing.TB, dir, pattern string) {
-	t.Helper()
-	files := match(t, dir, pattern)
-	if len(files) == 0 {
-		t.Fatalf("no file %s", pattern)
-	}
-	for _, name := range files {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := len(content) / 4; i < len(content)/2; i++ {
-			content[i] ^= 0x55
-		}
-		writeFile(t, name, string(content))
-	}
-}
-
 func TestCorruptFiles(t *testing.T) {
 	remove := func(pattern string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -81,7 +62,7 @@ func TestCorruptFiles(t *testing.T) {
 		}
 	}
 	change := func(pattern string) func(*testing.T, string) {
-		return func(t *testing.T, dir string) { corrupt(t, dir, pattern) }
+		return func(t *testing.T, dir string) { enginetest.Corrupt(t, dir, pattern) }
 	}
 	shorten := func(pattern string, by int64) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -141,7 +122,7 @@ func TestCorruptValueLog(t *testing.T) {
 					t.Fatal(err)
 				}
 				if len(content) > 1000 {
-					writeFile(t, file, string(damage(content)))
+					enginetest.WriteFile(t, file, string(damage(content)))
 				}
 			}
 			l := start(t, dir, small())
@@ -169,9 +150,7 @@ func TestCorruptValueLog(t *testing.T) {
 // Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of
 // what compression left open, and makes no difference: then all that the store holds is as before.
 func TestVerifyTable(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := enginetest.Seeded(t)
 	for _, o := range []Options{small(), encrypted(small())} {
 		dir := filledWith(t, o)
 		s := newStore(dir, o.withDefaults(), nil)
@@ -202,7 +181,7 @@ func TestVerifyTable(t *testing.T) {
 				broken := bytes.Clone(sound)
 				at := rng.IntN(len(broken))
 				broken[at] ^= 1 << rng.IntN(8)
-				writeFile(t, s.tableName(id), string(broken))
+				enginetest.WriteFile(t, s.tableName(id), string(broken))
 				switch _, err := s.inspectTable(id, listed, registry); {
 				case err == nil:
 					l := start(t, dir, o)
@@ -212,7 +191,7 @@ func TestVerifyTable(t *testing.T) {
 					t.Errorf("a change at byte %d of %d: %v", at, len(broken), err)
 				}
 			}
-			writeFile(t, s.tableName(id), string(sound))
+			enginetest.WriteFile(t, s.tableName(id), string(sound))
 		}
 	}
 }
@@ -228,7 +207,7 @@ func TestSkipVerify(t *testing.T) {
 	for i := 100; i < 200; i++ {
 		content[i] ^= 0x55 // in the first block
 	}
-	writeFile(t, name, string(content))
+	enginetest.WriteFile(t, name, string(content))
 	mustRefuse(t, New(dir, small()), "corrupt")
 	options := small()
 	options.SkipVerify = true
@@ -311,7 +290,7 @@ func TestCorruptLog(t *testing.T) {
 		dir := t.TempDir()
 		l := start(t, dir, o)
 		for i := range 50 {
-			set(t, l, fmt.Sprint("d/", i), fmt.Sprint("e/", i))
+			enginetest.SetAll(t, l, fmt.Sprint("d/", i), fmt.Sprint("e/", i))
 		}
 		crashed := copyOf(t, dir)
 		l.Close()
@@ -323,21 +302,21 @@ func TestCorruptLog(t *testing.T) {
 		end := len(bytes.TrimRight(content, "\x00"))
 		damaged := bytes.Clone(content)
 		damaged[end/2] ^= 1
-		writeFile(t, name, string(damaged))
+		enginetest.WriteFile(t, name, string(damaged))
 		mustRefuse(t, New(crashed, o), "corrupt", "sync=off", filepath.Base(name))
 
 		// Asked for, what stands before the damage is opened.
 		lenient := o
 		lenient.Durability = DurabilityNoSync
 		l = start(t, copyOf(t, crashed), lenient)
-		if n := len(keys(t, l)); n < 20 || n > 60 || n%2 != 0 {
+		if n := len(enginetest.Keys(t, l)); n < 20 || n > 60 || n%2 != 0 {
 			t.Errorf("%d objects are left, expected about half of 100, both of each pair", n)
 		}
 		l.Close()
 
-		writeFile(t, name, string(append(content[:end-5:end-5], make([]byte, len(content)-end+5)...)))
+		enginetest.WriteFile(t, name, string(append(content[:end-5:end-5], make([]byte, len(content)-end+5)...)))
 		l = start(t, crashed, o)
-		if n := len(keys(t, l)); n != 98 {
+		if n := len(enginetest.Keys(t, l)); n != 98 {
 			t.Errorf("%d objects are left of a log whose last transaction is cut short, expected 98", n)
 		}
 		l.Close()
@@ -348,11 +327,11 @@ func TestCorruptLog(t *testing.T) {
 func TestUnfinishedFiles(t *testing.T) {
 	dir := filled(t)
 	for _, name := range []string{"00009.mem", "000009.vlog", probeFile, newFormat, "DISCARD"} {
-		writeFile(t, filepath.Join(dir, name), "")
+		enginetest.WriteFile(t, filepath.Join(dir, name), "")
 	}
-	writeFile(t, filepath.Join(dir, "000999.sst"), "a table that is not in the list")
+	enginetest.WriteFile(t, filepath.Join(dir, "000999.sst"), "a table that is not in the list")
 	l := start(t, dir, small())
-	if n := len(keys(t, l)); n != 3*420 {
+	if n := len(enginetest.Keys(t, l)); n != 3*420 {
 		t.Errorf("%d objects, expected %d", n, 3*420)
 	}
 	if len(match(t, dir, "000999.sst")) > 0 {
@@ -366,12 +345,12 @@ func TestSmallerMemTable(t *testing.T) {
 	larger := small()
 	larger.MemTableSize = 8 << 20
 	l := start(t, dir, larger)
-	paths := numbered("d", 30_000)
-	set(t, l, paths...)
+	paths := enginetest.Numbered("d", 30_000)
+	enginetest.SetAll(t, l, paths...)
 	crashed := copyOf(t, dir)
 	l.Close()
 	l = start(t, crashed, small())
-	if got := keys(t, l); !slices.Equal(got, paths) {
+	if got := enginetest.Keys(t, l); !slices.Equal(got, paths) {
 		t.Errorf("%d objects, expected %d", len(got), len(paths))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // Encryption.
@@ -164,7 +166,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = firstError(err, held.release()) }()
+	defer func() { err = enginekit.FirstError(err, held.release()) }()
 	if err := checkFormat(dir); err != nil {
 		return err
 	}

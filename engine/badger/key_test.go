@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 )
 
 func TestParseKey(t *testing.T) {
@@ -52,14 +54,14 @@ var (
 func TestWaysToGiveAKey(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, withKey(keyA))
-	set(t, l, "a")
+	enginetest.SetAll(t, l, "a")
 	l.Close()
 	file := filepath.Join(t.TempDir(), "key")
-	writeFile(t, file, hex.EncodeToString([]byte(keyA))+"\n")
+	enginetest.WriteFile(t, file, hex.EncodeToString([]byte(keyA))+"\n")
 	t.Setenv("OOLITH_TEST_KEY", keyA)
 	t.Setenv("OOLITH_TEST_BAD_KEY", "short secret")
 	bad := filepath.Join(t.TempDir(), "bad")
-	writeFile(t, bad, "short secret")
+	enginetest.WriteFile(t, bad, "short secret")
 	for name, o := range map[string]Options{
 		"file":     {KeyFile: file},
 		"variable": {KeyEnv: "OOLITH_TEST_KEY"},
@@ -67,7 +69,7 @@ func TestWaysToGiveAKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o.MemTableSize = small().MemTableSize
 			l := start(t, dir, o)
-			if got := keys(t, l); len(got) != 1 {
+			if got := enginetest.Keys(t, l); len(got) != 1 {
 				t.Errorf("the keys are %q", got)
 			}
 			l.Close()
@@ -98,7 +100,7 @@ func TestKeyThatDoesNotFit(t *testing.T) {
 	sealed, plain := t.TempDir(), t.TempDir()
 	for dir, o := range map[string]Options{sealed: withKey(keyA), plain: small()} {
 		l := start(t, dir, o)
-		set(t, l, "a", "b")
+		enginetest.SetAll(t, l, "a", "b")
 		l.Close()
 	}
 	mustRefuse(t, New(sealed, withKey(keyB)), "not the one of this store")
@@ -106,7 +108,7 @@ func TestKeyThatDoesNotFit(t *testing.T) {
 	mustRefuse(t, New(plain, withKey(keyA)), "the store is not encrypted", "leave it out")
 	for dir, o := range map[string]Options{sealed: withKey(keyA), plain: small()} {
 		l := start(t, dir, o)
-		if got := keys(t, l); len(got) != 2 {
+		if got := enginetest.Keys(t, l); len(got) != 2 {
 			t.Errorf("after the refusals the keys are %q", got)
 		}
 	}
@@ -124,7 +126,7 @@ func TestEncryption(t *testing.T) {
 				if err := l.Commit(puts([]string{path}, 1, 1)); err != nil {
 					t.Fatal(err)
 				}
-				if err := l.Set(path+"x", object(path, 1, data)); err != nil {
+				if err := l.Set(path+"x", enginetest.Object(path, 1, data)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -145,7 +147,7 @@ func TestEncryption(t *testing.T) {
 					}
 				}
 				l := start(t, dir, o)
-				if got := keys(t, l); len(got) != 600 {
+				if got := enginetest.Keys(t, l); len(got) != 600 {
 					t.Errorf("%d objects, expected 600", len(got))
 				}
 				l.Close()
@@ -164,7 +166,7 @@ func TestRotateKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set(t, before, "after/1")
+	enginetest.SetAll(t, before, "after/1")
 	before.Close()
 	for _, c := range []struct {
 		name     string
@@ -193,7 +195,7 @@ func TestRotateKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameContent(t, "with the new key", l, want, 400)
-	set(t, l, "after/2")
+	enginetest.SetAll(t, l, "after/2")
 	l.Close()
 	if err := RotateKey(dir, []byte(keyB), []byte(keyA)); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/oolith-db/oolith/internal/pathkey"
-	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/storage"
 )
 
 const (
@@ -53,26 +51,4 @@ func decodeNumber(name, value []byte) (uint64, error) {
 		return binary.LittleEndian.Uint64(value), nil
 	}
 	return 0, fmt.Errorf("the note %q has %d bytes, expected 8", name, len(value))
-}
-
-// checkPath accepts what an object can be stored at.
-func checkPath(path string) error {
-	if key.HasGlob(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
-	}
-	if !key.IsValid(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
-	}
-	return nil
-}
-
-// checkPattern accepts what GetList takes.
-func checkPattern(pattern string) error {
-	if !key.IsValid(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
-	}
-	if !key.HasGlob(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
-	}
-	return nil
 }

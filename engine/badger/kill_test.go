@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -293,7 +294,7 @@ func killOnce(t *testing.T, dir string, seed uint64, done []int, mode string, li
 	var said strings.Builder
 	child.Stderr = &said
 	out, err := child.StdoutPipe()
-	if err = firstError(err, child.Start()); err != nil {
+	if err = enginekit.FirstError(err, child.Start()); err != nil {
 		t.Fatal(err)
 	}
 	kill := func() {

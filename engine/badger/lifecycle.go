@@ -10,6 +10,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -45,7 +46,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := prepareDir(l.dir)
+	dir, err := enginekit.PrepareDir(l.dir, enginekit.SyncDir)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	s := newStore(dir, l.options, lock)
 	if err := s.open(key, opt); err != nil {
 		s.stop()
-		return nil, firstError(err, s.unlock())
+		return nil, enginekit.FirstError(err, s.unlock())
 	}
 	s.release()
 	s.work.Go(s.upkeep)
@@ -131,7 +132,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	}
 	s.opened.Store(s.db)
 	err = s.guard("begin", func() error { return s.recover(opt) })
-	if err = firstError(s.health.failure(), err); err != nil {
+	if err = enginekit.FirstError(s.health.failure(), err); err != nil {
 		if _, closeErr := s.close(); closeErr != nil {
 			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
 		}
@@ -214,7 +215,7 @@ func (l *Layer) Close() {
 	}
 	left, err := s.close()
 	l.leaving = left
-	if err = firstError(err, s.health.failure()); err != nil {
+	if err = enginekit.FirstError(err, s.health.failure()); err != nil {
 		s.log.Error("badger: close", "dir", s.dir, "error", err)
 	}
 	if left == nil {
@@ -247,7 +248,7 @@ func (s *store) close() (left <-chan struct{}, err error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := firstError(<-done, held.release())
+		err := enginekit.FirstError(<-done, held.release())
 		s.log.Info("badger: a store that was left behind is closed", "dir", s.dir, "error", err)
 	}()
 	return ended, nil

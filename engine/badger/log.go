@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // logger takes Badger's messages. Nothing is printed. Some of them are the only sign of what Badger
@@ -105,7 +107,7 @@ func (g logger) debug(format string, args []any) {
 const maxMessage = 500
 
 func message(format string, args []any) string {
-	text := clean(fmt.Sprintf(format, args...))
+	text := enginekit.OneLine(fmt.Sprintf(format, args...))
 	if len(text) > maxMessage {
 		text = text[:maxMessage] + "..."
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -16,7 +17,7 @@ func puts(paths []string, length int, revision uint64) []storage.Change {
 	changes := make([]storage.Change, len(paths))
 	for i, path := range paths {
 		data := fmt.Sprintf("%q", path+strings.Repeat("x", length))
-		changes[i] = storage.Change{Key: path, Object: object(path, int64(i+1), data), Revision: revision + uint64(i)}
+		changes[i] = storage.Change{Key: path, Object: enginetest.Object(path, int64(i+1), data), Revision: revision + uint64(i)}
 	}
 	return changes
 }
@@ -44,7 +45,7 @@ func TestBatchOfSeveralTransactions(t *testing.T) {
 			dir := t.TempDir()
 			options, parts := countParts(small())
 			l := start(t, dir, options)
-			paths := numbered("d", c.n)
+			paths := enginetest.Numbered("d", c.n)
 			if err := l.Commit(puts(paths, c.length, 1)); err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +54,7 @@ func TestBatchOfSeveralTransactions(t *testing.T) {
 			}
 			check := func(when string) {
 				t.Helper()
-				if got := keys(t, l); !slices.Equal(got, paths) {
+				if got := enginetest.Keys(t, l); !slices.Equal(got, paths) {
 					t.Errorf("%s there are %d keys, expected %d", when, len(got), len(paths))
 				}
 				if got, err := l.LastRevision(); err != nil || got != uint64(c.n) {
@@ -84,7 +85,7 @@ func TestDeleteOf100000Keys(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	paths := numbered("users", n)
+	paths := enginetest.Numbered("users", n)
 	if err := l.Commit(puts(append(paths, "other/1"), 20, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestDeleteOf100000Keys(t *testing.T) {
 	}
 	db.Close()
 	l = start(t, dir, options)
-	if got := keys(t, l); !slices.Equal(got, []string{"other/1"}) {
+	if got := enginetest.Keys(t, l); !slices.Equal(got, []string{"other/1"}) {
 		t.Errorf("after a restart there are %d keys", len(got))
 	}
 }
@@ -108,7 +109,7 @@ func TestDeleteOf100000Keys(t *testing.T) {
 // Whatever part of a large batch a crash comes before, nothing of the batch is there afterwards.
 func TestCrashWithinALargeBatch(t *testing.T) {
 	const n = 12_000
-	old, paths := numbered("d", n/2), numbered("d", n)
+	old, paths := enginetest.Numbered("d", n/2), enginetest.Numbered("d", n)
 	batches := map[string]func() []storage.Change{
 		"puts": func() []storage.Change { return puts(paths, 30, 1_000_000) },
 		"deletes": func() []storage.Change {
@@ -157,7 +158,7 @@ func TestCrashWithinALargeBatch(t *testing.T) {
 				l.Close()
 				l = start(t, dir, small())
 				sameContent(t, fmt.Sprint("at the second start after crash ", i), l, before, uint64(len(old)))
-				set(t, l, "new")
+				enginetest.SetAll(t, l, "new")
 				l.Close()
 			}
 		})
@@ -189,7 +190,7 @@ func TestCrashWithinUndo(t *testing.T) {
 	const n = 10_000
 	dir := t.TempDir()
 	l := start(t, dir, small())
-	if err := l.Commit(puts(numbered("d", n/2), 700, 1)); err != nil {
+	if err := l.Commit(puts(enginetest.Numbered("d", n/2), 700, 1)); err != nil {
 		t.Fatal(err)
 	}
 	before, err := l.Load()
@@ -205,12 +206,12 @@ func TestCrashWithinUndo(t *testing.T) {
 		return nil
 	}
 	l = start(t, dir, failing)
-	err = l.Commit(puts(numbered("d", n), 30, 1_000_000))
+	err = l.Commit(puts(enginetest.Numbered("d", n), 30, 1_000_000))
 	if err == nil || !strings.Contains(err.Error(), "enough of it") {
 		t.Fatalf("the batch ended with %v", err)
 	}
 	// The layer takes no more writes, and shows nothing of the batch.
-	if err := l.Set("later", object("later", 1, "1")); err == nil || !strings.Contains(err.Error(), "enough of it") {
+	if err := l.Set("later", enginetest.Object("later", 1, "1")); err == nil || !strings.Contains(err.Error(), "enough of it") {
 		t.Errorf("a write behind it: %v", err)
 	}
 	sameContent(t, "after the failure", l, before, n/2)
@@ -235,7 +236,7 @@ func TestCrashWithinUndo(t *testing.T) {
 // A reader sees all of a large batch or nothing, and does not wait for it.
 func TestLargeBatchIsAtomicForReaders(t *testing.T) {
 	options := small()
-	paths := numbered("d", 20_000)
+	paths := enginetest.Numbered("d", 20_000)
 	var l *Layer
 	length := 10
 	checked := 0

@@ -5,6 +5,8 @@ import (
 	"context"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The removal of what a clear left behind: the objects of older generations. No view of today shows
@@ -37,7 +39,7 @@ func (s *store) purge(ctx context.Context) error {
 func (s *store) purgeSome(cursor []byte) (next []byte, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := firstError(s.failure(), s.admit(nil)); err != nil {
+	if err := enginekit.FirstError(s.failure(), s.admit(nil)); err != nil {
 		return nil, err
 	}
 	generation := s.view.Load().generation

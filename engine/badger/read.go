@@ -1,14 +1,13 @@
 package badger
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -16,7 +15,7 @@ import (
 
 // Get implements storage.Layer.
 func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return meta.Object{}, err
 	}
 	l.life.RLock()
@@ -51,32 +50,12 @@ func (s *store) get(path string) (obj meta.Object, err error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	if err := checkPattern(pattern); err != nil {
-		return nil, err
-	}
-	objects := []meta.Object{}
-	for obj, err := range l.Scan(pattern) {
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, obj)
-	}
-	slices.SortFunc(objects, func(a, b meta.Object) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
-	})
-	return objects, nil
+	return enginekit.GetList(pattern, l.openScan)
 }
 
 // Load implements storage.EmbeddedLayer.
 func (l *Layer) Load() (map[string]*meta.Object, error) {
-	objects := make(map[string]*meta.Object, l.SizeHint())
-	for obj, err := range l.Scan("") {
-		if err != nil {
-			return nil, err
-		}
-		objects[obj.Path] = &obj
-	}
-	return objects, nil
+	return enginekit.Load(l)
 }
 
 // Keys implements storage.Layer. It reads keys only, no data.
@@ -85,7 +64,7 @@ func (l *Layer) Keys() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.end()
+	defer s.End()
 	paths := []string{}
 	for more := true; more; {
 		if paths, more, err = s.readPaths(paths); err != nil {

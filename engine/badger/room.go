@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -107,5 +108,5 @@ func (s *store) demandTable(size int64) error {
 	if err = file.Truncate(size); err == nil {
 		err = tryToMap(file, int(size))
 	}
-	return firstError(err, file.Close(), os.Remove(name))
+	return enginekit.FirstError(err, file.Close(), os.Remove(name))
 }

@@ -2,24 +2,15 @@ package badger
 
 import (
 	"bytes"
-	"fmt"
 	"iter"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/internal/pathkey"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-)
-
-// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
-// Chunks grow, because many callers want only the first few objects.
-const (
-	firstChunk    = 16
-	maxChunk      = 512
-	maxChunkBytes = 1 << 20
 )
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
@@ -28,31 +19,7 @@ const (
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.
 func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		s, err := l.openScan(pattern)
-		if err != nil {
-			yield(meta.Object{}, err)
-			return
-		}
-		defer s.end()
-		chunk := make([]meta.Object, 0, firstChunk)
-		for limit := firstChunk; ; limit = min(2*limit, maxChunk) {
-			var more bool
-			chunk, more, err = s.read(chunk[:0], limit)
-			for _, obj := range chunk {
-				if !yield(obj, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(meta.Object{}, err)
-				return
-			}
-			if !more {
-				return
-			}
-		}
-	}
+	return enginekit.Scan(func() (*scan, error) { return l.openScan(pattern) })
 }
 
 // scan is a scan in progress.
@@ -74,8 +41,8 @@ type scan struct {
 
 // openScan begins a scan.
 func (l *Layer) openScan(pattern string) (*scan, error) {
-	if pattern != "" && !key.IsValid(pattern) {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	if err := enginekit.CheckScanned(pattern); err != nil {
+		return nil, err
 	}
 	l.life.RLock()
 	defer l.life.RUnlock()
@@ -101,32 +68,32 @@ func (s *scan) begin(pattern string) {
 	s.store.scans[s] = struct{}{}
 }
 
-// read appends the next objects to chunk, and tells whether there are more.
-func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
-	err = s.use(func() error {
-		for size := 0; len(chunk) < limit && size < maxChunkBytes; {
-			if !s.next() {
-				return nil
-			}
-			obj, err := s.decode()
-			if err != nil {
-				return s.fail(err)
-			}
-			s.last = obj.Path
-			size += len(obj.Data)
-			chunk = append(chunk, obj)
-		}
-		more = true
-		return nil
+// Read implements enginekit.Reader.
+func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+	err = s.use(func() (err error) {
+		more, err = enginekit.Fill(&chunk, limit, s.next)
+		return s.fail(err)
 	})
 	return chunk, more, err
+}
+
+// next reads the next object that matches.
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
+	if !s.move() {
+		return false, nil
+	}
+	if *obj, err = s.decode(); err != nil {
+		return false, err
+	}
+	s.last = obj.Path
+	return true, nil
 }
 
 // readPaths appends the next paths, and tells whether there are more.
 func (s *scan) readPaths(paths []string) (_ []string, more bool, err error) {
 	err = s.use(func() error {
-		for range maxChunk {
-			if !s.next() {
+		for range enginekit.MaxChunk {
+			if !s.move() {
 				return nil
 			}
 			path, err := s.path()
@@ -151,8 +118,8 @@ func (s *scan) use(call func() error) error {
 	return s.store.guard("scan", call)
 }
 
-// next moves to the next object that matches.
-func (s *scan) next() bool {
+// move goes to the next object that matches.
+func (s *scan) move() bool {
 	if s.started {
 		s.it.Next()
 	} else {
@@ -197,17 +164,16 @@ func (s *scan) decode() (obj meta.Object, err error) {
 	return obj, err
 }
 
-// fail says where the scan came to an end.
+// fail says where the scan came to an end; it keeps nil.
 func (s *scan) fail(err error) error {
-	place := "at its first key"
-	if s.last != "" {
-		place = fmt.Sprintf("after key %q", s.last)
+	if err == nil {
+		return nil
 	}
-	return s.store.wrap("scan "+place, err)
+	return s.store.wrap(enginekit.Scanning(s.last), err)
 }
 
-// end gives up what the scan holds.
-func (s *scan) end() {
+// End implements enginekit.Reader.
+func (s *scan) End() {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.it == nil {

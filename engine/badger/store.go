@@ -12,6 +12,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/pathkey"
 )
 
@@ -120,7 +121,7 @@ func (s *store) guard(doing string, call func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if value := recover(); value != nil {
-			err = s.wrap(doing, s.health.fail(fmt.Errorf("badger panicked: %s", clean(fmt.Sprint(value)))))
+			err = s.wrap(doing, s.health.fail(fmt.Errorf("badger panicked: %s", enginekit.OneLine(fmt.Sprint(value)))))
 		}
 	}()
 	return call()

@@ -17,6 +17,8 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/klauspost/compress/s2"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The tables on the disk.
@@ -55,7 +57,7 @@ func verifyTable(name string, info tableInfo, all bool) (entries int64, err erro
 		return 0, err
 	}
 	entries, err = verifyOpenTable(file, info, all)
-	if err = firstError(err, file.Close()); err != nil {
+	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		err = fmt.Errorf("%w: table %s: %w", errCorrupt, filepath.Base(name), err)
 	}
 	return entries, err

@@ -3,29 +3,19 @@ package badger
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// checked runs a check that comes to its end.
-func checked(t *testing.T, l *Layer) (objects int, found []string) {
-	t.Helper()
-	objects, err := l.Check(t.Context(), func(err error) { found = append(found, err.Error()) })
-	if err != nil {
-		t.Fatalf("check: %v", err)
-	}
-	return objects, found
-}
-
 func TestCheckReportsEachThing(t *testing.T) {
 	l := startSmall(t)
-	set(t, l, numbered("old", 10)...)
+	enginetest.SetAll(t, l, enginetest.Numbered("old", 10)...)
 	l.Clear()
-	set(t, l, numbered("d", 2000)...)
+	enginetest.SetAll(t, l, enginetest.Numbered("d", 2000)...)
 	put(t, l, rawKey(l, "d/000007"), "")
 	put(t, l, rawKey(l, "d/000900"), "\x01garbage")
 	put(t, l, rawKey(l, "d/../x"), "")
@@ -33,7 +23,7 @@ func TestCheckReportsEachThing(t *testing.T) {
 	put(t, l, []byte("odd"), "no object")
 	put(t, l, []byte("zebra"), "no kind")
 	put(t, l, generationKey, "short")
-	objects, found := checked(t, l)
+	objects, found := enginetest.Checked(t, l)
 	if objects != 1998 {
 		t.Errorf("the check counts %d objects, expected 1998", objects)
 	}
@@ -54,30 +44,13 @@ func TestCheckReportsEachThing(t *testing.T) {
 }
 
 func TestCheckMayBeClosedAndLeft(t *testing.T) {
-	damaged := func(t *testing.T) *Layer {
+	enginetest.TestCheckLeft(t, 3000, func(t *testing.T) enginetest.Layer {
 		l := startSmall(t)
-		set(t, l, numbered("d", 3000)...)
-		put(t, l, rawKey(l, "d/000000"), "bad")
+		paths := enginetest.Numbered("d", 3000)
+		enginetest.SetAll(t, l, paths...)
+		put(t, l, rawKey(l, paths[0]), "bad")
 		return l
-	}
-	t.Run("Close", func(t *testing.T) {
-		l := damaged(t)
-		n, err := l.Check(t.Context(), func(error) { l.Close() })
-		if !errors.Is(err, storage.ErrNotActive) || n == 0 || n >= 2999 {
-			t.Errorf("the check ended with %d objects and %v, expected a part and ErrNotActive", n, err)
-		}
-	})
-	t.Run("context", func(t *testing.T) {
-		l := damaged(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		n, err := l.Check(ctx, func(error) { cancel() })
-		if !errors.Is(err, context.Canceled) || n == 0 || n >= 2999 {
-			t.Errorf("the check ended with %d objects and %v, expected a part and context.Canceled", n, err)
-		}
-		if len(l.store.scans) != 0 {
-			t.Errorf("%d scans are held after the check", len(l.store.scans))
-		}
-	})
+	}, scansOf)
 }
 
 // entriesOf counts the entries of all tables.
@@ -96,7 +69,7 @@ func TestCompactGivesBack(t *testing.T) {
 	}{
 		{"overwritten and deleted", func(l *Layer) error {
 			var changes []storage.Change
-			for _, path := range numbered("d", 1000)[:900] {
+			for _, path := range enginetest.Numbered("d", 1000)[:900] {
 				changes = append(changes, storage.Change{Key: path, Revision: 1})
 			}
 			return l.Commit(changes)
@@ -109,10 +82,10 @@ func TestCompactGivesBack(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := startSmall(t)
 			for range 3 {
-				if err := l.Commit(puts(numbered("d", 1000), 100, 1)); err != nil {
+				if err := l.Commit(puts(enginetest.Numbered("d", 1000), 100, 1)); err != nil {
 					t.Fatal(err)
 				}
-				if err := l.Commit(puts(numbered("large", 300), 5000, 1)); err != nil {
+				if err := l.Commit(puts(enginetest.Numbered("large", 300), 5000, 1)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -129,7 +102,7 @@ func TestCompactGivesBack(t *testing.T) {
 			if c.left > 0 {
 				want += 299
 			}
-			if got := len(keys(t, l)); got != want {
+			if got := len(enginetest.Keys(t, l)); got != want {
 				t.Errorf("%d objects are left, expected %d", got, want)
 			}
 			// Beside objects there are some notes, and what fills a table in memory.
@@ -141,7 +114,7 @@ func TestCompactGivesBack(t *testing.T) {
 			if files := match(t, l.store.dir, "*.vlog"); len(files) > 3 {
 				t.Errorf("the value log has the files %q, expected three at most", files)
 			}
-			if _, found := checked(t, l); len(found) > 0 {
+			if _, found := enginetest.Checked(t, l); len(found) > 0 {
 				t.Errorf("the check finds %q", found)
 			}
 		})
@@ -155,7 +128,7 @@ func TestGarbageCollectionBringsNothingBack(t *testing.T) {
 	options.GCInterval = -1
 	l := start(t, t.TempDir(), options)
 	s := l.store
-	paths := numbered("d", 1500)
+	paths := enginetest.Numbered("d", 1500)
 	step := func(what string, err error) {
 		t.Helper()
 		if err != nil {
@@ -186,7 +159,7 @@ func TestGarbageCollectionBringsNothingBack(t *testing.T) {
 	s.release()
 	for range 2 {
 		step("merge", s.merge(t.Context()))
-		if got := len(keys(t, l)); got != 1400 {
+		if got := len(enginetest.Keys(t, l)); got != 1400 {
 			t.Fatalf("%d objects, expected 1400", got)
 		}
 		step("rotate", s.rotate(t.Context()))
@@ -209,8 +182,8 @@ func TestGarbageCollectionBringsNothingBack(t *testing.T) {
 func TestDeletedUnderAScan(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, small())
-	paths := numbered("d", 500)
-	set(t, l, paths...)
+	paths := enginetest.Numbered("d", 500)
+	enginetest.SetAll(t, l, paths...)
 	var crashed string
 	seen := 0
 	for _, err := range l.Scan("") {
@@ -241,21 +214,19 @@ func TestDeletedUnderAScan(t *testing.T) {
 	}
 	l.Close()
 	l = start(t, crashed, small())
-	if got := keys(t, l); len(got) != 0 {
+	if got := enginetest.Keys(t, l); len(got) != 0 {
 		t.Errorf("after the crash there are %d objects, expected none", len(got))
 	}
 }
 
 // Upkeep collects the garbage of the value log by itself, beside writers.
 func TestUpkeepCollects(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := enginetest.Seeded(t)
 	options := small()
 	options.GCInterval = 10 * time.Millisecond
 	dir := t.TempDir()
 	l := start(t, dir, options)
-	paths := numbered("d", 40)
+	paths := enginetest.Numbered("d", 40)
 	want := map[string]int{}
 	written := 0
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -280,7 +251,7 @@ func TestUpkeepCollects(t *testing.T) {
 		}
 	}
 	for range 2 {
-		got := keys(t, l)
+		got := enginetest.Keys(t, l)
 		if len(got) != len(want) {
 			t.Errorf("%d objects, expected %d", len(got), len(want))
 		}
@@ -298,7 +269,7 @@ func TestUpkeepCollects(t *testing.T) {
 func TestPurge(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, small())
-	set(t, l, numbered("d", 10_000)...)
+	enginetest.SetAll(t, l, enginetest.Numbered("d", 10_000)...)
 	l.Clear()
 	crashed := copyOf(t, dir)
 	for _, l := range []*Layer{l, start(t, crashed, small())} {
@@ -326,7 +297,7 @@ func TestMarkSurvivesACrash(t *testing.T) {
 		if err := l.MarkIncomplete("a copy\nof something"); err != nil {
 			t.Fatal(err)
 		}
-		set(t, l, "a", "b", "c")
+		enginetest.SetAll(t, l, "a", "b", "c")
 		err := New(copyOf(t, dir), options).Start(storage.LayerOptions{})
 		if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
 			t.Errorf("start of a marked store after a crash: %v", err)
@@ -335,7 +306,7 @@ func TestMarkSurvivesACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		whole := start(t, copyOf(t, dir), options)
-		if got := keys(t, whole); len(got) != 3 {
+		if got := enginetest.Keys(t, whole); len(got) != 3 {
 			t.Errorf("the mark is gone, and of three objects there is %q", got)
 		}
 	}
@@ -344,7 +315,7 @@ func TestMarkSurvivesACrash(t *testing.T) {
 func TestCompactEnds(t *testing.T) {
 	t.Run("by its context", func(t *testing.T) {
 		l := startSmall(t)
-		set(t, l, "a")
+		enginetest.SetAll(t, l, "a")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := l.Compact(ctx); !errors.Is(err, context.Canceled) {
@@ -353,7 +324,7 @@ func TestCompactEnds(t *testing.T) {
 	})
 	t.Run("by Close", func(t *testing.T) {
 		l := startSmall(t)
-		set(t, l, numbered("d", 3000)...)
+		enginetest.SetAll(t, l, enginetest.Numbered("d", 3000)...)
 		l.store.writing.Lock() // so that it cannot come to its end
 		done := make(chan error, 1)
 		go func() { done <- l.Compact(t.Context()) }()

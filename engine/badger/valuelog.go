@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The garbage of the value log.
@@ -164,7 +166,7 @@ func (s *store) moveEntries(entries []logEntry) error {
 	for _, e := range entries {
 		size += int64(e.size)
 	}
-	if err := firstError(s.failure(), s.demand(s.options.MinFree/2+3*size)); err != nil {
+	if err := enginekit.FirstError(s.failure(), s.demand(s.options.MinFree/2+3*size)); err != nil {
 		return err
 	}
 	first, _ := s.view.Load().objects.Bounds()
@@ -213,7 +215,7 @@ func (s *store) moveEntries(entries []logEntry) error {
 // Badger picks.
 func (s *store) removeDead(ctx context.Context) error {
 	for {
-		if err := firstError(ctx.Err(), s.failure()); err != nil {
+		if err := enginekit.FirstError(ctx.Err(), s.failure()); err != nil {
 			return err
 		}
 		files, err := s.valueFiles()
@@ -250,7 +252,7 @@ func (s *store) syncValueLog() error {
 	for _, name := range names {
 		file, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err == nil {
-			err = firstError(file.Sync(), file.Close())
+			err = enginekit.FirstError(file.Sync(), file.Close())
 		}
 		if err != nil {
 			return s.wrap("sync the value log", err)
@@ -355,5 +357,5 @@ func (s *store) eachValue(number uint32, call func(logEntry) error) error {
 		return s.wrap("read the value log", err)
 	}
 	err = eachEntry(file, registry, call)
-	return firstError(err, s.wrap("read the value log", file.Close()))
+	return enginekit.FirstError(err, s.wrap("read the value log", file.Close()))
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -16,7 +16,7 @@ import (
 // Set implements storage.Layer. It is atomic, and as durable as the layer is configured
 // to be when it returns. Revision is stored as given, without a part in LastRevision.
 func (l *Layer) Set(path string, obj *meta.Object) error {
-	if err := l.checkPut(path, obj); err != nil {
+	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
 	}
 	return l.write(func(s *store) error {
@@ -26,7 +26,7 @@ func (l *Layer) Set(path string, obj *meta.Object) error {
 
 // Del implements storage.Layer.
 func (l *Layer) Del(path string) error {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return err
 	}
 	return l.write(func(s *store) error {
@@ -48,7 +48,7 @@ func (l *Layer) Clear() {
 
 // Commit implements storage.Batcher.
 func (l *Layer) Commit(changes []storage.Change) error {
-	revision, err := l.checkChanges(changes)
+	revision, err := enginekit.CheckChanges(changes, l.options.MaxData)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,7 @@ func (l *Layer) write(writer func(s *store) error) error {
 	}
 	l.store.writing.Lock()
 	defer l.store.writing.Unlock()
-	err := writer(l.store)
-	if refused, ok := errors.AsType[*storage.EntryError](err); ok {
-		return refused.Err
-	}
-	return err
+	return enginekit.Alone(writer(l.store))
 }
 
 // LastRevision implements storage.Batcher.
@@ -122,7 +118,7 @@ func (l *Layer) MarkIncomplete(reason string) error {
 func (s *store) checkComplete() error {
 	err := s.lookup(incompleteKey, latest, func(mark []byte) error {
 		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {
-			return fmt.Errorf("%w: %s", storage.ErrIncomplete, clean(reason))
+			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(reason))
 		}
 		return nil
 	})
@@ -130,37 +126,4 @@ func (s *store) checkComplete() error {
 		return nil
 	}
 	return err
-}
-
-// checkChanges validates changes and returns their highest revision. Nothing is written before all of
-// them are known to be good.
-func (l *Layer) checkChanges(changes []storage.Change) (revision uint64, err error) {
-	for i, c := range changes {
-		revision = max(revision, c.Revision)
-		switch {
-		case c.IsClear():
-		case c.Object == nil:
-			err = checkPath(c.Key)
-		default:
-			err = l.checkPut(c.Key, c.Object)
-		}
-		if err != nil {
-			return 0, &storage.EntryError{Index: i, Err: err}
-		}
-	}
-	return revision, nil
-}
-
-// checkPut accepts what can be stored.
-func (l *Layer) checkPut(path string, obj *meta.Object) error {
-	if err := checkPath(path); err != nil {
-		return err
-	}
-	if obj == nil || len(obj.Data) == 0 {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidStorageData)
-	}
-	if len(obj.Data) > min(l.options.MaxData, codec.MaxData) {
-		return fmt.Errorf("path %q: the data has %d bytes, expected at most %d", path, len(obj.Data), l.options.MaxData)
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -24,7 +25,7 @@ func TestEntryRoundTrip(t *testing.T) {
 	for _, data := range oddData {
 		for _, numbers := range [][4]int64{{0, 0, 0, 0}, {1, 2, 3, 0}, {-5, 1, 0, 4}, {math.MaxInt64, math.MinInt64, -1, math.MinInt64}} {
 			for _, path := range []string{"a", "a/b", "A-_.9/z"} {
-				want := object(path, numbers[0], data)
+				want := enginetest.Object(path, numbers[0], data)
 				want.Updated, want.Revision, want.Expires = numbers[1], uint64(numbers[2]), numbers[3]
 				entry := appendEntry(nil, path, want)
 				if len(entry) > entrySize(path, want) {
@@ -118,7 +119,7 @@ func TestDecodeRefuses(t *testing.T) {
 // Whatever the entry, the quick way reads what encoding/json reads, or leaves it to that.
 func FuzzCutEntry(f *testing.F) {
 	for _, data := range oddData {
-		obj := object("a/b", 1, data)
+		obj := enginetest.Object("a/b", 1, data)
 		f.Add(appendEntry(nil, "a/b", obj))
 		obj.Revision, obj.Expires = 7, 8
 		f.Add(appendEntry(nil, "a/b", obj))
@@ -159,20 +160,20 @@ func TestNesting(t *testing.T) {
 			t.Errorf("the nesting of %d levels is %d", depth, got)
 		}
 	}
-	if err := l.Set("a", object("a", 1, nested(maxNesting))); err != nil {
+	if err := l.Set("a", enginetest.Object("a", 1, nested(maxNesting))); err != nil {
 		t.Errorf("set of the deepest: %v", err)
 	}
 	entry, err := l.db.Get([]byte("a"), nil)
 	if err != nil || !json.Valid(entry) {
 		t.Errorf("encoding/json does not read the deepest: %v", err)
 	}
-	if err := l.Set("a", object("a", 1, nested(maxNesting+1))); err == nil || !strings.Contains(err.Error(), "nests deeper") {
+	if err := l.Set("a", enginetest.Object("a", 1, nested(maxNesting+1))); err == nil || !strings.Contains(err.Error(), "nests deeper") {
 		t.Errorf("set of what is too deep: %v", err)
 	}
 }
 
 func BenchmarkDecodeEntry(b *testing.B) {
-	obj := object("cities/0050/0050123", 1700000000000000000, benchData)
+	obj := enginetest.Object("cities/0050/0050123", 1700000000000000000, string(enginetest.BenchData))
 	obj.Revision = 123456
 	entry := appendEntry(nil, obj.Path, obj)
 	for name, decode := range map[string]func() error{
@@ -193,6 +194,3 @@ func BenchmarkDecodeEntry(b *testing.B) {
 		})
 	}
 }
-
-// benchData is 150 bytes of JSON.
-const benchData = `{"name":"Lisbon","country":"PT","population":517802,"latitude":38.71667,"longitude":-9.13333,"timezone":"Europe/Lisbon","elevation":15,"code":"PPLC-1"}`

@@ -3,11 +3,11 @@ package ko
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
 )
@@ -19,34 +19,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		config func(dir string) storage.LayeredConfig
-	}{
-		{"alone", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Embedded: New(dir, Options{})}
-		}},
-		{"with memory", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: New(dir, Options{})}
-		}},
-		{"with memory as a cache", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{
-				Memory:        storage.NewMemoryLayer(),
-				MemoryOptions: storage.LayerOptions{SkipLoadMemory: true},
-				Embedded:      New(dir, Options{}),
-			}
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			open := func(t storagetest.T) storage.Database { return storage.New(c.config(t.TempDir())) }
-			options := storagetest.Options{Persistent: true, Exclusive: true}
-			storagetest.TestDatabase(t, open, options)
-			storagetest.TestEvents(t, open, options)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			storagetest.TestModel(t, open, options, seed)
-		})
-	}
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(dir, Options{}) })
 }
 
 // flipByte flips a bit in the stored value of a key, behind the back of LevelDB's

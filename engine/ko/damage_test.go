@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 )
 
 // filled returns a disk with a closed store of several tables, a log with several records, and
@@ -12,7 +14,7 @@ import (
 func filled(t testing.TB) *memDisk {
 	t.Helper()
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{WriteBuffer: 16 << 10}))
+	l := enginetest.Start(t, disk.layer(t, Options{WriteBuffer: 16 << 10}))
 	for i := range 100 {
 		var paths []string
 		for k := range 20 {
@@ -21,9 +23,9 @@ func filled(t testing.TB) *memDisk {
 		fill(t, l, paths)
 	}
 	l.Close()
-	l = started(t, disk.layer(t, Options{}))
+	l = enginetest.Start(t, disk.layer(t, Options{}))
 	for i := range 200 {
-		set(t, l, fmt.Sprintf("late/%03d", i))
+		enginetest.Set(t, l, fmt.Sprintf("late/%03d", i))
 	}
 	l.Close()
 	return disk
@@ -89,7 +91,7 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 func TestDamagedTable(t *testing.T) {
 	disk := filled(t)
 	disk.corruptFiles(t, isTable, 0.2, 0.3)
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	_, load := l.Load()
 	_, list := l.GetList("d/*")
 	_, all := l.Keys()
@@ -123,7 +125,7 @@ func TestCutShortLogIsOpened(t *testing.T) {
 			}
 			disk.live[name] = &memFile{data: bytes.Clone(data), synced: len(data)}
 		}
-		l := started(t, disk.layer(t, Options{}))
+		l := enginetest.Start(t, disk.layer(t, Options{}))
 		list, err := l.GetList("late/*")
 		if err != nil || len(list) > last {
 			t.Fatalf("without the last %d bytes there are %d objects, %v, expected at most %d", cut, len(list), err, last)

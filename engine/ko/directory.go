@@ -14,51 +14,19 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // prepareDir makes the directory with its parents, each of them durable, and returns its
 // one true name. What is in it must be a LevelDB database or nothing. It is checked
 // before LevelDB opens it, which makes files at once.
 func prepareDir(dir string) (string, error) {
-	if dir == "" {
-		return "", errors.New("the path of the directory is empty")
-	}
-	absolute, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if err := makeDir(absolute); err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(absolute)
+	real, err := enginekit.PrepareDir(dir, syncDir)
 	if err != nil {
 		return "", err
 	}
 	return real, checkContent(real)
-}
-
-// makeDir makes a directory, parents first, and syncs the parent of each that it made.
-func makeDir(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is a file, expected a directory", dir)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
 }
 
 var (
@@ -146,7 +114,7 @@ func firstLine(name string) string {
 		return ""
 	}
 	content, err := io.ReadAll(io.LimitReader(file, 80))
-	if err = firstError(err, file.Close()); err != nil {
+	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return ""
 	}
 	line, _, _ := strings.Cut(string(content), "\n")

@@ -5,10 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // disk is the directory of a database, open and locked: LevelDB's own files, and the notes
@@ -65,15 +66,7 @@ func (d *fileDisk) ReadNote(name string) ([]byte, error) {
 
 // WriteNote implements disk.
 func (d *fileDisk) WriteNote(name string, content []byte) error {
-	final := filepath.Join(d.dir, name)
-	temporary := final + ".new"
-	if err := writeSynced(temporary, content); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, final); err != nil {
-		return err
-	}
-	return d.SyncDir()
+	return enginekit.ReplaceFile(filepath.Join(d.dir, name), content, syncDir)
 }
 
 // RemoveNote implements disk.
@@ -88,40 +81,10 @@ func (d *fileDisk) RemoveNote(name string) error {
 	return d.SyncDir()
 }
 
-// writeSynced makes a file that is on the disk when it returns.
-func writeSynced(name string, content []byte) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err = file.Write(content); err == nil {
-		err = file.Sync()
-	}
-	return firstError(err, file.Close())
-}
-
-// syncDir puts the entries of a directory on the disk. Windows has no such call, and some file
-// systems do not know it.
+// syncDir puts the entries of a directory on the disk, where the file system knows that.
 func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	file, err := os.Open(dir)
-	if err != nil {
+	if err := enginekit.SyncDir(dir); !errors.Is(err, syscall.EINVAL) {
 		return err
-	}
-	err = file.Sync()
-	if errors.Is(err, syscall.EINVAL) {
-		err = nil
-	}
-	return firstError(err, file.Close())
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // failstop is what stands between LevelDB and the disk, so that after the first write, sync
@@ -79,14 +81,14 @@ var errSkipped = errors.New("a log or the manifest has a record that makes no se
 // before it removes the log, which must not happen.
 func (f *failstop) Log(line string) {
 	if f.logger.Enabled(context.Background(), slog.LevelDebug) {
-		f.logger.Debug(oneLine("ko: " + line))
+		f.logger.Debug(enginekit.OneLine("ko: " + line))
 	}
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	switch {
 	case f.lenient && isLoss(line):
 		if len(f.lines) < maxLines {
-			f.lines = append(f.lines, oneLine(line))
+			f.lines = append(f.lines, enginekit.OneLine(line))
 		}
 	case !f.lenient && strings.Contains(line, "(skipped)") && f.cause == nil:
 		f.cause = &corruption{errSkipped}
@@ -98,9 +100,6 @@ func isLoss(line string) bool {
 	return strings.HasPrefix(line, "table@recovery") || strings.HasPrefix(line, "journal@drop") ||
 		strings.Contains(line, "(skipped)")
 }
-
-// oneLine makes one line of a message.
-func oneLine(message string) string { return strings.Join(strings.Fields(message), " ") }
 
 // Create implements storage.Storage.
 func (f *failstop) Create(fd ldbstorage.FileDesc) (ldbstorage.Writer, error) {

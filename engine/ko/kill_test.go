@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -143,7 +144,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rng := seeded(t)
+	rng := enginetest.Seeded(t)
 	dir := t.TempDir()
 	model := map[string]string{}
 	var lastRevision uint64

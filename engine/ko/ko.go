@@ -58,6 +58,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -139,7 +140,7 @@ type Layer struct {
 	// maxBatch is the greatest length in bytes of a batch. Tests have less.
 	maxBatch int
 
-	// LOCK ORDER: life, then writes, then one of delLocks, then revisions.lock; scanLock
+	// LOCK ORDER: life, then writes, then one of delLocks, then revisions.lock; that of scans
 	// after life. None is held while a caller's code runs.
 
 	// life guards the fields below. Every call holds it for reading while it uses them;
@@ -158,11 +159,10 @@ type Layer struct {
 	writes sync.RWMutex
 	// delLocks make the look-up and the delete of a Del one step against other Dels of
 	// the same key.
-	delLocks [64]sync.Mutex
+	delLocks enginekit.KeyLocks
 
-	// scanLock guards scans, the scans in progress, which Close ends.
-	scanLock sync.Mutex
-	scans    map[*scan]struct{}
+	// scans are those in progress.
+	scans enginekit.Scans[*scan]
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/filter"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -41,7 +42,7 @@ func (l *Layer) start(options storage.LayerOptions) error {
 		return explainLock(err)
 	}
 	if err := l.open(d, options); err != nil {
-		return firstError(err, d.Close())
+		return enginekit.FirstError(err, d.Close())
 	}
 	return nil
 }
@@ -63,7 +64,6 @@ func (l *Layer) open(d disk, options storage.LayerOptions) error {
 	l.db, l.disk = o.db, o.disk
 	l.revisions = &revisions{disk: o.disk, last: max(n.revision, o.survey.revision)}
 	l.opening = opening{skipped: o.survey.invalid, recovery: o.report}
-	l.scans = make(map[*scan]struct{})
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (o *opener) run() error {
 	if err == nil && !options.SkipInvalid {
 		err = o.survey.invalid.refusal()
 	}
-	if err = firstError(err, o.disk.failure()); err != nil {
+	if err = enginekit.FirstError(err, o.disk.failure()); err != nil {
 		o.closeDatabase()
 		return err
 	}
@@ -111,7 +111,7 @@ func (o *opener) openDatabase() (known bool, err error) {
 		return false, err
 	}
 	if o.db, err = leveldb.Open(o.disk, o.layer.leveldbOptions()); err != nil {
-		return false, firstError(o.disk.failure(), err)
+		return false, enginekit.FirstError(o.disk.failure(), err)
 	}
 	return fingerprint != "" && fingerprint == o.note.fingerprint, o.disk.failure()
 }
@@ -157,7 +157,7 @@ func (l *Layer) Close() {
 	if l.db == nil {
 		return
 	}
-	l.endScans()
+	l.scans.End((*scan).close)
 	l.compactions.Wait() // LevelDB has a data race when it is closed during one
 	err := l.db.Close()
 	if err == nil {
@@ -166,7 +166,7 @@ func (l *Layer) Close() {
 	if err == nil {
 		err = l.noteClosed()
 	}
-	if err = firstError(err, l.disk.Close()); err != nil {
+	if err = enginekit.FirstError(err, l.disk.Close()); err != nil {
 		l.options.Logger.Error("ko: close", "dir", l.dir, "error", err)
 	}
 	l.db, l.disk, l.revisions, l.opening = nil, nil, nil, opening{}

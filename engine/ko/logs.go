@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // This file reads the manifest, which is the list of the tables, and the logs before
@@ -76,7 +78,7 @@ func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err e
 		return 0, err
 	}
 	damage, err = findDamage(io.TeeReader(file, sum))
-	return damage, firstError(err, file.Close())
+	return damage, enginekit.FirstError(err, file.Close())
 }
 
 // LevelDB's log format (its doc/log_format.md): blocks of 32 KiB, in them chunks that do not

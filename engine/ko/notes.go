@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -151,7 +152,7 @@ func checkComplete(d disk) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s", storage.ErrIncomplete, oneLine(string(reason)))
+	return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
 }
 
 // MarkIncomplete implements storage.IncompleteMarker. The mark is the file

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -40,7 +41,7 @@ func TestNote(t *testing.T) {
 // commitAt commits a put of a path.
 func commitAt(t testing.TB, l *Layer, path string, revision uint64) {
 	t.Helper()
-	obj := object(path, 1, "1")
+	obj := enginetest.Object(path, 1, "1")
 	obj.Revision = revision
 	if err := l.Commit([]storage.Change{{Key: path, Object: obj, Revision: revision}}); err != nil {
 		t.Fatal(err)
@@ -56,13 +57,13 @@ func wantLast(t testing.TB, l *Layer, when string, want uint64) {
 
 func TestLastRevisionIsExactAfterClose(t *testing.T) {
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	wantLast(t, l, "of an empty store", 0)
 	reopen := func(when string, want uint64) {
 		t.Helper()
 		wantLast(t, l, "while open, "+when, want)
 		l.Close()
-		l = started(t, disk.layer(t, Options{}))
+		l = enginetest.Start(t, disk.layer(t, Options{}))
 		wantLast(t, l, "after a restart, "+when, want)
 	}
 	commitAt(t, l, "a", 3)
@@ -87,9 +88,7 @@ func TestLastRevisionIsExactAfterClose(t *testing.T) {
 
 // Whatever crashes, no revision comes again, although its object was deleted.
 func TestRevisionsAreNeverUsedTwice(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := enginetest.Seeded(t)
 	disk := newMemDisk()
 	highest, crashes := uint64(0), uint64(0)
 	for range 100 {
@@ -159,7 +158,7 @@ func TestNoteIsWrittenInBlocks(t *testing.T) {
 		}
 		return nil
 	}
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	if notes != 0 {
 		t.Errorf("a start writes %d notes", notes)
 	}
@@ -185,7 +184,7 @@ func TestSurveyOnlyWhenOthersTouchedIt(t *testing.T) {
 	makeOlder(t, dir, func(o *older) {
 		for i := range 30000 {
 			path := fmt.Sprintf("d/%06d", i)
-			o.put(path, olderEntry{1, 0, path[2:], path, json.RawMessage(`"` + benchData[9:15] + `"`)})
+			o.put(path, olderEntry{1, 0, path[2:], path, json.RawMessage(`"` + string(enginetest.BenchData[9:15]) + `"`)})
 		}
 	})
 	// surveyed tells whether a start reads tables.
@@ -214,7 +213,7 @@ func TestSurveyOnlyWhenOthersTouchedIt(t *testing.T) {
 		{"after a close in order", func() {}, false},
 		{"after a write and a close in order", func() {
 			l := start(t, dir, Options{})
-			set(t, l, "x")
+			enginetest.Set(t, l, "x")
 			l.Close()
 		}, false},
 		{"after the older software has only opened it", func() { makeOlder(t, dir, func(*older) {}) }, true},
@@ -241,7 +240,7 @@ func TestMarkIncomplete(t *testing.T) {
 	if err := l.MarkIncomplete("copy from\nelsewhere"); err != nil {
 		t.Fatal(err)
 	}
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	l.Close()
 	err := l.Start(storage.LayerOptions{})
 	if !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(err.Error(), "copy from elsewhere") {
@@ -264,7 +263,7 @@ func TestMarkIncomplete(t *testing.T) {
 func TestMarkIncompleteIsDurable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	if err := l.MarkIncomplete("a copy"); err != nil {
 		t.Fatal(err)
 	}
@@ -275,5 +274,5 @@ func TestMarkIncompleteIsDurable(t *testing.T) {
 	if err := l.MarkIncomplete(""); err != nil {
 		t.Fatal(err)
 	}
-	started(t, disk.crashed(rng).layer(t, Options{}))
+	enginetest.Start(t, disk.crashed(rng).layer(t, Options{}))
 }

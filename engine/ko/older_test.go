@@ -14,6 +14,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -113,7 +114,7 @@ func TestOlderDatabase(t *testing.T) {
 		}
 		for i := range 20000 {
 			path := fmt.Sprintf("many/%d/x", i)
-			want[path] = olderEntry{Created: 1, Index: "x", Path: path, Data: json.RawMessage(fmt.Sprintf(`{"n":%d,"text":"%s"}`, i, benchData[9:14]))}
+			want[path] = olderEntry{Created: 1, Index: "x", Path: path, Data: json.RawMessage(fmt.Sprintf(`{"n":%d,"text":"%s"}`, i, enginetest.BenchData[9:14]))}
 			o.put(path, want[path])
 		}
 		want = o.all()
@@ -141,12 +142,12 @@ func TestOlderDatabase(t *testing.T) {
 		}
 	}
 
-	changed := object("with/path/0", 9, ` {"b" : "<&>"} `)
+	changed := enginetest.Object("with/path/0", 9, ` {"b" : "<&>"} `)
 	changed.Updated = 10
 	if err := l.Commit([]storage.Change{
 		{Key: "with/path/0", Object: changed, Revision: 1},
 		{Key: "without/1", Revision: 2},
-		{Key: "new/1", Object: object("new/1", 11, `"new"`), Revision: 3},
+		{Key: "new/1", Object: enginetest.Object("new/1", 11, `"new"`), Revision: 3},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestOlderDatabase(t *testing.T) {
 func TestNothingOfOurOwnInTheDatabase(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, Options{})
-	if err := l.Commit([]storage.Change{{Key: "a", Object: object("a", 1, "1"), Revision: 1}, {Key: "b", Revision: 2}}); err != nil {
+	if err := l.Commit([]storage.Change{{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 1}, {Key: "b", Revision: 2}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(l.MarkIncomplete("x"), l.MarkIncomplete(""), l.Compact(t.Context())); err != nil {
@@ -299,11 +300,11 @@ func TestInvalidPathsAreSkippedByName(t *testing.T) {
 		t.Errorf("%d keys are skipped, %q, expected %q", n, skipped, wantSkipped)
 	}
 	want := []string{"a", "a/b", "d/x", "d/y/z", "d/z"}
-	if got := keys(t, l); !slices.Equal(got, want) {
+	if got := enginetest.Keys(t, l); !slices.Equal(got, want) {
 		t.Errorf("the keys are %q, expected %q", got, want)
 	}
 	for _, pattern := range []string{"", "*", "*/*", "*/*/*", "d/*", "a*/*", "d*/*/*", "*/x*"} {
-		if got, want := scanPaths(t, l, pattern), matching(want, pattern); !slices.Equal(got, want) {
+		if got, want := enginetest.ScanPaths(t, l, pattern), enginetest.Matching(want, pattern); !slices.Equal(got, want) {
 			t.Errorf("scan %q yields %q, expected %q", pattern, got, want)
 		}
 	}
@@ -318,10 +319,10 @@ func TestInvalidPathsAreSkippedByName(t *testing.T) {
 		}
 	}
 
-	set(t, l, "d/new")
+	enginetest.Set(t, l, "d/new")
 	l.Clear()
-	set(t, l, "e")
-	if got := keys(t, l); !slices.Equal(got, []string{"e"}) {
+	enginetest.Set(t, l, "e")
+	if got := enginetest.Keys(t, l); !slices.Equal(got, []string{"e"}) {
 		t.Errorf("after Clear the keys are %q", got)
 	}
 	l.Close()

@@ -1,12 +1,8 @@
 package ko
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,61 +13,28 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// mustRefuse checks that a start fails with all of the texts, twice, so that the first
-// held nothing.
+// mustRefuse checks that a start fails with all of the texts and the directory.
 func mustRefuse(t *testing.T, l *Layer, texts ...string) {
 	t.Helper()
-	for range 2 {
-		err := l.Start(storage.LayerOptions{})
-		if err == nil {
-			l.Close()
-			t.Fatal("the start succeeded")
-		}
-		for _, text := range append(texts, l.dir) {
-			if !strings.Contains(err.Error(), text) {
-				t.Errorf("the error is %q, expected %q in it", err, text)
-			}
-		}
-		if l.Active() {
-			t.Error("the layer is active after a failed start")
-		}
-	}
-}
-
-func writeFile(t testing.TB, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	enginetest.MustRefuse(t, l, append(texts, l.dir)...)
 }
 
 func TestOpenRefuses(t *testing.T) {
-	t.Run("an empty path", func(t *testing.T) {
-		mustRefuse(t, New("", Options{}), "empty")
-	})
-	t.Run("a file", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "file")
-		writeFile(t, file, "text")
-		mustRefuse(t, New(file, Options{}), "is a file, expected a directory")
-	})
-	t.Run("a parent that is a file", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "file")
-		writeFile(t, file, "text")
-		mustRefuse(t, New(file+"/store", Options{}), file)
-	})
+	enginetest.TestNoDirectory(t, func(dir string) storage.Layer { return New(dir, Options{}) })
 	t.Run("a newer note", func(t *testing.T) {
 		dir := t.TempDir()
 		start(t, dir, Options{}).Close()
-		writeFile(t, filepath.Join(dir, revisionFile), "oolith-ko 2\n")
+		enginetest.WriteFile(t, filepath.Join(dir, revisionFile), "oolith-ko 2\n")
 		mustRefuse(t, New(dir, Options{}), revisionFile, "use a newer build")
 	})
 	t.Run("a damaged note", func(t *testing.T) {
 		dir := t.TempDir()
 		start(t, dir, Options{}).Close()
-		writeFile(t, filepath.Join(dir, revisionFile), "oolith-ko 1\nrevision 5\n")
+		enginetest.WriteFile(t, filepath.Join(dir, revisionFile), "oolith-ko 1\nrevision 5\n")
 		mustRefuse(t, New(dir, Options{}), revisionFile, "restore it from a backup, or remove it")
 	})
 	t.Run("a database in another order", func(t *testing.T) {
@@ -119,12 +82,12 @@ func TestOpenRefusesOtherDirectories(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for name, content := range c.files {
-				writeFile(t, filepath.Join(dir, name), content)
+				enginetest.WriteFile(t, filepath.Join(dir, name), content)
 			}
-			before := listing(t, dir)
+			before := enginetest.Listing(t, dir)
 			mustRefuse(t, New(dir, Options{}), c.texts...)
 			mustRefuse(t, New(dir, Options{Recover: true}), c.texts...)
-			if after := listing(t, dir); after != before {
+			if after := enginetest.Listing(t, dir); after != before {
 				t.Errorf("the refused directory changed from\n%s to\n%s", before, after)
 			}
 		})
@@ -134,54 +97,32 @@ func TestOpenRefusesOtherDirectories(t *testing.T) {
 // A database may have stray files in its directory, and a new one what LevelDB or a file system leaves.
 func TestOpenAmongStrayFiles(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, dir+"/LOG", "x")
+	enginetest.WriteFile(t, dir+"/LOG", "x")
 	if err := os.Mkdir(dir+"/lost+found", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	l := start(t, dir, Options{})
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	l.Close()
-	writeFile(t, dir+"/notes.txt", "x")
-	writeFile(t, dir+"/"+revisionFile+".new", "cut short")
+	enginetest.WriteFile(t, dir+"/notes.txt", "x")
+	enginetest.WriteFile(t, dir+"/"+revisionFile+".new", "cut short")
 	l = start(t, dir, Options{})
-	if got := keys(t, l); len(got) != 1 {
+	if got := enginetest.Keys(t, l); len(got) != 1 {
 		t.Errorf("the keys are %q", got)
 	}
 }
 
-// listing is the names, sizes and times of a directory's files.
-func listing(t *testing.T, dir string) string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&b, info.Name(), info.Size(), info.ModTime())
-	}
-	return b.String()
-}
-
 func TestOpenInUse(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
+	dir, others := enginetest.OtherNames(t)
 	l := start(t, dir, Options{})
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{dir, dir + "/", filepath.Dir(dir) + "/./store", link} {
+	for _, name := range append(others, dir) {
 		mustRefuse(t, New(name, Options{}), "in use")
 		mustRefuse(t, New(name, Options{Recover: true}), "in use")
 	}
 	if _, err := leveldb.OpenFile(dir, nil); err == nil {
 		t.Error("the older software opens a store in use")
 	}
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	l.Close()
 	o := openOlder(t, dir)
 	mustRefuse(t, New(dir, Options{}), "in use")
@@ -189,37 +130,12 @@ func TestOpenInUse(t *testing.T) {
 	start(t, dir, Options{})
 }
 
-// The test runs itself as a second process, which holds the store until its input ends.
 func TestOpenInUseByAnotherProcess(t *testing.T) {
-	const variable = "OOLITH_TEST_HOLD"
-	if dir := os.Getenv(variable); dir != "" {
-		start(t, dir, Options{})
-		os.Stdout.WriteString("held\n")
-		io.Copy(io.Discard, os.Stdin)
-		return
-	}
 	dir := t.TempDir()
-	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenInUseByAnotherProcess$")
-	other.Env = append(os.Environ(), variable+"="+dir)
-	in, inErr := other.StdinPipe()
-	out, outErr := other.StdoutPipe()
-	if err := errors.Join(inErr, outErr, other.Start()); err != nil {
-		t.Fatal(err)
-	}
-	held := make([]byte, len("held\n"))
-	if _, err := io.ReadFull(out, held); err != nil {
-		t.Fatal(err)
-	}
-	mustRefuse(t, New(dir, Options{}), "in use by another process")
-	if err := in.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, out); err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	hold := func(dir string) { start(t, dir, Options{}) }
+	enginetest.InAnotherProcess(t, dir, hold, func(int) {
+		mustRefuse(t, New(dir, Options{}), "in use by another process")
+	})
 	start(t, dir, Options{})
 }
 
@@ -278,7 +194,7 @@ func TestOpenHalfMade(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for name, content := range c.files {
-				writeFile(t, filepath.Join(dir, name), content)
+				enginetest.WriteFile(t, filepath.Join(dir, name), content)
 			}
 			if !c.opens {
 				mustRefuse(t, New(dir, Options{}), "corrupt")
@@ -290,62 +206,48 @@ func TestOpenHalfMade(t *testing.T) {
 				return
 			}
 			l := start(t, dir, Options{})
-			set(t, l, "a")
+			enginetest.Set(t, l, "a")
 		})
 	}
 }
 
-// A store says nothing on the terminal, whatever happens to it.
 func TestSilent(t *testing.T) {
-	const variable = "OOLITH_TEST_SILENT"
-	if dir := os.Getenv(variable); dir != "" {
-		l := New(dir, Options{})
-		err := l.Start(storage.LayerOptions{})
-		if err == nil {
-			_, err = l.Load()
-			l.Clear()
-			l.Close()
-		}
-		if err == nil {
-			os.Exit(3)
-		}
-		if err = New(dir, Options{Recover: true}).Start(storage.LayerOptions{}); err != nil {
-			os.Exit(4)
-		}
-		os.Exit(0)
-	}
-	dir := t.TempDir()
-	l := start(t, dir, Options{})
-	set(t, l, "a", "b")
-	if err := l.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	tables, err := filepath.Glob(dir + "/*.ldb")
-	if err != nil || len(tables) == 0 {
-		t.Fatal("no tables", err)
-	}
-	for _, name := range tables {
-		content, err := os.ReadFile(name)
-		if err != nil {
+	damaged := func() string {
+		dir := t.TempDir()
+		l := start(t, dir, Options{})
+		enginetest.Set(t, l, "a", "b")
+		if err := l.Compact(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		content[5] ^= 0x55
-		writeFile(t, name, string(content))
+		l.Close()
+		tables, err := filepath.Glob(dir + "/*.ldb")
+		if err != nil || len(tables) == 0 {
+			t.Fatal("no tables", err)
+		}
+		for _, name := range tables {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content[5] ^= 0x55
+			enginetest.WriteFile(t, name, string(content))
+		}
+		return dir
 	}
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestSilent$")
-	command.Env = append(os.Environ(), variable+"="+dir)
-	output, err := command.CombinedOutput()
-	if err != nil || len(output) > 0 {
-		t.Errorf("a process with a corrupt store ended with %v and printed %q", err, output)
-	}
+	enginetest.TestSilent(t, damaged, func(dir string) error {
+		err := enginetest.UseAll(New(dir, Options{}))
+		if New(dir, Options{Recover: true}).Start(storage.LayerOptions{}) != nil {
+			os.Exit(4)
+		}
+		return err
+	})
 }
 
 // LevelDB takes the names of none of our files for its own.
 func TestNotesAreNoFilesOfLevelDB(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{revisionFile, incompleteFile, revisionFile + ".new", incompleteFile + ".new"} {
-		writeFile(t, filepath.Join(dir, name), "x")
+		enginetest.WriteFile(t, filepath.Join(dir, name), "x")
 	}
 	d, err := openFileDisk(dir)
 	if err != nil {

@@ -1,22 +1,20 @@
 package ko
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // Get implements storage.Layer.
 func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return meta.Object{}, err
 	}
 	l.life.RLock()
@@ -45,32 +43,12 @@ func notFound(path string) error { return fmt.Errorf("path %q: %w", path, storag
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	if err := checkPattern(pattern); err != nil {
-		return nil, err
-	}
-	objects := []meta.Object{}
-	for obj, err := range l.Scan(pattern) {
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, obj)
-	}
-	slices.SortFunc(objects, func(a, b meta.Object) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
-	})
-	return objects, nil
+	return enginekit.GetList(pattern, l.openWalk)
 }
 
 // Load implements storage.EmbeddedLayer.
 func (l *Layer) Load() (map[string]*meta.Object, error) {
-	objects := make(map[string]*meta.Object, l.SizeHint())
-	for obj, err := range l.Scan("") {
-		if err != nil {
-			return nil, err
-		}
-		objects[obj.Path] = &obj
-	}
-	return objects, nil
+	return enginekit.Load(l)
 }
 
 // Keys implements storage.Layer. LevelDB reads the entries with the keys.
@@ -95,7 +73,7 @@ func (l *Layer) eachKey(visit func(path string)) error {
 	defer it.Release()
 	for it.Next() {
 		path := string(it.Key())
-		if checkPath(path) == nil {
+		if enginekit.CheckPath(path) == nil {
 			visit(path)
 		} else if !l.options.SkipInvalid {
 			return invalidKey(path)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // RecoveryReport says what a recovery did.
@@ -78,7 +80,7 @@ func (o *opener) countReadable() int {
 	}
 	err = it.Error()
 	it.Release()
-	if err = firstError(err, db.Close()); err != nil {
+	if err = enginekit.FirstError(err, db.Close()); err != nil {
 		o.layer.options.Logger.Debug("ko: count before a recovery", "error", err)
 		return -1
 	}

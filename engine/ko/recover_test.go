@@ -12,6 +12,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -22,7 +23,7 @@ const filledObjects = 2000 + 200
 func recovered(t *testing.T, disk *memDisk, options Options) *Layer {
 	t.Helper()
 	options.Recover = true
-	l := started(t, disk.layer(t, options))
+	l := enginetest.Start(t, disk.layer(t, options))
 	if l.Recovery() == nil {
 		t.Fatal("there is no report of a recovery")
 	}
@@ -103,12 +104,12 @@ func TestRecovery(t *testing.T) {
 			if !strings.Contains(logged.String(), "recovered a corrupt store") {
 				t.Errorf("logged is %q", logged.String())
 			}
-			set(t, l, "after")
+			enginetest.Set(t, l, "after")
 			l.Close()
 			// Now it is sound, and nothing is recovered any more.
 			for _, options := range []Options{{}, {Recover: true}} {
-				l = started(t, disk.layer(t, options))
-				if got := keys(t, l); len(got) != len(loaded)+1 || l.Recovery() != nil {
+				l = enginetest.Start(t, disk.layer(t, options))
+				if got := enginetest.Keys(t, l); len(got) != len(loaded)+1 || l.Recovery() != nil {
 					t.Errorf("after the recovery there are %d keys, and the report %+v", len(got), l.Recovery())
 				}
 				l.Close()
@@ -130,9 +131,9 @@ func TestDatabaseThatLevelDBRecovered(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := map[string]string{}
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	calls := map[string]error{}
-	paths := keys(t, l)
+	paths := enginetest.Keys(t, l)
 	for _, path := range paths {
 		if _, err := l.Get(path); err != nil {
 			calls["Get"] = err
@@ -156,7 +157,7 @@ func TestDatabaseThatLevelDBRecovered(t *testing.T) {
 			t.Errorf("%s: %v, expected a corrupt store", name, err)
 		}
 	}
-	if objects, reported := check(t, l); objects != len(paths) || len(reported) == 0 || !strings.Contains(reported[0], "index is broken") {
+	if objects, reported := enginetest.Checked(t, l); objects != len(paths) || len(reported) == 0 || !strings.Contains(reported[0], "index is broken") {
 		t.Errorf("Check counts %d and reports %q", objects, reported)
 	}
 	l.SizeHint()
@@ -167,7 +168,7 @@ func TestDatabaseThatLevelDBRecovered(t *testing.T) {
 			t.Errorf("after a recovery: %v", err)
 		}
 	}
-	if objects, reported := check(t, l); objects != len(paths) || len(reported) > 0 {
+	if objects, reported := enginetest.Checked(t, l); objects != len(paths) || len(reported) > 0 {
 		t.Errorf("after a recovery Check counts %d and reports %q", objects, reported)
 	}
 }
@@ -176,7 +177,7 @@ func TestDatabaseThatLevelDBRecovered(t *testing.T) {
 // newest.
 func TestRecoveryOfVersions(t *testing.T) {
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{WriteBuffer: 8 << 20}))
+	l := enginetest.Start(t, disk.layer(t, Options{WriteBuffer: 8 << 20}))
 	const n = 2000
 	for version := range 5 {
 		for i := range n {
@@ -185,13 +186,13 @@ func TestRecoveryOfVersions(t *testing.T) {
 				if err := l.Del(path); err != nil {
 					t.Fatal(err)
 				}
-			} else if err := l.Set(path, object(path, int64(version), "1")); err != nil {
+			} else if err := l.Set(path, enginetest.Object(path, int64(version), "1")); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	l.Close()
-	started(t, disk.layer(t, Options{})).Close() // which makes a table of the log
+	enginetest.Start(t, disk.layer(t, Options{})).Close() // which makes a table of the log
 	disk.corruptFiles(t, isTable, 0.4, 0.41)
 	delete(disk.live, revisionFile)
 	mustRefuse(t, disk.layer(t, Options{}), "recover=on")
@@ -222,12 +223,12 @@ func TestRecoveryOfASoundDatabase(t *testing.T) {
 		renamed = renamed || op.kind == "rename"
 		return nil
 	}
-	l := started(t, disk.layer(t, Options{Recover: true}))
-	if got := keys(t, l); len(got) != filledObjects || l.Recovery() != nil || renamed {
+	l := enginetest.Start(t, disk.layer(t, Options{Recover: true}))
+	if got := enginetest.Keys(t, l); len(got) != filledObjects || l.Recovery() != nil || renamed {
 		t.Errorf("there are %d keys, and the report %+v", len(got), l.Recovery())
 	}
-	empty := started(t, newMemDisk().layer(t, Options{Recover: true}))
-	if got := keys(t, empty); len(got) != 0 || empty.Recovery() != nil {
+	empty := enginetest.Start(t, newMemDisk().layer(t, Options{Recover: true}))
+	if got := enginetest.Keys(t, empty); len(got) != 0 || empty.Recovery() != nil {
 		t.Errorf("a new database has %q, and the report %+v", got, empty.Recovery())
 	}
 }
@@ -281,7 +282,7 @@ func TestRecoveryNamesTheUndecodable(t *testing.T) {
 // Revisions go on where they were.
 func TestRecoveryKeepsRevisions(t *testing.T) {
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{}))
+	l := enginetest.Start(t, disk.layer(t, Options{}))
 	commitAt(t, l, "a", 50)
 	if err := l.Commit([]storage.Change{{Key: "a", Revision: 60}}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/table"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // This file rebuilds damaged tables, which LevelDB's own recovery does wrong: it sorts the
@@ -81,7 +83,7 @@ func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 		t.Reader, err = table.NewReader(file, size, fd, newIndexCache(), nil, t.options())
 	}
 	if err != nil {
-		return nil, firstError(err, file.Close())
+		return nil, enginekit.FirstError(err, file.Close())
 	}
 	return t, nil
 }
@@ -173,7 +175,7 @@ func rebuildTable(d disk, fd ldbstorage.FileDesc, t *openTable) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	if err = firstError(err, file.Close()); err != nil {
+	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return err
 	}
 	return d.Rename(temporary, fd)

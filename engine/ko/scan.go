@@ -1,7 +1,6 @@
 package ko
 
 import (
-	"fmt"
 	"iter"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -9,17 +8,9 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
-	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-)
-
-// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
-// Chunks grow, because many callers want only the first few objects.
-const (
-	smallestChunk = 16
-	maxChunk      = 512
-	maxChunkBytes = 1 << 20
 )
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
@@ -29,42 +20,22 @@ const (
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.
 func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		if pattern != "" && !key.IsValid(pattern) {
-			yield(meta.Object{}, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath))
-			return
-		}
-		w := newWalk(pattern, l.options.SkipInvalid)
-		l.stream(&w, bounds(pattern), yield)
-	}
+	return enginekit.Scan(func() (*scan, error) { return l.openWalk(pattern) })
 }
 
-// stream yields what a walk finds between bounds.
-func (l *Layer) stream(w *walk, within *util.Range, yield func(meta.Object, error) bool) {
+// openWalk begins a scan of the objects that match.
+func (l *Layer) openWalk(pattern string) (*scan, error) {
+	if err := enginekit.CheckScanned(pattern); err != nil {
+		return nil, err
+	}
+	within := bounds(pattern)
 	s, err := l.openScan(within, readOptions(within))
 	if err != nil {
-		yield(meta.Object{}, err)
-		return
+		return nil, err
 	}
-	defer s.end()
-	w.it = s.it
-	chunk := make([]meta.Object, 0, smallestChunk)
-	for limit := smallestChunk; ; limit = min(2*limit, maxChunk) {
-		var more bool
-		chunk, more, err = s.read(w, chunk[:0], limit)
-		for _, obj := range chunk {
-			if !yield(obj, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(meta.Object{}, err)
-			return
-		}
-		if !more {
-			return
-		}
-	}
+	s.walk = newWalk(pattern, l.options.SkipInvalid)
+	s.walk.it = s.it
+	return s, nil
 }
 
 // bounds is the range of keys that can match, as far as the pattern's literal beginning
@@ -93,6 +64,7 @@ type scan struct {
 	it    iterator.Iterator
 	ended bool
 
+	walk walk   // of the objects, where they are read
 	last string // the last path read, for errors
 }
 
@@ -107,9 +79,7 @@ func (l *Layer) openScan(within *util.Range, options *opt.ReadOptions) (*scan, e
 		return nil, l.wrap("scan", err)
 	}
 	s := &scan{layer: l, it: it}
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	l.scans[s] = struct{}{}
+	l.scans.Add(s)
 	return s, nil
 }
 
@@ -118,27 +88,27 @@ func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (
 	return db.NewIterator(within, options), nil
 }
 
-// read appends the next objects to chunk, and tells whether there are more.
-func (s *scan) read(w *walk, chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+// Read implements enginekit.Reader.
+func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.ended {
 		return chunk, false, storage.ErrNotActive
 	}
-	for size := 0; len(chunk) < limit && size < maxChunkBytes; {
-		found, err := advance(w)
-		if err != nil || !found {
-			return chunk, false, s.fail(err)
-		}
-		obj, err := decodeEntry(w.path, s.it.Value())
-		if err != nil {
-			return chunk, false, s.fail(err)
-		}
-		s.last = obj.Path
-		size += len(obj.Data)
-		chunk = append(chunk, obj)
+	more, err = enginekit.Fill(&chunk, limit, s.next)
+	return chunk, more, s.fail(err)
+}
+
+// next reads the next object that matches.
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
+	if found, err = advance(&s.walk); err != nil || !found {
+		return false, err
 	}
-	return chunk, true, nil
+	if *obj, err = decodeEntry(s.walk.path, s.it.Value()); err != nil {
+		return false, err
+	}
+	s.last = obj.Path
+	return true, nil
 }
 
 // advance is next of a walk, with an error for a panic.
@@ -152,34 +122,18 @@ func (s *scan) fail(err error) error {
 	if err == nil {
 		return nil
 	}
-	place := "at its first key"
-	if s.last != "" {
-		place = fmt.Sprintf("after key %q", s.last)
-	}
-	return s.layer.wrap("scan "+place, err)
+	return s.layer.wrap(enginekit.Scanning(s.last), err)
 }
 
-// end gives up what the scan holds.
-func (s *scan) end() {
+// End implements enginekit.Reader.
+func (s *scan) End() {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.ended {
 		return
 	}
-	s.layer.scanLock.Lock()
-	delete(s.layer.scans, s)
-	s.layer.scanLock.Unlock()
+	s.layer.scans.Remove(s)
 	s.close()
-}
-
-// endScans ends all scans. The caller holds life for writing.
-func (l *Layer) endScans() {
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	for s := range l.scans {
-		s.close()
-	}
-	l.scans = nil
 }
 
 func (s *scan) close() {

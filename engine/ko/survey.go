@@ -8,6 +8,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -35,10 +36,10 @@ func surveyDatabase(db *leveldb.DB, thorough bool) (s survey, err error) {
 		path := string(it.Key())
 		if thorough {
 			if found, err := db.Has(it.Key(), nil); err != nil || !found {
-				return s, firstError(err, &corruption{fmt.Errorf("a look-up does not find key %q", path)})
+				return s, enginekit.FirstError(err, &corruption{fmt.Errorf("a look-up does not find key %q", path)})
 			}
 		}
-		if checkPath(path) != nil {
+		if enginekit.CheckPath(path) != nil {
 			s.invalid.add(path)
 			continue
 		}
@@ -97,32 +98,10 @@ func (k *keyList) refusal() error {
 		"or open the rest with invalid=skip", storage.ErrInvalidPath, k.count, strings.Join(shown, ", "), more)
 }
 
-// whyInvalid says what is wrong with a key that checkPath refuses.
+// whyInvalid says what is wrong with a key that enginekit.CheckPath refuses.
 func whyInvalid(path string) error {
 	if err := key.Check(path); err != nil {
 		return err
 	}
 	return storage.ErrGlobNotAllowed
-}
-
-// checkPath accepts what an object can be stored at.
-func checkPath(path string) error {
-	if key.HasGlob(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
-	}
-	if !key.IsValid(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
-	}
-	return nil
-}
-
-// checkPattern accepts what GetList takes.
-func checkPattern(pattern string) error {
-	if !key.IsValid(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
-	}
-	if !key.HasGlob(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
-	}
-	return nil
 }

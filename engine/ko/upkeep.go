@@ -13,6 +13,7 @@ import (
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -35,23 +36,8 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	defer s.end()
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return objects, err
-		}
-		var whole int
-		var found []error
-		whole, found, more, err = s.check()
-		objects += whole
-		for _, err := range found {
-			report(err)
-		}
-		if err != nil {
-			return objects, err
-		}
-	}
-	return objects, nil
+	defer s.End()
+	return enginekit.Check(ctx, report, s.check)
 }
 
 // check checks the next entries.
@@ -61,14 +47,14 @@ func (s *scan) check() (whole int, found []error, more bool, err error) {
 	if s.ended {
 		return 0, nil, false, storage.ErrNotActive
 	}
-	for size, n := 0, 0; n < maxChunk && size < maxChunkBytes; n++ {
+	for size, n := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
 		if !s.it.Next() {
 			return whole, found, false, s.fail(s.it.Error())
 		}
 		size += len(s.it.Value())
 		path := string(s.it.Key())
 		s.last = path
-		if checkPath(path) != nil {
+		if enginekit.CheckPath(path) != nil {
 			found = append(found, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, whyInvalid(path)))
 		} else if _, err := decodeEntry(path, s.it.Value()); err != nil {
 			found = append(found, err)

@@ -9,22 +9,13 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// check runs a check that must come to its end.
-func check(t *testing.T, l *Layer) (objects int, reported []string) {
-	t.Helper()
-	objects, err := l.Check(t.Context(), func(err error) { reported = append(reported, err.Error()) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return objects, reported
-}
-
 func TestCheckOfASoundStore(t *testing.T) {
-	l := started(t, filled(t).layer(t, Options{}))
-	if objects, reported := check(t, l); objects != filledObjects || len(reported) > 0 {
+	l := enginetest.Start(t, filled(t).layer(t, Options{}))
+	if objects, reported := enginetest.Checked(t, l); objects != filledObjects || len(reported) > 0 {
 		t.Errorf("Check counts %d and reports %q, expected %d", objects, reported, filledObjects)
 	}
 }
@@ -33,8 +24,8 @@ func TestCheckOfASoundStore(t *testing.T) {
 func TestCheckOfDamagedTables(t *testing.T) {
 	disk := filled(t)
 	disk.corruptFiles(t, isTable, 0.4, 0.5)
-	l := started(t, disk.layer(t, Options{}))
-	objects, reported := check(t, l)
+	l := enginetest.Start(t, disk.layer(t, Options{}))
+	objects, reported := enginetest.Checked(t, l)
 	if objects == 0 || objects >= filledObjects || len(reported) == 0 {
 		t.Errorf("Check counts %d of %d and reports %q", objects, filledObjects, reported)
 	}
@@ -54,22 +45,22 @@ func TestCheckOfATableOfGarbage(t *testing.T) {
 			break
 		}
 	}
-	l := started(t, disk.layer(t, Options{}))
-	if objects, reported := check(t, l); objects == 0 || objects >= filledObjects || len(reported) != 1 {
+	l := enginetest.Start(t, disk.layer(t, Options{}))
+	if objects, reported := enginetest.Checked(t, l); objects == 0 || objects >= filledObjects || len(reported) != 1 {
 		t.Errorf("Check counts %d of %d and reports %q", objects, filledObjects, reported)
 	}
 }
 
 func TestCheckOfEntries(t *testing.T) {
 	l := startInMemory(t)
-	set(t, l, "a", "b", "c", "d")
+	enginetest.Set(t, l, "a", "b", "c", "d")
 	var b leveldb.Batch
 	b.Put([]byte("b"), []byte(`{"created":1`))
 	b.Put([]byte("d"), nil)
 	if err := l.db.Write(&b, nil); err != nil {
 		t.Fatal(err)
 	}
-	objects, reported := check(t, l)
+	objects, reported := enginetest.Checked(t, l)
 	if objects != 2 || len(reported) != 2 || !strings.Contains(reported[0], `"b"`) || !strings.Contains(reported[1], `"d"`) {
 		t.Errorf("Check counts %d and reports %q", objects, reported)
 	}
@@ -93,7 +84,7 @@ func TestCloseInsideCheck(t *testing.T) {
 }
 
 func TestCheckEndsWithItsContext(t *testing.T) {
-	l := started(t, filled(t).layer(t, Options{}))
+	l := enginetest.Start(t, filled(t).layer(t, Options{}))
 	if err := l.db.Put([]byte("a"), nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +110,7 @@ func (d *memDisk) size() int {
 
 func TestCompactGivesSpaceBack(t *testing.T) {
 	disk := newMemDisk()
-	l := started(t, disk.layer(t, Options{WriteBuffer: 256 << 10}))
+	l := enginetest.Start(t, disk.layer(t, Options{WriteBuffer: 256 << 10}))
 	var paths []string
 	for i := range 5000 {
 		paths = append(paths, fmt.Sprintf("d/%d", i))
@@ -134,14 +125,14 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		l = started(t, disk.layer(t, Options{}))
+		l = enginetest.Start(t, disk.layer(t, Options{}))
 		return disk.size()
 	}
 	before := disk.size()
 	if after := compacted(); after > before/2 {
 		t.Errorf("of %d bytes there are %d after a compaction", before, after)
 	}
-	if objects, reported := check(t, l); objects != len(paths) || len(reported) > 0 {
+	if objects, reported := enginetest.Checked(t, l); objects != len(paths) || len(reported) > 0 {
 		t.Errorf("Check counts %d and reports %q", objects, reported)
 	}
 	l.Clear()
@@ -155,11 +146,11 @@ func TestCompactInParts(t *testing.T) {
 	l := startInMemory(t)
 	large := `"` + strings.Repeat("x", compactionBytes+1) + `"`
 	for _, path := range []string{"b", "d"} {
-		if err := l.Set(path, object(path, 1, large)); err != nil {
+		if err := l.Set(path, enginetest.Object(path, 1, large)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	set(t, l, "a", "c", "e")
+	enginetest.Set(t, l, "a", "c", "e")
 	var parts []string
 	for from := []byte(nil); ; {
 		_, to, err := l.beginCompaction(from)
@@ -178,7 +169,7 @@ func TestCompactInParts(t *testing.T) {
 	if err := l.Compact(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if got := keys(t, l); len(got) != 5 {
+	if got := enginetest.Keys(t, l); len(got) != 5 {
 		t.Errorf("after a compaction the keys are %q", got)
 	}
 }

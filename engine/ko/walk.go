@@ -8,6 +8,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -138,7 +139,7 @@ func (w *walk) find(ok bool) (bool, error) {
 		}
 		if w.index == "*" || w.index != "" && key.Match(w.index, string(rest)) {
 			w.path = string(raw)
-			if checkPath(w.path) == nil {
+			if enginekit.CheckPath(w.path) == nil {
 				return true, nil
 			}
 			if !w.skipInvalid {
@@ -157,7 +158,7 @@ func (w *walk) noteChild(name []byte) error {
 		return nil
 	}
 	dir := string(w.prefix) + string(name)
-	if checkPath(string(name)) != nil {
+	if enginekit.CheckPath(string(name)) != nil {
 		if w.skipInvalid {
 			return nil
 		}

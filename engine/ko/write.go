@@ -2,12 +2,12 @@ package ko
 
 import (
 	"fmt"
-	"hash/maphash"
 	"math"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -37,11 +37,11 @@ func (l *Layer) Set(path string, obj *meta.Object) error {
 
 // Del implements storage.Layer. An entry that cannot be decoded is removed like any other.
 func (l *Layer) Del(path string) error {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return err
 	}
 	return l.write(false, func() error {
-		lock := &l.delLocks[maphash.String(delSeed, path)%uint64(len(l.delLocks))]
+		lock := l.delLocks.Of(path)
 		lock.Lock()
 		defer lock.Unlock()
 		found, err := l.has(path)
@@ -62,8 +62,6 @@ func (l *Layer) has(path string) (found bool, err error) {
 	defer catch(&err)
 	return l.db.Has([]byte(path), nil)
 }
-
-var delSeed = maphash.MakeSeed()
 
 // Clear implements storage.Layer. An error can only be logged here: a store clears
 // through Commit, which returns it.
@@ -119,7 +117,7 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, cl
 			clears = true
 			continue
 		case c.Object == nil:
-			err = checkPath(c.Key)
+			err = enginekit.CheckPath(c.Key)
 			size += len(c.Key) + recordOverhead
 		default:
 			if err = l.checkPut(c.Key, c.Object); err == nil {
@@ -185,14 +183,8 @@ func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
 
 // checkPut accepts what can be stored.
 func (l *Layer) checkPut(path string, obj *meta.Object) error {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
-	}
-	if obj == nil || len(obj.Data) == 0 {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidStorageData)
-	}
-	if len(obj.Data) > l.options.MaxData {
-		return fmt.Errorf("path %q: the data has %d bytes, expected at most %d", path, len(obj.Data), l.options.MaxData)
 	}
 	if !jsonvalid.Valid(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)

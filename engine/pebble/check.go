@@ -9,8 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -26,7 +26,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	defer c.end()
+	defer c.End()
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return c.objects, err
@@ -84,7 +84,7 @@ func (c *check) read() (more bool, err error) {
 	if c.it == nil {
 		return false, storage.ErrNotActive
 	}
-	for n, size := 0, 0; n < maxChunk && size < maxChunkBytes; n++ {
+	for n, size := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
 		ok, err := c.step()
 		if err != nil || !ok && c.gap == nil {
 			return false, err
@@ -209,11 +209,8 @@ func (c *check) entry() int {
 
 // object checks the object at the iterator's place.
 func (c *check) object(path string) (size int, err error) {
-	if err := key.Check(path); err != nil {
-		return 0, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, err)
-	}
-	if key.HasGlob(path) {
-		return 0, fmt.Errorf("key %q: %w", path, storage.ErrGlobNotAllowed)
+	if err := enginekit.CheckStored(path); err != nil {
+		return 0, err
 	}
 	value, err := c.it.ValueAndErr()
 	if err != nil {

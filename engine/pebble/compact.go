@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -19,7 +20,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
-	if err := firstError(ctx.Err(), l.failure()); err != nil {
+	if err := enginekit.FirstError(ctx.Err(), l.failure()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

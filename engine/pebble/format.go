@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strconv"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The file FORMAT marks a directory as a store of this layer. Its one line is the name of
@@ -20,46 +20,35 @@ import (
 // else, or of a newer version, is refused before Pebble has touched anything in it. It is
 // made before the database is, and never changed.
 const (
-	formatFile    = "FORMAT"
 	formatName    = "oolith-pebble"
 	formatVersion = 1
 
 	lockFile     = "LOCK"
-	newFormat    = formatFile + ".new"
+	newFormat    = enginekit.FormatFile + ".new"
 	maxFormatLen = 256
 )
 
 // checkFormat accepts a directory that this build can read, and marks an empty one. The
 // lock of the directory is held.
 func checkFormat(disk vfs.FS, dir string) error {
-	line, err := readFormat(disk, dir)
+	content, err := readFormat(disk, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return markFormat(disk, dir)
 	}
 	if err != nil {
 		return fmt.Errorf("read the format of the store: %w", err)
 	}
-	name, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-	version, err := strconv.Atoi(number)
-	if name != formatName || err != nil || version < 1 {
-		return fmt.Errorf("its file %s says %q, expected %q: this is no store of this kind",
-			formatFile, line, fmt.Sprint(formatName, " ", formatVersion))
-	}
-	if version > formatVersion {
-		return fmt.Errorf("the store has format version %d, this build knows up to %d: use a newer build",
-			version, formatVersion)
-	}
-	return nil
+	return enginekit.CheckFormat(content, formatName, formatVersion)
 }
 
 // readFormat returns what the format file says.
 func readFormat(disk vfs.FS, dir string) (string, error) {
-	file, err := disk.Open(disk.PathJoin(dir, formatFile))
+	file, err := disk.Open(disk.PathJoin(dir, enginekit.FormatFile))
 	if err != nil {
 		return "", err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFormatLen))
-	return string(content), firstError(err, file.Close())
+	return string(content), enginekit.FirstError(err, file.Close())
 }
 
 // markFormat makes a new, empty directory a store.
@@ -73,14 +62,14 @@ func markFormat(disk vfs.FS, dir string) error {
 		// root has the directory for what its repair found.
 		if name != lockFile && name != newFormat && name != "lost+found" {
 			return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind; "+
-				"choose an empty or new directory", name, formatFile)
+				"choose an empty or new directory", name, enginekit.FormatFile)
 		}
 	}
 	temporary := disk.PathJoin(dir, newFormat)
-	if err := writeSynced(disk, temporary, fmt.Sprintf("%s %d\n", formatName, formatVersion)); err != nil {
+	if err := writeSynced(disk, temporary, enginekit.FormatLine(formatName, formatVersion)); err != nil {
 		return err
 	}
-	if err := disk.Rename(temporary, disk.PathJoin(dir, formatFile)); err != nil {
+	if err := disk.Rename(temporary, disk.PathJoin(dir, enginekit.FormatFile)); err != nil {
 		return err
 	}
 	return syncDir(disk, dir)
@@ -95,7 +84,7 @@ func writeSynced(disk vfs.FS, name, content string) error {
 	if _, err = io.WriteString(file, content); err == nil {
 		err = file.Sync()
 	}
-	return firstError(err, file.Close())
+	return enginekit.FirstError(err, file.Close())
 }
 
 // syncDir puts the entries of a directory on the disk.
@@ -104,5 +93,5 @@ func syncDir(disk vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return firstError(file.Sync(), file.Close())
+	return enginekit.FirstError(file.Sync(), file.Close())
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -27,14 +28,14 @@ func (l *Layer) ID() (uint64, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		id := rand.Uint64() | 1
 		err := l.db.Set(idKey, binary.LittleEndian.AppendUint64(nil, id), pebble.Sync)
-		return id, firstError(l.wrap("note the store's id", err), l.failure())
+		return id, enginekit.FirstError(l.wrap("note the store's id", err), l.failure())
 	}
 	if err != nil {
 		return 0, l.wrap("read the store's id", err)
 	}
 	if len(value) != 8 {
 		err := fmt.Errorf("it has %d bytes, expected 8", len(value))
-		return 0, l.wrap("read the store's id", firstError(err, closer.Close()))
+		return 0, l.wrap("read the store's id", enginekit.FirstError(err, closer.Close()))
 	}
 	id := binary.LittleEndian.Uint64(value)
 	return id, l.wrap("read the store's id", closer.Close())

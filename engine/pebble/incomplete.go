@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -29,7 +30,7 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	} else {
 		err = l.db.Set(incompleteKey, []byte(reason), pebble.Sync)
 	}
-	return firstError(l.wrap("mark the store as incomplete", err), l.failure())
+	return enginekit.FirstError(l.wrap("mark the store as incomplete", err), l.failure())
 }
 
 // checkComplete refuses a database that is marked.
@@ -41,6 +42,6 @@ func checkComplete(db *pebble.DB) error {
 	if err != nil {
 		return err
 	}
-	err = fmt.Errorf("%w: %s", storage.ErrIncomplete, clean(string(reason)))
-	return firstError(closer.Close(), err)
+	err = fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
+	return enginekit.FirstError(closer.Close(), err)
 }

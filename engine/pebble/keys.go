@@ -1,12 +1,6 @@
 package pebble
 
-import (
-	"fmt"
-
-	"github.com/oolith-db/oolith/internal/pathkey"
-	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/storage"
-)
+import "github.com/oolith-db/oolith/internal/pathkey"
 
 const (
 	objectKind = 'o'
@@ -29,25 +23,3 @@ var (
 	firstKey = []byte{0x00}
 	lastKey  = []byte{0xff}
 )
-
-// checkPath accepts what an object can be stored at.
-func checkPath(path string) error {
-	if key.HasGlob(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
-	}
-	if !key.IsValid(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
-	}
-	return nil
-}
-
-// checkPattern accepts what GetList takes.
-func checkPattern(pattern string) error {
-	if !key.IsValid(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
-	}
-	if !key.HasGlob(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
-	}
-	return nil
-}

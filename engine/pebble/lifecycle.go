@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -38,7 +39,7 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
 	}
 	if err := l.open(dir, lock, opt); err != nil {
-		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(firstError(err, lock.Close())))
+		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(enginekit.FirstError(err, lock.Close())))
 	}
 	return nil
 }
@@ -80,7 +81,6 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 		}
 	}
 	l.db, l.disk, l.lock = db, disk, lock
-	l.scans = make(map[*scan]struct{})
 	closing := make(chan struct{})
 	l.closing, l.endLong = closing, sync.OnceFunc(func() { close(closing) })
 	return nil
@@ -94,7 +94,7 @@ func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failst
 	db, err := pebble.Open(dir, l.pebbleOptions(disk, cache, lock))
 	if err != nil {
 		disk.release()
-		return nil, nil, firstError(disk.failure(), err)
+		return nil, nil, enginekit.FirstError(disk.failure(), err)
 	}
 	if err := disk.failure(); err != nil {
 		disk.release()
@@ -151,9 +151,9 @@ func (l *Layer) Close() {
 		return
 	}
 	l.disk.release()
-	l.endScans()
-	err := firstError(l.db.Close(), l.disk.failure())
-	if err = firstError(err, l.lock.Close()); err != nil {
+	l.scans.End((*scan).close)
+	err := enginekit.FirstError(l.db.Close(), l.disk.failure())
+	if err = enginekit.FirstError(err, l.lock.Close()); err != nil {
 		l.options.Logger.Error("pebble: close", "dir", l.dir, "error", err)
 	}
 	l.db, l.disk, l.lock = nil, nil, nil

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // logger takes Pebble's messages. Nothing is printed, and Fatalf ends nothing.
@@ -18,13 +20,13 @@ type logger struct {
 // Infof implements pebble.Logger.
 func (g logger) Infof(format string, args ...any) {
 	if g.to.Enabled(context.Background(), slog.LevelDebug) {
-		g.to.Debug(clean(fmt.Sprintf(format, args...)))
+		g.to.Debug(enginekit.OneLine(fmt.Sprintf(format, args...)))
 	}
 }
 
 // Errorf implements pebble.Logger.
 func (g logger) Errorf(format string, args ...any) {
-	g.to.Error(clean(fmt.Sprintf(format, args...)))
+	g.to.Error(enginekit.OneLine(fmt.Sprintf(format, args...)))
 }
 
 // Fatalf implements pebble.Logger. Pebble's own exits the process. Since failstopFS hides
@@ -32,7 +34,7 @@ func (g logger) Errorf(format string, args ...any) {
 // itself or in its files: writing stops as after a failure of the disk, so that nothing
 // of it reaches the directory, and Pebble goes on.
 func (g logger) Fatalf(format string, args ...any) {
-	message := clean(fmt.Sprintf(format, args...))
+	message := enginekit.OneLine(fmt.Sprintf(format, args...))
 	g.to.Error(message)
 	g.disk.fail(errors.New(message))
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // errManifest is a manifest with damage in the middle.
@@ -24,7 +26,7 @@ func checkManifest(disk vfs.FS, name string) error {
 		return err
 	}
 	content, err := io.ReadAll(file)
-	if err = firstError(err, file.Close()); err != nil {
+	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return err
 	}
 	if at := damage(content); at >= 0 {

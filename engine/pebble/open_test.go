@@ -2,15 +2,12 @@ package pebble
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -20,58 +17,20 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// mustRefuse checks that a start fails with all of the texts, twice, so that the first
-// held nothing.
+// mustRefuse checks that a start fails with all of the texts and the directory.
 func mustRefuse(t *testing.T, l *Layer, texts ...string) {
 	t.Helper()
-	for range 2 {
-		err := l.Start(storage.LayerOptions{})
-		if err == nil {
-			l.Close()
-			t.Fatal("the start succeeded")
-		}
-		for _, text := range append(texts, l.dir) {
-			if !strings.Contains(err.Error(), text) {
-				t.Errorf("the error is %q, expected %q in it", err, text)
-			}
-		}
-		if l.Active() {
-			t.Error("the layer is active after a failed start")
-		}
-	}
-}
-
-func writeFile(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	enginetest.MustRefuse(t, l, append(texts, l.dir)...)
 }
 
 func TestOpenRefuses(t *testing.T) {
-	t.Run("an empty path", func(t *testing.T) {
-		mustRefuse(t, New("", Options{}), "empty")
-	})
-	t.Run("a file", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "file")
-		writeFile(t, file, "text")
-		mustRefuse(t, New(file, Options{}), "is a file, expected a directory")
-	})
-	t.Run("a parent that is a file", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "file")
-		writeFile(t, file, "text")
-		mustRefuse(t, New(file+"/store", Options{}), file)
-	})
-	t.Run("a directory of other files", func(t *testing.T) {
-		dir := t.TempDir()
-		writeFile(t, dir+"/letter.txt", "text")
-		mustRefuse(t, New(dir, Options{}), "letter.txt", "choose an empty or new directory")
-	})
-	t.Run("a database of someone else", func(t *testing.T) {
-		dir := t.TempDir()
+	in := func(dir string) storage.Layer { return New(dir, Options{}) }
+	enginetest.TestNoDirectory(t, in)
+	enginetest.TestFormat(t, in, formatName, lockFile, func(t *testing.T, dir string) {
 		db, err := pebble.Open(dir, &pebble.Options{Logger: logger{to: slog.New(slog.DiscardHandler)}})
 		if err == nil {
 			err = errors.Join(db.Set([]byte("k"), []byte("v"), pebble.Sync), db.Close())
@@ -79,90 +38,23 @@ func TestOpenRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := listing(t, dir)
-		mustRefuse(t, New(dir, Options{}), "no store of this kind")
-		if after := listing(t, dir); after != before {
-			t.Errorf("the refused directory changed from\n%s to\n%s", before, after)
-		}
 	})
-	for _, c := range []struct{ name, format, text string }{
-		{"a newer format", "oolith-pebble 2\n", "use a newer build"},
-		{"another format", "oolith-other 1\n", "oolith-other"},
-		{"an empty format", "", "no store of this kind"},
-		{"a broken version", "oolith-pebble one\n", "oolith-pebble one"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			writeFile(t, dir+"/"+formatFile, c.format)
-			mustRefuse(t, New(dir, Options{}), c.text)
-		})
-	}
-}
-
-// listing is the names and times of a directory's files, but for the lock, which a
-// start takes.
-func listing(t *testing.T, dir string) string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Name() != lockFile {
-			fmt.Fprintln(&b, info.Name(), info.Size(), info.ModTime())
-		}
-	}
-	return b.String()
 }
 
 func TestOpenInUse(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
+	dir, others := enginetest.OtherNames(t)
 	start(t, dir, Options{})
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{dir, dir + "/", filepath.Dir(dir) + "/./store", link} {
+	for _, name := range append(others, dir) {
 		mustRefuse(t, New(name, Options{}), "in use")
 	}
 }
 
-// The test runs itself as a second process, which holds the store until its input ends.
 func TestOpenInUseByAnotherProcess(t *testing.T) {
-	const variable = "OOLITH_TEST_HOLD"
-	if dir := os.Getenv(variable); dir != "" {
-		start(t, dir, Options{})
-		os.Stdout.WriteString("held\n")
-		io.Copy(io.Discard, os.Stdin)
-		return
-	}
 	dir := t.TempDir()
-	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenInUseByAnotherProcess$")
-	other.Env = append(os.Environ(), variable+"="+dir)
-	in, inErr := other.StdinPipe()
-	out, outErr := other.StdoutPipe()
-	if err := errors.Join(inErr, outErr, other.Start()); err != nil {
-		t.Fatal(err)
-	}
-	held := make([]byte, len("held\n"))
-	if _, err := io.ReadFull(out, held); err != nil {
-		t.Fatal(err)
-	}
-	mustRefuse(t, New(dir, Options{}), "in use by another process")
-	if err := in.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, out); err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	hold := func(dir string) { start(t, dir, Options{}) }
+	enginetest.InAnotherProcess(t, dir, hold, func(int) {
+		mustRefuse(t, New(dir, Options{}), "in use by another process")
+	})
 	start(t, dir, Options{})
 }
 
@@ -203,59 +95,40 @@ func TestOpenFullDisk(t *testing.T) {
 	mustRefuse(t, New("store", Options{FS: disk}), "disk is full")
 }
 
-// corrupt changes bytes in the middle of the files that match.
-func corrupt(t *testing.T, dir, pattern string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no file %s: %v", pattern, err)
-	}
-	for _, name := range files {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := len(content) / 4; i < len(content)/2; i++ {
-			content[i] ^= 0x55
-		}
-		writeFile(t, name, string(content))
-	}
-}
-
 func TestCorruptFiles(t *testing.T) {
 	filled := func(t *testing.T) (dir string) {
 		dir = t.TempDir()
 		l := start(t, dir, Options{})
 		for i := range 10 {
 			for k := range 20 {
-				set(t, l, fmt.Sprintf("d/%d-%d", i, k))
+				enginetest.Set(t, l, fmt.Sprintf("d/%d-%d", i, k))
 			}
 			if err := l.db.Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		set(t, l, "late")
+		enginetest.Set(t, l, "late")
 		l.Close()
 		return dir
 	}
 	t.Run("manifest", func(t *testing.T) {
 		dir := filled(t)
-		corrupt(t, dir, "MANIFEST-*")
+		enginetest.Corrupt(t, dir, "MANIFEST-*")
 		mustRefuse(t, New(dir, Options{}), "corrupt", "backup")
 	})
 	t.Run("log", func(t *testing.T) {
 		dir := t.TempDir()
 		l := start(t, dir, Options{})
 		for i := range 200 {
-			set(t, l, "d/"+strings.Repeat("x", i+1))
+			enginetest.Set(t, l, "d/"+strings.Repeat("x", i+1))
 		}
 		l.Close()
-		corrupt(t, dir, "*.log")
+		enginetest.Corrupt(t, dir, "*.log")
 		mustRefuse(t, New(dir, Options{}), "corrupt", "backup")
 	})
 	t.Run("table", func(t *testing.T) {
 		dir := filled(t)
-		corrupt(t, dir, "*.sst")
+		enginetest.Corrupt(t, dir, "*.sst")
 		var logged bytes.Buffer
 		l := New(dir, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		err := l.Start(storage.LayerOptions{})
@@ -290,36 +163,19 @@ func TestCorruptFiles(t *testing.T) {
 	})
 }
 
-// A store says nothing on the terminal, whatever happens to it.
 func TestSilent(t *testing.T) {
-	const variable = "OOLITH_TEST_SILENT"
-	if dir := os.Getenv(variable); dir != "" {
-		l := New(dir, Options{})
-		err := l.Start(storage.LayerOptions{})
-		if err == nil {
-			_, err = l.Load()
-			l.Clear()
-			l.Close()
+	damaged := func() string {
+		dir := t.TempDir()
+		l := start(t, dir, Options{})
+		enginetest.Set(t, l, "a", "b")
+		if err := l.db.Flush(); err != nil {
+			t.Fatal(err)
 		}
-		if err == nil {
-			os.Exit(3)
-		}
-		os.Exit(0)
+		l.Close()
+		enginetest.Corrupt(t, dir, "*.sst")
+		return dir
 	}
-	dir := t.TempDir()
-	l := start(t, dir, Options{})
-	set(t, l, "a", "b")
-	if err := l.db.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	corrupt(t, dir, "*.sst")
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestSilent$")
-	command.Env = append(os.Environ(), variable+"="+dir)
-	output, err := command.CombinedOutput()
-	if err != nil || len(output) > 0 {
-		t.Errorf("a process with a corrupt store ended with %v and printed %q", err, output)
-	}
+	enginetest.TestSilent(t, damaged, func(dir string) error { return enginetest.UseAll(New(dir, Options{})) })
 }
 
 func TestDamage(t *testing.T) {

@@ -36,6 +36,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -114,7 +115,7 @@ type Layer struct {
 
 	// delLocks make the look-up and the delete of a Del one step against other Dels of
 	// the same key. Taken while holding life for reading, one at a time.
-	delLocks [64]sync.Mutex
+	delLocks enginekit.KeyLocks
 
 	// idLock makes the drawing of the id one step. It is taken after life.
 	idLock sync.Mutex
@@ -131,10 +132,8 @@ type Layer struct {
 	// endLong closes closing.
 	endLong func()
 
-	// scanLock guards scans, the scans in progress, which Close ends. It is taken
-	// after life.
-	scanLock sync.Mutex
-	scans    map[*scan]struct{}
+	// scans are those in progress. Its lock is taken after life.
+	scans enginekit.Scans[*scan]
 }
 
 var (

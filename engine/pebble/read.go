@@ -1,14 +1,13 @@
 package pebble
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -16,7 +15,7 @@ import (
 
 // Get implements storage.Layer.
 func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return meta.Object{}, err
 	}
 	l.life.RLock()
@@ -38,7 +37,7 @@ func (l *Layer) lookup(path string, raw []byte) (meta.Object, error) {
 		return meta.Object{}, l.wrap(fmt.Sprintf("read key %q", path), err)
 	}
 	obj, err := codec.Decode(path, value)
-	if err = firstError(err, closer.Close()); err != nil {
+	if err = enginekit.FirstError(err, closer.Close()); err != nil {
 		return meta.Object{}, l.wrap("read", err)
 	}
 	return obj, nil
@@ -46,32 +45,12 @@ func (l *Layer) lookup(path string, raw []byte) (meta.Object, error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	if err := checkPattern(pattern); err != nil {
-		return nil, err
-	}
-	objects := []meta.Object{}
-	for obj, err := range l.Scan(pattern) {
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, obj)
-	}
-	slices.SortFunc(objects, func(a, b meta.Object) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
-	})
-	return objects, nil
+	return enginekit.GetList(pattern, l.openScan)
 }
 
 // Load implements storage.EmbeddedLayer.
 func (l *Layer) Load() (map[string]*meta.Object, error) {
-	objects := make(map[string]*meta.Object, l.SizeHint())
-	for obj, err := range l.Scan("") {
-		if err != nil {
-			return nil, err
-		}
-		objects[obj.Path] = &obj
-	}
-	return objects, nil
+	return enginekit.Load(l)
 }
 
 // Keys implements storage.Layer. It reads keys only, no data.
@@ -86,7 +65,7 @@ func (l *Layer) Keys() ([]string, error) {
 		return nil, l.wrap("read the keys", err)
 	}
 	paths, err := readPaths(it)
-	if err = firstError(err, it.Close()); err != nil {
+	if err = enginekit.FirstError(err, it.Close()); err != nil {
 		return nil, l.wrap("read the keys", err)
 	}
 	slices.Sort(paths) // they come by directory

@@ -6,19 +6,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/internal/pathkey"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-)
-
-// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
-// Chunks grow, because many callers want only the first few objects.
-const (
-	firstChunk    = 16
-	maxChunk      = 512
-	maxChunkBytes = 1 << 20
 )
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
@@ -27,31 +19,7 @@ const (
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.
 func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		s, err := l.openScan(pattern)
-		if err != nil {
-			yield(meta.Object{}, err)
-			return
-		}
-		defer s.end()
-		chunk := make([]meta.Object, 0, firstChunk)
-		for limit := firstChunk; ; limit = min(2*limit, maxChunk) {
-			var more bool
-			chunk, more, err = s.read(chunk[:0], limit)
-			for _, obj := range chunk {
-				if !yield(obj, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(meta.Object{}, err)
-				return
-			}
-			if !more {
-				return
-			}
-		}
-	}
+	return enginekit.Scan(func() (*scan, error) { return l.openScan(pattern) })
 }
 
 // scan is a scan in progress.
@@ -68,8 +36,8 @@ type scan struct {
 }
 
 func (l *Layer) openScan(pattern string) (*scan, error) {
-	if pattern != "" && !key.IsValid(pattern) {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	if err := enginekit.CheckScanned(pattern); err != nil {
+		return nil, err
 	}
 	s := &scan{layer: l, walk: objectKeys.Walk(pattern)}
 	lower, upper := s.walk.Bounds()
@@ -92,36 +60,35 @@ func (s *scan) open(options *pebble.IterOptions) error {
 		return l.wrap("begin a scan", err)
 	}
 	s.it = it
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	l.scans[s] = struct{}{}
+	l.scans.Add(s)
 	return nil
 }
 
-// read appends the next objects to chunk, and tells whether there are more.
-func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+// Read implements enginekit.Reader.
+func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.it == nil {
 		return chunk, false, storage.ErrNotActive
 	}
-	for size := 0; len(chunk) < limit && size < maxChunkBytes; {
-		if !s.next() {
-			return chunk, false, s.fail(s.it.Error())
-		}
-		obj, err := s.decode()
-		if err != nil {
-			return chunk, false, s.fail(err)
-		}
-		s.last = obj.Path
-		size += len(obj.Data)
-		chunk = append(chunk, obj)
-	}
-	return chunk, true, nil
+	more, err = enginekit.Fill(&chunk, limit, s.next)
+	return chunk, more, s.fail(err)
 }
 
-// next moves to the next object that matches.
-func (s *scan) next() bool {
+// next reads the next object that matches.
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
+	if !s.move() {
+		return false, s.it.Error()
+	}
+	if *obj, err = s.decode(); err != nil {
+		return false, err
+	}
+	s.last = obj.Path
+	return true, nil
+}
+
+// move goes to the next object that matches.
+func (s *scan) move() bool {
 	var ok bool
 	if s.started {
 		ok = s.it.Next()
@@ -162,34 +129,18 @@ func (s *scan) fail(err error) error {
 	if err == nil {
 		return nil
 	}
-	place := "at its first key"
-	if s.last != "" {
-		place = fmt.Sprintf("after key %q", s.last)
-	}
-	return s.layer.wrap("scan "+place, err)
+	return s.layer.wrap(enginekit.Scanning(s.last), err)
 }
 
-// end gives up what the scan holds.
-func (s *scan) end() {
+// End implements enginekit.Reader.
+func (s *scan) End() {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.it == nil {
 		return
 	}
-	s.layer.scanLock.Lock()
-	delete(s.layer.scans, s)
-	s.layer.scanLock.Unlock()
+	s.layer.scans.Remove(s)
 	s.close()
-}
-
-// endScans ends all scans. The caller holds life for writing.
-func (l *Layer) endScans() {
-	l.scanLock.Lock()
-	defer l.scanLock.Unlock()
-	for s := range l.scans {
-		s.close()
-	}
-	l.scans = nil
 }
 
 // close closes the iterator. Its error was returned by read already.

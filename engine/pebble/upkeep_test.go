@@ -16,18 +16,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
-
-// checked runs a check that comes to its end.
-func checked(t *testing.T, l *Layer) (objects int, found []string) {
-	t.Helper()
-	objects, err := l.Check(t.Context(), func(err error) { found = append(found, err.Error()) })
-	if err != nil {
-		t.Fatalf("check: %v", err)
-	}
-	return objects, found
-}
 
 func TestCheckReportsEachThing(t *testing.T) {
 	l := startInMemory(t)
@@ -35,7 +26,7 @@ func TestCheckReportsEachThing(t *testing.T) {
 	for i := range 2000 {
 		paths = append(paths, fmt.Sprintf("d/%04d", i))
 	}
-	set(t, l, paths...)
+	enginetest.Set(t, l, paths...)
 	for raw, value := range map[string]string{
 		string(objectKeys.Append(nil, "d/0007")): "",
 		string(objectKeys.Append(nil, "d/0900")): "\x01garbage",
@@ -50,10 +41,10 @@ func TestCheckReportsEachThing(t *testing.T) {
 	}
 	// An object that is whole, at a path that no store can ask for.
 	b := l.db.NewBatch()
-	if err := errors.Join(put(b, "d/../x", object("x", 1, "1")), put(b, "d/*", object("x", 1, "1")), b.Commit(pebble.Sync)); err != nil {
+	if err := errors.Join(put(b, "d/../x", enginetest.Object("x", 1, "1")), put(b, "d/*", enginetest.Object("x", 1, "1")), b.Commit(pebble.Sync)); err != nil {
 		t.Fatal(err)
 	}
-	objects, found := checked(t, l)
+	objects, found := enginetest.Checked(t, l)
 	if objects != 1998 {
 		t.Errorf("the check counts %d objects, expected 1998", objects)
 	}
@@ -81,7 +72,7 @@ func threeTables(t *testing.T) (dir string) {
 	for table := range 3 {
 		for i := range 200 {
 			path := fmt.Sprintf("d/%d-%03d", table, i)
-			if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", strings.Repeat(path, 30)))); err != nil {
+			if err := l.Set(path, enginetest.Object(path, 1, fmt.Sprintf("%q", strings.Repeat(path, 30)))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -105,9 +96,9 @@ func TestCheckGoesOnBehindATable(t *testing.T) {
 	for damaged, file := range files { // in the order of their making
 		t.Run(fmt.Sprintf("table %d", damaged), func(t *testing.T) {
 			dir := threeTables(t)
-			corrupt(t, dir, filepath.Base(file))
+			enginetest.Corrupt(t, dir, filepath.Base(file))
 			l := start(t, dir, Options{})
-			objects, found := checked(t, l)
+			objects, found := enginetest.Checked(t, l)
 			if objects < 400 || objects >= 600 {
 				t.Errorf("the check counts %d objects, expected those of two tables", objects)
 			}
@@ -137,36 +128,15 @@ func TestCheckGoesOnBehindATable(t *testing.T) {
 }
 
 func TestCheckMayBeClosedAndLeft(t *testing.T) {
-	damage := func(t *testing.T) *Layer {
+	enginetest.TestCheckLeft(t, 3000, func(t *testing.T) enginetest.Layer {
 		l := startInMemory(t)
-		var paths []string
-		for i := range 3000 {
-			paths = append(paths, fmt.Sprintf("d/%04d", i))
-		}
-		set(t, l, paths...)
-		if err := l.db.Set(objectKeys.Append(nil, "d/0000"), []byte("bad"), pebble.Sync); err != nil {
+		paths := enginetest.Numbered("d", 3000)
+		enginetest.Set(t, l, paths...)
+		if err := l.db.Set(objectKeys.Append(nil, paths[0]), []byte("bad"), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 		return l
-	}
-	t.Run("Close", func(t *testing.T) {
-		l := damage(t)
-		n, err := l.Check(t.Context(), func(error) { l.Close() })
-		if !errors.Is(err, storage.ErrNotActive) || n == 0 || n >= 2999 {
-			t.Errorf("the check ended with %d objects and %v, expected a part and ErrNotActive", n, err)
-		}
-	})
-	t.Run("context", func(t *testing.T) {
-		l := damage(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		n, err := l.Check(ctx, func(error) { cancel() })
-		if !errors.Is(err, context.Canceled) || n == 0 || n >= 2999 {
-			t.Errorf("the check ended with %d objects and %v, expected a part and context.Canceled", n, err)
-		}
-		if len(l.scans) != 0 {
-			t.Errorf("%d scans are held after the check", len(l.scans))
-		}
-	})
+	}, scansOf)
 }
 
 func TestCompactGivesBack(t *testing.T) {
@@ -174,7 +144,7 @@ func TestCompactGivesBack(t *testing.T) {
 	for round := range 3 {
 		for i := range 1000 {
 			path := fmt.Sprintf("d/%03d", i)
-			if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", fmt.Sprint(round, strings.Repeat("x", 100))))); err != nil {
+			if err := l.Set(path, enginetest.Object(path, 1, fmt.Sprintf("%q", fmt.Sprint(round, strings.Repeat("x", 100))))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -204,7 +174,7 @@ func TestCompactGivesBack(t *testing.T) {
 	if entries != 100 || deletions != 0 || l.db.Metrics().MemTable.Size > 1<<20 {
 		t.Errorf("after the compaction the tables have %d entries, %d of them deletions, expected the 100 objects that are left", entries, deletions)
 	}
-	if got := keys(t, l); len(got) != 100 {
+	if got := enginetest.Keys(t, l); len(got) != 100 {
 		t.Errorf("%d objects, expected 100", len(got))
 	}
 }
@@ -227,11 +197,11 @@ func compacting(t *testing.T, ctx context.Context) (l *Layer, compacted <-chan e
 	l = start(t, "store", Options{FS: disk})
 	// Two tables of the same keys, so that no mere move will do, on two levels, so that
 	// Pebble does not compact them by itself.
-	set(t, l, "a", "b", "c")
+	enginetest.Set(t, l, "a", "b", "c")
 	if err := l.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	set(t, l, "a", "b", "c")
+	enginetest.Set(t, l, "a", "b", "c")
 	if err := l.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -256,30 +226,30 @@ func TestCompactEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l, compacted, release := compacting(t, ctx)
 		cancel()
-		within(t, "Compact", func() {
+		enginetest.Within(t, "Compact", func() {
 			if err := <-compacted; !errors.Is(err, context.Canceled) {
 				t.Errorf("it ended with %v, expected context.Canceled", err)
 			}
 		})
-		set(t, l, "d")
+		enginetest.Set(t, l, "d")
 		release(nil)
 	})
 	t.Run("by Close", func(t *testing.T) {
 		l, compacted, release := compacting(t, t.Context())
 		closed := make(chan struct{})
 		go func() { defer close(closed); l.Close() }()
-		within(t, "Compact", func() {
+		enginetest.Within(t, "Compact", func() {
 			if err := <-compacted; !errors.Is(err, storage.ErrNotActive) {
 				t.Errorf("it ended with %v, expected ErrNotActive", err)
 			}
 		})
 		release(nil)
-		within(t, "Close", func() { <-closed })
+		enginetest.Within(t, "Close", func() { <-closed })
 	})
 	t.Run("by a full disk", func(t *testing.T) {
 		l, compacted, release := compacting(t, t.Context())
 		release(syscall.ENOSPC)
-		within(t, "Compact", func() {
+		enginetest.Within(t, "Compact", func() {
 			if err := <-compacted; !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("it ended with %v, expected the failure of the disk", err)
 			}
@@ -287,13 +257,13 @@ func TestCompactEnds(t *testing.T) {
 		if err := l.Compact(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("another one: %v, expected the failure of the disk", err)
 		}
-		if got := keys(t, l); len(got) != 3 {
+		if got := enginetest.Keys(t, l); len(got) != 3 {
 			t.Errorf("after the failure there is %q", got)
 		}
 		if err := l.MarkIncomplete("a copy"); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("a mark after the failure: %v, expected the failure of the disk", err)
 		}
-		within(t, "Close", l.Close)
+		enginetest.Within(t, "Close", l.Close)
 	})
 }
 
@@ -309,7 +279,7 @@ func TestMarkSurvivesCrashes(t *testing.T) {
 		if err := l.MarkIncomplete("a copy\nof something"); err != nil {
 			t.Fatal(err)
 		}
-		set(t, l, "a", "b", "c")
+		enginetest.Set(t, l, "a", "b", "c")
 		err := crashed().Start(storage.LayerOptions{})
 		if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
 			t.Errorf("start of a marked store after a crash: %v", err)
@@ -321,7 +291,7 @@ func TestMarkSurvivesCrashes(t *testing.T) {
 		if err := whole.Start(storage.LayerOptions{}); err != nil {
 			t.Fatalf("start after the mark was taken away: %v", err)
 		}
-		if got := keys(t, whole); len(got) != 3 {
+		if got := enginetest.Keys(t, whole); len(got) != 3 {
 			t.Errorf("the mark is gone, and of three objects there is %q", got)
 		}
 		whole.Close()

@@ -3,11 +3,10 @@ package pebble
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -24,7 +23,7 @@ const recordOverhead = 1 + 2*binary.MaxVarintLen32
 // Set implements storage.Layer. It is atomic, and as durable as the layer is configured
 // to be when it returns. Revision is stored as given, without a part in LastRevision.
 func (l *Layer) Set(path string, obj *meta.Object) error {
-	if err := l.checkPut(path, obj); err != nil {
+	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
 	}
 	l.life.RLock()
@@ -34,7 +33,7 @@ func (l *Layer) Set(path string, obj *meta.Object) error {
 
 // Del implements storage.Layer.
 func (l *Layer) Del(path string) error {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return err
 	}
 	l.life.RLock()
@@ -42,7 +41,7 @@ func (l *Layer) Del(path string) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
-	lock := &l.delLocks[maphash.String(delSeed, path)%uint64(len(l.delLocks))]
+	lock := l.delLocks.Of(path)
 	lock.Lock()
 	defer lock.Unlock()
 	raw := objectKeys.Append(nil, path)
@@ -51,8 +50,6 @@ func (l *Layer) Del(path string) error {
 	}
 	return l.commit(0, func(b *pebble.Batch) error { return b.Delete(raw, nil) })
 }
-
-var delSeed = maphash.MakeSeed()
 
 // Clear implements storage.Layer. An error can only be logged here: a store clears
 // through Commit, which returns it.
@@ -102,10 +99,10 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, er
 			size += 16
 			continue
 		case c.Object == nil:
-			err = checkPath(c.Key)
+			err = enginekit.CheckPath(c.Key)
 			size += objectKeys.Size(c.Key) + recordOverhead
 		default:
-			err = l.checkPut(c.Key, c.Object)
+			err = enginekit.CheckPut(c.Key, c.Object, l.options.MaxData)
 			size += batchSize(c.Key, c.Object)
 		}
 		if err == nil && size > maxBatch {
@@ -146,20 +143,6 @@ func batchSize(path string, obj *meta.Object) int {
 	return objectKeys.Size(path) + codec.Size(obj) + recordOverhead
 }
 
-// checkPut accepts what can be stored.
-func (l *Layer) checkPut(path string, obj *meta.Object) error {
-	if err := checkPath(path); err != nil {
-		return err
-	}
-	if obj == nil || len(obj.Data) == 0 {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidStorageData)
-	}
-	if len(obj.Data) > l.options.MaxData {
-		return fmt.Errorf("path %q: the data has %d bytes, expected at most %d", path, len(obj.Data), l.options.MaxData)
-	}
-	return nil
-}
-
 // commit applies one batch atomically, and durably where that is asked for. The caller
 // holds life for reading.
 func (l *Layer) commit(size int, fill func(*pebble.Batch) error) error {
@@ -181,7 +164,7 @@ func (l *Layer) apply(size int, fill func(*pebble.Batch) error) (*pebble.Batch, 
 	}
 	b := l.db.NewBatchWithSize(size)
 	if err := fill(b); err != nil {
-		return nil, l.wrap("make a batch", firstError(err, b.Close()))
+		return nil, l.wrap("make a batch", enginekit.FirstError(err, b.Close()))
 	}
 	var err error
 	if l.options.Durability == DurabilityNoSync {
@@ -236,7 +219,7 @@ func (l *Layer) LastRevision() (uint64, error) {
 	}
 	if len(value) != 8 {
 		err := fmt.Errorf("it has %d bytes, expected 8", len(value))
-		return 0, l.wrap("read the last revision", firstError(err, closer.Close()))
+		return 0, l.wrap("read the last revision", enginekit.FirstError(err, closer.Close()))
 	}
 	revision := binary.LittleEndian.Uint64(value)
 	return revision, l.wrap("read the last revision", closer.Close())
@@ -252,15 +235,3 @@ func (l *Layer) wrap(doing string, err error) error {
 	}
 	return fmt.Errorf("pebble: %s in %s: %w", doing, l.dir, err)
 }
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// clean makes one line of Pebble's multi-line messages.
-func clean(message string) string { return strings.Join(strings.Fields(message), " ") }

@@ -8,6 +8,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -29,7 +30,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err != nil {
 		return 0, err
 	}
-	defer c.end()
+	defer c.End()
 	for step, more := c.structure, true; more; step = c.read {
 		c.found = c.found[:0]
 		more, err = c.interruptible(ctx, step)
@@ -90,7 +91,7 @@ func (c *check) structure() (more bool, err error) {
 	}
 	for s.Step() {
 		if text := s.ColumnText(0); text != "ok" {
-			c.note(fmt.Errorf("SQLite finds: %s", oneLine(text)))
+			c.note(fmt.Errorf("SQLite finds: %s", enginekit.OneLine(text)))
 		}
 	}
 	return true, c.orFound(finish(s, nil))
@@ -117,7 +118,7 @@ func (c *check) read() (more bool, err error) {
 		return false, err
 	}
 	n := 0
-	for size := 0; n < maxChunk && size < maxChunkBytes && s.Step(); n++ {
+	for size := 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes && s.Step(); n++ {
 		path := s.ColumnText(pathColumn)
 		c.passed(path)
 		obj, err := c.conn.object(s, path)
@@ -143,7 +144,7 @@ func (c *check) passed(path string) {
 
 // count counts an object that is whole, or notes what is wrong with it.
 func (c *check) count(path string, err error) {
-	if err = firstError(err, checkStored(path)); err != nil {
+	if err = enginekit.FirstError(err, checkStored(path)); err != nil {
 		c.note(named(path, err))
 		return
 	}
@@ -153,7 +154,7 @@ func (c *check) count(path string, err error) {
 // readSingly reads the next objects each by its path, behind which something cannot be read.
 func (c *check) readSingly() (more bool, err error) {
 	c.singly = false
-	paths, err := c.conn.pathsFrom(c.from, firstChunk)
+	paths, err := c.conn.pathsFrom(c.from, enginekit.FirstChunk)
 	for _, path := range paths {
 		c.passed(path)
 		_, found, err := c.conn.lookup(path)

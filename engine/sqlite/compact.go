@@ -5,6 +5,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -25,7 +26,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 	d := l.db
 	d.write.Lock()
 	defer d.write.Unlock()
-	if err := firstError(ctx.Err(), d.failed); err != nil {
+	if err := enginekit.FirstError(ctx.Err(), d.failed); err != nil {
 		return err
 	}
 	ended, err := d.interruptible(ctx, d.writer, d.writer.vacuum)
@@ -66,5 +67,5 @@ func (c *conn) cutLog() (pages int, err error) {
 		return 0, err
 	}
 	pages, _, err = c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
-	return pages, firstError(err, c.db.BusyTimeout(patience))
+	return pages, enginekit.FirstError(err, c.db.BusyTimeout(patience))
 }

@@ -1,12 +1,13 @@
 package sqlite
 
 import (
-	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
 )
@@ -21,34 +22,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		config func(dir string) storage.LayeredConfig
-	}{
-		{"alone", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Embedded: New(in(dir), Options{})}
-		}},
-		{"with memory", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: New(in(dir), Options{})}
-		}},
-		{"with memory as a cache", func(dir string) storage.LayeredConfig {
-			return storage.LayeredConfig{
-				Memory:        storage.NewMemoryLayer(),
-				MemoryOptions: storage.LayerOptions{SkipLoadMemory: true},
-				Embedded:      New(in(dir), Options{}),
-			}
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			open := func(t storagetest.T) storage.Database { return storage.New(c.config(t.TempDir())) }
-			options := storagetest.Options{Persistent: true, Exclusive: true}
-			storagetest.TestDatabase(t, open, options)
-			storagetest.TestEvents(t, open, options)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			storagetest.TestModel(t, open, options, seed)
-		})
-	}
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(in(dir), Options{}) })
 }
 
 // flipByte flips a bit in the stored data of a key, behind the back of the table's trigger.
@@ -62,7 +36,7 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err == nil {
 		err = c.run(`UPDATE objects SET data = replace(data, '{"n":', '{"m":') WHERE path = ?1`, path)
 	}
-	if err = firstError(err, c.close()); err != nil {
+	if err = enginekit.FirstError(err, c.close()); err != nil {
 		t.Fatalf("flip a byte of %q: %v", path, err)
 	}
 }

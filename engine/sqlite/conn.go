@@ -10,6 +10,8 @@ import (
 	"time"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 const (
@@ -107,7 +109,7 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 	if _, err := c.db.Config(sqlite3.DBCONFIG_ENABLE_TRIGGER, false); err != nil {
 		return err
 	}
-	return firstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
+	return enginekit.FirstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
 }
 
 // openReader opens a connection that only reads.
@@ -117,7 +119,7 @@ func openReader(path string, o Options) (*conn, error) {
 		return nil, err
 	}
 	if err := c.makeReader(); err != nil {
-		return nil, firstError(err, c.close())
+		return nil, enginekit.FirstError(err, c.close())
 	}
 	return c, nil
 }
@@ -195,7 +197,7 @@ func (c *conn) bound(sql string, texts ...string) (*sqlite3.Stmt, error) {
 
 // finish ends a statement that was stepped through, and returns the first error: one of the
 // caller's, or what the steps met.
-func finish(s *sqlite3.Stmt, err error) error { return firstError(err, s.Err(), s.Reset()) }
+func finish(s *sqlite3.Stmt, err error) error { return enginekit.FirstError(err, s.Err(), s.Reset()) }
 
 // transact runs do in a transaction. After an error nothing of it is kept, but where the error is
 // of the commit itself.
@@ -257,7 +259,7 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string {
-	return fmt.Sprintf("SQLite broke off, with %d MiB of memory to work in: %s", e.memory>>20, oneLine(e.cause.Error()))
+	return fmt.Sprintf("SQLite broke off, with %d MiB of memory to work in: %s", e.memory>>20, enginekit.OneLine(e.cause.Error()))
 }
 
 func (e *panicError) Unwrap() error { return e.cause }
@@ -280,20 +282,8 @@ func (c *conn) close() (err error) {
 	for _, s := range c.statements {
 		errs = append(errs, s.Close())
 	}
-	return firstError(append(errs, c.db.Close())...)
+	return enginekit.FirstError(append(errs, c.db.Close())...)
 }
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// oneLine makes one line of a message.
-func oneLine(message string) string { return strings.Join(strings.Fields(message), " ") }
 
 // isCode reports whether an error is one of SQLite's with a primary code.
 func isCode(err error, code sqlite3.ErrorCode) bool { return errors.Is(err, code) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -21,7 +22,7 @@ func filled(t *testing.T, n int) (file string, content map[string]*meta.Object) 
 	l := start(t, file, Options{})
 	for i := range n {
 		path := fmt.Sprintf("dir%d/object-%04d", i%3, i)
-		obj := object(path, int64(i+1), fmt.Sprintf(`{"of":%q,"text":%q}`, path, strings.Repeat("word ", 30)))
+		obj := enginetest.Object(path, int64(i+1), fmt.Sprintf(`{"of":%q,"text":%q}`, path, strings.Repeat("word ", 30)))
 		obj.Revision = uint64(i + 1)
 		if err := l.Set(path, obj); err != nil {
 			t.Fatal(err)
@@ -43,7 +44,7 @@ func changeFile(t *testing.T, file string, change func(content []byte)) {
 		t.Fatal(err)
 	}
 	change(content)
-	writeFile(t, file, string(content))
+	enginetest.WriteFile(t, file, string(content))
 }
 
 // flipAfter flips a bit in the byte behind the only place of a text.
@@ -82,7 +83,7 @@ func TestFlippedByteOfAValue(t *testing.T) {
 func TestFlippedByteOfAnIndex(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "dir/a", "dir/victim", "dir/zz")
+	enginetest.Set(t, l, "dir/a", "dir/victim", "dir/zz")
 	l.Close()
 	flipAfter(t, file, "dirvictim") // the number of the row
 	l = start(t, file, Options{})
@@ -143,9 +144,7 @@ func TestLostIndexPage(t *testing.T) {
 
 // Whatever bit is flipped, what is read is what was written, or somebody is told.
 func TestAnyFlippedBit(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := enginetest.Seeded(t)
 	file, content := filled(t, 100)
 	sound, err := os.ReadFile(file)
 	if err != nil {
@@ -156,7 +155,7 @@ func TestAnyFlippedBit(t *testing.T) {
 		bit := rng.IntN(8 * len(sound))
 		damaged := bytes.Clone(sound)
 		damaged[bit/8] ^= 1 << (bit % 8)
-		writeFile(t, file, string(damaged))
+		enginetest.WriteFile(t, file, string(damaged))
 		if findsDamage(t, file, content) {
 			told++
 		}
@@ -214,7 +213,7 @@ func same(a, b *meta.Object) bool {
 // killed makes the file and the log that a killed process leaves after so many writes.
 func killed(t *testing.T, o Options, writes int) (file string) {
 	t.Helper()
-	f := newFaulty(t, o, nil)
+	f := newFaulty(t, nil, o, nil)
 	f.layer.options.longLog = defaultLongLog
 	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
@@ -258,10 +257,10 @@ func TestDamagedLog(t *testing.T) {
 			at := c.flips(frames(t, file))
 			changeFile(t, file+logSuffix, func(content []byte) { content[at] ^= 1 })
 			if c.refuses {
-				before := listing(t, filepath.Dir(file))
+				before := enginetest.Listing(t, filepath.Dir(file))
 				mustRefuse(t, New(file, Options{}), "log is damaged in the middle", "restore both from a backup")
 				mustRefuse(t, New(file, Options{Durability: DurabilityNoSync}), "log is damaged in the middle")
-				after := listing(t, filepath.Dir(file))
+				after := enginetest.Listing(t, filepath.Dir(file))
 				if !strings.Contains(after, strings.SplitAfter(before, "store.db-wal")[1]) {
 					t.Errorf("the log that was refused changed from\n%s to\n%s", before, after)
 				}
@@ -269,8 +268,8 @@ func TestDamagedLog(t *testing.T) {
 				execute(t, file, `PRAGMA wal_checkpoint`)
 			}
 			l := start(t, file, Options{})
-			checkHolds(t, l, nil)
-			if n := checkSound(t, l); n >= 60 || !c.refuses && n < 58 {
+			new(enginetest.Pairs).CheckHeld(t, l)
+			if n := enginetest.CheckSound(t, l); n >= 60 || !c.refuses && n < 58 {
 				t.Errorf("%d objects are there", n)
 			}
 		})
@@ -286,12 +285,14 @@ func TestHolesWithoutSync(t *testing.T) {
 	})
 	d := newDisk(t, nil)
 	l := start(t, file, Options{vfs: d.name})
-	if n := checkSound(t, l); n == 0 || n >= 60 {
+	if n := enginetest.CheckSound(t, l); n == 0 || n >= 60 {
 		t.Errorf("%d objects are there, expected a part", n)
 	}
-	set(t, l, "left/x", "right/x/x")
+	enginetest.Set(t, l, "left/x", "right/x/x")
 	l = start(t, d.crash(t, rand.New(rand.NewPCG(0, 0)), 1), Options{})
-	checkHolds(t, l, map[string]bool{"x": true})
+	var written enginetest.Pairs
+	written.Acknowledge("x")
+	written.CheckHeld(t, l)
 	if got := query(t, l.file, `SELECT count(*) FROM oolith WHERE name = 'sync'`); got != "0" {
 		t.Errorf("there are %s notes that the log is not synced", got)
 	}

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // The names beside the file.
@@ -41,7 +42,7 @@ func place(file string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return "", isDirectory(path)
 	}
-	if err := makeDir(filepath.Dir(path)); err != nil {
+	if err := enginekit.MakeDir(filepath.Dir(path), enginekit.SyncDir); err != nil {
 		return "", err
 	}
 	return resolve(path)
@@ -58,42 +59,6 @@ func resolve(path string) (string, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	return filepath.Join(dir, filepath.Base(path)), err
-}
-
-// makeDir makes a directory, parents first, and syncs the parent of each that it made.
-func makeDir(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is a file, expected a directory", dir)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// syncDir puts the entries of a directory on the disk. On Windows they are there already.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return firstError(file.Sync(), file.Close())
 }
 
 // inspect tells whether a file is there and holds something. Something that is not ours is an
@@ -141,7 +106,7 @@ func readHeader(path string) (header [headerSize]byte, err error) {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
-	return header, firstError(err, file.Close())
+	return header, enginekit.FirstError(err, file.Close())
 }
 
 // create makes an empty store. The lock of the file is held.
@@ -158,13 +123,13 @@ func create(path string, o Options) error {
 		return err
 	}
 	err = c.fillNew()
-	if err = firstError(err, c.close()); err != nil {
+	if err = enginekit.FirstError(err, c.close()); err != nil {
 		return err
 	}
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return enginekit.SyncDir(filepath.Dir(path))
 }
 
 // fillNew marks a new database and makes its tables. It is on the disk when it returns.

@@ -1,8 +1,6 @@
 package sqlite
 
-import (
-	"github.com/oolith-db/oolith/storage"
-)
+import "github.com/oolith-db/oolith/storage"
 
 // MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns,
 // whatever Durability says, and so is all that was written before it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -54,9 +54,7 @@ func TestKill(t *testing.T) {
 		writeUntilKilled(t, file, os.Getenv(killFrom))
 		return
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := enginetest.Seeded(t)
 	rounds := 10
 	if text := os.Getenv(killRounds); text != "" {
 		var err error
@@ -72,7 +70,7 @@ func TestKill(t *testing.T) {
 		for writer := range last {
 			last[writer] = checkWriter(t, l, writer, max(acked[writer], last[writer]))
 		}
-		if n := len(keys(t, l)); checkSound(t, l) != n {
+		if n := len(enginetest.Keys(t, l)); enginetest.CheckSound(t, l) != n {
 			t.Errorf("of %d objects not all are whole", n)
 		}
 		l.Close()

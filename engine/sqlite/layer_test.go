@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,42 +11,23 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // start returns a started layer on a file, closed at the end of the test.
 func start(t testing.TB, file string, options Options) *Layer {
 	t.Helper()
-	l := New(file, options)
-	if err := l.Start(storage.LayerOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Close)
-	return l
+	return enginetest.Start(t, New(file, options))
 }
 
-func object(path string, created int64, data string) *meta.Object {
-	return &meta.Object{Path: path, Index: key.LastIndex(path), Created: created, Data: json.RawMessage(data)}
-}
-
-func set(t testing.TB, l *Layer, paths ...string) {
-	t.Helper()
-	for i, path := range paths {
-		if err := l.Set(path, object(path, int64(i+1), fmt.Sprintf("%q", path))); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func keys(t testing.TB, l *Layer) []string {
-	t.Helper()
-	paths, err := l.Keys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return paths
+func TestLayer(t *testing.T) {
+	enginetest.TestLayer(t, enginetest.Engine{
+		New:    func(t testing.TB) enginetest.Layer { return New(in(t.TempDir()), Options{longLog: shortLog}) },
+		In:     func(dir string, maxData int) enginetest.Layer { return New(in(dir), Options{MaxData: maxData}) },
+		Scans:  func(l enginetest.Layer) int { return l.(*Layer).db.scans.Len() },
+		Rounds: 20,
+	})
 }
 
 // odd are JSON values, or what passes for them, that must come back byte for byte.
@@ -72,7 +52,7 @@ func TestDataByteForByte(t *testing.T) {
 			t.Fatalf("%s: no JSON", name)
 		}
 		path := "odd/" + strings.ReplaceAll(name, " ", "-")
-		if err := l.Set(path, object(path, 1, data)); err != nil {
+		if err := l.Set(path, enginetest.Object(path, 1, data)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,38 +66,6 @@ func TestDataByteForByte(t *testing.T) {
 	}
 	if got := query(t, file, `SELECT count(*) FROM objects WHERE typeof(data) <> 'text'`); got != "0" {
 		t.Errorf("%s values are no text", got)
-	}
-}
-
-func TestCommitRefusesOneEntry(t *testing.T) {
-	good := storage.Change{Key: "a", Object: object("a", 1, "1"), Revision: 1}
-	for _, c := range []struct {
-		name string
-		bad  storage.Change
-		want error
-	}{
-		{"too large", storage.Change{Key: "b", Object: object("b", 1, strings.Repeat("1", 101)), Revision: 2}, nil},
-		{"invalid path", storage.Change{Key: "/", Object: object("b", 1, "1"), Revision: 2}, storage.ErrInvalidPath},
-		{"invalid path of a delete", storage.Change{Key: "/", Revision: 2}, storage.ErrInvalidPath},
-		{"a glob", storage.Change{Key: "a/*", Revision: 2}, storage.ErrGlobNotAllowed},
-		{"empty", storage.Change{Key: "b", Object: &meta.Object{}, Revision: 2}, storage.ErrInvalidStorageData},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			l := start(t, in(t.TempDir()), Options{MaxData: 100})
-			err := l.Commit([]storage.Change{good, c.bad})
-			if at := refused(t, err, ""); at != 1 {
-				t.Errorf("change %d is refused, expected 1", at)
-			}
-			if c.want != nil && !errors.Is(err, c.want) {
-				t.Errorf("the error is %v, expected %v", err, c.want)
-			}
-			if got := keys(t, l); len(got) != 0 {
-				t.Errorf("the refused batch stored %q", got)
-			}
-			if err := l.Commit([]storage.Change{good}); err != nil {
-				t.Errorf("the batch without the entry: %v", err)
-			}
-		})
 	}
 }
 
@@ -146,6 +94,8 @@ func TestTooLargeUnderAStore(t *testing.T) {
 	}
 }
 
+// The last revision is the highest, also beyond what a signed number holds and when a lower one comes
+// behind it.
 func TestLastRevision(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
@@ -155,20 +105,18 @@ func TestLastRevision(t *testing.T) {
 			t.Errorf("the last revision is %d, %v, expected %d", got, err, want)
 		}
 	}
-	expect(0)
 	for _, c := range []storage.Change{
-		{Key: "a", Object: object("a", 1, "1"), Revision: 3},
-		{Key: "a", Revision: 9},
+		{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 3},
 		{Revision: 1<<63 - 1},
-		{Key: "b", Object: object("b", 1, "1"), Revision: 1<<63 + 5},
+		{Key: "b", Object: enginetest.Object("b", 1, "1"), Revision: 1<<63 + 5},
 	} {
 		if err := l.Commit([]storage.Change{c}); err != nil {
 			t.Fatal(err)
 		}
 		expect(c.Revision)
 	}
-	lower := storage.Change{Key: "c", Object: object("c", 1, "1"), Revision: 7}
-	if err := errors.Join(l.Commit(nil), l.Commit([]storage.Change{lower}), l.Set("d", object("d", 1, "1"))); err != nil {
+	lower := storage.Change{Key: "c", Object: enginetest.Object("c", 1, "1"), Revision: 7}
+	if err := errors.Join(l.Commit([]storage.Change{lower}), l.Set("d", enginetest.Object("d", 1, "1"))); err != nil {
 		t.Error(err)
 	}
 	l.Clear()
@@ -182,10 +130,10 @@ func TestLastRevision(t *testing.T) {
 func TestLargeData(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "small")
+	enginetest.Set(t, l, "small")
 	data := `"` + strings.Repeat("x", heavyData) + `"`
 	before := l.db.writer
-	if err := l.Set("large", object("large", 1, data)); err != nil {
+	if err := l.Set("large", enginetest.Object("large", 1, data)); err != nil {
 		t.Fatal(err)
 	}
 	if l.db.writer == before {
@@ -199,7 +147,7 @@ func TestLargeData(t *testing.T) {
 	if n := len(l.db.readers.idle); n != 0 {
 		t.Errorf("%d connections that read it are kept", n)
 	}
-	set(t, l, "small")
+	enginetest.Set(t, l, "small")
 	if _, err := l.Get("small"); err != nil || len(l.db.readers.idle) != 1 {
 		t.Errorf("a connection that reads a small one is not kept, %v", err)
 	}
@@ -208,7 +156,7 @@ func TestLargeData(t *testing.T) {
 	}
 	l.Close()
 	l = start(t, file, Options{})
-	if n := checkSound(t, l); n != 2 {
+	if n := enginetest.CheckSound(t, l); n != 2 {
 		t.Errorf("the check counts %d objects, expected 2", n)
 	}
 }
@@ -217,7 +165,7 @@ func TestLargeData(t *testing.T) {
 // again.
 func TestPanicsOfSQLite(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	err := l.db.readers.read(func(*conn) error { panic("wasm: unreachable") })
 	if err == nil || !strings.Contains(err.Error(), "wasm: unreachable") || !isCorrupt(err) {
 		t.Errorf("the panic is the error %v", err)
@@ -266,7 +214,7 @@ func TestLogIsBounded(t *testing.T) {
 	write := func(n int) {
 		t.Helper()
 		for i := range n {
-			if err := l.Set("a", object("a", 1, fmt.Sprint(i))); err != nil {
+			if err := l.Set("a", enginetest.Object("a", 1, fmt.Sprint(i))); err != nil {
 				t.Fatal(err)
 			}
 			longest = max(longest, l.db.logPages)
@@ -295,12 +243,12 @@ func TestCompactShortensTheFile(t *testing.T) {
 	l := start(t, file, Options{})
 	for i := range 500 {
 		path := fmt.Sprint("d/", i)
-		if err := l.Set(path, object(path, 1, fmt.Sprintf("%q", strings.Repeat("x", 3000)))); err != nil {
+		if err := l.Set(path, enginetest.Object(path, 1, fmt.Sprintf("%q", strings.Repeat("x", 3000)))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l.Clear()
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	size := func() int64 {
 		info, err := os.Stat(file)
 		if err != nil {
@@ -323,85 +271,9 @@ func TestCompactShortensTheFile(t *testing.T) {
 	if info, err := os.Stat(file + "-wal"); err != nil || info.Size() != 0 {
 		t.Errorf("the log has %d bytes, %v", info.Size(), err)
 	}
-	if n := checkSound(t, l); n != 1 {
+	if n := enginetest.CheckSound(t, l); n != 1 {
 		t.Errorf("the check counts %d objects, expected 1", n)
 	}
-}
-
-func TestCloseDuringEverything(t *testing.T) {
-	l := New(in(t.TempDir()), Options{longLog: shortLog})
-	stop := make(chan struct{})
-	var group sync.WaitGroup
-	ctx := context.Background()
-	calls := []func(int) error{
-		func(i int) error { path := fmt.Sprintf("d/%d", i%500); return l.Set(path, object(path, 1, `"x"`)) },
-		func(i int) error { return l.Del(fmt.Sprintf("d/%d", i%500)) },
-		func(i int) error { return l.Commit(pair(fmt.Sprint(i), uint64(i+1))) },
-		func(i int) error { _, err := l.Get(fmt.Sprintf("d/%d", i%500)); return err },
-		func(int) error { _, err := l.GetList("d/*"); return err },
-		func(int) error { _, err := l.Keys(); return err },
-		func(int) error { _, err := l.Load(); return err },
-		func(int) error { _, err := l.LastRevision(); return err },
-		func(int) error { l.Clear(); return nil },
-		func(int) error { l.SizeHint(); l.Active(); return nil },
-		func(int) error { return l.Compact(ctx) },
-		func(int) error { return l.MarkIncomplete("") },
-		func(int) error {
-			_, err := l.Check(ctx, func(err error) { t.Errorf("the check finds %v", err) })
-			return err
-		},
-		func(i int) error {
-			for _, err := range l.Scan("*/*") {
-				if err != nil {
-					return err
-				}
-				for _, err := range l.Scan("d/*") {
-					if err != nil {
-						return err
-					}
-					break
-				}
-				if _, err := l.Get("d/1"); err != nil && !errors.Is(err, storage.ErrNotFound) {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	for n, call := range calls {
-		group.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				err := call(i)
-				if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrNotFound) {
-					t.Errorf("call %d: %v", n, err)
-					return
-				}
-			}
-		})
-	}
-	for range 20 {
-		if err := l.Start(storage.LayerOptions{}); err != nil {
-			t.Error(err)
-			break
-		}
-		for i := range 10 {
-			if err := l.Set("round/1", object("round/1", int64(i), "1")); err != nil {
-				t.Error(err)
-			}
-		}
-		var closers sync.WaitGroup
-		for range 2 {
-			closers.Go(l.Close)
-		}
-		closers.Wait()
-	}
-	close(stop)
-	group.Wait()
 }
 
 func TestCloseInterruptsLongCalls(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -36,9 +37,8 @@ type database struct {
 	logPages int     // of the log, after the last commit
 	movedAt  int     // logPages when the log was moved the last time
 
-	// scanLock guards scans, the scans in progress, which Close ends.
-	scanLock sync.Mutex
-	scans    map[*scan]struct{}
+	// scans are those in progress.
+	scans enginekit.Scans[*scan]
 }
 
 // Start implements storage.Layer: it makes the file where it is missing, locks it and opens it,
@@ -74,7 +74,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &database{path: path, options: l.options, lock: lock, scans: make(map[*scan]struct{})}
+	db := &database{path: path, options: l.options, lock: lock}
 	if err := db.open(opt); err != nil {
 		if closeErr := db.close(); closeErr != nil {
 			l.options.Logger.Debug("sqlite: close after a failed open", "file", path, "error", closeErr)
@@ -179,12 +179,12 @@ func (l *Layer) interrupt() {
 // close closes what is open. No call is in progress.
 func (d *database) close() error {
 	d.cancel()
-	d.endScans()
+	d.scans.End((*scan).close)
 	errs := []error{d.readers.close()}
 	if d.writer != nil {
 		errs = append(errs, d.closeWriter())
 	}
-	return firstError(append(errs, d.lock.Close())...)
+	return enginekit.FirstError(append(errs, d.lock.Close())...)
 }
 
 // closeWriter closes the last connection. After a failure nothing more is written, and the next
@@ -197,9 +197,9 @@ func (d *database) closeWriter() error {
 		_, err = d.moveLog()
 	}
 	if d.failed != nil {
-		err = firstError(err, d.writer.keepLog())
+		err = enginekit.FirstError(err, d.writer.keepLog())
 	}
-	err = firstError(err, d.writer.close())
+	err = enginekit.FirstError(err, d.writer.close())
 	d.writer = nil
 	return err
 }

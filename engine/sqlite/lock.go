@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // errLocked is what lockExclusively returns when another has the lock.
@@ -26,7 +28,7 @@ func lockFile(path string, log *slog.Logger) (*os.File, error) {
 		if errors.Is(err, errLocked) {
 			err = fmt.Errorf("%w%s", err, holder(name))
 		}
-		return nil, firstError(err, file.Close())
+		return nil, enginekit.FirstError(err, file.Close())
 	}
 	// Only for the message of whoever is refused.
 	pid := strconv.Itoa(os.Getpid()) + "\n"

@@ -1,8 +1,6 @@
 package sqlite
 
-import (
-	sqlite3 "github.com/ncruces/go-sqlite3"
-)
+import sqlite3 "github.com/ncruces/go-sqlite3"
 
 // SQLite appends what is committed to the log and syncs that; when the log has some thousand pages,
 // they are moved into the file and the log begins anew. SQLite would do so by itself, in the commit

@@ -10,6 +10,8 @@ import (
 	"os"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // A process that was killed leaves its log, and the next one to open the file reads it. SQLite
@@ -51,7 +53,7 @@ func checkLog(path string) error {
 		return err
 	}
 	damaged, err := logDamaged(bufio.NewReaderSize(file, 1<<20))
-	if err = firstError(err, file.Close()); err == nil && damaged {
+	if err = enginekit.FirstError(err, file.Close()); err == nil && damaged {
 		err = errLogDamaged
 	}
 	return err

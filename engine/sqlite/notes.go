@@ -5,6 +5,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -34,7 +35,7 @@ func (c *conn) intNote(name string) (value int64, found bool, err error) {
 // checkComplete refuses a database that is marked.
 func checkComplete(c *conn) error {
 	return c.note(noteIncomplete, func(s *sqlite3.Stmt) error {
-		return fmt.Errorf("%w: %s", storage.ErrIncomplete, oneLine(s.ColumnText(0)))
+		return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(s.ColumnText(0)))
 	})
 }
 
@@ -75,5 +76,5 @@ func (d *database) noteDurably(name, text string) error {
 		}
 		return w.putNote(name, func(s *sqlite3.Stmt) error { return s.BindText(2, text) })
 	})
-	return firstError(err, w.setSync(d.options.Durability))
+	return enginekit.FirstError(err, w.setSync(d.options.Durability))
 }

@@ -3,46 +3,22 @@ package sqlite
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 )
 
-// mustRefuse checks that a start fails with all of the texts, twice, so that the first
-// held nothing.
+// mustRefuse checks that a start fails with all of the texts and the file.
 func mustRefuse(t *testing.T, l *Layer, texts ...string) {
 	t.Helper()
-	for range 2 {
-		err := l.Start(storage.LayerOptions{})
-		if err == nil {
-			l.Close()
-			t.Fatal("the start succeeded")
-		}
-		for _, text := range append(texts, l.file) {
-			if !strings.Contains(err.Error(), text) {
-				t.Errorf("the error is %q, expected %q in it", err, text)
-			}
-		}
-		if l.Active() || strings.Contains(err.Error(), "\n") {
-			t.Errorf("after a failed start the layer is active (%v), or the error %q has lines", l.Active(), err)
-		}
-	}
-}
-
-func writeFile(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	enginetest.MustRefuse(t, l, append(texts, l.file)...)
 }
 
 // execute runs SQL on a file, as another program.
@@ -53,29 +29,11 @@ func execute(t testing.TB, file string, sql ...string) {
 		t.Fatal(err)
 	}
 	for _, s := range sql {
-		err = firstError(err, c.Exec(s))
+		err = enginekit.FirstError(err, c.Exec(s))
 	}
-	if err := firstError(err, c.Close()); err != nil {
+	if err := enginekit.FirstError(err, c.Close()); err != nil {
 		t.Fatalf("%q: %v", sql, err)
 	}
-}
-
-// listing is the names, sizes and times of a directory's files.
-func listing(t *testing.T, dir string) string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&b, info.Name(), info.Size(), info.ModTime())
-	}
-	return b.String()
 }
 
 func TestOpenRefusesAndTouchesNothing(t *testing.T) {
@@ -84,8 +42,8 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 		make  func(t *testing.T, file string)
 		texts []string
 	}{
-		{"a text", func(t *testing.T, file string) { writeFile(t, file, "text") }, []string{"no SQLite database", "choose another name"}},
-		{"a long text", func(t *testing.T, file string) { writeFile(t, file, strings.Repeat("text", 1000)) }, []string{"no SQLite database"}},
+		{"a text", func(t *testing.T, file string) { enginetest.WriteFile(t, file, "text") }, []string{"no SQLite database", "choose another name"}},
+		{"a long text", func(t *testing.T, file string) { enginetest.WriteFile(t, file, strings.Repeat("text", 1000)) }, []string{"no SQLite database"}},
 		{"a database of someone else", func(t *testing.T, file string) {
 			execute(t, file, `CREATE TABLE objects (path TEXT PRIMARY KEY, data TEXT)`)
 		}, []string{"SQLite database of another program", "choose another name"}},
@@ -95,7 +53,7 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, file+"-wal", string(content)) // whatever is in it
+			enginetest.WriteFile(t, file+"-wal", string(content)) // whatever is in it
 		}, []string{"application_id 7"}},
 		{"a directory", func(t *testing.T, file string) {
 			if err := os.Mkdir(file, 0o755); err != nil {
@@ -116,9 +74,9 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			file := in(t.TempDir())
 			c.make(t, file)
-			before := listing(t, filepath.Dir(file))
+			before := enginetest.Listing(t, filepath.Dir(file))
 			mustRefuse(t, New(file, Options{}), c.texts...)
-			if after := listing(t, filepath.Dir(file)); after != before {
+			if after := enginetest.Listing(t, filepath.Dir(file)); after != before {
 				t.Errorf("what was refused changed from\n%s to\n%s", before, after)
 			}
 		})
@@ -126,7 +84,7 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 	t.Run("an empty path", func(t *testing.T) { mustRefuse(t, New("", Options{}), "empty") })
 	t.Run("a parent that is a file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
-		writeFile(t, file, "text")
+		enginetest.WriteFile(t, file, "text")
 		mustRefuse(t, New(file+"/store.db", Options{}), file)
 	})
 }
@@ -155,13 +113,13 @@ func TestOpenRefusesOtherLayouts(t *testing.T) {
 func TestOpenTakesWhatOthersAdd(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "a/1", "a/2")
+	enginetest.Set(t, l, "a/1", "a/2")
 	l.Close()
 	execute(t, file, `PRAGMA journal_mode = DELETE`, `PRAGMA user_version = 9`, `CREATE TABLE mine (x)`,
 		`CREATE INDEX by_time ON objects (directory, created)`, `CREATE VIEW names AS SELECT data ->> '$.name' AS name FROM objects`, `VACUUM`)
 	l = start(t, file, Options{})
-	set(t, l, "a/3")
-	if n := checkSound(t, l); n != 3 {
+	enginetest.Set(t, l, "a/3")
+	if n := enginetest.CheckSound(t, l); n != 3 {
 		t.Errorf("the check counts %d objects, expected 3", n)
 	}
 	l.Close()
@@ -176,7 +134,7 @@ func TestOpenNewPlaces(t *testing.T) {
 	t.Run("missing directories", func(t *testing.T) {
 		dir := t.TempDir()
 		l := start(t, filepath.Join(dir, "not/yet/there", "odd name?%41#&.db"), Options{})
-		set(t, l, "a")
+		enginetest.Set(t, l, "a")
 		l.Close()
 		if _, err := os.Stat(filepath.Join(dir, "not/yet/there/odd name?%41#&.db")); err != nil {
 			t.Error(err)
@@ -184,15 +142,15 @@ func TestOpenNewPlaces(t *testing.T) {
 	})
 	t.Run("an empty file", func(t *testing.T) {
 		file := in(t.TempDir())
-		writeFile(t, file, "")
-		set(t, start(t, file, Options{}), "a")
+		enginetest.WriteFile(t, file, "")
+		enginetest.Set(t, start(t, file, Options{}), "a")
 	})
 	t.Run("what a crash left in the making", func(t *testing.T) {
 		file := in(t.TempDir())
-		writeFile(t, file+newSuffix, "half")
-		writeFile(t, file+newSuffix+"-journal", "half")
+		enginetest.WriteFile(t, file+newSuffix, "half")
+		enginetest.WriteFile(t, file+newSuffix+"-journal", "half")
 		l := start(t, file, Options{})
-		set(t, l, "a")
+		enginetest.Set(t, l, "a")
 		if _, err := os.Stat(file + newSuffix); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it is still there: %v", err)
 		}
@@ -200,7 +158,7 @@ func TestOpenNewPlaces(t *testing.T) {
 	t.Run("only the file and the lock after Close", func(t *testing.T) {
 		file := in(t.TempDir())
 		l := start(t, file, Options{})
-		set(t, l, "a")
+		enginetest.Set(t, l, "a")
 		l.Close()
 		names, err := filepath.Glob(file + "*")
 		if err != nil || len(names) != 2 {
@@ -222,42 +180,17 @@ func TestOpenInUse(t *testing.T) {
 	}
 }
 
-// The test runs itself as a second process, which holds the store until its input ends.
 func TestOpenInUseByAnotherProcess(t *testing.T) {
-	const variable = "OOLITH_TEST_HOLD"
-	if file := os.Getenv(variable); file != "" {
-		set(t, start(t, file, Options{}), "held")
-		os.Stdout.WriteString("held\n")
-		io.Copy(io.Discard, os.Stdin)
-		return
-	}
 	file := in(t.TempDir())
-	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenInUseByAnotherProcess$")
-	other.Env = append(os.Environ(), variable+"="+file)
-	in, inErr := other.StdinPipe()
-	out, outErr := other.StdoutPipe()
-	if err := errors.Join(inErr, outErr, other.Start()); err != nil {
-		t.Fatal(err)
-	}
-	held := make([]byte, len("held\n"))
-	if _, err := io.ReadFull(out, held); err != nil {
-		t.Fatal(err)
-	}
-	mustRefuse(t, New(file, Options{}), "in use by another process", "process "+strconv.Itoa(other.Process.Pid))
-	// Other programs can read meanwhile.
-	if got := query(t, file, `SELECT path FROM objects`); got != "held" {
-		t.Errorf("another program reads %q", got)
-	}
-	if err := in.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, out); err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if got := keys(t, start(t, file, Options{})); len(got) != 1 {
+	hold := func(file string) { enginetest.Set(t, start(t, file, Options{}), "held") }
+	enginetest.InAnotherProcess(t, file, hold, func(process int) {
+		mustRefuse(t, New(file, Options{}), "in use by another process", fmt.Sprintf("process %d", process))
+		// Other programs can read meanwhile.
+		if got := query(t, file, `SELECT path FROM objects`); got != "held" {
+			t.Errorf("another program reads %q", got)
+		}
+	})
+	if got := enginetest.Keys(t, start(t, file, Options{})); len(got) != 1 {
 		t.Errorf("the keys are %q", got)
 	}
 }
@@ -308,7 +241,7 @@ func TestMigrate(t *testing.T) {
 	)
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "a")
+	enginetest.Set(t, l, "a")
 	w := l.db.writer
 	err := migrate(w, steps, 1)
 	if err == nil || !strings.Contains(err.Error(), "from version 2 to 3") || !strings.Contains(err.Error(), "nowhere") {

@@ -1,6 +1,10 @@
 package sqlite
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+)
 
 // pool has the connections that read. A short read waits for its turn, so that there are no more
 // than size of them at a time. A scan, which lasts as long as its caller's code wants and within
@@ -68,5 +72,5 @@ func (p *pool) close() error {
 		errs = append(errs, c.close())
 	}
 	p.idle = nil
-	return firstError(errs...)
+	return enginekit.FirstError(errs...)
 }

@@ -8,6 +8,8 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -30,7 +32,7 @@ func query(t testing.TB, file, sql string) string {
 		}
 		lines = append(lines, strings.Join(line, "|"))
 	}
-	if err := firstError(s.Err(), s.Close(), c.Close()); err != nil {
+	if err := enginekit.FirstError(s.Err(), s.Close(), c.Close()); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return strings.Join(lines, "\n")
@@ -93,8 +95,8 @@ func TestQueries(t *testing.T) {
 func TestEditsByHand(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "users/1", "users/2", "users/3", "users/4")
-	if err := l.Set("users/5", object("users/5", 5, `{"name":"old","n":1}`)); err != nil {
+	enginetest.Set(t, l, "users/1", "users/2", "users/3", "users/4")
+	if err := l.Set("users/5", enginetest.Object("users/5", 5, `{"name":"old","n":1}`)); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
@@ -106,7 +108,7 @@ func TestEditsByHand(t *testing.T) {
 		`DELETE FROM objects WHERE directory = 'users' AND "index" = '3'`,
 	)
 	l = start(t, file, Options{})
-	if n := checkSound(t, l); n != 5 {
+	if n := enginetest.CheckSound(t, l); n != 5 {
 		t.Errorf("the check counts %d objects, expected 5", n)
 	}
 	for path, want := range map[string]string{
@@ -123,7 +125,7 @@ func TestEditsByHand(t *testing.T) {
 		t.Errorf("a moved object is listed as %v, %v", list, err)
 	}
 	// What is written again has a checksum again.
-	set(t, l, "users/5")
+	enginetest.Set(t, l, "users/5")
 	if got := query(t, file, `SELECT group_concat(path ORDER BY path) FROM objects WHERE checksum IS NULL`); got != "people/2,users/1,users/9" {
 		t.Errorf("without checksum are %s", got)
 	}
@@ -142,7 +144,7 @@ func TestEditsThatAreWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			file := in(t.TempDir())
 			l := start(t, file, Options{})
-			set(t, l, "users/1", "users/2")
+			enginetest.Set(t, l, "users/1", "users/2")
 			l.Close()
 			execute(t, file, c.sql)
 			l = start(t, file, Options{})

@@ -1,19 +1,16 @@
 package sqlite
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // Get implements storage.Layer.
 func (l *Layer) Get(path string) (obj meta.Object, err error) {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return meta.Object{}, err
 	}
 	l.life.RLock()
@@ -49,35 +46,12 @@ func (c *conn) lookup(path string) (obj meta.Object, found bool, err error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	if !key.IsValid(pattern) {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
-	}
-	if !key.HasGlob(pattern) {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
-	}
-	objects := []meta.Object{}
-	for obj, err := range l.Scan(pattern) {
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, obj)
-	}
-	slices.SortFunc(objects, func(a, b meta.Object) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
-	})
-	return objects, nil
+	return enginekit.GetList(pattern, l.openScan)
 }
 
 // Load implements storage.EmbeddedLayer.
 func (l *Layer) Load() (map[string]*meta.Object, error) {
-	objects := make(map[string]*meta.Object, l.SizeHint())
-	for obj, err := range l.Scan("") {
-		if err != nil {
-			return nil, err
-		}
-		objects[obj.Path] = &obj
-	}
-	return objects, nil
+	return enginekit.Load(l)
 }
 
 // Keys implements storage.Layer. It reads the index of the paths only, no data.

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
 // What follows is done while the lock of the writer is held.
@@ -71,7 +73,7 @@ func (c *conn) writePage() (err error) {
 	defer c.guard(&err)
 	return c.transact(func() error {
 		put := c.putNote(noteProbe, func(s *sqlite3.Stmt) error { return s.BindNull(2) })
-		return firstError(put, c.run(deleteNote, noteProbe))
+		return enginekit.FirstError(put, c.run(deleteNote, noteProbe))
 	})
 }
 

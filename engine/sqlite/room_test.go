@@ -10,6 +10,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -39,34 +40,34 @@ func limit(t *testing.T, l *Layer, pages int) {
 
 func TestFullFile(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
-	set(t, l, "a", "b", "c")
+	enginetest.Set(t, l, "a", "b", "c")
 	limit(t, l, 2)
 	large := fmt.Sprintf("%q", strings.Repeat("x", 100_000))
 	err := l.Commit([]storage.Change{
-		{Key: "a", Object: object("a", 1, `"new"`), Revision: 1},
+		{Key: "a", Object: enginetest.Object("a", 1, `"new"`), Revision: 1},
 		{Key: "b", Revision: 2},
-		{Key: "large", Object: object("large", 1, large), Revision: 3},
-		{Key: "d", Object: object("d", 1, "1"), Revision: 4},
+		{Key: "large", Object: enginetest.Object("large", 1, large), Revision: 3},
+		{Key: "d", Object: enginetest.Object("d", 1, "1"), Revision: 4},
 	})
 	if at := refused(t, err, "the disk is full, nothing was written"); at != 2 {
 		t.Errorf("change %d is refused, expected 2, the large one", at)
 	}
-	if err := l.Set("large", object("large", 1, large)); err == nil || !strings.Contains(err.Error(), "disk is full") {
+	if err := l.Set("large", enginetest.Object("large", 1, large)); err == nil || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("a Set: %v", err)
 	}
-	if got, err := l.Get("a"); err != nil || string(got.Data) != `"a"` || len(keys(t, l)) != 3 {
-		t.Errorf("after the refusals a is %s, %v, and there is %q", got.Data, err, keys(t, l))
+	if got, err := l.Get("a"); err != nil || string(got.Data) != `"a"` || len(enginetest.Keys(t, l)) != 3 {
+		t.Errorf("after the refusals a is %s, %v, and there is %q", got.Data, err, enginetest.Keys(t, l))
 	}
 	if revision, err := l.LastRevision(); err != nil || revision != 0 {
 		t.Errorf("after the refusals the last revision is %d, %v", revision, err)
 	}
 	// What fits is written, and what makes room.
-	if err := l.Commit([]storage.Change{{Key: "d", Object: object("d", 1, "1"), Revision: 5}, {Key: "b", Revision: 6}}); err != nil {
+	if err := l.Commit([]storage.Change{{Key: "d", Object: enginetest.Object("d", 1, "1"), Revision: 5}, {Key: "b", Revision: 6}}); err != nil {
 		t.Errorf("a small batch: %v", err)
 	}
-	checkSound(t, l)
+	enginetest.CheckSound(t, l)
 	limit(t, l, 1000)
-	if err := l.Set("large", object("large", 1, large)); err != nil {
+	if err := l.Set("large", enginetest.Object("large", 1, large)); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }
@@ -111,7 +112,7 @@ func TestFullFileUnderAStore(t *testing.T) {
 // The operating system says that there is no room for a page of the log, from some time on.
 func TestFullDisk(t *testing.T) {
 	var full atomic.Bool
-	f := newFaulty(t, Options{}, func(op diskOp) error {
+	f := newFaulty(t, nil, Options{}, func(op diskOp) error {
 		if op.is("write", logFile) && full.Load() {
 			return syscall.ENOSPC
 		}
@@ -121,7 +122,7 @@ func TestFullDisk(t *testing.T) {
 	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.write(20); err != nil {
+	if err := f.Commit(20); err != nil {
 		t.Fatal(err)
 	}
 	full.Store(true)
@@ -142,7 +143,7 @@ func TestFullDisk(t *testing.T) {
 	if at := refused(t, f.layer.Commit(changes), "the disk is full"); at != 0 {
 		t.Errorf("change %d is refused, expected the first, before any was made", at)
 	}
-	checkHolds(t, f.layer, f.snapshot())
+	f.CheckHeld(t, f.layer)
 	if got, err := f.layer.Get("left/full-1"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("a refused object is there: %s, %v", got.Data, err)
 	}
@@ -150,14 +151,14 @@ func TestFullDisk(t *testing.T) {
 	if err := f.layer.Commit(changes); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	checkSound(t, f.layer)
+	enginetest.CheckSound(t, f.layer)
 }
 
 // On a full disk the log, which has its room already, is used anew, so that something can be
 // deleted.
 func TestFullDiskTakesDeletes(t *testing.T) {
 	limit := int64(1 << 40)
-	f := newFaulty(t, Options{}, nil)
+	f := newFaulty(t, nil, Options{}, nil)
 	f.layer.options.longLog = 1 << 30
 	f.disk.refuseWrite = func(path string, end int64) error {
 		if strings.HasSuffix(path, logFile) && end > limit {
@@ -168,7 +169,7 @@ func TestFullDiskTakesDeletes(t *testing.T) {
 	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.write(100); err != nil {
+	if err := f.Commit(100); err != nil {
 		t.Fatal(err)
 	}
 	limit = f.disk.size(logFile)
@@ -200,7 +201,7 @@ func holdFile(t *testing.T, file string) *sqlite3.Conn {
 func TestAnotherProgramWrites(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "a", "b")
+	enginetest.Set(t, l, "a", "b")
 	other := holdFile(t, file)
 	if err := l.db.writer.db.BusyTimeout(1); err != nil {
 		t.Fatal(err)
@@ -223,7 +224,7 @@ func TestAnotherProgramWrites(t *testing.T) {
 func TestAnotherProgramWritesQuickly(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
-	set(t, l, "a", "b")
+	enginetest.Set(t, l, "a", "b")
 	other := holdFile(t, file)
 	done := make(chan error)
 	go func() { done <- l.Commit(pair("x", 1)) }()

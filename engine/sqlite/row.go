@@ -9,6 +9,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -54,7 +55,7 @@ func (c *conn) put(path string, obj *meta.Object) error {
 }
 
 func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
-	return firstError(
+	return enginekit.FirstError(
 		s.BindInt64(createdColumn+1, obj.Created),
 		s.BindInt64(updatedColumn+1, obj.Updated),
 		s.BindInt64(revisionColumn+1, int64(obj.Revision)),
@@ -70,7 +71,7 @@ func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
 func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	data := s.ColumnRawBlob(dataColumn)
 	if len(data) == 0 {
-		return meta.Object{}, firstError(s.Err(), errNoData)
+		return meta.Object{}, enginekit.FirstError(s.Err(), errNoData)
 	}
 	c.carried(len(data))
 	obj := meta.Object{

@@ -9,18 +9,10 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/pathkey"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-)
-
-// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
-// Chunks grow, because many callers want only the first few objects.
-const (
-	firstChunk    = 16
-	maxChunk      = 512
-	maxChunkBytes = 1 << 20
 )
 
 // errOrder is an index that has its rows out of order, twice or under another place.
@@ -33,31 +25,7 @@ var errOrder = errors.New("the index objects_place is damaged; see what a check 
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.
 func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		s, err := l.openScan(pattern)
-		if err != nil {
-			yield(meta.Object{}, err)
-			return
-		}
-		defer s.end()
-		chunk := make([]meta.Object, 0, firstChunk)
-		for limit := firstChunk; ; limit = min(2*limit, maxChunk) {
-			var more bool
-			chunk, more, err = s.read(chunk[:0], limit)
-			for _, obj := range chunk {
-				if !yield(obj, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(meta.Object{}, err)
-				return
-			}
-			if !more {
-				return
-			}
-		}
-	}
+	return enginekit.Scan(func() (*scan, error) { return l.openScan(pattern) })
 }
 
 // space makes keys of paths that are in the order of the index.
@@ -80,8 +48,8 @@ type scan struct {
 }
 
 func (l *Layer) openScan(pattern string) (*scan, error) {
-	if pattern != "" && !key.IsValid(pattern) {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	if err := enginekit.CheckScanned(pattern); err != nil {
+		return nil, err
 	}
 	l.life.RLock()
 	defer l.life.RUnlock()
@@ -93,9 +61,7 @@ func (l *Layer) openScan(pattern string) (*scan, error) {
 	if err := s.open(); err != nil {
 		return nil, l.db.wrap(fmt.Sprintf("scan %q", pattern), err)
 	}
-	l.db.scanLock.Lock()
-	defer l.db.scanLock.Unlock()
-	l.db.scans[s] = struct{}{}
+	l.db.scans.Add(s)
 	return s, nil
 }
 
@@ -114,7 +80,7 @@ func (s *scan) open() (err error) {
 		return err
 	}
 	// The transaction begins with its first read.
-	return firstError(s.conn.run(getNote, noteSchema), s.seek(s.lower))
+	return enginekit.FirstError(s.conn.run(getNote, noteSchema), s.seek(s.lower))
 }
 
 // seek goes to the first row that is not below a key, which may end in the directory.
@@ -129,52 +95,47 @@ func (s *scan) seek(raw []byte) (err error) {
 	return err
 }
 
-// read appends the next objects to chunk, and tells whether there are more.
-func (s *scan) read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
+// Read implements enginekit.Reader.
+func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.conn == nil {
 		return chunk, false, storage.ErrNotActive
 	}
-	for size := 0; len(chunk) < limit && size < maxChunkBytes; {
-		obj, found, err := s.next()
-		if err != nil || !found {
-			return chunk, false, s.fail(err)
-		}
-		s.last = obj.Path
-		size += len(obj.Data)
-		chunk = append(chunk, obj)
-	}
-	return chunk, true, nil
+	more, err = enginekit.Fill(&chunk, limit, s.next)
+	return chunk, more, s.fail(err)
 }
 
 // next reads the next object that matches.
-func (s *scan) next() (obj meta.Object, found bool, err error) {
+func (s *scan) next(obj *meta.Object) (found bool, err error) {
 	defer s.conn.guard(&err)
 	for s.rows.Step() {
 		s.steps++
 		path := s.rows.ColumnText(pathColumn)
 		if err := s.place(path); err != nil {
-			return meta.Object{}, false, err
+			return false, err
 		}
 		if bytes.Compare(s.key, s.upper) >= 0 {
-			return meta.Object{}, false, nil
+			return false, nil
 		}
 		step, target := s.walk.At(s.key)
 		switch step {
 		case pathkey.Take:
-			obj, err = s.conn.object(s.rows, path)
-			return obj, err == nil, named(path, err)
+			if *obj, err = s.conn.object(s.rows, path); err != nil {
+				return false, named(path, err)
+			}
+			s.last = path
+			return true, nil
 		case pathkey.Seek:
 			if bytes.Compare(target, s.upper) >= 0 {
-				return meta.Object{}, false, nil
+				return false, nil
 			}
 			if err := s.seek(target); err != nil {
-				return meta.Object{}, false, err
+				return false, err
 			}
 		}
 	}
-	return meta.Object{}, false, s.rows.Err()
+	return false, s.rows.Err()
 }
 
 // place makes the key of the row, and checks that it is where it belongs.
@@ -195,34 +156,18 @@ func (s *scan) fail(err error) error {
 	if err == nil {
 		return nil
 	}
-	place := "at its first key"
-	if s.last != "" {
-		place = fmt.Sprintf("after key %q", s.last)
-	}
-	return s.db.wrap("scan "+place, err)
+	return s.db.wrap(enginekit.Scanning(s.last), err)
 }
 
-// end gives up what the scan holds.
-func (s *scan) end() {
+// End implements enginekit.Reader.
+func (s *scan) End() {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
 	if s.conn == nil {
 		return
 	}
-	s.db.scanLock.Lock()
-	delete(s.db.scans, s)
-	s.db.scanLock.Unlock()
+	s.db.scans.Remove(s)
 	s.close()
-}
-
-// endScans ends all scans. No call is in progress.
-func (d *database) endScans() {
-	d.scanLock.Lock()
-	defer d.scanLock.Unlock()
-	for s := range d.scans {
-		s.close()
-	}
-	d.scans = nil
 }
 
 // close gives back the connection.

@@ -1,17 +1,18 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
 func TestScansOfAConnectionEach(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
-	set(t, l, "a/1", "a/2", "a/3")
+	enginetest.Set(t, l, "a/1", "a/2", "a/3")
 	depth := 3 * readers()
 	var nest func(int)
 	nest = func(n int) {
@@ -24,7 +25,7 @@ func TestScansOfAConnectionEach(t *testing.T) {
 				t.Fatal(err)
 			}
 			if seen == 0 {
-				set(t, l, "a/1")
+				enginetest.Set(t, l, "a/1")
 				if _, err := l.Get("a/2"); err != nil {
 					t.Fatal(err)
 				}
@@ -41,37 +42,8 @@ func TestScansOfAConnectionEach(t *testing.T) {
 	if n := len(l.db.readers.idle); n > readers() || n == 0 {
 		t.Errorf("%d connections are kept, expected at most %d", n, readers())
 	}
-	if n := len(l.db.scans); n != 0 {
+	if n := l.db.scans.Len(); n != 0 {
 		t.Errorf("%d scans are held", n)
-	}
-}
-
-func TestCloseInsideScan(t *testing.T) {
-	l := start(t, in(t.TempDir()), Options{})
-	var changes []storage.Change
-	for i := range 3000 {
-		path := fmt.Sprintf("d/%04d", i)
-		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
-	}
-	if err := l.Commit(changes); err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	var last error
-	for _, err := range l.Scan("") {
-		if err != nil {
-			last = err
-			break
-		}
-		if seen++; seen == 1 {
-			l.Close()
-			if err := l.Start(storage.LayerOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if !errors.Is(last, storage.ErrNotActive) || seen > maxChunk {
-		t.Errorf("the scan saw %d objects and ended with %v, expected ErrNotActive", seen, last)
 	}
 }
 
@@ -81,7 +53,7 @@ func TestListCostsItsDirectory(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
 	var changes []storage.Change
 	add := func(path string) {
-		changes = append(changes, storage.Change{Key: path, Object: object(path, 1, "1")})
+		changes = append(changes, storage.Change{Key: path, Object: enginetest.Object(path, 1, "1")})
 	}
 	for i := range 20 {
 		add(fmt.Sprintf("users/%02d", i))
@@ -113,7 +85,7 @@ func TestListCostsItsDirectory(t *testing.T) {
 		got := 0
 		for more := true; more; {
 			var chunk []meta.Object
-			if chunk, more, err = s.read(nil, maxChunk); err != nil {
+			if chunk, more, err = s.Read(nil, enginekit.MaxChunk); err != nil {
 				t.Fatal(err)
 			}
 			got += len(chunk)
@@ -121,6 +93,6 @@ func TestListCostsItsDirectory(t *testing.T) {
 		if got != c.want || s.steps > c.steps {
 			t.Errorf("%s yields %d objects in %d rows, expected %d in at most %d", c.pattern, got, s.steps, c.want, c.steps)
 		}
-		s.end()
+		s.End()
 	}
 }

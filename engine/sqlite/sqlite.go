@@ -147,7 +147,7 @@ type Layer struct {
 	// caller's code runs; Start and Close hold it for writing. So Close waits for calls in
 	// progress, which all end by themselves or are interrupted.
 	//
-	// LOCK ORDER: life, then database.write, then database.scanLock.
+	// LOCK ORDER: life, then database.write, then that of database.scans.
 	life sync.RWMutex
 	db   *database // nil while not active
 }

@@ -6,7 +6,7 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -14,15 +14,15 @@ import (
 // Set implements storage.Layer. It is atomic, and as durable as the layer is configured
 // to be when it returns. Revision is stored as given, without a part in LastRevision.
 func (l *Layer) Set(path string, obj *meta.Object) error {
-	if err := l.checkPut(path, obj); err != nil {
+	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
 	}
-	return alone(l.write([]storage.Change{{Key: path, Object: obj}}))
+	return enginekit.Alone(l.write([]storage.Change{{Key: path, Object: obj}}))
 }
 
 // Del implements storage.Layer.
 func (l *Layer) Del(path string) error {
-	if err := checkPath(path); err != nil {
+	if err := enginekit.CheckPath(path); err != nil {
 		return err
 	}
 	l.life.RLock()
@@ -30,13 +30,13 @@ func (l *Layer) Del(path string) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
-	return alone(l.db.commit(batch{deleted: path}))
+	return enginekit.Alone(l.db.commit(batch{deleted: path}))
 }
 
 // Clear implements storage.Layer. An error can only be logged here: a store clears
 // through Commit, which returns it.
 func (l *Layer) Clear() {
-	err := alone(l.write([]storage.Change{{}}))
+	err := enginekit.Alone(l.write([]storage.Change{{}}))
 	if err != nil && !errors.Is(err, storage.ErrNotActive) {
 		l.options.Logger.Error("sqlite: clear failed, nothing was removed", "error", err)
 	}
@@ -46,18 +46,8 @@ func (l *Layer) Clear() {
 // that keeps the file from being written, are refusals: an *storage.EntryError, of the largest
 // entry in doubt.
 func (l *Layer) Commit(changes []storage.Change) error {
-	for i, c := range changes {
-		var err error
-		switch {
-		case c.IsClear():
-		case c.Object == nil:
-			err = checkPath(c.Key)
-		default:
-			err = l.checkPut(c.Key, c.Object)
-		}
-		if err != nil {
-			return &storage.EntryError{Index: i, Err: err}
-		}
+	if _, err := enginekit.CheckChanges(changes, l.options.MaxData); err != nil {
+		return err
 	}
 	return l.write(changes)
 }
@@ -75,14 +65,6 @@ func (l *Layer) write(changes []storage.Change) error {
 	return l.db.commit(batch{changes: changes})
 }
 
-// alone is the error of a change that no others depend on.
-func alone(err error) error {
-	if entry, ok := errors.AsType[*storage.EntryError](err); ok {
-		return entry.Err
-	}
-	return err
-}
-
 // LastRevision implements storage.Batcher.
 func (l *Layer) LastRevision() (uint64, error) {
 	l.life.RLock()
@@ -91,31 +73,6 @@ func (l *Layer) LastRevision() (uint64, error) {
 		return 0, storage.ErrNotActive
 	}
 	return l.db.revision.Load(), nil
-}
-
-// checkPath accepts what an object can be stored at.
-func checkPath(path string) error {
-	if key.HasGlob(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrGlobNotAllowed)
-	}
-	if !key.IsValid(path) {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidPath)
-	}
-	return nil
-}
-
-// checkPut accepts what can be stored.
-func (l *Layer) checkPut(path string, obj *meta.Object) error {
-	if err := checkPath(path); err != nil {
-		return err
-	}
-	if obj == nil || len(obj.Data) == 0 {
-		return fmt.Errorf("path %q: %w", path, storage.ErrInvalidStorageData)
-	}
-	if len(obj.Data) > l.options.MaxData {
-		return fmt.Errorf("path %q: the data has %d bytes, expected at most %d", path, len(obj.Data), l.options.MaxData)
-	}
-	return nil
 }
 
 // batch is what one transaction does.

@@ -1,0 +1,142 @@
+package enginetest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Faulty is a store on a disk that can lose power and refuse what it is asked.
+type Faulty struct {
+	Pairs
+	Layer Layer
+	// Place is named by the errors of a commit that failed.
+	Place string
+	// Times is how often the data of a pair holds its name.
+	Times int
+	// Crashed returns a layer, not started, on what the disk holds when it loses power now.
+	Crashed func(t testing.TB) Layer
+	// Refused makes calls, beside those that every engine refuses, after a failure of the disk.
+	Refused func(t testing.TB) map[string]error
+}
+
+// Commit commits pairs: see Pairs.Write.
+func (f *Faulty) Commit(count int) error { return f.Write(f.Layer, count, f.Times) }
+
+// CheckRefuses checks that the layer takes no more writes since its disk failed, for that cause, and goes
+// on reading.
+func (f *Faulty) CheckRefuses(t testing.TB, cause error) {
+	t.Helper()
+	calls := map[string]error{}
+	if f.Refused != nil {
+		calls = f.Refused(t)
+	}
+	calls["Set"] = f.Layer.Set("more", Object("more", 1, "1"))
+	calls["Commit"] = f.Layer.Commit(Pair("more", 1<<40, f.Times))
+	for name, err := range calls {
+		var refused *storage.EntryError
+		if !errors.Is(err, cause) || errors.As(err, &refused) {
+			t.Errorf("%s after the failure: %v, expected the cause %v", name, err, cause)
+		}
+	}
+	f.CheckHeld(t, f.Layer)
+}
+
+// CheckCrash checks what a start finds when power is lost now: what was acknowledged before, which is what
+// pairs are, each object whole, and a store that takes writes.
+func (f *Faulty) CheckCrash(t testing.TB, pairs *Pairs) {
+	t.Helper()
+	l := f.Crashed(t)
+	if err := l.Start(storage.LayerOptions{}); err != nil {
+		t.Errorf("start after a crash: %v", err)
+		return
+	}
+	defer l.Close()
+	pairs.CheckHeld(t, l)
+	CheckSound(t, l)
+	if err := l.Set("left/after", Object("left/after", 1, "1")); err != nil {
+		t.Errorf("write after a crash: %v", err)
+	}
+}
+
+// TestFailure writes until the disk of the started layer fails, checks that writing stops and that nothing
+// is lost then, by Close, and when the disk recovers, and closes the layer. Recover lets the disk do so.
+func (f *Faulty) TestFailure(t testing.TB, cause error, recover func()) {
+	t.Helper()
+	Within(t, "write", func() {
+		if err := f.Commit(20000); !errors.Is(err, cause) || !strings.Contains(err.Error(), f.Place) {
+			t.Errorf("the write that met the failure: %v, expected %v", err, cause)
+		}
+	})
+	Within(t, "use after the failure", func() { f.CheckRefuses(t, cause) })
+	f.CheckCrash(t, &f.Pairs)
+	Within(t, "Close", f.Layer.Close)
+	f.CheckCrash(t, &f.Pairs)
+	recover()
+	if err := f.Layer.Start(storage.LayerOptions{}); err != nil {
+		t.Fatalf("start after the disk recovered: %v", err)
+	}
+	f.CheckHeld(t, f.Layer)
+	CheckSound(t, f.Layer)
+	if err := f.Commit(10); err != nil {
+		t.Errorf("write after the disk recovered: %v", err)
+	}
+	Within(t, "Close", f.Layer.Close)
+}
+
+// TestFirstFailure starts and writes, on a disk that may fail at any moment of that, and checks that
+// nothing is lost, nothing is there in part and nothing hangs.
+func (f *Faulty) TestFirstFailure(t testing.TB, cause error) {
+	t.Helper()
+	Within(t, "a run", func() {
+		if err := f.Layer.Start(storage.LayerOptions{}); err != nil {
+			if !errors.Is(err, cause) {
+				t.Errorf("start: %v", err)
+			}
+		} else if err := f.Commit(1000); err == nil {
+			t.Logf("the disk refused nothing that matters")
+		} else {
+			if !errors.Is(err, cause) {
+				t.Errorf("write: %v", err)
+			}
+			f.CheckRefuses(t, cause)
+		}
+		f.CheckCrash(t, &f.Pairs)
+		f.Layer.Close()
+		f.CheckCrash(t, &f.Pairs)
+	})
+}
+
+// TestCrashes writes, loses power a number of times meanwhile and once after it, and checks what is there
+// each time. The layer is not started yet.
+func (f *Faulty) TestCrashes(t testing.TB, crashes int) {
+	t.Helper()
+	Start(t, f.Layer)
+	written := make(chan error, 1)
+	go func() { written <- f.Commit(2000) }()
+	for range crashes {
+		f.CheckCrash(t, f.Now())
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	f.CheckCrash(t, &f.Pairs)
+}
+
+// TestCrashKeepsDeletes tests that a delete and a clear of a started layer survive a loss of power.
+func TestCrashKeepsDeletes(t testing.TB, l Layer, crashed func() Layer) {
+	t.Helper()
+	Set(t, l, "a", "b", "c")
+	if err := l.Del("a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := Keys(t, Start(t, crashed())); strings.Join(got, " ") != "b c" {
+		t.Errorf("after a delete and a crash there is %q", got)
+	}
+	l.Clear()
+	if got := Keys(t, Start(t, crashed())); len(got) != 0 {
+		t.Errorf("after Clear and a crash there is %q", got)
+	}
+}

@@ -1,0 +1,286 @@
+package enginetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Engine is an engine to test.
+type Engine struct {
+	// New returns a layer on a fresh place that only the test has. It is not started, and has so little
+	// memory that few writes reach all parts of the engine.
+	New func(t testing.TB) Layer
+	// In returns a layer, not started, on a directory that may not be there yet. It takes data of at
+	// most maxData bytes, or of any length for 0.
+	In func(dir string, maxData int) Layer
+	// Scans is how many scans a started layer holds.
+	Scans func(l Layer) int
+	// Rounds is how often a layer is closed while it is in use.
+	Rounds int
+
+	// Refuses are changes that the engine refuses with storage.ErrInvalidStorageData beside those that
+	// all refuse, by what is wrong with them.
+	Refuses map[string]storage.Change
+	// NothingLeft checks what a refused batch must not leave behind, beside objects; nil for nothing.
+	NothingLeft func(t testing.TB, l Layer)
+	// Calls are calls of the engine's own that may be made at any time, beside those of a Layer.
+	Calls func(l Layer)
+}
+
+// TestLayer runs what each engine passes, as subtests.
+func TestLayer(t *testing.T, e Engine) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, e Engine)
+	}{
+		{"absent", testAbsent},
+		{"inactive", testInactive},
+		{"reopened", testReopened},
+		{"last revision", testLastRevision},
+		{"refused entries", testRefusedEntries},
+		{"too large", testTooLarge},
+		{"scan against a model", testScanAgainstModel},
+		{"scan of an invalid pattern", testScanInvalid},
+		{"scan is a snapshot", testScanIsASnapshot},
+		{"scan repeated and left", testScanRepeatedAndLeft},
+		{"close inside a scan", testCloseInsideScan},
+		{"close during everything", testCloseDuringEverything},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, e) })
+	}
+}
+
+// The error of an absent object names its path.
+func testAbsent(t *testing.T, e Engine) {
+	l := Start(t, e.New(t))
+	_, get := l.Get("users/2")
+	for name, err := range map[string]error{"get": get, "del": l.Del("users/2")} {
+		if !errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), "users/2") {
+			t.Errorf("%s of an absent key: %v", name, err)
+		}
+	}
+}
+
+// What is not active knows nothing.
+func testInactive(t *testing.T, e Engine) {
+	l := e.New(t)
+	inactive := func(when string) {
+		t.Helper()
+		if hint := l.SizeHint(); hint != 0 {
+			t.Errorf("%s the size hint is %d", when, hint)
+		}
+		if identified, ok := l.(storage.Identified); ok {
+			if _, err := identified.ID(); !errors.Is(err, storage.ErrNotActive) {
+				t.Errorf("%s: ID: %v, expected ErrNotActive", when, err)
+			}
+		}
+	}
+	inactive("before Start")
+	Start(t, l)
+	Set(t, l, "a")
+	l.Close()
+	inactive("after Close")
+}
+
+// A directory is made with those above it, and another layer finds there what the first one left.
+func testReopened(t *testing.T, e Engine) {
+	dir := t.TempDir() + "/not/yet/there"
+	l := Start(t, e.In(dir, 0))
+	paths := []string{"a", "a-b/c", "a/b", "a/b/c", "b.c/d_e", "z"}
+	Set(t, l, paths...)
+	if err := l.Del("z"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := l.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	l = Start(t, e.In(dir, 0))
+	after, err := l.Load()
+	if err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("loaded %v, %v, expected %v", after, err, before)
+	}
+	if got := Keys(t, l); !slices.Equal(got, paths[:5]) {
+		t.Errorf("the keys are %q, expected %q", got, paths[:5])
+	}
+}
+
+// The last revision is that of a commit, whatever it did, and nothing else changes it.
+func testLastRevision(t *testing.T, e Engine) {
+	dir := t.TempDir()
+	l := Start(t, e.In(dir, 0))
+	expect := func(want uint64) {
+		t.Helper()
+		if got, err := l.LastRevision(); err != nil || got != want {
+			t.Errorf("the last revision is %d, %v, expected %d", got, err, want)
+		}
+	}
+	expect(0)
+	for _, c := range []storage.Change{
+		{Key: "a", Object: Object("a", 1, "1"), Revision: 3},
+		{Key: "a", Revision: 9},
+		{Revision: 11},
+	} {
+		if err := l.Commit([]storage.Change{c}); err != nil {
+			t.Fatal(err)
+		}
+		expect(c.Revision)
+	}
+	if err := l.Commit(nil); err != nil {
+		t.Errorf("an empty batch: %v", err)
+	}
+	l.Clear()
+	expect(11)
+	l.Close()
+	l = Start(t, e.In(dir, 0))
+	expect(11)
+}
+
+// One bad entry of a batch is refused by its index, and nothing of the batch is there.
+func testRefusedEntries(t *testing.T, e Engine) {
+	type refusal struct {
+		change storage.Change
+		want   error
+	}
+	cases := map[string]refusal{
+		"too large":                {storage.Change{Key: "b", Object: Object("b", 1, strings.Repeat("1", 101)), Revision: 2}, nil},
+		"invalid path":             {storage.Change{Key: "/", Object: Object("b", 1, "1"), Revision: 2}, storage.ErrInvalidPath},
+		"invalid path of a delete": {storage.Change{Key: "/", Revision: 2}, storage.ErrInvalidPath},
+		"a glob":                   {storage.Change{Key: "a/*", Revision: 2}, storage.ErrGlobNotAllowed},
+		"empty":                    {storage.Change{Key: "b", Object: &meta.Object{}, Revision: 2}, storage.ErrInvalidStorageData},
+	}
+	for name, change := range e.Refuses {
+		cases[name] = refusal{change, storage.ErrInvalidStorageData}
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := Start(t, e.In(t.TempDir(), 100))
+			good := storage.Change{Key: "a", Object: Object("a", 1, "1"), Revision: 1}
+			err := l.Commit([]storage.Change{good, c.change})
+			var refused *storage.EntryError
+			if !errors.As(err, &refused) || refused.Index != 1 {
+				t.Fatalf("the error is %v, expected an EntryError of change 1", err)
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("the error is %v, expected %v", err, c.want)
+			}
+			if got := Keys(t, l); len(got) != 0 {
+				t.Errorf("the refused batch stored %q", got)
+			}
+			if e.NothingLeft != nil {
+				e.NothingLeft(t, l)
+			}
+			if err := l.Commit([]storage.Change{good}); err != nil {
+				t.Errorf("the batch without the entry: %v", err)
+			}
+		})
+	}
+}
+
+// The error of an object that is too large names its path and the most.
+func testTooLarge(t *testing.T, e Engine) {
+	l := Start(t, e.In(t.TempDir(), 100))
+	err := l.Set("b", Object("b", 1, strings.Repeat("1", 101)))
+	if err == nil || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), "at most 100") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := l.Set("b", Object("b", 1, strings.Repeat("1", 100))); err != nil {
+		t.Errorf("the largest allowed: %v", err)
+	}
+}
+
+// Whatever calls are under way, Close ends them or waits for them, and a start can follow.
+func testCloseDuringEverything(t *testing.T, e Engine) {
+	l := e.New(t)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	calls := []func(int) error{
+		func(i int) error { path := fmt.Sprintf("d/%d", i%500); return l.Set(path, Object(path, 1, `"x"`)) },
+		func(i int) error { return l.Del(fmt.Sprintf("d/%d", i%500)) },
+		func(i int) error { return l.Commit(Pair(fmt.Sprint(i%2000), uint64(i+1), 20)) },
+		func(i int) error { _, err := l.Get(fmt.Sprintf("d/%d", i%500)); return err },
+		func(int) error { _, err := l.GetList("d/*"); return err },
+		func(int) error { _, err := l.Keys(); return err },
+		func(int) error { _, err := l.Load(); return err },
+		func(int) error { _, err := l.LastRevision(); return err },
+		func(int) error { l.Clear(); return nil },
+		func(int) error { l.SizeHint(); l.Active(); return nil },
+		func(int) error {
+			_, err := l.Check(t.Context(), func(err error) { t.Errorf("the check finds %v", err) })
+			return err
+		},
+		func(int) error { return l.Compact(t.Context()) },
+		func(int) error { return l.MarkIncomplete("") },
+		func(int) error { return scanWithin(l) },
+	}
+	if e.Calls != nil {
+		calls = append(calls, func(int) error { e.Calls(l); return nil })
+	}
+	for n, call := range calls {
+		group.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := call(i)
+				if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("call %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	for range e.Rounds {
+		Within(t, "Start and Close", func() {
+			if err := l.Start(storage.LayerOptions{}); err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range 3 {
+				if err := l.Set("round/1", Object("round/1", int64(i), "1")); err != nil {
+					t.Error(err)
+				}
+			}
+			var closers sync.WaitGroup
+			for range 2 {
+				closers.Go(l.Close)
+			}
+			closers.Wait()
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	close(stop)
+	group.Wait()
+}
+
+// scanWithin scans, with a read and another scan within the loop.
+func scanWithin(l Layer) error {
+	for _, err := range l.Scan("*/*") {
+		if err != nil {
+			return err
+		}
+		for _, err := range l.Scan("d/*") {
+			if err != nil {
+				return err
+			}
+			break
+		}
+		if _, err := l.Get("d/1"); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
