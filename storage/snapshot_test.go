@@ -376,7 +376,7 @@ func TestSnapshotThatCannotBe(t *testing.T) {
 type stallingLayer struct {
 	*storagetest.BatchLayer
 	fail    error
-	scanned chan struct{} // closed: scans go on behind their first object; nil: they do not stop
+	scanned chan struct{} // set before the start; closed: scans go on behind their first object; nil: they do not stop
 }
 
 func (l *stallingLayer) Commit(changes []storage.Change) error {
@@ -404,11 +404,12 @@ func (l *stallingLayer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 // TestSnapshotDoesNotHoldWriters shows that a write succeeds while a scan that has begun does not
 // get on.
 func TestSnapshotDoesNotHoldWriters(t *testing.T) {
-	layer := &stallingLayer{BatchLayer: storagetest.NewBatchLayer(&storagetest.Disk{}, "d")}
+	layer := &stallingLayer{
+		BatchLayer: storagetest.NewBatchLayer(&storagetest.Disk{}, "d"), scanned: make(chan struct{}),
+	}
 	store := started(t, storage.LayeredConfig{Embedded: layer}, storage.Options{})
 	put(t, store, "a/1", "1")
 	put(t, store, "a/2", "1")
-	layer.scanned = make(chan struct{})
 	s := take(t, store, "")
 	put(t, store, "a/2", "2")
 	if obj, err := store.Get("a/2"); err != nil || string(obj.Data) != "2" {

@@ -392,6 +392,7 @@ func TestCloseWhileAFreshStateIsTaken(t *testing.T) {
 		layer := newStreamAsync()
 		s := start(t, LayeredConfig{Embedded: layer}, Options{})
 		writeKeys1(t, s, 3)
+		synctest.Wait() // the search for what expires scans too
 		sub := subscribe(t, s, "", SubscribeOptions{Buffer: 1})
 		toldNow(t, sub)
 		writeKeys(t, s, 0, 3)

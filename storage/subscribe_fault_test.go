@@ -20,8 +20,7 @@ func TestStateThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				layer := newStreamAsync()
-				s := start(t, LayeredConfig{Embedded: layer}, Options{})
-				writeKeys1(t, s, 4)
+				// Before the start: the search for expired objects scans too, and from then on.
 				var broken atomic.Bool
 				layer.scanned = func(path string) error {
 					if path == "k/2" && broken.Load() {
@@ -29,6 +28,8 @@ func TestStateThatCannotBeRead(t *testing.T) {
 					}
 					return nil
 				}
+				s := start(t, LayeredConfig{Embedded: layer}, Options{})
+				writeKeys1(t, s, 4)
 				broken.Store(true)
 				sub := subscribe(t, s, "k/*", SubscribeOptions{})
 				set(t, s, "k/1", "2")

@@ -242,7 +242,10 @@ func TestNoLimits(t *testing.T) {
 					t.Fatalf("nothing waits, %v", err)
 				}
 			}
-			if room := cap(sub.queue.slots); room > 8*backlogLimit {
+			sub.mu.Lock()
+			room := cap(sub.queue.slots)
+			sub.mu.Unlock()
+			if room > 8*backlogLimit {
 				t.Errorf("20,000 changes wait in room for %d", room)
 			}
 			sub.Close()
