@@ -217,6 +217,7 @@ func TestScansEndWithTheirSubscription(t *testing.T) {
 		for i := range 10 {
 			set(t, s, numbered(i), "1")
 		}
+		synctest.Wait() // the search for what expires scans too
 		whole, closed, untouched := subscribe(t, s, "", SubscribeOptions{}), subscribe(t, s, "", SubscribeOptions{}), subscribe(t, s, "", SubscribeOptions{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancelled, err := s.Subscribe(ctx, "", SubscribeOptions{})

@@ -178,9 +178,11 @@ func nextNotice(t testing.TB, sub *Subscription) string {
 }
 
 // restOf returns what a subscription tells until there is nothing more at the moment, or it ends with an
-// error. It needs a bubble: it waits for a moment of the bubble's time.
+// error. It needs a bubble: it waits until all that was written is handed on, so that what is superseded
+// does not depend on luck, and then for a moment of the bubble's time.
 func restOf(t testing.TB, sub *Subscription) (notices []Notice, end error) {
 	t.Helper()
+	synctest.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
 	defer cancel()
 	for {
