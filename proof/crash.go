@@ -169,7 +169,7 @@ func fsyncRound(ctx context.Context, c config, t *tally) error {
 	left := int64(40 + c.rng.IntN(600))
 	once := c.rng.IntN(2) == 0
 	kinds := c.rng.IntN(3) // any, syncs only, writes only
-	return failingDisk(ctx, c, t, fatal, func(disk vfs.FS, broken *atomic.Bool) vfs.FS {
+	return failingDisk(ctx, c, t, fatal, 1+c.rng.IntN(4), 400, func(disk vfs.FS, broken *atomic.Bool) vfs.FS {
 		return errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
 			if !changesDisk(op.Kind) || kinds == 1 && !sync || kinds == 2 && op.Kind != errorfs.OpFileWrite {
@@ -187,17 +187,56 @@ func fsyncRound(ctx context.Context, c config, t *tally) error {
 // fullRound lets the disk be full after a number of bytes.
 func fullRound(ctx context.Context, c config, t *tally) error {
 	room := int64(1 + c.rng.IntN(200_000))
-	return failingDisk(ctx, c, t, syscall.ENOSPC, func(disk vfs.FS, broken *atomic.Bool) vfs.FS {
-		return &fullFS{FS: disk, left: &room, full: broken}
-	})
+	return failingDisk(ctx, c, t, syscall.ENOSPC, 1+c.rng.IntN(4), 400, fullAfter(&room))
 }
 
-// failingDisk runs writers on a disk that begins to fail.
-func failingDisk(ctx context.Context, c config, t *tally, cause error, failing func(vfs.FS, *atomic.Bool) vfs.FS) error {
+// bytesRound lets the disk be full after every number of bytes that a few writes need, from none to all. The
+// order spreads them, so that a round that is cut short has seen something of each part.
+func bytesRound(ctx context.Context, c config, t *tally) error {
+	const plenty, writes = 1 << 40, 24
+	left := int64(plenty)
+	if err := failingDisk(ctx, c, t, syscall.ENOSPC, 1, writes, fullAfter(&left)); err != nil {
+		return err
+	}
+	// Steps of the golden ratio leave no large gap; they visit all when they have no divisor with the total in common.
+	total := plenty - left
+	step := int64(float64(total) * 0.618)
+	for gcd(step, total) != 1 {
+		step++
+	}
+	for i := int64(0); i < total && ctx.Err() == nil; i++ {
+		at := i * step % total
+		room := at
+		if err := failingDisk(ctx, c, t, syscall.ENOSPC, 1, writes, fullAfter(&room)); err != nil {
+			return fmt.Errorf("room for %d bytes of %d: %w", at, total, err)
+		}
+	}
+	if ctx.Err() == nil {
+		t.add("workloads at every byte", 1)
+	}
+	return nil
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// fullAfter makes file systems that are full after a number of bytes, which they count down.
+func fullAfter(left *int64) func(vfs.FS, *atomic.Bool) vfs.FS {
+	return func(disk vfs.FS, broken *atomic.Bool) vfs.FS {
+		return &fullFS{FS: disk, left: left, full: broken}
+	}
+}
+
+// failingDisk lets writers make a number of calls in all on a disk that fails at some time.
+func failingDisk(ctx context.Context, c config, t *tally, cause error, writers, calls int, failing func(vfs.FS, *atomic.Bool) vfs.FS) error {
 	disk := vfs.NewCrashableMem()
 	var broken atomic.Bool
 	fs := failing(disk, &broken)
-	ledgers := newLedgers(1 + c.rng.IntN(4))
+	ledgers := newLedgers(writers)
 	store := pebbleStore(fs, true)
 	if err := store.Start(quiet()); err != nil {
 		if !broken.Load() {
@@ -206,8 +245,7 @@ func failingDisk(ctx context.Context, c config, t *tally, cause error, failing f
 		t.add("failed starts", 1)
 		return checkCut(ledgers, cut{disk: disk.CrashClone(vfs.CrashCloneCfg{}), views: viewsOf(ledgers)})
 	}
-	err := write(ctx, store, ledgers, c.seed, 400/len(ledgers))
-	t.add("disks that failed", 1)
+	err := write(ctx, store, ledgers, c.seed, calls/writers)
 	if err != nil && !errors.Is(err, cause) {
 		store.Close()
 		return fmt.Errorf("the error of a write does not hold its cause: %w", err)
@@ -217,6 +255,9 @@ func failingDisk(ctx context.Context, c config, t *tally, cause error, failing f
 	}
 	views := viewsOf(ledgers)
 	store.Close()
+	if broken.Load() {
+		t.add("disks that failed", 1)
+	}
 	if err != nil {
 		return err
 	}

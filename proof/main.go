@@ -44,6 +44,7 @@ var campaigns = []campaign{
 	{"crash", "what was acknowledged survives a loss of power at every operation of the file system, whole", crashRound},
 	{"fsync", "a failed write or sync of the disk stops the writes, says why, leaves the reads, and loses nothing", fsyncRound},
 	{"full", "a disk that is full after any number of bytes is an error, and nothing is lost or torn", fullRound},
+	{"bytes", "the same after every number of bytes that a few writes need", bytesRound},
 	{"kill", "what was acknowledged survives kill -9 of the process, on every engine", killRound},
 	{"linear", "every call takes effect in one instant between its beginning and its end", linearRound},
 	{"watch", "subscriptions miss nothing, repeat nothing, reorder nothing, and begin with a state that is one", watchRound},

@@ -373,10 +373,18 @@ func (r *run) commitGroup(group []*write) {
 func (r *run) guard(group []*write, step func()) {
 	defer func() {
 		if value := recover(); value != nil {
-			fail(group, r.pipeline.stop(fmt.Errorf("persistent layer panicked: %v", value)))
+			fail(group, r.pipeline.stop(panicError(value)))
 		}
 	}()
 	step()
+}
+
+// panicError is the error for a panic of the persistent layer. It wraps a value that is an error.
+func panicError(value any) error {
+	if err, ok := value.(error); ok {
+		return fmt.Errorf("persistent layer panicked: %w", err)
+	}
+	return fmt.Errorf("persistent layer panicked: %v", value)
 }
 
 // fail answers all writes of a group that have no answer yet with an error.

@@ -242,6 +242,6 @@ func (r *run) stateOf(pattern string) (state *snapshot, err error) {
 // panicAsError turns a panic of a persistent layer into an error.
 func panicAsError(err *error) {
 	if value := recover(); value != nil {
-		*err = fmt.Errorf("persistent layer panicked: %v", value)
+		*err = panicError(value)
 	}
 }

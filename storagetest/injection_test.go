@@ -112,6 +112,7 @@ type injection struct {
 	// they show what the layer made of it.
 	cache  bool
 	events *watched
+	hook   *recording // of AfterWrite
 	model  *Model
 	// doubt is the model as it is if the change that stopped the store was kept.
 	doubt *Model
@@ -186,6 +187,15 @@ func (in *injection) check(layer storage.EmbeddedLayer) {
 		t.Errorf("reads after the workload: %s", d)
 	}
 	in.db.Close()
+	var hooked []string
+	for _, e := range in.sent {
+		if e.Operation != storage.OperationClear {
+			hooked = append(hooked, e.Key)
+		}
+	}
+	if got := in.hook.take(); !slices.Equal(got, hooked) {
+		t.Errorf("AfterWrite ran for %q, want %q", got, hooked)
+	}
 	events := in.events.all()
 	if len(events) != len(in.sent) {
 		t.Errorf("%d events, want the %d acknowledged changes: %s", len(events), len(in.sent), showAll(events))
@@ -216,7 +226,7 @@ func (in *injection) check(layer storage.EmbeddedLayer) {
 }
 
 // TestInjection fails each call of the persistent layer in turn, Start included: what is in
-// memory, in the layer and in the events is what was acknowledged, and only that.
+// memory, in the layer, in the events and told to the hook is what was acknowledged, and only that.
 func TestInjection(t *testing.T) {
 	kinds := []struct {
 		name  string
@@ -225,6 +235,9 @@ func TestInjection(t *testing.T) {
 		{"error before the call", Fault{Err: errInjected}},
 		{"error after a commit", Fault{Method: "Commit", Err: errInjected, After: true}},
 		{"refused entry", Fault{Method: "Commit", Err: &storage.EntryError{Index: 0, Err: errInjected}}},
+		{"panic of Commit", Fault{Method: "Commit", Panic: errInjected}},
+		// A Del that panics leaves a part of a glob delete, as a crash of such a layer would.
+		{"panic of Set", Fault{Method: "Set", Panic: errInjected}},
 	}
 	for _, l := range layerKinds {
 		for _, cache := range []bool{false, true} {
@@ -253,14 +266,16 @@ func injectAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault
 	})
 	fault.N = n
 	faults.Inject(fault)
-	if err := db.Start(quiet(storage.Options{})); err != nil {
+	var hook recording
+	options := quiet(storage.Options{AfterWrite: hook.add})
+	if err := db.Start(options); err != nil {
 		wantErr(t, "Start", err, errInjected)
 		if db.Active() || layer.Active() {
 			t.Errorf("after a Start that failed the store or its layer is active")
 		}
-		must(t, "second Start", db.Start(quiet(storage.Options{})))
+		must(t, "second Start", db.Start(options))
 	}
-	in := &injection{t: t, faults: faults, db: db, cache: cache, model: NewModel()}
+	in := &injection{t: t, faults: faults, db: db, cache: cache, hook: &hook, model: NewModel()}
 	in.events = watch(db)
 	in.run()
 	calls := faults.Calls(fault.Method)

@@ -1,0 +1,13 @@
+//go:build unix
+
+package pebble
+
+import (
+	"testing"
+
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
+)
+
+func TestFiles(t *testing.T) {
+	enginetest.TestFiles(t, func(place string) enginetest.Layer { return New(place, Options{}) })
+}
