@@ -163,8 +163,12 @@ func TestNearlyFull(t *testing.T) {
 		}
 	}
 	left = 1<<20 + 100
-	refused("a put", put())
-	err := l.Commit([]storage.Change{{Key: "d/000001"}, {Key: "b", Object: enginetest.Object("b", 1, "1"), Revision: 1}})
+	err := put()
+	refused("a put", err)
+	if _, ok := errors.AsType[*storage.EntryError](err); ok {
+		t.Errorf("a put that is no batch is refused as an entry of one: %v", err)
+	}
+	err = l.Commit([]storage.Change{{Key: "d/000001"}, {Key: "b", Object: enginetest.Object("b", 1, "1"), Revision: 1}})
 	refused("a batch", err)
 	if entry, ok := errors.AsType[*storage.EntryError](err); !ok || entry.Index != 1 {
 		t.Errorf("a batch is refused with %v, expected an EntryError of the put", err)
