@@ -124,7 +124,7 @@ func TestBacklogAtRandom(t *testing.T) {
 		}
 		keys := 1 + r.IntN(30_000)
 		for i := 0; i < 60_000; {
-			for range r.IntN(5000) {
+			for range 1 + r.IntN(5000) { // only a push makes room
 				e := numberedEvent(numbered(r.IntN(keys)), i)
 				sent = append(sent, e)
 				b.push(e)

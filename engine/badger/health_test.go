@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -148,21 +149,22 @@ func TestPanicOfBadger(t *testing.T) {
 
 // No commit is made when the disk is nearly full. Deletes are, for longer.
 func TestNearlyFull(t *testing.T) {
-	left := int64(1 << 40)
-	noFiles := false
+	var disk atomic.Pointer[room] // upkeep looks at it too
+	has := func(left int64) { disk.Store(&room{known: true, bytes: left}) }
+	has(1 << 40)
 	options := small()
 	options.MinFree = 1 << 20
-	options.hooks.room = func() (room, error) { return room{known: true, bytes: left, noFiles: noFiles}, nil }
+	options.hooks.room = func() (room, error) { return *disk.Load(), nil }
 	l := start(t, t.TempDir(), options)
 	enginetest.SetAll(t, l, enginetest.Numbered("d", 10)...)
 	put := func() error { return l.Set("b", enginetest.Object("b", 1, "1")) }
 	refused := func(name string, err error) {
 		t.Helper()
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room") {
-			t.Errorf("%s with %d bytes left: %v, expected a full disk", name, left, err)
+			t.Errorf("%s with %d bytes left: %v, expected a full disk", name, disk.Load().bytes, err)
 		}
 	}
-	left = 1<<20 + 100
+	has(1<<20 + 100)
 	err := put()
 	refused("a put", err)
 	if _, ok := errors.AsType[*storage.EntryError](err); ok {
@@ -174,20 +176,19 @@ func TestNearlyFull(t *testing.T) {
 		t.Errorf("a batch is refused with %v, expected an EntryError of the put", err)
 	}
 	if err := l.Del("d/000000"); err != nil {
-		t.Errorf("a delete with %d bytes left: %v", left, err)
+		t.Errorf("a delete with %d bytes left: %v", disk.Load().bytes, err)
 	}
-	left = 1 << 18
+	has(1 << 18)
 	refused("a delete", l.Del("d/000001"))
-	left, noFiles = 1<<40, true
+	disk.Store(&room{known: true, bytes: 1 << 40, noFiles: true})
 	refused("a put without a file", put())
-	noFiles = false
+	has(1 << 40)
 	if err := put(); err != nil {
 		t.Errorf("a put when there is room again: %v", err)
 	}
 	if got := enginetest.Keys(t, l); len(got) != 10 {
 		t.Errorf("the keys are %q", got)
 	}
-	left = 0
 	options.hooks.room = func() (room, error) { return room{known: true}, nil }
 	mustRefuse(t, New(t.TempDir(), options), "full")
 }
