@@ -297,6 +297,13 @@ func (r *run) commitGlob(w *write) {
 		w.err = err
 		return
 	}
+	if len(doomed) == 0 {
+		// Nothing changes, and the layer hears nothing of it: a revision would be given out again
+		// after a restart.
+		r.publishGlob(w, nil)
+		r.committedSince(began)
+		return
+	}
 	paths := make([]string, len(doomed))
 	for i, obj := range doomed {
 		paths[i] = obj.Path
@@ -342,7 +349,7 @@ func (r *run) doomed(pattern string) ([]*meta.Object, error) {
 
 // persistGlob deletes objects from the persistent layer, all or none.
 func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
-	if r.layer == nil || len(doomed) == 0 {
+	if r.layer == nil {
 		return nil
 	}
 	defer r.persistedSince(r.clock())
@@ -354,7 +361,7 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 		return r.commitBatch(changes)
 	}
 	if r.fromLayer() {
-		// Deletes one by one: no list of the layer may show half of them.
+		// Deletes one by one: no read of the layer may show half of them.
 		r.whole.Lock()
 		defer r.whole.Unlock()
 	}
@@ -371,7 +378,11 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 // cannot, the pipeline stops.
 func (r *run) restore(deleted []*meta.Object, cause error) error {
 	for _, obj := range deleted {
-		if err := r.layer.Set(obj.Path, obj); err != nil {
+		kept := *obj
+		if !r.fromLayer() && obj.Expires != 0 {
+			kept.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+		}
+		if err := r.layer.Set(obj.Path, &kept); err != nil {
 			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, obj.Path, err))
 		}
 	}
@@ -412,6 +423,10 @@ func (r *run) persistClear(revision uint64) error {
 		return nil
 	case r.batch != nil:
 		return r.commitBatch([]Change{{Revision: revision}})
+	}
+	if r.fromLayer() {
+		r.whole.Lock()
+		defer r.whole.Unlock()
 	}
 	// Layer.Clear cannot say that it failed: what is left does.
 	r.layer.Clear()

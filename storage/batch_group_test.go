@@ -247,8 +247,12 @@ func TestConflictWithAGroupInFlight(t *testing.T) {
 			}
 			first.end <- end
 			a.group.Wait()
-			if err := <-stale; errors.Is(err, ErrConflict) == errors.Is(err, ErrWritesStopped) {
-				t.Errorf("with %v the swap got %v", end, err)
+			want := ErrConflict
+			if end != nil {
+				want = ErrWritesStopped // what it conflicted with is not there
+			}
+			if err := <-stale; !errors.Is(err, want) {
+				t.Errorf("with %v the swap got %v, want %v", end, err, want)
 			}
 			a.layer.sync = nil
 		})

@@ -387,10 +387,11 @@ func panicError(value any) error {
 	return fmt.Errorf("persistent layer panicked: %v", value)
 }
 
-// fail answers all writes of a group that have no answer yet with an error.
+// fail answers all writes of a group with an error, but those that the layer refused for their own sake. Those
+// that were answered before had their answers from the writes that now come to nothing.
 func fail(group []*write, err error) {
 	for _, w := range group {
-		if w.err == nil {
+		if !w.refused {
 			w.fail(err)
 		}
 	}

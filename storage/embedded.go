@@ -4,23 +4,18 @@ import "github.com/oolith-db/oolith/meta"
 
 // EmbeddedWrapper is an EmbeddedLayer by its plain interface: every call goes to the
 // wrapped layer, nothing is cached. A store that gets a wrapper finds the optional
-// interfaces of the wrapped layer through Unwrap.
+// interfaces of the wrapped layer (As), but not through a type that embeds the wrapper: what such a
+// type replaces must not be passed by.
 type EmbeddedWrapper struct {
 	backend EmbeddedLayer
 }
 
-var (
-	_ EmbeddedLayer = (*EmbeddedWrapper)(nil)
-	_ Unwrapper     = (*EmbeddedWrapper)(nil)
-)
+var _ EmbeddedLayer = (*EmbeddedWrapper)(nil)
 
 // NewEmbeddedWrapper returns a wrapper of a layer.
 func NewEmbeddedWrapper(backend EmbeddedLayer) *EmbeddedWrapper {
 	return &EmbeddedWrapper{backend: backend}
 }
-
-// Unwrap returns the wrapped layer.
-func (e *EmbeddedWrapper) Unwrap() EmbeddedLayer { return e.backend }
 
 // Active reports whether the wrapped layer is started.
 func (e *EmbeddedWrapper) Active() bool { return e.backend != nil && e.backend.Active() }

@@ -65,8 +65,8 @@ type run struct {
 	// sets closed. The pipeline needs it not: Close waits for it.
 	calls  sync.RWMutex
 	closed bool
-	// whole is held for reading by every list of a layer without batches, and for writing
-	// by a glob delete there.
+	// whole is held for reading by every read of a layer without batches, and for writing
+	// by a glob delete and a clear there.
 	whole sync.RWMutex
 
 	pipeline pipeline

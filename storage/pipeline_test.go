@@ -221,7 +221,12 @@ func TestFailedCommitStopsWrites(t *testing.T) {
 					}
 					return fault(c)
 				}
-				errs := queued(t, layer, s, fail, setting(s, "a", "2"), setting(s, "b", "3"), deleting(s, "a"), deleting(s, "*"))
+				creating := func() error {
+					_, err := s.SetWith("b", []byte("3"), SetOptions{IfAbsent: true})
+					return err
+				}
+				// The second of each finds what the first made, which comes to nothing.
+				errs := queued(t, layer, s, fail, setting(s, "a", "2"), creating, creating, deleting(s, "a"), deleting(s, "a"), deleting(s, "*"))
 				layer.commit = nil
 				errs = append(errs, setting(s, "c", "4")(), s.Del("a"), s.Del("*"), s.Truncate(), second(s.Push("l/*", []byte("1"))))
 				for i, err := range errs {

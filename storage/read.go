@@ -68,7 +68,7 @@ func (r *run) get(path string) (meta.Object, error) {
 		r.cache.misses.Inc()
 		ticket = r.fills.begin(path)
 	}
-	obj, err := r.layer.Get(path)
+	obj, err := r.getFromLayer(path)
 	if err != nil {
 		return meta.Object{}, err
 	}
@@ -81,6 +81,11 @@ func (r *run) get(path string) (meta.Object, error) {
 		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
 	}
 	return obj, nil
+}
+
+func (r *run) getFromLayer(path string) (meta.Object, error) {
+	defer r.holdWhole()()
+	return r.layer.Get(path)
 }
 
 // GetList returns what matches a glob, ascending by Created, ties by Path.
@@ -235,7 +240,7 @@ func (r *run) beforeRead(path string) {
 // fromLayer reports whether lists come from the persistent layer.
 func (r *run) fromLayer() bool { return r.memory == nil || r.cached }
 
-// holdWhole keeps glob deletes off a layer that makes them one by one, until release.
+// holdWhole keeps glob deletes and clears off a layer that makes them one by one, until release.
 func (r *run) holdWhole() (release func()) {
 	if r.batch != nil {
 		return func() {}

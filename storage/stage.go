@@ -129,10 +129,16 @@ func (r *run) stage(group []*write) (live int) {
 
 // stageBatch stages the parts of a batch, whose revisions follow each other, all or none.
 func (r *run) stageBatch(batch *write, revision uint64) (live int) {
+	var named map[string]bool
 	for _, w := range batch.parts {
 		err := r.stageOne(w, revision+uint64(live))
-		if err == nil {
-			err = batch.alone(w)
+		if err == nil && w.op == opPush {
+			if named == nil {
+				named = batch.named()
+			}
+			if path := w.target(); named[path] {
+				err = fmt.Errorf("%w: %q", ErrDuplicateKey, path)
+			}
 		}
 		if errors.Is(err, ErrNotFound) && batch.lenient {
 			w.err = err
@@ -152,17 +158,16 @@ func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 	return live
 }
 
-// alone returns an error when a push hit upon the path of another part.
-func (w *write) alone(push *write) error {
-	if push.op != opPush {
-		return nil
-	}
-	for _, other := range w.parts {
-		if other != push && other.target() == push.target() {
-			return fmt.Errorf("%w: %q", ErrDuplicateKey, push.target())
+// named returns the paths that the parts of a batch name: no push may hit upon one of them. The paths of
+// pushes differ from each other, as their times do.
+func (w *write) named() map[string]bool {
+	paths := make(map[string]bool)
+	for _, part := range w.parts {
+		if part.op != opPush {
+			paths[part.path] = true
 		}
 	}
-	return nil
+	return paths
 }
 
 func (r *run) stageOne(w *write, revision uint64) (err error) {

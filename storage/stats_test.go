@@ -50,7 +50,7 @@ func TestStats(t *testing.T) {
 
 			got, want := s.Stats(), test.want
 			want.Active, want.Expiring, want.Locks = true, 1, 1
-			want.Commits, want.Changes, want.Revision = 7, 10, 10
+			want.Commits, want.Changes, want.Revision = 7, 9, 9 // a glob that matches nothing changes nothing
 			if got.Commit.Count != want.Commits && want.Persistent || got.Commit.Count == 0 {
 				t.Errorf("%d commits were measured, want all %d, or one of eight in memory", got.Commit.Count, want.Commits)
 			}
@@ -62,7 +62,7 @@ func TestStats(t *testing.T) {
 				t.Errorf("the figures are\n%+v, want\n%+v", got, want)
 			}
 			s.Clear()
-			if got := s.Stats(); got.Objects != 0 || got.DataBytes != 0 || got.Directories != 0 || got.Changes != 11 || got.Expiring != 0 {
+			if got := s.Stats(); got.Objects != 0 || got.DataBytes != 0 || got.Directories != 0 || got.Changes != 10 || got.Expiring != 0 {
 				t.Errorf("after a clear: %+v", got)
 			}
 			s.Close()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 )
 
 // writeKeys sets keys k/0 to k/9 in turn, from one value to another, and hands it on.
@@ -111,6 +112,32 @@ func TestLagResetBeginsAnew(t *testing.T) {
 		set(t, s, "k/7", "7")
 		wantTold(t, sub, "set k/7 7")
 		wantTold(t, quick, "state k/x 77", "live")
+	})
+}
+
+// Who stops within the fresh state has nothing to resume from: what was known is to be forgotten.
+func TestNothingToResumeFromWithinAFreshState(t *testing.T) {
+	forEachKind(t, Options{}, func(t *testing.T, s *Layered, _ storeKind) {
+		writeKeys(t, s, 0, 5)
+		sub := subscribe(t, s, "k/*", SubscribeOptions{Buffer: 2})
+		toldNow(t, sub)
+		for range 4 {
+			set(t, s, "k/0", "6")
+		}
+		synctest.Wait()
+		if got := nextNotice(t, sub); got != "reset" {
+			t.Fatalf("told %q, want a reset", got)
+		}
+		for i := range 5 {
+			if got := sub.Revision(); got != 0 {
+				t.Errorf("Revision is %d when %d of 5 objects are told", got, i)
+			}
+			nextNotice(t, sub)
+		}
+		wantTold(t, sub, "live")
+		if got := sub.Revision(); got != s.Stats().Revision {
+			t.Errorf("Revision is %d behind the state, want %d", got, s.Stats().Revision)
+		}
 	})
 }
 

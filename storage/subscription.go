@@ -184,7 +184,8 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 		s.idle = true
 		return n, false, stepNone, nil
 	case s.reset:
-		s.reset = false
+		// What was told is to be forgotten: until the fresh state is complete there is nothing to resume from.
+		s.reset, s.revision = false, 0
 		n = Notice{Kind: NoticeReset, Revision: s.at}
 	case s.state != nil:
 		s.reading = true
@@ -332,7 +333,8 @@ func (s *Subscription) refreshLast() error {
 }
 
 // Revision returns the revision up to which all matching changes were told, to resume from; 0
-// before the first NoticeLive. It grows when others than the matching keys change, too.
+// before the first NoticeLive, and from a NoticeReset to the NoticeLive behind it. It grows when others than
+// the matching keys change, too.
 func (s *Subscription) Revision() uint64 {
 	f := &s.run.feed
 	f.catchUp()

@@ -132,23 +132,30 @@ func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
 }
 
 // Unwrapper is a layer that only wraps another one: the store asks the wrapped layer for
-// the optional interfaces that the wrapper itself lacks.
+// the optional interfaces that the wrapper itself lacks, and calls those past the wrapper. One that changes
+// what it stores, such as by encryption, must not be one.
 type Unwrapper interface {
 	Unwrap() EmbeddedLayer
 }
 
-// As finds an optional interface T of a layer, or of what the layer wraps (Unwrapper): the first in
-// the chain that has it.
+// As finds an optional interface T of a layer, or of what the layer wraps (Unwrapper, *EmbeddedWrapper): the
+// first in the chain that has it.
 func As[T any](layer Layer) (T, bool) {
 	for layer != nil {
 		if t, ok := layer.(T); ok {
 			return t, true
 		}
-		w, ok := layer.(Unwrapper)
-		if !ok {
+		var inner EmbeddedLayer
+		switch w := layer.(type) {
+		case *EmbeddedWrapper:
+			inner = w.backend
+		case Unwrapper:
+			inner = w.Unwrap()
+		}
+		if inner == nil {
 			break
 		}
-		layer = w.Unwrap()
+		layer = inner
 	}
 	var none T
 	return none, false
