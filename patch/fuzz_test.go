@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -55,6 +56,9 @@ func FuzzMerge(f *testing.F) {
 		if len(document) > 0 && !decode(document, &target) || !decode(patch, &change) {
 			return
 		}
+		if surrogate.Match(document) || surrogate.Match(patch) {
+			return // encoding/json takes all halves of pairs for one character
+		}
 		want, err := json.Marshal(mergeAny(target, change))
 		if err != nil {
 			t.Fatal(err)
@@ -65,13 +69,16 @@ func FuzzMerge(f *testing.F) {
 	})
 }
 
+var surrogate = regexp.MustCompile(`\\u[dD][89a-fA-F]`)
+
 func isOurs(err error) bool {
 	return errors.Is(err, ErrInvalidPatch) || errors.Is(err, ErrDoesNotApply) || errors.Is(err, ErrLimit) || errors.Is(err, errNotJSON)
 }
 
 // reference is what an independent implementation makes of a patch, where it is known to follow the RFC: it
 // takes other spellings of an index, compares numbers by their spelling, and cannot deal with an empty name, a
-// document that is no array or object, and removals of the root.
+// document that is no array or object, and removals of the root; a copy of the root is one of what it was before
+// the operations.
 func reference(document, patch []byte) (result []byte, ok bool) {
 	first := bytes.TrimLeft(document, " \t\r\n")
 	if len(first) == 0 || first[0] != '{' || !json.Valid(document) || bytes.Contains(document, []byte(`""`)) ||
@@ -84,6 +91,9 @@ func reference(document, patch []byte) (result []byte, ok bool) {
 	}
 	for _, operation := range decoded {
 		path, err := operation.Path()
+		if from, err := operation.From(); err == nil && from == "" {
+			return nil, false
+		}
 		if err != nil || path == "" || bytes.HasSuffix([]byte(path), []byte("/")) || bytes.Contains([]byte(path), []byte("//")) {
 			return nil, false
 		}

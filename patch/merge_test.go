@@ -63,6 +63,7 @@ func TestMergeJSONRefuses(t *testing.T) {
 		{"a patch that is no JSON", `{}`, `{"a":}`, ErrInvalidPatch},
 		{"an empty patch", `{}`, ``, ErrInvalidPatch},
 		{"a patch that is too deep", `{}`, deep(MaxDepth + 1), ErrLimit},
+		{"one whose last level is empty", `{}`, strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), ErrLimit},
 		{"a document that is too deep", deep(MaxDepth + 1), `{}`, ErrLimit},
 		{"a document that is no JSON", `{`, `{}`, errNotJSON},
 	} {

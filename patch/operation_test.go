@@ -40,6 +40,8 @@ func TestApplyJSON(t *testing.T) {
 		{"move to the root", `{"a":[1]}`, `[{"op":"move","from":"/a","path":""}]`, `[1]`},
 		{"copy", `{"a":{"b":[1]}}`, `[{"op":"copy","from":"/a/b","path":"/c"},{"op":"add","path":"/c/-","value":2}]`, `{"a":{"b":[1]},"c":[1,2]}`},
 		{"copy the whole document into itself", `{"a":1}`, `[{"op":"copy","from":"","path":"/b"}]`, `{"a":1,"b":{"a":1}}`},
+		{"copy the whole document as it is by then", `{"a":[0,0]}`, `[{"op":"remove","path":"/a/0"},{"op":"copy","from":"","path":"/0"}]`, `{"a":[0],"0":{"a":[0]}}`},
+		{"add a name that is half of a pair", `{}`, `[{"op":"add","path":"/a\ud800","value":1},{"op":"add","path":"/\udc00\ud83d\ude00","value":2}]`, `{"a\ud800":1,"\udc00😀":2}`},
 		{"copy a null", `{"a":null}`, `[{"op":"copy","from":"/a","path":"/b"},{"op":"test","path":"/b","value":null}]`, `{"a":null,"b":null}`},
 		{"a value used twice is two values", `{}`, `[{"op":"add","path":"/a","value":[]},{"op":"copy","from":"/a","path":"/b"},{"op":"add","path":"/a/0","value":1}]`, `{"a":[1],"b":[]}`},
 		{"tests of what is meant, not of its spelling", `{"n":100,"z":-0.0,"s":"A","o":{"a":1,"b":[2]}}`,

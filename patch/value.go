@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
@@ -74,10 +73,11 @@ func (p *parser) take(n int) []byte {
 
 // value reads a value that is inside of depth others.
 func (p *parser) value(depth int) (*value, error) {
-	if depth > MaxDepth {
+	next := p.next()
+	if level := next == '{' || next == '['; level && depth == MaxDepth {
 		return nil, errTooDeep
 	}
-	switch p.next() {
+	switch next {
 	case '{':
 		return p.object(depth)
 	case '[':
@@ -145,28 +145,6 @@ func (p *parser) object(depth int) (*value, error) {
 	return v, nil
 }
 
-// unquote returns what a JSON string, which is valid, stands for.
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	var text string
-	if err := json.Unmarshal(quoted, &text); err != nil {
-		return string(quoted) // of a valid string there is no error
-	}
-	return text
-}
-
-// quote is the inverse of unquote.
-func quote(text string) []byte {
-	var quoted bytes.Buffer
-	encoder := json.NewEncoder(&quoted)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(text); err != nil {
-		return []byte(strconv.Quote(text)) // of a string there is no error
-	}
-	return bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))
-}
 
 // find returns the index in members of a name, or -1.
 func (v *value) find(name string) int {

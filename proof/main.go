@@ -128,7 +128,7 @@ func runCampaign(ctx context.Context, c campaign, budget time.Duration, rounds i
 	n := 0
 	for ; ctx.Err() == nil && (rounds == 0 || n < rounds); n++ {
 		if err := runRound(ctx, c, seed+uint64(n), dir, &t); err != nil {
-			return fmt.Errorf("%s: round %d: %w\nto repeat it: go run . %s -seed %d -rounds 1", c.name, n, err, c.name, seed+uint64(n))
+			return fmt.Errorf("%s: round %d: %w\nbefore it: %s\nto repeat it: go run . %s -seed %d -rounds 1", c.name, n, err, t.String(), c.name, seed+uint64(n))
 		}
 	}
 	fmt.Fprintf(out, "%-8s ok  %d rounds from seed %d, %s: %s\n", c.name, n, seed, time.Since(began).Round(time.Second), t.String())
