@@ -319,6 +319,10 @@ func subscribeOften(ctx context.Context, store *storage.Layered, r *rand.Rand) (
 				break // the context's
 			}
 			l.notices = append(l.notices, n)
+			if within := n.Kind == storage.NoticeReset || n.Kind == storage.NoticeState; within && sub.Revision() != 0 {
+				sub.Close()
+				return lives, fmt.Errorf("subscription to %q: Revision is %d within a state", pattern, sub.Revision())
+			}
 			if slow {
 				time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond)
 			}

@@ -87,7 +87,8 @@ func (b *Batch) add(op string, w write, err error) {
 // Data shared and read-only; for a delete, an object with Path and Revision only.
 //
 // The changes have revisions that follow each other, in the order of the batch. A reader that
-// sees one of them sees all. A watcher gets their events one behind the other, with
+// sees one of them sees all; a list over several directories, which reads one after the other, may
+// not (Snapshot does). A watcher gets their events one behind the other, with
 // none of other changes between them. A condition that does not hold fails the batch with a
 // *ConflictError, a Del of an absent key with ErrNotFound; a key that two of its changes
 // name is ErrDuplicateKey. An empty batch succeeds. AfterWrite runs for each change.

@@ -13,7 +13,8 @@ import (
 
 // Start opens the layers and, unless memory is a cache, loads the persistent one into
 // memory. An entry that cannot be read makes it fail with the entry's key: nothing is
-// skipped. After an error nothing is held open, and Start may be called again.
+// skipped. Where nothing is loaded, in a cache or without memory, such an entry is an error of the
+// calls that meet it. After an error nothing is held open, and Start may be called again.
 func (l *Layered) Start(opt Options) error {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -56,6 +57,7 @@ func (l *Layered) open(options Options) (*run, error) {
 
 // openLayers starts the layers and fills memory, or leaves all closed.
 func (l *Layered) openLayers(r *run) (err error) {
+	opened := false // stays so when a layer panics, too
 	if memory := l.cfg.Memory; memory != nil {
 		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
 			return fmt.Errorf("memory layer: %w", err)
@@ -68,7 +70,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 			r.direct = r.memory
 		}
 		defer func() {
-			if err != nil {
+			if !opened {
 				memory.Close()
 			}
 		}()
@@ -76,13 +78,15 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
 		r.id = rand.Uint64() | 1
-		return r.checkRetention()
+		err = r.checkRetention()
+		opened = err == nil
+		return err
 	}
 	if err := r.layer.Start(l.cfg.EmbeddedOptions); err != nil {
 		return fmt.Errorf("persistent layer: %w", err)
 	}
 	defer func() {
-		if err != nil {
+		if !opened {
 			r.layer.Close()
 		}
 	}()
@@ -121,6 +125,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if r.fromLayer() {
 		r.startSearch()
 	}
+	opened = true
 	return nil
 }
 
@@ -145,7 +150,8 @@ func (r *run) expiries(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Obj
 // lastRevision is a revision that no earlier run has gone beyond. A layer that does not
 // record it gets the time in microseconds: below the limit of exact numbers in JSON for
 // two more centuries, and more than was ever used unless a run commits more than
-// a million changes a second for as long as it lasts.
+// a million changes a second for as long as it lasts, or the clock is set back between two
+// runs and nothing is loaded that says how far they were.
 func (r *run) lastRevision() (uint64, error) {
 	if r.batch != nil {
 		return r.batch.LastRevision()
@@ -155,12 +161,12 @@ func (r *run) lastRevision() (uint64, error) {
 
 // Close ends the store. Writes in progress finish; later calls get ErrNotActive, and so do those
 // who wait for a lock. Watchers and the channels of WatchSharded get what was
-// committed: for at most 5 seconds in all, and no longer than a second after a consumer last took an
-// event. Then the layers are closed.
+// committed: for at most 5 seconds in all, and until a consumer has taken no event for one to two
+// seconds. Then the layers are closed.
 //
 // Close may be called any number of times and from any goroutine, in a hook and in a watcher's callback
-// too; every call returns when the store is closed. Within a callback it waits out the
-// second, as the callback takes no events meanwhile.
+// too; every call returns when the store is closed. Within a callback it waits those
+// out, as the callback takes no events meanwhile.
 func (l *Layered) Close() {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -178,11 +184,11 @@ func (l *Layered) Close() {
 	r.calls.Lock()
 	r.closed = true
 	r.calls.Unlock()
+	if l.cfg.Memory != nil {
+		defer l.cfg.Memory.Close() // when the layer panics, too
+	}
 	if r.layer != nil {
 		r.layer.Close()
-	}
-	if l.cfg.Memory != nil {
-		l.cfg.Memory.Close()
 	}
 }
 

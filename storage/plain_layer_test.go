@@ -113,3 +113,49 @@ func TestEmbeddedWrapperEmbedded(t *testing.T) {
 		t.Error("the wrapper by itself hides what it wraps")
 	}
 }
+
+// panickyLayer panics once, when it is started or closed.
+type panickyLayer struct {
+	*fakeLayer
+	start, end bool
+}
+
+func (l *panickyLayer) Start(options LayerOptions) error {
+	panicOnce(&l.start)
+	return l.fakeLayer.Start(options)
+}
+
+func (l *panickyLayer) Close() {
+	l.fakeLayer.Close()
+	panicOnce(&l.end)
+}
+
+func panicOnce(now *bool) {
+	if *now {
+		*now = false
+		panic("on purpose")
+	}
+}
+
+// A layer that panics while it is started or closed leaves a store that can be started again.
+func TestStartBehindAPanic(t *testing.T) {
+	for _, layer := range []*panickyLayer{
+		{fakeLayer: newFake(), start: true},
+		{fakeLayer: newFake(), end: true},
+	} {
+		s := New(LayeredConfig{Memory: NewMemoryLayer(), Embedded: layer})
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is gone")
+				}
+			}()
+			must(t, s.Start(Options{}))
+			s.Close()
+		}()
+		must(t, s.Start(Options{}))
+		set(t, s, "a", "1")
+		expect(t, s, "a", "1")
+		s.Close()
+	}
+}

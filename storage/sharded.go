@@ -87,8 +87,8 @@ func (s *ShardedChan) ShardFor(key string) int {
 func (s *ShardedChan) Send(event Event) { s.shards[s.ShardFor(event.Key)].send(event) }
 
 // Close ends the channels. Events that wait are delivered first to consumers that keep
-// reading: for at most 5 seconds in all, and no longer than a second after the last one
-// was taken. It may be called any number of times.
+// reading: for at most 5 seconds in all, and until none was taken for one to two
+// seconds. It may be called any number of times.
 func (s *ShardedChan) Close() {
 	s.once.Do(func() {
 		defer close(s.closed)

@@ -114,7 +114,16 @@ type IncompleteMarker interface {
 // the grammar of package key are errors that name them.
 func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
 	if s, ok := As[Scanner](layer); ok {
-		return s.Scan(pattern)
+		return func(yield func(meta.Object, error) bool) {
+			for obj, err := range s.Scan(pattern) {
+				if err == nil {
+					obj, err = checked(obj, obj.Path)
+				}
+				if !yield(obj, err) {
+					return
+				}
+			}
+		}
 	}
 	return func(yield func(meta.Object, error) bool) {
 		objects, err := collect(layer, pattern)
@@ -179,10 +188,11 @@ func collect(layer Layer, pattern string) ([]meta.Object, error) {
 		if obj == nil {
 			return nil, fmt.Errorf("storage: load: key %q holds no object", path)
 		}
-		if !key.IsValid(path) || key.HasGlob(path) {
-			return nil, fmt.Errorf("storage: load: key %q: %w", path, ErrInvalidPath)
+		found, err := checked(*obj, path)
+		if err != nil {
+			return nil, err
 		}
-		objects = append(objects, placed(*obj, path))
+		objects = append(objects, found)
 	}
 	return objects, nil
 }
@@ -206,11 +216,22 @@ func listed(layer Layer, pattern string) ([]meta.Object, error) {
 	}
 	matching := make([]meta.Object, 0, len(objects))
 	for _, obj := range objects {
+		if obj, err = checked(obj, obj.Path); err != nil {
+			return nil, err
+		}
 		if key.Match(pattern, obj.Path) {
-			matching = append(matching, placed(obj, obj.Path))
+			matching = append(matching, obj)
 		}
 	}
 	return matching, nil
+}
+
+// checked is placed for a path that a layer told, which must be one of a key.
+func checked(obj meta.Object, path string) (meta.Object, error) {
+	if !key.IsValid(path) || key.HasGlob(path) {
+		return meta.Object{}, fmt.Errorf("storage: layer: key %q: %w", path, ErrInvalidPath)
+	}
+	return placed(obj, path), nil
 }
 
 // placed returns an object as a store hands it out: with its path and index, and its data

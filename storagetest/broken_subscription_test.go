@@ -65,6 +65,9 @@ func (c *brokenCursor) Next(ctx context.Context) (storage.Notice, error) {
 		if err != nil || c.change == nil {
 			return n, err
 		}
+		if n.Kind == storage.NoticeReset {
+			c.given = 0
+		}
 		c.pending = c.change(n)
 	}
 	n := c.pending[0]

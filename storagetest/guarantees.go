@@ -28,7 +28,7 @@ func Guarantees() []Guarantee {
 		{"reliable", "Every matching change comes, as it was committed, and nothing else.", CheckReliable},
 		{"whole", "A state is all that matched at the revision of its NoticeLive, and nothing else.", CheckWhole},
 		{"resumable", "A subscription that resumes gets exactly what was committed since, or is told to begin anew.", CheckResumable},
-		{"bookmarked", "A revision that a subscription gives, by NoticeLive or Revision, never goes back, and nothing up to it comes later.", CheckBookmarked},
+		{"bookmarked", "A revision that a subscription gives, by NoticeLive or Revision, never goes back, and nothing up to it comes later; within a state there is none.", CheckBookmarked},
 	}
 }
 
@@ -275,11 +275,18 @@ func CheckBookmarked(t T, told *Told, _ *Log) {
 		default:
 			late = n.Revision <= given
 		}
+		if !live && n.Bookmark != 0 && (n.Kind == storage.NoticeReset || n.Kind == storage.NoticeState) {
+			t.Errorf("%v: revision %d is given within a state, and who resumes from it has but a part of that:%s", told, n.Bookmark, told.around(i))
+			return
+		}
 		if late || n.Bookmark < given && live {
 			t.Errorf("%v: revision %d was given before, then %d:%s", told, given, n.Bookmark, told.around(i))
 			return
 		}
 		given = max(given, n.Bookmark)
+	}
+	if last := len(told.Notes) - 1; last >= 0 && !live && told.Notes[last].Bookmark == 0 && told.Revision == 0 {
+		return // it ended within a state
 	}
 	if told.Revision < given {
 		t.Errorf("%v: revision %d was given, at the end it is %d", told, given, told.Revision)
