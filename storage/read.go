@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -85,7 +86,11 @@ func (r *run) get(path string) (meta.Object, error) {
 
 func (r *run) getFromLayer(path string) (meta.Object, error) {
 	defer r.holdWhole()()
-	return r.layer.Get(path)
+	obj, err := r.layer.Get(path)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrNotFound // the path is named by whoever called
+	}
+	return obj, err
 }
 
 // GetList returns what matches a glob, ascending by Created, ties by Path.

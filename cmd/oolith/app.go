@@ -101,7 +101,31 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)
+	root.SetHelpCommand(helpCommand(root))
 	return root
+}
+
+// helpCommand is the library's own, but for what it does not know: that is an error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about a command or a topic",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+			for _, cmd := range root.Commands() {
+				if len(args) == 0 && strings.HasPrefix(cmd.Name(), begun) {
+					names = append(names, cmd.Name()+"\t"+cmd.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			found, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(fmt.Errorf("unknown help topic %q; see %q", strings.Join(args, " "), "oolith help"))
+			}
+			return found.Help()
+		},
+	}
 }
 
 // arguments demands from least to most arguments, and names what the command expects.
@@ -130,8 +154,8 @@ A path template, import --as 'cities/{country}/*', makes the path of each record
 value of a field, {a.b} that of field b in field a; it must be a string, a number or a
 boolean. A segment takes one field, and may have text around it: 'user-{id}'.
 
-Values may hold what a segment may not, so that they are escaped, and no two values share a
-segment:
+Values may hold what a segment may not, so that they are escaped, and no two texts share a
+segment. A number or a boolean is taken as it is written: 1 and "1" are one text.
   A-Z a-z 0-9 - .   stay as they are
   _                 becomes __
   any other byte    becomes _ and two hexadecimal digits

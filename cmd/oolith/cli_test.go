@@ -164,6 +164,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"get"}, "get: 0 arguments given, expected: oolith get PATH"},
 		{[]string{"get", "a", "b"}, "get: 2 arguments given"},
 		{[]string{"list", "a/*", "--limit", "x"}, `invalid argument "x" for "-n, --limit" flag`},
+		{[]string{"help", "impotr"}, `unknown help topic "impotr"; see "oolith help"`},
+		{[]string{"help", "get", "x"}, `unknown help topic "get x"`},
 		{[]string{"version", "x"}, "version: 1 argument given"},
 		{[]string{"get", "a", "--store", "nope:x"}, `store "nope:x": invalid store URL: unknown scheme "nope"`},
 		{[]string{"get", "a", "--store", "pebble:"}, "expected pebble:DIRECTORY"},
@@ -179,6 +181,9 @@ func TestHelp(t *testing.T) {
 	c.run("help", "exit-codes").ok().contains(exitCodesHelp)
 	c.run("help", "paths").ok().contains("S_C3_A3o_20Paulo", "user__1")
 	c.run("import", "--help").ok().contains("--as TEMPLATE", "exit code")
+	c.run("help").ok().contains("import", "--store URL")
+	c.run("help", "get").ok().contains("oolith get PATH")
+	c.run("__complete", "help", "ex").ok().contains("exit-codes\t", "export\t")
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		c.run("completion", shell).ok().contains("oolith")
 	}

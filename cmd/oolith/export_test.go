@@ -98,7 +98,7 @@ func TestExpired(t *testing.T) {
 	c.run("export", "days/past").is(exitNotFound, `"days/past"`)
 	const old = `{"path":"x/%d","data":1,"created":1,"expires":%d}` + "\n"
 	in := fmt.Sprintf(old, 1, 5) + fmt.Sprintf(old, 2, math.MaxInt64) + fmt.Sprintf(old, 3, time.Now().UnixNano())
-	c.input(in, "import", "-").ok().contains("stored 1 record in ", ", refused 0, left out 2 that expired\n")
+	c.input(in, "import", "-").ok().contains("stored 1 record in ", ", refused 0, left out 2 that expired\n", " get x/2\n")
 	c.input(in, "import", "-", "--json").ok().contains(`{"stored":1,"refused":0,"expired":2,`)
 	c.run("keys", "x/*").ok().prints("x/2\n")
 	c.run("export", "x/2").ok().contains(fmt.Sprintf(`,"expires":%d}`, math.MaxInt64))

@@ -22,7 +22,7 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "Store the records of a JSON file",
 		Long: `Store the records of a file, or of standard input for -. The file is a JSON array or JSON Lines,
 either of them packed by gzip or not, whatever its name. Memory is bounded: a record may have
-64 MiB, the file any size.
+512 MiB, the file any size.
 
 --as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
 is a new index; the times of creation follow the order of the file. Records with the same path
@@ -71,7 +71,7 @@ type importer struct {
 	started time.Time
 
 	read, accepted int64  // records, by the goroutine that reads
-	example        string // the path of the last record read
+	example        string // the path of the last record stored
 
 	stored, refused, expired atomic.Int64
 }
@@ -118,6 +118,7 @@ func (im *importer) all(ctx context.Context) error {
 		switch {
 		case err == nil:
 			im.stored.Add(1)
+			im.example = j.path
 			inARow = 0
 			return
 		case errors.Is(err, errNotTried):
@@ -177,7 +178,7 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 			continue
 		}
 		im.accepted++
-		j.number, im.example = rec.number, j.path
+		j.number = rec.number
 		w.add(j)
 	}
 }

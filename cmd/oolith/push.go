@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -26,9 +27,8 @@ is shown.
 			if err := checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (string, error) {
-				obj, err := store.PushWith(args[0], data, opt)
-				return obj.Path, err
+			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (meta.Object, error) {
+				return store.PushWith(args[0], data, opt)
 			})
 		},
 	}

@@ -11,8 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// maxRecord is the size limit of one record, in bytes. It bounds the memory of an import.
-const maxRecord = 64 << 20
+// maxRecord is the size limit of one record, in bytes. It bounds the memory of an import. There is room for the
+// largest data that an engine takes, with what export writes around it.
+const maxRecord = 512<<20 + 64<<10
 
 // readAhead is the size of the buffers between the file, the unpacker and the parser.
 const readAhead = 64 << 10

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -38,9 +40,8 @@ revision of an object.
 			if err := checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (string, error) {
-				_, err := store.SetWith(args[0], data, opt)
-				return args[0], err
+			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (meta.Object, error) {
+				return store.SetWith(args[0], data, opt)
 			})
 		},
 	}
@@ -76,7 +77,7 @@ func checkFlags(cmd *cobra.Command) error {
 
 // write reads the data argument, stores it and shows where. The data is read first, so
 // that a wrong argument makes no store.
-func (a *app) write(ctx context.Context, argument string, put func(*storage.Layered, json.RawMessage) (path string, err error)) error {
+func (a *app) write(ctx context.Context, argument string, put func(*storage.Layered, json.RawMessage) (meta.Object, error)) error {
 	data, err := a.readData(ctx, argument)
 	if err != nil {
 		return err
@@ -86,16 +87,12 @@ func (a *app) write(ctx context.Context, argument string, put func(*storage.Laye
 		return err
 	}
 	defer store.Close()
-	path, err := put(store, data)
+	obj, err := put(store, data)
 	if err != nil {
 		return err
 	}
 	if !a.json {
-		_, err = fmt.Fprintln(a.stdout, path)
-		return err
-	}
-	obj, err := store.Get(path)
-	if err != nil {
+		_, err = fmt.Fprintln(a.stdout, obj.Path)
 		return err
 	}
 	return writeObjects(a.stdout, obj)
@@ -119,7 +116,7 @@ func (a *app) readData(ctx context.Context, argument string) (json.RawMessage, e
 			return nil, usage(fmt.Errorf("%s: %w", name, tooLongError(maxRecord)))
 		}
 	}
-	data = trimJSON(data)
+	data = trimJSON(bytes.TrimPrefix(data, []byte(byteOrderMark)))
 	if len(data) == 0 {
 		return nil, usage(fmt.Errorf("%s: it is empty, expected one JSON value", name))
 	}

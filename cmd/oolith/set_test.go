@@ -20,13 +20,14 @@ func TestSet(t *testing.T) {
 		{` null `, "", "null"},
 		{"-", "[1,\n2]\n", "[1,\n2]"},
 		{"@" + file, "", `{"from": "file"}`},
+		{"@" + c.file("marked.json", byteOrderMark+"[3]"), "", "[3]"},
 	} {
 		c.input(test.stdin, "set", "x/y", test.argument).ok().prints("x/y\n")
 		c.run("get", "x/y").ok().prints(test.want + "\n")
 	}
 	c.run("set", "x/y", "--", "-5").ok()
 	c.run("get", "x/y").ok().prints("-5\n")
-	c.run("set", "new", "1", "--json").ok().contains(`"updated":0,"index":"new","path":"new","data":1,"revision":7}`)
+	c.run("set", "new", "1", "--json").ok().contains(`"updated":0,"index":"new","path":"new","data":1,"revision":8}`)
 }
 
 func TestSetRefuses(t *testing.T) {
@@ -81,6 +82,7 @@ func TestTimeToLive(t *testing.T) {
 		t.Errorf("a write without a time to live keeps the one before: %s", r.out)
 	}
 	c.run("set", "gone", "1", "--ttl", "1ns").ok()
+	c.run("set", "gone", "1", "--ttl", "1ns", "--json").ok().contains(`"path":"gone"`)
 	c.run("get", "gone").is(exitNotFound, `"gone"`)
 	for _, command := range [][]string{{"set", "a", "1"}, {"push", "b/*", "1"}} {
 		c.run(append(command, "--ttl", "0")...).is(exitUsage, "--ttl 0: expected a time above zero")
