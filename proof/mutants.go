@@ -139,4 +139,24 @@ var mutants = []mutant{
 		name: "the data is not copied", file: "storage/batch.go",
 		old: "\tw.data = copyData(data)\n\treturn w, nil", new: "\tw.data = data\n\treturn w, nil",
 	},
+	{
+		name: "a delete of nothing takes a revision that the layer never hears of", file: "storage/apply.go", tests: "./storage",
+		old: "\tif len(doomed) == 0 {\n", new: "\tif r.pipeline.committed(r.pipeline.ordered + 1); len(doomed) == 0 {\n",
+	},
+	{
+		name: "a subscription resumes from within a fresh state", file: "storage/subscription.go", tests: "./storage",
+		old: "s.reset, s.revision = false, 0", new: "s.reset = false",
+	},
+	{
+		name: "answers stay that came from writes that failed", file: "storage/commit.go", tests: "./storage",
+		old: "\t\tif !w.refused {\n\t\t\tw.fail(err)", new: "\t\tif w.err == nil {\n\t\t\tw.fail(err)",
+	},
+	{
+		name: "a point read sees deletes one by one", file: "storage/read.go", tests: "./storage",
+		old: "\tdefer r.holdWhole()()\n\tobj, err := r.layer.Get(path)", new: "\tobj, err := r.layer.Get(path)",
+	},
+	{
+		name: "an undone delete writes the end that a rule sets", file: "storage/apply.go", tests: "./storage",
+		old: "kept.Expires = r.expirer.own(obj.Path)", new: "kept.Expires = obj.Expires",
+	},
 }
