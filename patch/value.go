@@ -145,7 +145,6 @@ func (p *parser) object(depth int) (*value, error) {
 	return v, nil
 }
 
-
 // find returns the index in members of a name, or -1.
 func (v *value) find(name string) int {
 	if v.places != nil {
