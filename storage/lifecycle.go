@@ -110,7 +110,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if h, ok := As[SizeHinter](r.layer); ok {
 			hint = h.SizeHint()
 		}
-		if loaded, err = r.memory.Load(r.expiries(Scan(r.layer, "")), hint); err != nil {
+		if loaded, err = r.memory.Load(r.loading(unchecked(r.layer, "")), hint); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
 	}
@@ -129,10 +129,14 @@ func (l *Layered) openLayers(r *run) (err error) {
 	return nil
 }
 
-// expiries passes loaded objects on and notes when they expire.
-func (r *run) expiries(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
+// loading checks loaded objects, notes when they expire, and passes them on: in one step, as there may be
+// millions.
+func (r *run) loading(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for obj, err := range objects {
+			if err == nil {
+				obj, err = checked(obj, obj.Path)
+			}
 			if err == nil {
 				own := obj.Expires
 				if obj.Expires = r.expiryOf(&obj); obj.Expires != 0 {

@@ -3,7 +3,10 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -157,5 +160,43 @@ func TestStartBehindAPanic(t *testing.T) {
 		set(t, s, "a", "1")
 		expect(t, s, "a", "1")
 		s.Close()
+	}
+}
+
+// carelessScanner tells objects as they are in it.
+type carelessScanner struct {
+	*fakeLayer
+	tells meta.Object
+}
+
+func (l *carelessScanner) Scan(string) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) { yield(l.tells, nil) }
+}
+
+// What a layer tells is checked, and handed out as all objects are.
+func TestScanIsChecked(t *testing.T) {
+	roomy := append(make([]byte, 0, 64), '1')
+	for _, memory := range []*MemoryLayer{nil, NewMemoryLayer()} {
+		t.Run(fmt.Sprintf("memory %v", memory != nil), func(t *testing.T) {
+			s := start(t, LayeredConfig{
+				Memory: memory, Embedded: &carelessScanner{newFake(), meta.Object{Path: "k/1", Data: roomy}},
+			}, Options{})
+			list, err := s.GetList("k/*")
+			if err != nil || len(list) != 1 || list[0].Index != "1" || cap(list[0].Data) != 1 {
+				t.Errorf("the list is %+v, %v, want k/1 with its index and no room behind its data", list, err)
+			}
+			for _, path := range []string{"", "bad key!", "k/*"} {
+				bad := New(LayeredConfig{Memory: memory, Embedded: &carelessScanner{newFake(), meta.Object{Path: path, Data: roomy}}})
+				s.Close()
+				err := bad.Start(Options{})
+				if memory == nil && err == nil {
+					_, err = bad.GetList("*")
+				}
+				if !errors.Is(err, ErrInvalidPath) || !strings.Contains(err.Error(), strconv.Quote(path)) {
+					t.Errorf("%q in the layer: %v, want ErrInvalidPath with it", path, err)
+				}
+				bad.Close()
+			}
+		})
 	}
 }

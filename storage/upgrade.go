@@ -113,17 +113,23 @@ type IncompleteMarker interface {
 // by its Scanner, else by Load or GetList, in the order that Scanner demands. Paths outside of
 // the grammar of package key are errors that name them.
 func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
-	if s, ok := As[Scanner](layer); ok {
-		return func(yield func(meta.Object, error) bool) {
-			for obj, err := range s.Scan(pattern) {
-				if err == nil {
-					obj, err = checked(obj, obj.Path)
-				}
-				if !yield(obj, err) {
-					return
-				}
+	objects := unchecked(layer, pattern)
+	return func(yield func(meta.Object, error) bool) {
+		for obj, err := range objects {
+			if err == nil {
+				obj, err = checked(obj, obj.Path)
+			}
+			if !yield(obj, err) {
+				return
 			}
 		}
+	}
+}
+
+// unchecked is Scan without the look at what the layer's Scanner tells.
+func unchecked(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
+	if s, ok := As[Scanner](layer); ok {
+		return s.Scan(pattern)
 	}
 	return func(yield func(meta.Object, error) bool) {
 		objects, err := collect(layer, pattern)
