@@ -43,9 +43,9 @@ type Page struct {
 //
 // A cursor is a place in the order of the list, by (Created, Path), and not a number: whatever is
 // written meanwhile, the pages that follow each other show each object that is there all the time
-// exactly once, unless a write moves it to another time of creation (SetOptions.Times). It stays valid for as long as the store lives, restarts included. One of
-// another pattern, direction or store (where the persistent layer is Identified), or one that was
-// changed, is ErrInvalidCursor.
+// exactly once, unless a write moves it to another time of creation (SetOptions.Times). It stays
+// valid for as long as the store lives, restarts included. One of another pattern, direction or store
+// (where the persistent layer is Identified), or one that was changed, is ErrInvalidCursor.
 //
 // From memory a page costs its answer, anywhere in the list. Where lists come from the
 // persistent layer it costs the directory.

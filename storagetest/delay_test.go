@@ -14,40 +14,17 @@ import (
 // TestDelays makes each call of the persistent layer in turn slow, or slow and refused, while writers,
 // deletes of whole directories and a reader meet in it: memory, layer, events and hook agree afterwards.
 func TestDelays(t *testing.T) {
-	kinds := []struct {
-		name  string
-		fault Fault
-	}{
+	atEachCall(t, []faultKind{
 		{"slow", Fault{Delay: time.Millisecond}},
 		{"slow and refused", Fault{Method: "Commit", Delay: time.Millisecond, Err: &storage.EntryError{Err: errInjected}}},
 		{"slow and refused in the middle", Fault{Method: "Commit", Delay: time.Millisecond, Err: &storage.EntryError{Index: 1, Err: errInjected}}},
-	}
-	for _, l := range layerKinds {
-		for _, cache := range []bool{false, true} {
-			for _, kind := range kinds {
-				t.Run(fmt.Sprintf("%s, cache %v, %s", l.name, cache, kind.name), func(t *testing.T) {
-					for n := 1; delayAt(t, l.open(&Disk{}, "d"), cache, kind.fault, n); n++ {
-						if t.Failed() {
-							t.Fatalf("the delay was at call %d", n)
-						}
-					}
-				})
-			}
-		}
-	}
+	}, delayAt)
 }
 
-// delayAt lets writers meet with a fault at the n-th call. It returns false when there were fewer calls.
-func delayAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault, n int) bool {
+// delayAt lets writers meet with a fault at one call. It returns false when there were fewer calls.
+func delayAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault) bool {
 	t.Helper()
-	faults := &Faults{}
-	db := storage.New(storage.LayeredConfig{
-		Memory:        storage.NewMemoryLayer(),
-		MemoryOptions: storage.LayerOptions{SkipLoadMemory: cache},
-		Persistent:    faults.Wrap(layer),
-	})
-	fault.N = n
-	faults.Inject(fault)
+	faults, db := withFault(layer, cache, fault)
 	var hook recording
 	must(t, "Start", db.Start(quiet(storage.Options{AfterWrite: hook.add})))
 	events := watch(db)
@@ -82,7 +59,7 @@ func delayAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault,
 	if !slices.Equal(keys, acknowledged) || !slices.Equal(hooked, acknowledged) {
 		t.Errorf("acknowledged, in the events, and told to AfterWrite:\n%q\n%q\n%q", acknowledged, keys, hooked)
 	}
-	return calls >= n
+	return calls >= fault.N
 }
 
 // meet lets three writers and a reader loose on the same few paths. It returns what was

@@ -225,27 +225,23 @@ func (in *injection) check(layer storage.EmbeddedLayer) {
 	in.db.Close()
 }
 
-// TestInjection fails each call of the persistent layer in turn, Start included: what is in
-// memory, in the layer, in the events and told to the hook is what was acknowledged, and only that.
-func TestInjection(t *testing.T) {
-	kinds := []struct {
-		name  string
-		fault Fault
-	}{
-		{"error before the call", Fault{Err: errInjected}},
-		{"error after a commit", Fault{Method: "Commit", Err: errInjected, After: true}},
-		{"refused entry", Fault{Method: "Commit", Err: &storage.EntryError{Index: 0, Err: errInjected}}},
-		{"panic of Commit", Fault{Method: "Commit", Panic: errInjected}},
-		// A Del that panics leaves a part of a glob delete, as a crash of such a layer would.
-		{"panic of Set", Fault{Method: "Set", Panic: errInjected}},
-	}
+// faultKind is a fault that a test has at each call in turn.
+type faultKind struct {
+	name  string
+	fault Fault
+}
+
+// atEachCall has each fault at the first call of the persistent layer, then at the second and so on, over each kind
+// of layer and with memory whole and as a cache, until try returns false.
+func atEachCall(t *testing.T, kinds []faultKind, try func(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault) bool) {
 	for _, l := range layerKinds {
 		for _, cache := range []bool{false, true} {
 			for _, kind := range kinds {
 				t.Run(fmt.Sprintf("%s, cache %v, %s", l.name, cache, kind.name), func(t *testing.T) {
-					for n := 1; injectAt(t, l.open(&Disk{}, "d"), cache, kind.fault, n); n++ {
+					fault := kind.fault
+					for fault.N = 1; try(t, l.open(&Disk{}, "d"), cache, fault); fault.N++ {
 						if t.Failed() {
-							t.Fatalf("the fault was at call %d", n)
+							t.Fatalf("the fault was at call %d", fault.N)
 						}
 					}
 				})
@@ -254,18 +250,35 @@ func TestInjection(t *testing.T) {
 	}
 }
 
-// injectAt runs the workload with a fault at the n-th call. It returns false when there
-// were fewer calls than that.
-func injectAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault, n int) bool {
-	t.Helper()
+// withFault returns a store over a layer that has a fault.
+func withFault(layer storage.EmbeddedLayer, cache bool, fault Fault) (*Faults, *storage.Layered) {
 	faults := &Faults{}
-	db := storage.New(storage.LayeredConfig{
+	faults.Inject(fault)
+	return faults, storage.New(storage.LayeredConfig{
 		Memory:        storage.NewMemoryLayer(),
 		MemoryOptions: storage.LayerOptions{SkipLoadMemory: cache},
 		Persistent:    faults.Wrap(layer),
 	})
-	fault.N = n
-	faults.Inject(fault)
+}
+
+// TestInjection fails each call of the persistent layer in turn, Start included: what is in
+// memory, in the layer, in the events and told to the hook is what was acknowledged, and only that.
+func TestInjection(t *testing.T) {
+	atEachCall(t, []faultKind{
+		{"error before the call", Fault{Err: errInjected}},
+		{"error after a commit", Fault{Method: "Commit", Err: errInjected, After: true}},
+		{"refused entry", Fault{Method: "Commit", Err: &storage.EntryError{Index: 0, Err: errInjected}}},
+		{"panic of Commit", Fault{Method: "Commit", Panic: errInjected}},
+		// A Del that panics leaves a part of a glob delete, as a crash of such a layer would.
+		{"panic of Set", Fault{Method: "Set", Panic: errInjected}},
+	}, injectAt)
+}
+
+// injectAt runs the workload with a fault at one call. It returns false when there
+// were fewer calls than that.
+func injectAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault) bool {
+	t.Helper()
+	faults, db := withFault(layer, cache, fault)
 	var hook recording
 	options := quiet(storage.Options{AfterWrite: hook.add})
 	if err := db.Start(options); err != nil {
@@ -282,7 +295,7 @@ func injectAt(t *testing.T, layer storage.EmbeddedLayer, cache bool, fault Fault
 	// The reads of the checks are not part of the workload.
 	faults.Reset()
 	in.check(layer)
-	return calls >= n
+	return calls >= fault.N
 }
 
 func TestFaults(t *testing.T) {

@@ -18,7 +18,7 @@ var oddPaths = []string{"...", "a/..b", "a/...", "CON", "NUL", "etc/passwd", "-r
 
 // TestFiles tests where the files of a store are and who may use them: nothing is made outside of the
 // place that was named, no file has its name from a path, and permissions are as the umask of the process
-// allows. New makes a layer in a place; the test must not run beside others.
+// allows. The function makes a layer in a place; the test must not run beside others.
 func TestFiles(t *testing.T, layer func(place string) Layer) {
 	for _, mask := range []int{0o022, 0o077} {
 		before := syscall.Umask(mask)
