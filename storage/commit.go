@@ -155,6 +155,9 @@ func (w *write) result() meta.Object {
 
 // pass returns when the write is answered.
 func (r *run) pass(w *write) error {
+	if r.readOnly && w.op != opInstant {
+		return ErrReadOnly
+	}
 	p := &r.pipeline
 	p.mu.Lock()
 	if p.closed {

@@ -55,6 +55,8 @@ var (
 	// ErrIncomplete is returned by Start of a layer that holds only a part: a copy or a
 	// restore into it did not end.
 	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
+	// ErrReadOnly is returned by every write to a store, or a layer, that is open to read only.
+	ErrReadOnly = errors.New("storage: the store is open to read only")
 	// ErrWritesStopped is returned by every write after a commit of the persistent layer
 	// failed in a way that leaves open whether the layer kept it. Reads go on. Closing
 	// and starting the store again reads the truth back from the layer.

@@ -57,6 +57,8 @@ type run struct {
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
+	// readOnly says that layer is opened to read only: no write is taken.
+	readOnly bool
 	// cached says that memory holds only a part of layer: the cache mode.
 	cached bool
 	fills  fillGuard

@@ -39,7 +39,7 @@ func (l *Layered) open(options Options) (*run, error) {
 	if layer == nil && l.cfg.Memory == nil {
 		return nil, ErrAllLayersNil
 	}
-	r := &run{options: options, layer: layer, timing: timing{born: time.Now()}, locks: new(lockTable)}
+	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable)}
 	r.log = newChangeLog(func(value any, stack []byte) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))
@@ -51,7 +51,9 @@ func (l *Layered) open(options Options) (*run, error) {
 		r.expirer.close()
 		return nil, err
 	}
-	r.expirer.start()
+	if !r.readOnly {
+		r.expirer.start()
+	}
 	return r, nil
 }
 
@@ -119,8 +121,10 @@ func (l *Layered) openLayers(r *run) (err error) {
 		return fmt.Errorf("last revision: %w", err)
 	}
 	r.pipeline.begin(max(last, loaded, l.revision))
-	if err := r.enforce(); err != nil {
-		return err
+	if !r.readOnly {
+		if err := r.enforce(); err != nil {
+			return err
+		}
 	}
 	if r.fromLayer() {
 		r.startSearch()

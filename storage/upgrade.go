@@ -109,6 +109,24 @@ type IncompleteMarker interface {
 	MarkIncomplete(reason string) error
 }
 
+// ReadOnlyLayer is a layer that can be opened to read only.
+type ReadOnlyLayer interface {
+	// ReadOnly reports whether the layer is opened, or will be, to read only. Its Start then
+	// creates, changes and locks for writing no file, and fails where there is no database. Its writes are
+	// ErrReadOnly, and so are all writes of a store over it. The store removes nothing that expires or is
+	// too many then; what is expired stays hidden.
+	ReadOnly() bool
+}
+
+// readOnly reports whether a layer is opened to read only. A layer that cannot be is not; nor is no layer.
+func readOnly(layer EmbeddedLayer) bool {
+	if layer == nil {
+		return false
+	}
+	l, ok := As[ReadOnlyLayer](layer)
+	return ok && l.ReadOnly()
+}
+
 // Scan streams what matches a pattern, or everything for an empty one, from any layer:
 // by its Scanner, else by Load or GetList, in the order that Scanner demands. Paths outside of
 // the grammar of package key are errors that name them.
