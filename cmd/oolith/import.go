@@ -20,9 +20,9 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
 		Short: "Store the records of a JSON file",
-		Long: `Store the records of a file, or of standard input for -. The file is a JSON array or JSON Lines,
-either of them packed by gzip or not, whatever its name. Memory is bounded: a record may have
-512 MiB, the file any size.
+		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines, or
+JSON objects that span lines, optionally gzipped, whatever its name. Memory is bounded: a record may
+have 512 MiB, the file any size.
 
 --as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
 is a new index; the times of creation follow the order of the file. Records with the same path
