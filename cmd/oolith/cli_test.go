@@ -32,9 +32,7 @@ type result struct {
 
 // newCLI returns a runner on a store that does not exist yet, without terminals.
 func newCLI(t *testing.T) *cli {
-	ctx, cancel := context.WithTimeout(t.Context(), patience) // nothing waits for ever
-	t.Cleanup(cancel)
-	c := &cli{t: t, ctx: ctx, store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
+	c := &cli{t: t, ctx: t.Context(), store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
 	c.env = environment{program: "oolith", getenv: func(name string) string {
 		if name == storeVariable {
 			return c.store
