@@ -176,7 +176,7 @@ func TestRecordThatMakesNoSense(t *testing.T) {
 	for name, file := range disk.live {
 		if isLog(name) {
 			// A batch of 5 records that holds none.
-			file.data = appendChunk(file.data, fullChunk, "\xff\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00")
+			file.data = enginetest.AppendChunk(file.data, enginetest.FullChunk, "\xff\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00")
 			file.synced = len(file.data)
 		}
 	}

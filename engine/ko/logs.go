@@ -3,11 +3,9 @@ package ko
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"regexp"
@@ -81,21 +79,6 @@ func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err e
 	return damage, enginekit.FirstError(err, file.Close())
 }
 
-// LevelDB's log format (its doc/log_format.md): blocks of 32 KiB, in them chunks that do not
-// cross blocks, each with a masked CRC-32C over the type and the payload, a length and a type.
-// A record is one full chunk, or a first one, any number of middle ones and a last one.
-const (
-	logBlock    = 32 << 10
-	chunkHeader = 4 + 2 + 1
-
-	fullChunk   = 1
-	firstChunk  = 2
-	middleChunk = 3
-	lastChunk   = 4
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // findDamage returns where the first broken chunk is that a sound beginning of a record
 // follows, or -1. It reads to the end.
 //
@@ -103,8 +86,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crash cut short may have reached the disk in any part.
 func findDamage(r io.Reader) (int64, error) {
 	f := damageFinder{broken: -1}
-	block := make([]byte, logBlock)
-	for offset := int64(0); ; offset += logBlock {
+	block := make([]byte, enginekit.LogBlock)
+	for offset := int64(0); ; offset += enginekit.LogBlock {
 		n, err := io.ReadFull(r, block)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return 0, err
@@ -112,7 +95,7 @@ func findDamage(r io.Reader) (int64, error) {
 		if !f.damaged {
 			f.read(block[:n], offset)
 		}
-		if n < logBlock {
+		if n < enginekit.LogBlock {
 			break
 		}
 	}
@@ -130,34 +113,16 @@ type damageFinder struct {
 
 // read reads a block that begins at an offset.
 func (f *damageFinder) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= chunkHeader; { // less is filled with zeros
-		size, kind := soundChunk(block[at:])
-		begins := kind == fullChunk || kind == firstChunk
-		if f.broken < 0 && (size == 0 || begins == f.within) {
+	for at := 0; len(block)-at >= enginekit.MinLogHeader; { // less is filled with zeros
+		chunk := enginekit.SoundChunk(block[at:])
+		if f.broken < 0 && (chunk.Size == 0 || chunk.Begins == f.within) {
 			f.broken = offset + int64(at)
 		}
-		if begins && f.broken >= 0 {
+		if chunk.Begins && f.broken >= 0 {
 			f.damaged = true
 			return
 		}
-		f.within = kind == firstChunk || kind == middleChunk
-		at += max(size, 1) // behind a broken one, any byte may be where a sound one begins
+		f.within = chunk.Size > 0 && !chunk.Ends
+		at += max(chunk.Size, 1) // behind a broken one, any byte may be where a sound one begins
 	}
-}
-
-// soundChunk returns the size and the type of the chunk at the beginning of the rest of a
-// block; 0 and 0 if there is none.
-func soundChunk(rest []byte) (size int, kind byte) {
-	if len(rest) < chunkHeader {
-		return 0, 0
-	}
-	size, kind = chunkHeader+int(binary.LittleEndian.Uint16(rest[4:])), rest[6]
-	if kind < fullChunk || kind > lastChunk || size > len(rest) {
-		return 0, 0
-	}
-	sum := crc32.Checksum(rest[6:size], castagnoli)
-	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(rest) {
-		return 0, 0
-	}
-	return size, kind
 }

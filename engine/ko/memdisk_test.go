@@ -2,9 +2,7 @@ package ko
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -307,13 +305,4 @@ func (d *countingDisk) Open(fd ldbstorage.FileDesc) (ldbstorage.Reader, error) {
 		d.tables++
 	}
 	return d.disk.Open(fd)
-}
-
-// appendChunk appends a chunk of LevelDB's log format.
-func appendChunk(log []byte, kind byte, payload string) []byte {
-	body := append([]byte{kind}, payload...)
-	sum := crc32.Checksum(body, castagnoli)
-	log = binary.LittleEndian.AppendUint32(log, (sum>>15|sum<<17)+0xa282ead8)
-	log = binary.LittleEndian.AppendUint16(log, uint16(len(payload)))
-	return append(log, body...)
 }

@@ -57,6 +57,9 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 		if err := checkManifest(l.options.FS, desc.ManifestFilename); err != nil {
 			return err
 		}
+		if err := checkLog(l.options.FS, dir); err != nil {
+			return err
+		}
 	} else {
 		// Pebble makes the first log of a new database in its oldest format, in which damage
 		// in the middle looks like an end cut short. The log of a second opening is in the
@@ -136,9 +139,9 @@ func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebbl
 // compactions in progress with storage.ErrNotActive (a scan at its next object that is not read
 // yet), and puts the write-ahead log on the disk. It may be called from inside a scan's loop.
 //
-// It does not flush what is in memory into tables: the log has it, and the next
-// start replays at most MemTableSize of it for each table in memory. So Close is quick
-// whatever was written before.
+// It sorts what is in memory into a table, MemTableSize at most for each table in memory, as the next start
+// would do otherwise: a store that was closed has nothing in its log, where damage at the end looks like what
+// a crash leaves.
 func (l *Layer) Close() {
 	l.life.RLock()
 	if l.db != nil {
@@ -152,12 +155,21 @@ func (l *Layer) Close() {
 	}
 	l.disk.release()
 	l.scans.End((*scan).close)
-	err := enginekit.FirstError(l.db.Close(), l.disk.failure())
+	err := l.flush()
+	err = enginekit.FirstError(l.db.Close(), l.disk.failure(), err)
 	if err = enginekit.FirstError(err, l.lock.Close()); err != nil {
 		l.options.Logger.Error("pebble: close", "dir", l.dir, "error", err)
 	}
 	l.db, l.disk, l.lock = nil, nil, nil
 	l.closing, l.endLong = nil, nil
+}
+
+// flush sorts what was written into tables.
+func (l *Layer) flush() error {
+	if l.disk.failure() != nil || l.db.Metrics().WAL.BytesIn == 0 {
+		return nil
+	}
+	return l.db.Flush()
 }
 
 // prepareDir makes the directory with its parents, each of them durable, and returns its

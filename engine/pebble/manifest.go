@@ -1,10 +1,8 @@
 package pebble
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -35,52 +33,29 @@ func checkManifest(disk vfs.FS, name string) error {
 	return nil
 }
 
-// The log format of LevelDB (its doc/log_format.md), which Pebble's manifest is written
-// in: blocks of 32 KiB, in them chunks that do not cross blocks, each with a masked
-// CRC-32C over the type and the payload, a length and a type.
-const (
-	blockSize   = 32 << 10
-	chunkHeader = 4 + 2 + 1
-	lastType    = 4
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // damage returns where the first broken chunk begins that a sound one follows, or -1.
 func damage(content []byte) int {
 	at := 0
 	for at < len(content) {
-		if blockSize-at%blockSize < chunkHeader {
-			at += blockSize - at%blockSize // filled with zeros
+		if enginekit.LogBlock-at%enginekit.LogBlock < enginekit.MinLogHeader {
+			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
 			continue
 		}
-		size := soundChunk(content, at)
+		size := chunkAt(content, at)
 		if size == 0 {
 			break
 		}
 		at += size
 	}
 	for later := at + 1; later < len(content); later++ {
-		if soundChunk(content, later) > 0 {
+		if chunkAt(content, later) > 0 {
 			return at
 		}
 	}
 	return -1
 }
 
-// soundChunk returns the size of the chunk at a place, or 0 if there is none.
-func soundChunk(content []byte, at int) int {
-	rest := content[at:min(len(content), at-at%blockSize+blockSize)]
-	if len(rest) < chunkHeader {
-		return 0
-	}
-	size := chunkHeader + int(binary.LittleEndian.Uint16(rest[4:]))
-	if rest[6] == 0 || rest[6] > lastType || size > len(rest) {
-		return 0
-	}
-	sum := crc32.Checksum(rest[6:size], castagnoli)
-	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(rest) {
-		return 0
-	}
-	return size
+// chunkAt returns the size of the chunk at a place, or 0 if there is none.
+func chunkAt(content []byte, at int) int {
+	return enginekit.SoundChunk(content[at:min(len(content), at-at%enginekit.LogBlock+enginekit.LogBlock)]).Size
 }
