@@ -34,6 +34,13 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 	}
+	// A store that is refused gets no file, not even that of its lock. Where there is one, its store may be in
+	// use and change while it is looked at: then that waits for the lock.
+	if _, err := l.options.FS.Stat(l.options.FS.PathJoin(dir, lockFile)); err != nil {
+		if _, err := look(l.options.FS, dir); err != nil {
+			return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
+		}
+	}
 	lock, err := pebble.LockDirectory(dir, l.options.FS)
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
@@ -46,31 +53,12 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 
 // open opens the database in a directory that is locked.
 func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) error {
-	if err := checkFormat(l.options.FS, dir); err != nil {
-		return err
+	exists, err := look(l.options.FS, dir)
+	if err == nil && !exists {
+		err = l.create(dir, lock)
 	}
-	desc, err := pebble.Peek(dir, l.options.FS)
 	if err != nil {
 		return err
-	}
-	if desc.Exists {
-		if err := checkManifest(l.options.FS, desc.ManifestFilename); err != nil {
-			return err
-		}
-		if err := checkLog(l.options.FS, dir); err != nil {
-			return err
-		}
-	} else {
-		// Pebble makes the first log of a new database in its oldest format, in which damage
-		// in the middle looks like an end cut short. The log of a second opening is in the
-		// format asked for.
-		db, _, err := l.openDatabase(dir, lock)
-		if err != nil {
-			return err
-		}
-		if err := db.Close(); err != nil {
-			return err
-		}
 	}
 	db, disk, err := l.openDatabase(dir, lock)
 	if err != nil {
@@ -97,7 +85,7 @@ func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failst
 	db, err := pebble.Open(dir, l.pebbleOptions(disk, cache, lock))
 	if err != nil {
 		disk.release()
-		return nil, nil, enginekit.FirstError(disk.failure(), err)
+		return nil, nil, enginekit.FirstError(disk.failure(), tableError(err))
 	}
 	if err := disk.failure(); err != nil {
 		disk.release()
@@ -106,6 +94,20 @@ func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failst
 	}
 	return db, disk, nil
 }
+
+// tableError says what to do about tables that are missing or too short, which Pebble reports one by line.
+func tableError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "object size mismatch") {
+		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
+	}
+	return err
+}
+
+// oneLine is an error in one line.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return enginekit.OneLine(e.error.Error()) }
+func (e oneLine) Unwrap() error { return e.error }
 
 // discard closes a database that is not to be used, for a reason that its caller returns.
 func (l *Layer) discard(db *pebble.DB) {
@@ -235,7 +237,7 @@ func explain(err error) error {
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", err)
+		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
 	}
 	return err
 }

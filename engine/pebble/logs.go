@@ -38,23 +38,24 @@ var errLog = errors.New("the store is corrupt; restore it from a backup: its wri
 // removes an old one.
 var errNoLog = errors.New("it has no write-ahead log (*.log), which holds the newest writes; restore it from a backup")
 
-// checkLog refuses a database whose newest log is damaged or missing.
-func checkLog(disk vfs.FS, dir string) error {
+// checkLog refuses a database whose newest log is damaged or missing. It tells whether the log is what Close
+// leaves.
+func checkLog(disk vfs.FS, dir string) (closed bool, err error) {
 	name, number, err := newestLog(disk, dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if name == "" {
-		return errNoLog
+		return false, errNoLog
 	}
 	r, err := readLog(disk, disk.PathJoin(dir, name), number)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.damaged() {
-		return fmt.Errorf("%w: file %s at byte %d", errLog, disk.PathJoin(dir, name), r.broken)
+		return false, fmt.Errorf("%w: file %s at byte %d", errLog, disk.PathJoin(dir, name), r.broken)
 	}
-	return nil
+	return r.ended && r.records == 0, nil
 }
 
 // newestLog returns the name and the number of the newest log; no name when there is none.
@@ -83,11 +84,11 @@ func logNumber(name string) (uint64, bool) {
 
 // readLog reads a log to its end.
 func readLog(disk vfs.FS, name string, number uint64) (*logReader, error) {
+	r := &logReader{number: number, broken: -1}
 	file, err := disk.Open(name)
 	if err != nil {
-		return nil, err
+		return r, err
 	}
-	r := &logReader{number: number, broken: -1}
 	return r, enginekit.FirstError(r.readAll(file), file.Close())
 }
 

@@ -1,9 +1,12 @@
 package pebble
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -18,7 +21,10 @@ var errManifest = errors.New("the store is corrupt; restore it from a backup: it
 // that a crash cut short: it would go on with the tables named up to there and remove the
 // others, in silence. But a crash cuts only the last record short, because each is
 // synced before the next is written. So a sound record behind a broken one is damage.
-func checkManifest(disk vfs.FS, name string) error {
+//
+// Where the store was closed in order, the manifest is whole: a broken end of it is damage too, and so is
+// a table that was made after all that it tells of.
+func checkManifest(disk vfs.FS, name string, closed bool) error {
 	file, err := disk.Open(name)
 	if err != nil {
 		return err
@@ -27,10 +33,99 @@ func checkManifest(disk vfs.FS, name string) error {
 	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return err
 	}
-	if at := damage(content); at >= 0 {
+	m := readManifest(content)
+	at := damage(content)
+	if at < 0 && (m.nextFile == 0 || closed && m.end < len(content)) {
+		at = m.end
+	}
+	if at >= 0 {
 		return fmt.Errorf("%w: file %s at byte %d", errManifest, name, at)
 	}
+	if !closed {
+		return nil
+	}
+	names, err := disk.List(disk.PathDir(name))
+	if err != nil {
+		return err
+	}
+	for _, table := range names {
+		digits, isTable := strings.CutSuffix(table, ".sst")
+		if n, err := strconv.ParseUint(digits, 10, 64); isTable && err == nil && n >= m.nextFile {
+			return fmt.Errorf("%w: file %s ends before the table %s was made", errManifest, name, table)
+		}
+	}
 	return nil
+}
+
+// manifest is what the layer reads of one.
+type manifest struct {
+	end      int    // of the last whole record
+	nextFile uint64 // the number that the next file was to get, by the last record that says so; 0 for none
+}
+
+// readManifest reads a manifest up to the first record that is not whole.
+func readManifest(content []byte) manifest {
+	var m manifest
+	var head []byte // the beginning of a record
+	within := false
+	for at := 0; at < len(content); {
+		if enginekit.LogBlock-at%enginekit.LogBlock < enginekit.MinLogHeader {
+			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
+			continue
+		}
+		chunk := chunkAt(content, at)
+		if chunk.Size == 0 || chunk.Begins == within {
+			break
+		}
+		at += chunk.Size
+		if chunk.Begins {
+			head = head[:0]
+		}
+		head = append(head, chunk.Payload[:min(len(chunk.Payload), maxEditHead)]...)
+		if within = !chunk.Ends; !within {
+			m.end = at
+			m.nextFile = max(m.nextFile, nextFile(head))
+		}
+	}
+	return m
+}
+
+// maxEditHead is more than the fields of an edit take up to its nextFile.
+const maxEditHead = 256
+
+// The tags of the fields of an edit, up to that of the number of the next file, which all edits begin with.
+const (
+	tagComparator    = 1 // a string
+	tagLogNumber     = 2
+	tagNextFile      = 3
+	tagPrevLogNumber = 9
+)
+
+// nextFile returns the number of the next file by an edit, 0 if it says none.
+func nextFile(edit []byte) uint64 {
+	for {
+		tag, n := binary.Uvarint(edit)
+		if n <= 0 {
+			return 0
+		}
+		value, m := binary.Uvarint(edit[n:])
+		if m <= 0 {
+			return 0
+		}
+		edit = edit[n+m:]
+		switch tag {
+		case tagNextFile:
+			return value
+		case tagComparator:
+			if value > uint64(len(edit)) {
+				return 0
+			}
+			edit = edit[value:]
+		case tagLogNumber, tagPrevLogNumber:
+		default:
+			return 0
+		}
+	}
 }
 
 // damage returns where the first broken chunk begins that a sound one follows, or -1.
@@ -41,21 +136,21 @@ func damage(content []byte) int {
 			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
 			continue
 		}
-		size := chunkAt(content, at)
+		size := chunkAt(content, at).Size
 		if size == 0 {
 			break
 		}
 		at += size
 	}
 	for later := at + 1; later < len(content); later++ {
-		if chunkAt(content, later) > 0 {
+		if chunkAt(content, later).Size > 0 {
 			return at
 		}
 	}
 	return -1
 }
 
-// chunkAt returns the size of the chunk at a place, or 0 if there is none.
-func chunkAt(content []byte, at int) int {
-	return enginekit.SoundChunk(content[at:min(len(content), at-at%enginekit.LogBlock+enginekit.LogBlock)]).Size
+// chunkAt returns the chunk at a place.
+func chunkAt(content []byte, at int) enginekit.LogChunk {
+	return enginekit.SoundChunk(content[at:min(len(content), at-at%enginekit.LogBlock+enginekit.LogBlock)])
 }

@@ -234,7 +234,7 @@ func (l *Layer) wrap(doing string, err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("pebble: %s in %s: the store is corrupt, restore it from a backup: %w", doing, l.dir, err)
+		return fmt.Errorf("pebble: %s in %s: the store is corrupt, restore it from a backup: %w", doing, l.dir, oneLine{err})
 	}
 	return fmt.Errorf("pebble: %s in %s: %w", doing, l.dir, err)
 }
