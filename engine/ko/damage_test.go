@@ -126,6 +126,7 @@ func TestCutShortLogIsOpened(t *testing.T) {
 			}
 			disk.live[name] = &memFile{data: bytes.Clone(data), synced: len(data)}
 		}
+		delete(disk.live, revisionFile) // it was not closed
 		l := enginetest.Start(t, disk.layer(t, Options{}))
 		list, err := l.GetList("late/*")
 		if err != nil || len(list) > last {

@@ -180,6 +180,7 @@ func TestRecordThatMakesNoSense(t *testing.T) {
 			file.synced = len(file.data)
 		}
 	}
+	delete(disk.live, revisionFile) // or it is known not to be as it was closed
 	before := disk.logs()
 	for range 2 {
 		err := l.Start(storage.LayerOptions{})

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
+	"strings"
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
@@ -32,16 +33,11 @@ const currentFile = "CURRENT"
 var currentForm = regexp.MustCompile(`^MANIFEST-[0-9]+\n$`)
 
 // readLogs returns a fingerprint of the manifest and the logs, which changes whenever anyone
-// opens the database; it is empty when there is none. Damage is a corruption error; the
+// opens the database to write; it is empty when there is none. Damage is a corruption error; the
 // fingerprint is there all the same.
+//
+// Its second part is of their names alone. Whoever opens the database to write makes a log with a new name.
 func readLogs(d disk) (fingerprint string, err error) {
-	current, err := d.ReadNote(currentFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if err == nil && !currentForm.Match(current) {
-		return "", &corruption{fmt.Errorf("its file %s says %.40q, expected the name of a manifest", currentFile, current)}
-	}
 	manifest, err := d.GetMeta()
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -54,10 +50,11 @@ func readLogs(d disk) (fingerprint string, err error) {
 		return "", err
 	}
 	slices.SortFunc(logs, func(a, b ldbstorage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
-	sum := sha256.New()
+	sum, names := sha256.New(), sha256.New()
 	var damaged error
 	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
-		fmt.Fprintln(sum, fd) // a hash takes all
+		fmt.Fprintln(names, fd) // a hash takes all
+		fmt.Fprintln(sum, fd)
 		at, err := readLog(d, fd, sum)
 		if err != nil {
 			return "", fmt.Errorf("read %s: %w", fd, err)
@@ -66,7 +63,17 @@ func readLogs(d disk) (fingerprint string, err error) {
 			damaged = &corruption{fmt.Errorf("its file %s is damaged at byte %d", fd, at)}
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil)[:16]), damaged
+	return hex.EncodeToString(sum.Sum(nil)[:16]) + "-" + hex.EncodeToString(names.Sum(nil)[:8]), damaged
+}
+
+// checkClosed refuses a database that is not as it was closed, although nobody has opened it since.
+func checkClosed(fingerprint, closed string) error {
+	_, names, _ := strings.Cut(fingerprint, "-")
+	if _, then, found := strings.Cut(closed, "-"); found && names == then && fingerprint != closed {
+		return &corruption{errors.New("its log or its list of tables is not as it was when the store was closed, " +
+			"and nobody has opened it since")}
+	}
+	return nil
 }
 
 // readLog reads a file into a hash and returns where it is damaged, or -1.

@@ -49,6 +49,7 @@ func newMemDisk() *memDisk {
 func (d *memDisk) layer(t testing.TB, options Options) *Layer {
 	t.Helper()
 	l := New(t.TempDir(), options)
+	l.lookAt = nil
 	l.openDisk = func(string) (disk, error) {
 		d.lock.Lock()
 		defer d.lock.Unlock()
@@ -105,10 +106,14 @@ func (d *memDisk) change(kind, name string, do func()) error {
 	return nil
 }
 
-func (d *memDisk) Names() ([]string, error) {
+func (d *memDisk) Files() (map[string]int64, error) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	return slices.Collect(maps.Keys(d.live)), nil
+	files := map[string]int64{}
+	for name, file := range d.live {
+		files[name] = int64(len(file.data))
+	}
+	return files, nil
 }
 
 func (d *memDisk) SyncDir() error {

@@ -163,6 +163,9 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
+	if err := l.failure(); err != nil {
+		return err
+	}
 	if reason == "" {
 		return l.wrap("take the mark of an incomplete store away", l.disk.RemoveNote(incompleteFile))
 	}

@@ -33,10 +33,11 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return err
 	}
-	m := readManifest(content)
+	var next uint64
+	end := enginekit.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
 	at := damage(content)
-	if at < 0 && (m.nextFile == 0 || closed && m.end < len(content)) {
-		at = m.end
+	if at < 0 && (next == 0 || closed && end < len(content)) {
+		at = end
 	}
 	if at >= 0 {
 		return fmt.Errorf("%w: file %s at byte %d", errManifest, name, at)
@@ -50,48 +51,12 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	}
 	for _, table := range names {
 		digits, isTable := strings.CutSuffix(table, ".sst")
-		if n, err := strconv.ParseUint(digits, 10, 64); isTable && err == nil && n >= m.nextFile {
+		if n, err := strconv.ParseUint(digits, 10, 64); isTable && err == nil && n >= next {
 			return fmt.Errorf("%w: file %s ends before the table %s was made", errManifest, name, table)
 		}
 	}
 	return nil
 }
-
-// manifest is what the layer reads of one.
-type manifest struct {
-	end      int    // of the last whole record
-	nextFile uint64 // the number that the next file was to get, by the last record that says so; 0 for none
-}
-
-// readManifest reads a manifest up to the first record that is not whole.
-func readManifest(content []byte) manifest {
-	var m manifest
-	var head []byte // the beginning of a record
-	within := false
-	for at := 0; at < len(content); {
-		if enginekit.LogBlock-at%enginekit.LogBlock < enginekit.MinLogHeader {
-			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
-			continue
-		}
-		chunk := chunkAt(content, at)
-		if chunk.Size == 0 || chunk.Begins == within {
-			break
-		}
-		at += chunk.Size
-		if chunk.Begins {
-			head = head[:0]
-		}
-		head = append(head, chunk.Payload[:min(len(chunk.Payload), maxEditHead)]...)
-		if within = !chunk.Ends; !within {
-			m.end = at
-			m.nextFile = max(m.nextFile, nextFile(head))
-		}
-	}
-	return m
-}
-
-// maxEditHead is more than the fields of an edit take up to its nextFile.
-const maxEditHead = 256
 
 // The tags of the fields of an edit, up to that of the number of the next file, which all edits begin with.
 const (
