@@ -105,6 +105,7 @@ func batchAtomic(t T, s *subject, l *batched) {
 		}
 		defer readers.end()
 		for !done.Load() {
+			s.beats.advance()
 			list, err := l.GetList("a/*")
 			readers.read()
 			if err != nil {

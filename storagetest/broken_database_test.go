@@ -290,7 +290,7 @@ var brokenDatabases = []struct {
 func TestBrokenDatabases(t *testing.T) {
 	for _, broken := range brokenDatabases {
 		t.Run(broken.name, func(t *testing.T) {
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				b := newBrokenDatabase()
 				broken.harm(b)
 				return b
@@ -397,7 +397,7 @@ func TestBrokenEvents(t *testing.T) {
 		}},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				return &brokenEvents{
 					Database: storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}),
 					pass:     broken.pass(),

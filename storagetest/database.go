@@ -357,6 +357,7 @@ func databaseCloseDuring(t T, s *subject, db storage.Database) {
 	s.together(t, 6, func(g int) {
 		all := errorCalls(db)
 		for i := g; ; i++ {
+			s.beats.advance()
 			c := all[i%len(all)]
 			err := c.call()
 			switch {

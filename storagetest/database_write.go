@@ -244,6 +244,7 @@ func pushUnique(t T, s *subject, db storage.Database) {
 	seen := make(map[string]bool)
 	s.together(t, goroutines, func(int) {
 		for range each {
+			s.beats.advance()
 			index, err := db.Push("p/*", dataOf(1))
 			if err != nil {
 				t.Errorf("Push: %v", err)
@@ -332,6 +333,7 @@ func revisionOrder(t T, s *subject, db storage.Database) {
 		var mine uint64
 		path := fmt.Sprintf("r/%d", g)
 		for range 20 {
+			s.beats.advance()
 			if _, err := db.Set(path, dataOf(1)); err != nil {
 				t.Errorf("Set: %v", err)
 			}
@@ -448,6 +450,7 @@ func delGlobAtomic(t T, s *subject, db storage.Database) {
 		}
 		defer readers.end()
 		for !done.Load() {
+			s.beats.advance()
 			before := phase.Load()
 			list, err := db.GetList("g/*")
 			if before%2 == 0 {
@@ -486,6 +489,7 @@ func writeConcurrent(t T, s *subject, db storage.Database) {
 	s.together(t, goroutines, func(g int) {
 		var last uint64
 		for i := range rounds {
+			s.beats.advance()
 			if _, err := db.Set("a/b", dataOf(int64(g*rounds+i+1))); err != nil {
 				t.Errorf("Set: %v", err)
 				return
