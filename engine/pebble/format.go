@@ -132,6 +132,9 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 
 // create makes a store in a directory that look has found to hold none.
 func (l *Layer) create(dir string, lock *pebble.Lock) error {
+	if l.options.ReadOnly {
+		return enginekit.NoStore(fs.ErrNotExist)
+	}
 	disk := l.options.FS
 	begun := disk.PathJoin(dir, newFormat)
 	err := writeSynced(disk, begun, enginekit.FormatLine(formatName, formatVersion))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -30,18 +31,19 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	if l.db != nil {
 		return storage.ErrActive
 	}
-	dir, err := prepareDir(l.options.FS, l.dir)
+	dir, err := l.findDir()
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 	}
 	// A store that is refused gets no file, not even that of its lock. Where there is one, its store may be in
 	// use and change while it is looked at: then that waits for the lock.
-	if _, err := l.options.FS.Stat(l.options.FS.PathJoin(dir, lockFile)); err != nil {
-		if _, err := look(l.options.FS, dir); err != nil {
+	files := l.options.FS
+	if _, err := files.Stat(files.PathJoin(dir, lockFile)); err != nil {
+		if _, err := look(files, dir); err != nil {
 			return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 		}
 	}
-	lock, err := pebble.LockDirectory(dir, l.options.FS)
+	lock, err := pebble.LockDirectory(dir, lockFS{files, l.options.ReadOnly})
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
 	}
@@ -72,6 +74,7 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 		}
 	}
 	l.db, l.disk, l.lock = db, disk, lock
+	l.unnoted = rand.Uint64() | 1
 	closing := make(chan struct{})
 	l.closing, l.endLong = closing, sync.OnceFunc(func() { close(closing) })
 	return nil
@@ -80,6 +83,9 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 // openDatabase opens the database, or nothing.
 func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failstopFS, error) {
 	disk := newFailstopFS(l.options.FS)
+	if l.options.ReadOnly {
+		disk = newFailstopFS(readFS{l.options.FS})
+	}
 	cache := pebble.NewCache(l.options.CacheSize)
 	defer cache.Unref() // the database holds its own reference
 	db, err := pebble.Open(dir, l.pebbleOptions(disk, cache, lock))
@@ -120,6 +126,7 @@ func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebbl
 	log := logger{to: l.options.Logger, disk: disk}
 	o := &pebble.Options{
 		FS:            disk,
+		ReadOnly:      l.options.ReadOnly,
 		Lock:          lock,
 		Cache:         cache,
 		Logger:        log,
@@ -168,10 +175,21 @@ func (l *Layer) Close() {
 
 // flush sorts what was written into tables.
 func (l *Layer) flush() error {
-	if l.disk.failure() != nil || l.db.Metrics().WAL.BytesIn == 0 {
+	if l.options.ReadOnly || l.disk.failure() != nil || l.db.Metrics().WAL.BytesIn == 0 {
 		return nil
 	}
 	return l.db.Flush()
+}
+
+// findDir returns the one true name of the directory, which it makes unless it is opened to read only.
+func (l *Layer) findDir() (string, error) {
+	switch {
+	case !l.options.ReadOnly:
+		return prepareDir(l.options.FS, l.dir)
+	case l.options.FS == vfs.Default:
+		return enginekit.FindDir(l.dir)
+	}
+	return l.dir, nil
 }
 
 // prepareDir makes the directory with its parents, each of them durable, and returns its
@@ -223,7 +241,7 @@ func makeDir(disk vfs.FS, dir string) error {
 // explainLock says why the directory's lock was not given.
 func explainLock(err error) error {
 	// Within one process Pebble has no sentinel for it.
-	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "held by current process") {
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, errHeld) || strings.Contains(err.Error(), "held by current process") {
 		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
 	}
 	return explain(err)

@@ -41,6 +41,9 @@ func (l *Layer) Del(path string) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	lock := l.delLocks.Of(path)
 	lock.Lock()
 	defer lock.Unlock()
@@ -198,6 +201,9 @@ func (l *Layer) await(b *pebble.Batch) error {
 
 // failure returns why the layer takes no more writes, or nil.
 func (l *Layer) failure() error {
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	cause := l.disk.failure()
 	if cause == nil {
 		return nil
