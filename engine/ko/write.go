@@ -97,6 +97,9 @@ func (l *Layer) write(clears bool, do func() error) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	if clears {
 		l.writes.Lock()
 		defer l.writes.Unlock()
@@ -244,6 +247,9 @@ func (l *Layer) stop(doing string, err error) error {
 
 // failure returns why the layer takes no more writes, or nil.
 func (l *Layer) failure() error {
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	cause := l.disk.failure()
 	if cause == nil {
 		return nil
