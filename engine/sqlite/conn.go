@@ -236,8 +236,7 @@ func (e *undoError) Error() string {
 func (e *undoError) Unwrap() error { return e.cause }
 
 // guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and
-// makes an error of a panic in SQLite's code: it panics when it runs out of its memory, and may
-// where a file is damaged in a way that it does not expect. The connection is not used again then.
+// makes an error of a panic in SQLite's code: it panics when it runs out of its memory. The connection is not used again then.
 func (c *conn) guard(err *error) {
 	value := recover()
 	if value == nil {

@@ -150,6 +150,8 @@ func explain(err error) error {
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case isCode(err, sqlite3.BUSY):
 		return fmt.Errorf("another program holds the file; close it there: %w", err)
+	case isNoMemory(err):
+		return fmt.Errorf("%s: %w", moreMemory, err)
 	case isCorrupt(err):
 		return fmt.Errorf("the file is corrupt; restore it from a backup: %w", err)
 	}

@@ -87,7 +87,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 // open opens the file, whose lock is held.
 func (d *database) open(opt storage.LayerOptions) error {
 	d.closing, d.cancel = context.WithCancel(context.Background())
-	d.readers = newPool(readers(), func() (*conn, error) { return openReader(d.path, d.options) })
+	d.readers = newPool(d.closing, readers(), func() (*conn, error) { return openReader(d.path, d.options) })
 	exists, err := inspect(d.path)
 	if err == nil && !exists {
 		err = create(d.path, d.options)

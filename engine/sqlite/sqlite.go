@@ -114,7 +114,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// readers is how many connections read at a time, besides scans.
+// readers is how many connections read at a time, besides scans and a check.
 func readers() int { return max(2, min(runtime.GOMAXPROCS(0), maxReaders)) }
 
 // mostData is the greatest length of data on this machine.
@@ -166,6 +166,16 @@ var (
 // and the directories above it where they are missing.
 func New(file string, options Options) *Layer {
 	return &Layer{file: file, options: options.withDefaults()}
+}
+
+// database returns what is open. Another one may be when the caller has the lock the next time.
+func (l *Layer) database() (*database, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	return l.db, nil
 }
 
 // Active reports whether the layer is started.
