@@ -191,7 +191,7 @@ func TestPanicsOfSQLite(t *testing.T) {
 // openSmall opens a connection with little memory.
 func openSmall(t *testing.T, l *Layer) *conn {
 	t.Helper()
-	c, err := openConn(l.db.path, toRead, l.options)
+	c, err := openConn(l.db.path, toRead, nil, l.options)
 	if err != nil {
 		t.Fatal(err)
 	}

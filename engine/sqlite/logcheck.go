@@ -136,25 +136,22 @@ func readSum(b []byte) [2]uint32 {
 	return [2]uint32{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
 }
 
-// noteSync notes whether the log is synced from now on, before something is written to it that
-// may not be. It refuses a log that is damaged, unless it was not synced.
-func (d *database) noteSync(damage error) error {
-	unsynced := false
-	err := d.writer.note(noteUnsynced, func(*sqlite3.Stmt) error {
+// isUnsynced reports whether the note says that the log was written without sync.
+func (c *conn) isUnsynced() (unsynced bool, err error) {
+	err = c.note(noteUnsynced, func(*sqlite3.Stmt) error {
 		unsynced = true
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	if damage != nil && !unsynced {
-		d.failed = damage // so that Close leaves the log as it is
-		return damage
-	}
+	return unsynced, err
+}
+
+// noteSync notes whether the log is synced from now on, before something is written to it that
+// may not be.
+func (d *database) noteSync() error {
 	switch off := d.options.Durability == DurabilityNoSync; {
-	case off && !unsynced:
+	case off && !d.unsynced:
 		return d.noteDurably(noteUnsynced, "off")
-	case !off && unsynced:
+	case !off && d.unsynced:
 		// Of a log that begins anew nothing is left that was not synced. While another program
 		// reads it, it cannot, and the note stays.
 		if _, err := d.writer.cutLog(); err != nil {

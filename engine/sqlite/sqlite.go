@@ -86,6 +86,11 @@ type Options struct {
 	// is also the most: SQLite itself takes 1,000,000,000 bytes, and several copies of them in
 	// a memory of 4 GiB. On 32-bit machines it is 16 MiB.
 	MaxData int
+	// ReadOnly opens a file that is there to read only. No file is made, changed, or locked for
+	// writing, so that the disk may be read-only, and the log of a store that was not closed is read where it is.
+	// Others may do the same meanwhile; a store that writes, of this process or another, is refused while it
+	// lasts, and refuses it. No other program may write to the file meanwhile. Writes are storage.ErrReadOnly.
+	ReadOnly bool
 	// Logger gets what no caller can be told: errors of Clear, of Close and of the moving of the
 	// log into the file. Nil logs nothing.
 	Logger *slog.Logger
@@ -160,6 +165,7 @@ var (
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
+	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a file. Nothing is touched before Start, which creates the file
@@ -177,6 +183,9 @@ func (l *Layer) database() (*database, error) {
 	}
 	return l.db, nil
 }
+
+// ReadOnly implements storage.ReadOnlyLayer.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool {
