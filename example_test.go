@@ -81,7 +81,7 @@ func ExampleOpen_watch() {
 
 // Options are given at once; each hook runs after its write, with no lock held.
 func ExampleOpen_options() {
-	store, err := oolith.Open("memory:", storage.Options{
+	store, err := oolith.OpenWith("memory:", storage.Options{
 		AfterWrite: func(key string) { fmt.Println("written", key) },
 	})
 	if err != nil {

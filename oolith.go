@@ -1,7 +1,7 @@
 // Package oolith is a layered, real-time JSON store to build into a program: objects at
 // paths, read from memory, written through to disk, watched as they change.
 //
-//	store, err := oolith.Open("pebble:./data")
+//	store, err := oolith.Open("pebble:./data", pebble.Engine)
 //	if err != nil {
 //		return err
 //	}
@@ -28,8 +28,9 @@
 // is acknowledged after it is on the disk, whole. Every change passes through one
 // queue, so that both layers, and everyone who watches, see the same order.
 //
-// Open makes both from a URL and starts the store. For more say, make the layers with
-// package engine or by hand, and call storage.New and Start.
+// Open makes both from a URL and starts the store. The engine comes by import, as pebble.Engine of
+// package engine/pebble: a program has what it names, and "memory:" needs none. For more say, make the
+// layers with package engine or by hand, and call storage.New and Start.
 package oolith
 
 import (
@@ -39,17 +40,21 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Open starts the store that a URL names; see package engine for the forms. With
-// "pebble:./data" objects are kept in the directory ./data, which is made where it is missing;
-// with "memory:" they are gone when the store is closed. Of several options the non-zero
-// fields of later ones win. The caller closes the store.
-func Open(url string, options ...storage.Options) (*storage.Layered, error) {
-	config, err := engine.Config(url)
+// Open starts the store that a URL names, by one of the engines; see package engine for the forms. With
+// "pebble:./data" and pebble.Engine objects are kept in the directory ./data, which is made where it is missing;
+// with "memory:", which needs no engine, they are gone when the store is closed. The caller closes the store.
+func Open(url string, engines ...engine.Engine) (*storage.Layered, error) {
+	return OpenWith(url, storage.Options{}, engines...)
+}
+
+// OpenWith is Open with options of the store.
+func OpenWith(url string, options storage.Options, engines ...engine.Engine) (*storage.Layered, error) {
+	config, err := engine.Config(url, engines...)
 	if err != nil {
 		return nil, fmt.Errorf("oolith: %w", err)
 	}
-	store := storage.New(config, options...)
-	if err := store.Start(storage.Options{}); err != nil {
+	store := storage.New(config)
+	if err := store.Start(options); err != nil {
 		return nil, fmt.Errorf("oolith: open %s: %w", url, err)
 	}
 	return store, nil

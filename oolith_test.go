@@ -11,6 +11,7 @@ import (
 
 	"github.com/oolith-db/oolith"
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/pebble"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -18,7 +19,7 @@ import (
 func TestOpenWriteCloseOpen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "some", "data")
 	for _, url := range []string{"pebble:" + dir, "pebble:" + dir + "-unsynced?sync=off"} {
-		store, err := oolith.Open(url)
+		store, err := oolith.Open(url, pebble.Engine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestOpenWriteCloseOpen(t *testing.T) {
 		}
 		store.Close()
 
-		store, err = oolith.Open(url)
+		store, err = oolith.Open(url, pebble.Engine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store, err := oolith.Open("pebble:" + file)
+	store, err := oolith.Open("pebble:"+file, pebble.Engine)
 	if store != nil || err == nil || !strings.Contains(err.Error(), "is a file") {
 		t.Errorf("a file opens %v, %v", store, err)
 	}
@@ -84,19 +85,19 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestOpenInUse(t *testing.T) {
 	url := "pebble:" + t.TempDir() + "/data"
-	store, err := oolith.Open(url)
+	store, err := oolith.Open(url, pebble.Engine)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if second, err := oolith.Open(url); second != nil || err == nil || !strings.Contains(err.Error(), "in use") {
+	if second, err := oolith.Open(url, pebble.Engine); second != nil || err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second opening gives %v, %v", second, err)
 	}
 }
 
 func TestOpenOptions(t *testing.T) {
 	var written []string
-	store, err := oolith.Open("memory:", storage.Options{
+	store, err := oolith.OpenWith("memory:", storage.Options{
 		AfterWrite: func(key string) { written = append(written, key) },
 	})
 	if err != nil {

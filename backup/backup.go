@@ -4,7 +4,7 @@
 //	file, err := os.Create("monday.oolith")
 //	info, err := backup.Write(ctx, store, file, backup.WriteOptions{})
 //
-//	target, err := engine.Open("pebble:./restored") // made, and not started
+//	target, err := engine.Open("pebble:./restored", pebble.Engine) // made, and not started
 //	info, err := backup.Restore(ctx, file, target, backup.RestoreOptions{})
 //
 // A backup is the content of the store at one revision, across all directories: of a batch it

@@ -10,6 +10,7 @@ import (
 	"github.com/oolith-db/oolith"
 	"github.com/oolith-db/oolith/backup"
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/pebble"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -45,7 +46,7 @@ func Example() {
 	if _, err := file.Seek(0, 0); err != nil {
 		log.Fatal(err)
 	}
-	target, err := engine.Open("pebble:" + filepath.Join(dir, "restored"))
+	target, err := engine.Open("pebble:"+filepath.Join(dir, "restored"), pebble.Engine)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -8,12 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/oolith-db/oolith/storage"
 )
 
-// option is one option of an engine whose own options are a T.
-type option[T any] struct {
+// Option is one option of an engine's URLs; the engine's own options are a T.
+type Option[T any] struct {
 	name string
 	// values says what can stand after the equals sign.
 	values string
@@ -21,24 +20,48 @@ type option[T any] struct {
 	set func(options *T, value string) error
 }
 
-// opener makes the open function of a scheme from an engine's option table and its
-// constructor.
-func opener[T any](
-	table []option[T], create func(location string, options T) storage.EmbeddedLayer,
-) func(string, url.Values) (storage.EmbeddedLayer, error) {
-	return func(location string, query url.Values) (storage.EmbeddedLayer, error) {
-		var options T
-		if err := setOptions(table, &options, query); err != nil {
-			return nil, err
+// Value returns an option whose values are parsed by set; values says what they are, for a reader.
+func Value[T any](name, values string, set func(options *T, value string) error) Option[T] {
+	return Option[T]{name, values, set}
+}
+
+// Text returns an option that is any text but none; values says what it is, for a reader.
+func Text[T any](name, values string, set func(options *T, value string)) Option[T] {
+	return Value(name, values, func(o *T, value string) error {
+		if value == "" {
+			return errors.New("nothing is given")
 		}
-		return create(location, options), nil
-	}
+		set(o, value)
+		return nil
+	})
+}
+
+// Switch returns an option that is on or off.
+func Switch[T any](name string, set func(options *T, on bool)) Option[T] {
+	return Value(name, "on or off", func(o *T, value string) error {
+		if value != "on" && value != "off" {
+			return fmt.Errorf("unknown value %q", value)
+		}
+		set(o, value == "on")
+		return nil
+	})
+}
+
+// Size returns an option that is a positive number of bytes, with the binary units of IEC 80000-13 if any.
+func Size[T any](name string, set func(options *T, bytes int64)) Option[T] {
+	return Value(name, "a number of bytes such as 64MiB, 1GiB or 1048576", func(o *T, value string) error {
+		size, err := parseSize(value)
+		if err == nil {
+			set(o, size)
+		}
+		return err
+	})
 }
 
 // setOptions sets what the query names, by the table.
-func setOptions[T any](table []option[T], options *T, query url.Values) error {
+func setOptions[T any](table []Option[T], options *T, query url.Values) error {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		at := slices.IndexFunc(table, func(o option[T]) bool { return o.name == name })
+		at := slices.IndexFunc(table, func(o Option[T]) bool { return o.name == name })
 		if at < 0 {
 			return fmt.Errorf("unknown option %q, expected %s", name, knownOptions(table))
 		}
@@ -54,7 +77,7 @@ func setOptions[T any](table []option[T], options *T, query url.Values) error {
 }
 
 // knownOptions lists a table for a reader.
-func knownOptions[T any](table []option[T]) string {
+func knownOptions[T any](table []Option[T]) string {
 	if len(table) == 0 {
 		return "none"
 	}
@@ -65,24 +88,6 @@ func knownOptions[T any](table []option[T]) string {
 	return "one of " + strings.Join(names, ", ")
 }
 
-// The forms of values that engines share.
-const (
-	onOrOff     = "on or off"
-	sizeInBytes = "a number of bytes such as 64MiB, 1GiB or 1048576"
-)
-
-// parseSwitch reads on or off.
-func parseSwitch(value string) (bool, error) {
-	switch value {
-	case "on":
-		return true, nil
-	case "off":
-		return false, nil
-	}
-	return false, fmt.Errorf("unknown value %q", value)
-}
-
-// parseSize reads a positive number of bytes, with the binary units of IEC 80000-13.
 func parseSize(value string) (int64, error) {
 	number, shift := value, 0
 	for i, unit := range []string{"KiB", "MiB", "GiB"} {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -142,7 +143,7 @@ func checkLeft(url string, ledgers []*ledger) error {
 }
 
 func openURL(url string) (*storage.Layered, error) {
-	config, err := engine.Config(url)
+	config, err := engine.Config(url, all.Engines()...)
 	if err != nil {
 		return nil, err
 	}

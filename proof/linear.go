@@ -14,6 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -175,7 +176,7 @@ func randomStore(c config) (name string, store *storage.Layered, err error) {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	if mode != "memory alone" {
 		url := fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir)
-		if config.Embedded, err = engine.Open(url); err != nil {
+		if config.Embedded, err = engine.Open(url, all.Engines()...); err != nil {
 			return "", nil, err
 		}
 		scheme, _, _ := strings.Cut(url, ":")

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -53,7 +54,7 @@ func (s *subjectOf) start() (err error) {
 		config.Memory = nil
 	}
 	if s.url != "" {
-		if config.Embedded, err = engine.Open(s.url); err != nil {
+		if config.Embedded, err = engine.Open(s.url, all.Engines()...); err != nil {
 			return err
 		}
 	}

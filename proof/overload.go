@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -114,7 +115,7 @@ func (c *consumer) count() int {
 func overloadRound(ctx context.Context, c config, t *tally) error {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	if c.rng.IntN(4) == 0 {
-		layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir) + "?sync=off")
+		layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir)+"?sync=off", all.Engines()...)
 		if err != nil {
 			return err
 		}

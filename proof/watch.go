@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -227,7 +228,7 @@ func (l *life) fold(notes []account) map[string]account {
 // watchRound runs writers and subscribers over some restarts of a store on a disk.
 func watchRound(ctx context.Context, c config, t *tally) error {
 	// Nothing crashes here: without syncs there are more changes to watch.
-	layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir) + "?sync=off")
+	layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir)+"?sync=off", all.Engines()...)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -50,7 +51,7 @@ func measure(phase, url string, objects int, round time.Duration) (figures, erro
 
 // open starts a store, with memory or without.
 func open(url string, memory bool) (*storage.Layered, error) {
-	config, err := engine.Config(url)
+	config, err := engine.Config(url, all.Engines()...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func setsPerSecond(store *storage.Layered, writers int, round time.Duration) (fl
 
 // measureFill writes all objects, in batches, and measures their size on disk.
 func measureFill(url string, objects int) (figures, error) {
-	layer, err := engine.Open(url)
+	layer, err := engine.Open(url, all.Engines()...)
 	if err != nil {
 		return nil, err
 	}

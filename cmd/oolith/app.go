@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 )
 
 // environment is what a command sees of the world beside its streams.
@@ -32,6 +33,7 @@ type app struct {
 
 	storeURL string
 	json     bool
+	readOnly bool
 }
 
 const (
@@ -71,7 +73,7 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `oolith imports, shows, changes and exports the objects of a store.
 
 The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
-  ` + strings.Join(engine.Forms(), "\n  ") + `
+  ` + strings.Join(engine.Forms(all.Engines()...), "\n  ") + `
 What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
 
 On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
@@ -91,6 +93,7 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 		return fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store")
+	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),

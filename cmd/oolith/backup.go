@@ -59,7 +59,7 @@ func (b *backuper) run(ctx context.Context, file string) error {
 	if file == "-" && b.out.is {
 		return usage(errors.New("backup: standard output is a terminal, expected a file or a pipe"))
 	}
-	layer, err := durableLayer(b.storeURL, false)
+	layer, err := b.durableLayer(b.storeURL, reads)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (r *backupReader) restore(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	target, err := durableLayer(r.storeURL, true)
+	target, err := r.durableLayer(r.storeURL, creates)
 	if err != nil {
 		return joinClose(err, in)
 	}

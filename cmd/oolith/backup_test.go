@@ -184,7 +184,7 @@ func TestInterruptedBackup(t *testing.T) {
 	}
 
 	// Cut off in the middle: the store is marked, and the next restore begins anew.
-	layer, err := durableLayer(target.store, true)
+	layer, err := new(app).durableLayer(target.store, creates)
 	if err != nil {
 		t.Fatal(err)
 	}

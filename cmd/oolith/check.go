@@ -33,7 +33,7 @@ the store cannot be opened at all.`,
 			if err := a.storeArgument(cmd, args); err != nil {
 				return err
 			}
-			layer, err := durableLayer(a.storeURL, false)
+			layer, err := a.durableLayer(a.storeURL, reads)
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ takes meanwhile. Ctrl-C ends it at any time: the store stays whole.`,
 			if err := a.storeArgument(cmd, args); err != nil {
 				return err
 			}
-			layer, err := durableLayer(a.storeURL, false)
+			layer, err := a.durableLayer(a.storeURL, changes)
 			if err != nil {
 				return err
 			}

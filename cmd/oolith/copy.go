@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oolith-db/oolith/engine"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -69,10 +70,10 @@ type copier struct {
 // run opens the source first, so that a wrong one makes no target.
 func (c *copier) run(ctx context.Context) error {
 	var err error
-	if c.source, err = durableLayer(c.from, false); err != nil {
+	if c.source, err = c.durableLayer(c.from, reads); err != nil {
 		return err
 	}
-	if c.target, err = durableLayer(c.to, true); err != nil {
+	if c.target, err = c.durableLayer(c.to, creates); err != nil {
 		return err
 	}
 	if samePlace(location(c.from), location(c.to)) {
@@ -128,7 +129,7 @@ func absolute(storeURL string) string {
 	if err != nil {
 		place = location(storeURL)
 	}
-	return scheme + ":" + place
+	return engine.URL(scheme, place)
 }
 
 // isIncompleteBy reports whether an error is that of a store in which a copy was cut off whose

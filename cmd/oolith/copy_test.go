@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
@@ -42,7 +43,7 @@ func fresh(t *testing.T, scheme string) string {
 
 // durableSchemes are those of all engines.
 func durableSchemes() (schemes []string) {
-	for _, form := range engine.Forms() {
+	for _, form := range engine.Forms(all.Engines()...) {
 		if scheme, _, _ := strings.Cut(form, ":"); scheme != "memory" {
 			schemes = append(schemes, scheme)
 		}
@@ -66,7 +67,7 @@ func filled(t *testing.T, scheme string) *cli {
 // nothing has removed yet.
 func (c *cli) putExpired(path string) {
 	c.t.Helper()
-	layer, err := newLayer(c.store, false)
+	layer, err := new(app).newLayer(c.store, changes)
 	if err == nil {
 		err = layer.Start(storage.LayerOptions{})
 	}
@@ -408,11 +409,11 @@ func TestCopyStopped(t *testing.T) {
 	interrupt := func(c *cli, to string, into bool) {
 		t := c.t
 		t.Helper()
-		source, err := newLayer(c.store, false)
+		source, err := new(app).newLayer(c.store, changes)
 		if err != nil {
 			t.Fatal(err)
 		}
-		target, err := newLayer(to, true)
+		target, err := new(app).newLayer(to, creates)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			if asks := a.in.is && a.err.is; isPattern && !yes && !asks {
 				return usage(fmt.Errorf("del %q: a pattern demands --yes where nobody can be asked", args[0]))
 			}
-			store, err := a.openStore(false)
+			store, err := a.openStore(changes)
 			if err != nil {
 				return err
 			}

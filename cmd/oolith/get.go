@@ -14,7 +14,7 @@ object with its times, path and revision. The exit code is 4 when there is none.
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
-			store, err := a.openStore(false)
+			store, err := a.openStore(reads)
 			if err != nil {
 				return err
 			}

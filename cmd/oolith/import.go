@@ -87,7 +87,7 @@ func (im *importer) run(ctx context.Context, name string) error {
 	if err != nil {
 		return joinClose(im.stopped(err), in)
 	}
-	store, err := im.openStore(true)
+	store, err := im.openStore(creates)
 	if err != nil {
 		return joinClose(err, in)
 	}

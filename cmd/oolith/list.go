@@ -42,7 +42,7 @@ Times are RFC 3339 or Unix nanoseconds, and both ends of a range belong to it.`,
 			if err := checkPattern(args[0]); err != nil {
 				return err
 			}
-			store, err := a.openStore(false)
+			store, err := a.openStore(reads)
 			if err != nil {
 				return err
 			}

@@ -75,7 +75,7 @@ func exitStatus(t *testing.T, err error) int {
 // killedCopy copies until behind a number of objects the process is killed.
 func killedCopy(from, to string, into bool) {
 	c := &copier{app: &app{stderr: io.Discard, environment: environment{program: "oolith"}}, from: from, to: to, into: into, quiet: true}
-	source, err := newLayer(from, false)
+	source, err := new(app).newLayer(from, changes)
 	if err == nil {
 		c.source = endingLayer{source, killedAt, func() error {
 			self, err := os.FindProcess(os.Getpid())
@@ -87,7 +87,7 @@ func killedCopy(from, to string, into bool) {
 			}
 			return err
 		}}
-		c.target, err = newLayer(to, true)
+		c.target, err = new(app).newLayer(to, creates)
 	}
 	if err == nil {
 		err = c.copy(context.Background())

@@ -82,7 +82,7 @@ func (a *app) write(ctx context.Context, argument string, put func(*storage.Laye
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(true)
+	store, err := a.openStore(creates)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,18 +15,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// openStore opens the store for a command. Where there is no store yet, one that writes
-// makes it; one that only reads does not, and gets an error.
+// access is what a command does with a store.
+type access int
+
+const (
+	// reads opens the store to read only: no file of it is created or changed.
+	reads access = iota
+	// changes needs a store that is there.
+	changes
+	// creates makes a store where there is none yet.
+	creates
+)
+
+// openStore opens the store for a command.
 //
 // A durable store is opened without its memory layer: one command is over sooner than the
 // whole store is loaded, and the memory of an import does not grow with the store.
-func (a *app) openStore(create bool) (*storage.Layered, error) {
-	layer, err := a.layer(create)
+func (a *app) openStore(to access) (*storage.Layered, error) {
+	layer, err := a.layer(to)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +62,7 @@ type scanner struct {
 
 // openScanner opens an existing store for reading all that matches a pattern.
 func (a *app) openScanner() (*scanner, error) {
-	layer, err := a.layer(false)
+	layer, err := a.layer(reads)
 	if err != nil {
 		return nil, err
 	}
@@ -98,15 +111,19 @@ func (s *scanner) close() {
 }
 
 // layer makes the persistent layer of the store, not started; nil for memory:.
-func (a *app) layer(create bool) (storage.EmbeddedLayer, error) { return newLayer(a.storeURL, create) }
+func (a *app) layer(to access) (storage.EmbeddedLayer, error) { return a.newLayer(a.storeURL, to) }
 
 // newLayer makes the persistent layer of a store, not started; nil for memory:.
-func newLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
-	layer, err := engine.Open(storeURL)
+func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
+	opened := storeURL
+	if a.readOnly || to == reads {
+		opened = toReadOnly(storeURL)
+	}
+	layer, err := engine.Open(opened, all.Engines()...)
 	if err != nil {
 		return nil, usage(err)
 	}
-	if layer == nil || create {
+	if layer == nil || to == creates && !a.readOnly {
 		return layer, nil
 	}
 	missing, err := isMissing(location(storeURL))
@@ -120,8 +137,8 @@ func newLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
 }
 
 // durableLayer is newLayer for what makes no sense on memory:.
-func durableLayer(storeURL string, create bool) (storage.EmbeddedLayer, error) {
-	layer, err := newLayer(storeURL, create)
+func (a *app) durableLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
+	layer, err := a.newLayer(storeURL, to)
 	if err == nil && layer == nil {
 		return nil, usage(fmt.Errorf("store %s: nothing is kept there, expected a durable store such as %s", storeURL, defaultStore))
 	}
@@ -140,11 +157,32 @@ func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// location returns the directory of a store: what stands between its scheme and its options.
+// toReadOnly adds readonly=on to the URL of a store, unless it says itself how it is to be opened:
+// recover=on writes to the store, as its user asks for by name.
+func toReadOnly(storeURL string) string {
+	scheme, _, _ := strings.Cut(storeURL, ":")
+	_, raw, hasOptions := strings.Cut(storeURL, "?")
+	options, err := url.ParseQuery(raw)
+	switch {
+	case scheme == "memory", err != nil: // the second is told by who opens it
+		return storeURL
+	case options.Has("readonly"), options.Get("recover") == "on":
+		return storeURL
+	case !hasOptions:
+		return storeURL + "?readonly=on"
+	case raw == "":
+		return storeURL + "readonly=on"
+	}
+	return storeURL + "&readonly=on"
+}
+
+// location returns the path of a store that newLayer takes; empty for memory:.
 func location(storeURL string) string {
-	_, rest, _ := strings.Cut(storeURL, ":")
-	directory, _, _ := strings.Cut(rest, "?")
-	return directory
+	place, err := engine.Location(storeURL)
+	if err != nil {
+		return ""
+	}
+	return place
 }
 
 // sizeOnDisk adds up the files of a store: those of its directory or, where it is one file, that

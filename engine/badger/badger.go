@@ -97,6 +97,9 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
+	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
+	// write is storage.ErrReadOnly.
+	ReadOnly bool
 	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero. In an
 	// encrypted store a quarter of it is for the indexes of tables.
 	CacheSize int64

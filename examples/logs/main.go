@@ -19,7 +19,7 @@ func main() {
 }
 
 func run(out io.Writer) error {
-	store, err := oolith.Open("memory:", storage.Options{
+	store, err := oolith.OpenWith("memory:", storage.Options{
 		Retention: []storage.Retention{
 			{Pattern: "logs/*/*", Count: 5},                // of each program the newest five lines
 			{Pattern: "logs/*/*", Age: 7 * 24 * time.Hour}, // and none older than a week

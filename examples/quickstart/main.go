@@ -6,11 +6,12 @@ import (
 	"log"
 
 	"github.com/oolith-db/oolith"
+	"github.com/oolith-db/oolith/engine/pebble"
 	"github.com/oolith-db/oolith/storage"
 )
 
 func main() {
-	store, err := oolith.Open("pebble:./oolith-data")
+	store, err := oolith.Open("pebble:./oolith-data", pebble.Engine)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,0 +1,36 @@
+package badger
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Engine opens stores by URLs of the form badger:DIRECTORY, to be passed to oolith.Open or engine.Open.
+var Engine = engine.New("badger", "DIRECTORY", []engine.Option[Options]{
+	engine.Switch("sync", func(o *Options, on bool) {
+		if !on {
+			o.Durability = DurabilityNoSync
+		}
+	}),
+	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
+	engine.Size("cache", func(o *Options, bytes int64) { o.CacheSize = bytes }),
+	engine.Text("key-file", "the path of a file that holds the key", func(o *Options, path string) { o.KeyFile = path }),
+	engine.Text("key-env", "the name of an environment variable that holds the key", func(o *Options, name string) { o.KeyEnv = name }),
+	engine.Value("gc", "off or a time such as 5m or 1h", func(o *Options, value string) error {
+		if value == "off" {
+			o.GCInterval = -1
+			return nil
+		}
+		interval, err := time.ParseDuration(value)
+		if err != nil || interval <= 0 {
+			return fmt.Errorf("%q is no positive time", value)
+		}
+		o.GCInterval = interval
+		return nil
+	}),
+	// verify=off leaves out the reading of all tables at the start.
+	engine.Switch("verify", func(o *Options, on bool) { o.SkipVerify = !on }),
+}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })

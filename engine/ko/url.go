@@ -1,0 +1,29 @@
+package ko
+
+import (
+	"fmt"
+
+	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Engine opens stores by URLs of the form ko:DIRECTORY, to be passed to oolith.Open or engine.Open.
+var Engine = engine.New("ko", "DIRECTORY", []engine.Option[Options]{
+	engine.Switch("sync", func(o *Options, on bool) {
+		if !on {
+			o.Durability = DurabilityNoSync
+		}
+	}),
+	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
+	engine.Size("cache", func(o *Options, bytes int64) { o.CacheSize = bytes }),
+	// recover=on rebuilds a database that is corrupt from what is readable of it.
+	engine.Switch("recover", func(o *Options, on bool) { o.Recover = on }),
+	// invalid=skip opens a database that has keys which are no valid paths, without them.
+	engine.Value("invalid", "refuse or skip", func(o *Options, value string) error {
+		if value != "refuse" && value != "skip" {
+			return fmt.Errorf("unknown value %q", value)
+		}
+		o.SkipInvalid = value == "skip"
+		return nil
+	}),
+}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })

@@ -1,0 +1,28 @@
+package pebble
+
+import (
+	"testing"
+
+	"github.com/oolith-db/oolith/engine"
+)
+
+// A URL sets the options of the layer.
+func TestURL(t *testing.T) {
+	for query, want := range map[string]Options{
+		"":                    {},
+		"sync=on":             {},
+		"sync=off&cache=8MiB": {Durability: DurabilityNoSync, CacheSize: 8 << 20},
+		"readonly=on":         {ReadOnly: true},
+	} {
+		layer, err := engine.Open("pebble:place?"+query, Engine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := layer.(*Layer)
+		want = want.withDefaults()
+		want.Logger = l.options.Logger // each has its own
+		if at := l.dir; at != "place" || l.options != want {
+			t.Errorf("%s sets %+v at %q, want %+v", query, l.options, at, want)
+		}
+	}
+}
