@@ -116,6 +116,8 @@ type logIndex struct {
 	pages    map[uint32]int64
 	count    uint32
 	pageSize int
+	salt     string // of the log; empty when it has no header
+	frames   int    // that fit
 }
 
 // indexLog reads a log as SQLite does: up to the first frame that does not fit.
@@ -129,7 +131,7 @@ func indexLog(log io.Reader) (index logIndex, err error) {
 	if !ok || sum.add(header[:headerSumAt]) != readSum(header[headerSumAt:]) {
 		return index, nil
 	}
-	index.pages, index.pageSize = map[uint32]int64{}, size
+	index.pages, index.pageSize, index.salt = map[uint32]int64{}, size, string(header[headerSaltAt:headerSumAt])
 	since := map[uint32]int64{} // the last commit
 	frame := make([]byte, frameHeader+size)
 	for at := int64(logHeaderSize); ; at += int64(len(frame)) {
@@ -137,10 +139,11 @@ func indexLog(log io.Reader) (index logIndex, err error) {
 			return index, ended(err)
 		}
 		sum.add(frame[:frameSaltAt])
-		if string(frame[frameSaltAt:frameSumAt]) != string(header[headerSaltAt:headerSumAt]) ||
+		if string(frame[frameSaltAt:frameSumAt]) != index.salt ||
 			sum.add(frame[frameHeader:]) != readSum(frame[frameSumAt:]) {
 			return index, nil
 		}
+		index.frames++
 		since[binary.BigEndian.Uint32(frame)] = at + frameHeader
 		if count := binary.BigEndian.Uint32(frame[frameCommitAt:]); count != 0 {
 			index.count = count

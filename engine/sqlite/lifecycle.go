@@ -78,7 +78,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 	if l.options.ReadOnly {
 		db.lock, err = shareFile(path)
 	} else {
-		db.lock, err = lockFile(path, l.options.Logger)
+		db.lock, err = lockFile(path)
 	}
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 func (d *database) open(opt storage.LayerOptions) error {
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	exists, err := inspect(d.path)
-	if err == nil && !exists {
+	if err == nil && !exists && !d.options.ReadOnly {
 		err = create(d.path, d.options)
 	}
 	if err != nil {
@@ -109,6 +109,7 @@ func (d *database) open(opt storage.LayerOptions) error {
 	if err := d.look(opt, damage); err != nil || d.options.ReadOnly {
 		return err
 	}
+	noteProcess(d.lock, d.options.Logger)
 	d.readFrom(nil)
 	if d.writer, err = openWriter(d.path, d.options, d.onLog); err != nil {
 		return err
@@ -139,6 +140,9 @@ func (d *database) look(opt storage.LayerOptions, damage error) error {
 		return err
 	}
 	d.readFrom(image)
+	if damage == nil {
+		damage = image.checkIndex(d.path)
+	}
 	err = d.readers.read(func(c *conn) error {
 		version, err := d.readNotes(c, opt, damage)
 		if newest := int64(len(migrations)); err == nil && version < newest {

@@ -19,20 +19,16 @@ var errLocked = errors.New("the file is in use by another process or by another 
 // file of its own because SQLite's locks on FILE are for one transaction each, and its mode that
 // keeps them would shut out readers too. The lock goes with the process, however that ends; the
 // file stays, since to remove it could let in two at once.
-func lockFile(path string, log *slog.Logger) (*os.File, error) {
-	name := path + lockSuffix
-	file, err := lockOpen(name, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
-	}
-	// Only for the message of whoever is refused.
+func lockFile(path string) (*os.File, error) { return lockOpen(path+lockSuffix, os.O_RDWR|os.O_CREATE) }
+
+// noteProcess notes who has the lock, only for the message of whoever is refused.
+func noteProcess(file *os.File, log *slog.Logger) {
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if _, err := file.WriteAt([]byte(pid), 0); err != nil {
-		log.Debug("sqlite: note the process id", "file", name, "error", err)
+		log.Debug("sqlite: note the process id", "file", file.Name(), "error", err)
 	} else if err := file.Truncate(int64(len(pid))); err != nil {
-		log.Debug("sqlite: note the process id", "file", name, "error", err)
+		log.Debug("sqlite: note the process id", "file", file.Name(), "error", err)
 	}
-	return file, nil
 }
 
 // shareFile keeps stores that write away, and lets in others that read. It makes no file: where there is

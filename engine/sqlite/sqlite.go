@@ -79,9 +79,6 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
-	// write is storage.ErrReadOnly.
-	ReadOnly bool
 	// CacheSize is the memory in bytes for pages that were read or written, over all connections;
 	// 64 MiB when zero. A scan that is in progress beside many others has a share on top.
 	CacheSize int64

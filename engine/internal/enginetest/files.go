@@ -1,0 +1,50 @@
+package enginetest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Copy copies the files of a directory into a new one. Of a store that is open, these are the files that it
+// leaves when its process is killed.
+func Copy(t testing.TB, dir string) (copied string) {
+	t.Helper()
+	copied = filepath.Join(t.TempDir(), "store")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// Digest is the names of a directory's files with a hash of what each holds; empty for a directory that is not
+// there.
+func Digest(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, entry := range entries {
+		content, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s %d %x\n", entry.Name(), len(content), sha256.Sum256(content))
+	}
+	return b.String()
+}
+
+// Edit changes what a file holds.
+func Edit(t testing.TB, name string, edit func(content []byte) []byte) {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	WriteFile(t, name, string(edit(content)))
+}
