@@ -128,6 +128,9 @@ func fillAll(pending map[*directory][]*entry) {
 	}
 	close(jobs)
 	workers.Wait()
+	for dir := range pending {
+		dir.settle()
+	}
 }
 
 // fill builds an empty directory's list. Nobody else knows the directory yet.
@@ -136,12 +139,8 @@ func (d *directory) fill(entries []*entry) {
 	if !slices.IsSortedFunc(entries, compare) {
 		slices.SortFunc(entries, compare)
 	}
-	expiring := 0
 	for _, e := range entries {
 		d.list.Load(e)
-		if e.node.Expires != 0 {
-			expiring++
-		}
+		d.noteEnd(e.node)
 	}
-	d.expire(expiring)
 }
