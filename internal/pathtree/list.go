@@ -33,9 +33,14 @@ type Position struct {
 	Path    string
 }
 
-// compare orders positions and objects as lists do.
+// Compare orders positions as lists do.
+func (p *Position) Compare(other *Position) int {
+	return cmp.Or(cmp.Compare(p.Created, other.Created), strings.Compare(p.Path, other.Path))
+}
+
+// compare orders positions and objects.
 func (p *Position) compare(obj *meta.Object) int {
-	return cmp.Or(cmp.Compare(p.Created, obj.Created), strings.Compare(p.Path, obj.Path))
+	return p.Compare(&Position{obj.Created, obj.Path})
 }
 
 // Holds reports whether a query's range and position let an object in; its pattern is not
