@@ -43,9 +43,10 @@ const fewMembers = 8
 
 var errNotJSON = errors.New("not one JSON value")
 
-// parse reads one JSON value, whose memory the result keeps.
+// parse reads one JSON value, whose memory the result keeps. A document of old may hold what is no UTF-8: a patch that
+// takes it away can be stored.
 func parse(data []byte) (*value, error) {
-	if !jsonvalid.Valid(data) {
+	if !jsonvalid.Grammar(data) {
 		// Decoding says where it breaks.
 		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotJSON, err)
