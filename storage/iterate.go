@@ -133,7 +133,7 @@ func (r *run) places(q pathtree.Query) (places []place, err error) {
 		}
 		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
 		if bytes += len(obj.Data) + placeBytes; bytes <= iterateBytes {
-			obj.Expires = r.expiryOf(obj)
+			r.complete(obj)
 			p.object = obj
 		}
 		places = append(places, p)
@@ -174,6 +174,6 @@ func (r *run) reread(p *place) (meta.Object, error) {
 		return meta.Object{}, err
 	}
 	obj = placed(obj, p.Path)
-	obj.Expires = r.expiryOf(&obj)
+	r.complete(&obj)
 	return obj, nil
 }

@@ -262,7 +262,7 @@ func (s *snapshot) next() (*meta.Object, error) {
 		own := obj.Expires
 		switch {
 		case s.pull != nil:
-			obj.Expires = s.run.expiryOf(obj)
+			s.run.complete(obj)
 		case s.kept && s.run.ages:
 			own = s.own[obj.Path]
 		}

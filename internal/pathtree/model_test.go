@@ -348,7 +348,7 @@ func (h *harness) load() {
 			highest = max(highest, obj.Revision)
 		}
 	}
-	revision, err := h.tree.Load(sequence(objects, nil), h.r.IntN(100))
+	revision, _, err := h.tree.Load(sequence(objects, nil), h.r.IntN(100), nil)
 	if err != nil || revision != highest {
 		h.Fatalf("Load = %d, %v, want %d", revision, err, highest)
 	}
