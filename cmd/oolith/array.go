@@ -54,7 +54,7 @@ func (a *arrayReader) next() (record, error) {
 		return record{}, a.failed(err, start)
 	}
 	a.scanned += a.decoder.InputOffset() - start
-	return record{number: a.number, data: data}, nil
+	return record{number: a.number, data: data, refused: checkUTF8(data)}, nil
 }
 
 // end reads the closing bracket and whatever is behind it, which must be nothing.

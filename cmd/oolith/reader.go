@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
 // maxRecord is the size limit of one record, in bytes. It bounds the memory of an import. There is room for the
@@ -260,10 +262,10 @@ func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error
 	}
 }
 
-// checkJSON says where data stops being JSON; nil when it is one JSON value.
+// checkJSON says where data stops being JSON; nil when it is one JSON value in UTF-8.
 func checkJSON(line []byte) error {
 	if json.Valid(line) {
-		return nil
+		return checkUTF8(line)
 	}
 	var value json.RawMessage
 	err := json.Unmarshal(line, &value)
@@ -272,6 +274,14 @@ func checkJSON(line []byte) error {
 		return fmt.Errorf("no valid JSON: %w, at column %d", err, syntax.Offset)
 	}
 	return fmt.Errorf("no valid JSON: %w", err)
+}
+
+// checkUTF8 says where a JSON value stops being UTF-8; nil when it does not.
+func checkUTF8(value []byte) error {
+	if at := jsonvalid.NotUTF8(value); at >= 0 {
+		return fmt.Errorf("no valid JSON: the byte 0x%02x at column %d is no UTF-8", value[at], at+1)
+	}
+	return nil
 }
 
 func tooLongError(limit int) error {

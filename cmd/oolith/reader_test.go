@@ -75,6 +75,8 @@ func TestReadRecords(t *testing.T) {
 		{"the first line is invalid", "oops\n{}\n", "line", []string{"1 !" + invalid, "2 {}"}},
 		{"two values in a line", "{} {}\n1\n", "line",
 			[]string{"1 !no valid JSON: invalid character '{' after top-level value, at column 4", "2 1"}},
+		{"a line that is no UTF-8", "{}\n{\"a\":\"\xff\"}\n[]", "line", []string{"1 {}", "2 !no valid JSON: the byte 0xff at column 7 is no UTF-8", "3 []"}},
+		{"an element that is no UTF-8", "[{},\"\xed\xa0\x80\",1]", "record", []string{"1 {}", "2 !no valid JSON: the byte 0xed at column 2 is no UTF-8", "3 1"}},
 		{"a cut line", "{}\n{\"a\":", "line", []string{"1 {}", "2 !no valid JSON: unexpected end of JSON input, at column 5"}},
 		{"byte order marks of files put together", "\xef\xbb\xbf1\n\xef\xbb\xbf2\n", "line", []string{"1 1", "2 2"}},
 		{"a cut first line", "{\"a\":\n{}\n", "line", []string{"1 !no valid JSON: unexpected end of JSON input, at column 5", "2 {}"}},
