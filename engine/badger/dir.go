@@ -15,8 +15,8 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
-// errInUse is what lockDir returns when somebody else holds the lock.
-var errInUse = errors.New("the directory is in use by another process or by another store of this one; close that first")
+// errHeld is what lockOpen returns when somebody else holds the lock.
+var errHeld = errors.New("another has the lock")
 
 // errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
 var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
@@ -24,9 +24,17 @@ var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
 // lock is the lock of a directory.
 type lock struct{ files []*os.File }
 
-// lockDir takes the lock of a directory, or returns errInUse. Who only reads shares it with others who do, and makes no
-// file for it.
-func lockDir(dir string, shared bool) (_ *lock, err error) {
+// lockDir takes the lock of a directory. Who only reads shares it with others who do, and makes no file for it.
+func lockDir(dir string, shared bool) (*lock, error) {
+	return enginekit.Locked("the directory", func() (*lock, error) { return tryLockDir(dir, shared) }, isHeld)
+}
+
+// isHeld reports whether another has the directory's lock: ours, or Badger's own.
+func isHeld(err error) bool {
+	return errors.Is(err, errHeld) || strings.Contains(err.Error(), "Cannot acquire directory lock")
+}
+
+func tryLockDir(dir string, shared bool) (_ *lock, err error) {
 	l := &lock{}
 	defer func() {
 		if err != nil {
@@ -90,8 +98,6 @@ func explain(err error) error {
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case errors.Is(err, syscall.EMFILE):
 		return fmt.Errorf("too many files are open; raise the limit (ulimit -n): %w", err)
-	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
-		return fmt.Errorf("%w: %w", errInUse, err)
 	}
 	return err
 }

@@ -18,7 +18,7 @@ func lockOpen(file *os.File, shared bool) error {
 	}
 	err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errInUse
+		return errHeld
 	}
 	return err
 }

@@ -16,7 +16,7 @@ func lockOpen(file *os.File, shared bool) error {
 	}
 	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		return errInUse
+		return errHeld
 	}
 	return err
 }

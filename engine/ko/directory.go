@@ -92,12 +92,14 @@ func firstLine(name string) string {
 	return fmt.Sprintf(", which says %q", line)
 }
 
-// explainLock says why the directory was not opened.
-func explainLock(err error) error {
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, ldbstorage.ErrLocked) {
-		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
-	}
-	return err
+// opened opens and locks a directory by one of the ways there are.
+func opened(open func(dir string) (disk, error), dir string) (disk, error) {
+	return enginekit.Locked("the directory", func() (disk, error) { return open(dir) }, isHeld)
+}
+
+// isHeld reports whether another has the directory's lock.
+func isHeld(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, ldbstorage.ErrLocked)
 }
 
 // explain says what to do about an error of opening.

@@ -44,9 +44,9 @@ func (l *Layer) start(options storage.LayerOptions) error {
 	if err := l.look(dir); err != nil {
 		return err
 	}
-	d, err := l.openDisk(dir)
+	d, err := opened(l.openDisk, dir)
 	if err != nil {
-		return explainLock(err)
+		return err
 	}
 	if err := l.open(d, options); err != nil {
 		return enginekit.FirstError(err, d.Close())
@@ -60,9 +60,9 @@ func (l *Layer) look(dir string) error {
 	if l.lookAt == nil || l.options.Recover {
 		return nil
 	}
-	d, err := l.lookAt(dir)
+	d, err := opened(l.lookAt, dir)
 	if err != nil {
-		return explainLock(err)
+		return err
 	}
 	n, err := readNote(d)
 	if err == nil {
@@ -76,9 +76,9 @@ func (l *Layer) startReadOnly(dir string, options storage.LayerOptions) error {
 	if l.options.Recover {
 		return errRecoverReadOnly
 	}
-	d, err := openReadDisk(dir)
+	d, err := opened(openReadDisk, dir)
 	if err != nil {
-		return explainLock(err)
+		return err
 	}
 	if err := l.open(d, options); err != nil {
 		return enginekit.FirstError(err, d.Close())

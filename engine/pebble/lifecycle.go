@@ -43,9 +43,11 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 			return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 		}
 	}
-	lock, err := pebble.LockDirectory(dir, lockFS{files, l.options.ReadOnly})
+	lock, err := enginekit.Locked("the directory", func() (*pebble.Lock, error) {
+		return pebble.LockDirectory(dir, lockFS{files, l.options.ReadOnly})
+	}, isHeld)
 	if err != nil {
-		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
+		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 	}
 	if err := l.open(dir, lock, opt); err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(enginekit.FirstError(err, lock.Close())))
@@ -238,13 +240,9 @@ func makeDir(disk vfs.FS, dir string) error {
 	return syncDir(disk, parent)
 }
 
-// explainLock says why the directory's lock was not given.
-func explainLock(err error) error {
-	// Within one process Pebble has no sentinel for it.
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, errHeld) || strings.Contains(err.Error(), "held by current process") {
-		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
-	}
-	return explain(err)
+// isHeld reports whether another has the directory's lock. Within one process Pebble has no sentinel for it.
+func isHeld(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, errHeld) || strings.Contains(err.Error(), "held by current process")
 }
 
 // explain says what to do about an error of opening.

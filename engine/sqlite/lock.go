@@ -13,13 +13,19 @@ import (
 )
 
 // errLocked is what lock returns when another has the lock.
-var errLocked = errors.New("the file is in use by another process or by another store of this one; close that first")
+var errLocked = errors.New("another has the lock")
 
 // lockFile takes FILE-lock, which keeps other stores away and lets other programs read. It is a
 // file of its own because SQLite's locks on FILE are for one transaction each, and its mode that
 // keeps them would shut out readers too. The lock goes with the process, however that ends; the
 // file stays, since to remove it could let in two at once.
-func lockFile(path string) (*os.File, error) { return lockOpen(path+lockSuffix, os.O_RDWR|os.O_CREATE) }
+func lockFile(path string) (*os.File, error) { return locked(path, os.O_RDWR|os.O_CREATE) }
+
+// locked opens and locks FILE-lock.
+func locked(path string, flags int) (*os.File, error) {
+	return enginekit.Locked("the file", func() (*os.File, error) { return lockOpen(path+lockSuffix, flags) },
+		func(err error) bool { return errors.Is(err, errLocked) })
+}
 
 // noteProcess notes who has the lock, only for the message of whoever is refused.
 func noteProcess(file *os.File, log *slog.Logger) {
@@ -34,7 +40,7 @@ func noteProcess(file *os.File, log *slog.Logger) {
 // shareFile keeps stores that write away, and lets in others that read. It makes no file: where there is
 // none to lock, no store has the file open.
 func shareFile(path string) (*os.File, error) {
-	file, err := lockOpen(path+lockSuffix, os.O_RDONLY)
+	file, err := locked(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
