@@ -106,14 +106,22 @@ func (r *reference) publish(path string, obj meta.Object) {
 	}
 }
 
-func (r *reference) get(path string) error {
+// object returns the object at a path, as Get of a store does.
+//
+//go:noinline
+func (r *reference) object(path string) (meta.Object, error) {
 	r.mu.RLock()
-	_, ok := r.objects[path]
+	obj, ok := r.objects[path]
 	r.mu.RUnlock()
 	if !ok {
-		return absent(path)
+		return meta.Object{}, absent(path)
 	}
-	return nil
+	return obj, nil
+}
+
+func (r *reference) get(path string) error {
+	_, err := r.object(path)
+	return err
 }
 
 // getN returns the newest n objects that match, by a scan of all and a sort.

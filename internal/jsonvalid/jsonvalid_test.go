@@ -102,3 +102,22 @@ func BenchmarkValid(b *testing.B) {
 		}
 	})
 }
+
+// Each byte at each place of a string, and two of them: eight bytes are looked at at once.
+func TestEachByteAtEachPlace(t *testing.T) {
+	for place := range 20 {
+		for c := range 256 {
+			text := []byte(`"` + strings.Repeat("x", 20) + `"`)
+			text[1+place] = byte(c)
+			if got, want := Grammar(text), json.Valid(text); got != want {
+				t.Fatalf("%q: valid is %v, want %v", text, got, want)
+			}
+			for _, before := range []byte{'\\', 0x1f, 0x80, '!', '#', '[', ']'} {
+				text[max(1, place)] = before
+				if got, want := Grammar(text), json.Valid(text); got != want {
+					t.Fatalf("%q: valid is %v, want %v", text, got, want)
+				}
+			}
+		}
+	}
+}
