@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage"
 )
 
 func TestReadOnly(t *testing.T) {
@@ -76,16 +75,14 @@ func lostStore(t *testing.T, o Options, killed bool) string {
 }
 
 func TestLostFiles(t *testing.T) {
-	for _, killed := range []bool{false, true} {
-		for name, o := range map[string]Options{"plain": small(), "encrypted": encrypted(small())} {
-			t.Run(fmt.Sprintf("%s, killed %v", name, killed), func(t *testing.T) {
-				layer := func(dir string) enginetest.Layer { return New(dir, o) }
-				enginetest.TestLostFiles(t, lostStore(t, o, killed), layer, func(how, kind string) bool {
-					// A crash leaves logs that have nothing in them, and a store that was closed has none.
-					return strings.HasSuffix(kind, ".mem") && how != "cut"
-				})
+	for name, o := range map[string]Options{"closed": small(), "killed": encrypted(small())} {
+		t.Run(name, func(t *testing.T) {
+			layer := func(dir string) enginetest.Layer { return New(dir, o) }
+			enginetest.TestLostFiles(t, lostStore(t, o, name == "killed"), layer, func(how, kind string) bool {
+				// A crash leaves logs that have nothing in them, and a store that was closed has none.
+				return strings.HasSuffix(kind, ".mem") && how != "cut"
 			})
-		}
+		})
 	}
 }
 
@@ -131,9 +128,6 @@ func TestForeignContent(t *testing.T) {
 		"zeros behind it":  func(content []byte) []byte { return append(content, zeros...) },
 		"ones behind it":   func(content []byte) []byte { return append(content, bytes.Repeat([]byte{0xff}, 4096)...) },
 		"only zeros":       func(content []byte) []byte { return make([]byte, len(content)) },
-		"only ones":        func(content []byte) []byte { return bytes.Repeat([]byte{0xff}, len(content)) },
-		"half of it":       func(content []byte) []byte { return content[:len(content)/2] },
-		"one byte":         func(content []byte) []byte { return content[:min(1, len(content))] },
 		"zeros at the end": func(content []byte) []byte { clear(content[len(content)*3/4:]); return content },
 		"its beginning twice": func(content []byte) []byte {
 			return append(content[:len(content)/2:len(content)/2], content[:len(content)/2]...)
@@ -229,5 +223,4 @@ func TestPanicInTheBackground(t *testing.T) {
 	if _, err := l.Get("a"); err != nil {
 		t.Errorf("a read after it: %v", err)
 	}
-	_ = storage.ErrReadOnly
 }
