@@ -426,7 +426,7 @@ func TestBrokenMore(t *testing.T) {
 	for _, broken := range brokenMores {
 		t.Run(broken.name, func(t *testing.T) {
 			t.Parallel()
-			opts := Options{Persistent: true, Patience: 3 * time.Second}
+			opts := Options{Persistent: true}
 			s := &subject{Options: opts, openDatabase: func(t T) storage.Database {
 				b := newBrokenMore(t)
 				broken.harm(b)

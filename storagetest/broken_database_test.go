@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -257,6 +258,11 @@ var brokenDatabases = []struct {
 			return b.Layered.Start(opt)
 		}
 	}},
+	{"mends what is no UTF-8", []string{"DATABASE-19"}, func(b *brokenDatabase) {
+		b.set = func(path string, data json.RawMessage) (string, error) {
+			return b.Layered.Set(path, bytes.ToValidUTF8(data, []byte("?")))
+		}
+	}},
 	{"unlocks what is not locked", []string{"DATABASE-72"}, func(b *brokenDatabase) {
 		b.setAndUnlock = func(path string, data json.RawMessage) (string, error) {
 			index, err := b.Layered.SetAndUnlock(path, data)
@@ -290,7 +296,7 @@ var brokenDatabases = []struct {
 func TestBrokenDatabases(t *testing.T) {
 	for _, broken := range brokenDatabases {
 		t.Run(broken.name, func(t *testing.T) {
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				b := newBrokenDatabase()
 				broken.harm(b)
 				return b
@@ -397,7 +403,7 @@ func TestBrokenEvents(t *testing.T) {
 		}},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				return &brokenEvents{
 					Database: storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}),
 					pass:     broken.pass(),

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -242,7 +241,6 @@ func TestBrokenLayers(t *testing.T) {
 			s := embeddedSubject(open, Options{
 				Persistent: true,
 				Exclusive:  true,
-				Patience:   3 * time.Second,
 				Corrupt:    func(t T, dir, path string) { must(t, "Corrupt", disk.Corrupt(dir, path)) },
 			})
 			wantFailures(t, slices.Concat(layerClauses, embeddedClauses), s, broken.want...)

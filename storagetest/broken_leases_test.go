@@ -398,7 +398,7 @@ func TestBrokenLeases(t *testing.T) {
 	for _, broken := range leaseFaults {
 		t.Run(broken.name, func(t *testing.T) {
 			t.Parallel()
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				b := &brokenLeases{brokenDatabase: newBrokenDatabase()}
 				b.each(func(*brokenLease) {})
 				broken.harm(b)

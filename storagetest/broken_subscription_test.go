@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -264,7 +263,7 @@ func TestBrokenSubscriptions(t *testing.T) {
 			tamper: only("s44", func(c *brokenCursor) { go func() { <-leaked }() })},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
-			s := &subject{Options: Options{Patience: 3 * time.Second}, openDatabase: func(T) storage.Database {
+			s := &subject{openDatabase: func(T) storage.Database {
 				return &brokenSubscriptions{
 					Layered: storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}),
 					options: broken.options, tamper: broken.tamper,
@@ -365,13 +364,13 @@ func brokenGuarantees(t *testing.T, open func(T) storage.Database, seed uint64) 
 	t.Helper()
 	var tolds []*Told
 	var log *Log
-	recorded := record(20*time.Second, func(t T) { tolds, log = RecordSubscriptions(t, open, Options{}, seed) })
+	recorded := record(endless, func(t T) { tolds, log = RecordSubscriptions(t, open, Options{}, seed) })
 	if recorded.Failed() {
 		t.Fatalf("seed %d: the run failed: %s", seed, recorded.text())
 	}
 	broken := map[string]string{}
 	for _, g := range Guarantees() {
-		if r := record(20*time.Second, func(t T) { g.hold(t, tolds, log) }); r.Failed() {
+		if r := record(endless, func(t T) { g.hold(t, tolds, log) }); r.Failed() {
 			broken[g.Name] = r.text()
 			if !strings.Contains(r.text(), g.Demand) {
 				t.Errorf("the failure of %s does not print its demand: %s", g.Name, r.text())

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -204,7 +203,6 @@ func TestBrokenUpkeep(t *testing.T) {
 				return l
 			}
 			s := embeddedSubject(open, diskOptions(disk))
-			s.Patience = 3 * time.Second
 			wantFailures(t, slices.Concat(layerClauses, embeddedClauses), s, broken.want...)
 		})
 	}

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/oolith-db/oolith/meta"
 )
@@ -234,82 +230,5 @@ func wantClipped(t T, what string, data json.RawMessage) {
 	t.Helper()
 	if cap(data) != len(data) {
 		t.Errorf("%s: data has length %d and capacity %d, want them equal", what, len(data), cap(data))
-	}
-}
-
-// within runs a function that must end in time. The function must not call t.Fatalf.
-func (s *subject) within(t T, what string, fn func()) {
-	t.Helper()
-	select {
-	case p := <-guarded(fn):
-		if p != "" {
-			t.Fatalf("%s: %s", what, p)
-		}
-	case <-time.After(s.patience()):
-		t.Fatalf("%s: not done after %v", what, s.patience())
-	}
-}
-
-// together runs a function in n goroutines, numbered from 0, and waits for all. The
-// function must not call t.Fatalf.
-func (s *subject) together(t T, n int, fn func(i int)) {
-	t.Helper()
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			if p := <-guarded(func() { fn(i) }); p != "" {
-				t.Errorf("goroutine %d: %s", i, p)
-			}
-		})
-	}
-	s.within(t, fmt.Sprintf("%d goroutines", n), wg.Wait)
-}
-
-// readers counts the reads beside a writer, who must not be done before them: else a fast
-// store, or a busy machine, would make a clause on both check nothing.
-type readers struct {
-	reads    atomic.Int64
-	deadline time.Time
-}
-
-func (s *subject) newReaders() *readers { return &readers{deadline: time.Now().Add(s.patience() / 2)} }
-
-// read counts one more read.
-func (r *readers) read() { r.reads.Add(1) }
-
-// end says that no read will follow.
-func (r *readers) end() { r.reads.Store(enoughReads) }
-
-const enoughReads = 30
-
-// enough reports whether there were enough reads, or will not be in time.
-func (r *readers) enough() bool { return r.reads.Load() >= enoughReads || time.Now().After(r.deadline) }
-
-// guarded runs a function in a goroutine. The channel gives the text of its panic, or an
-// empty one.
-func guarded(fn func()) <-chan string {
-	done := make(chan string, 1)
-	go func() {
-		text := ""
-		defer func() {
-			if p := recover(); p != nil {
-				text = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
-			}
-			done <- text
-		}()
-		fn()
-	}()
-	return done
-}
-
-// eventually waits until a condition holds.
-func (s *subject) eventually(t T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(s.patience())
-	for pause := 50 * time.Microsecond; !holds(); pause = min(2*pause, 20*time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not so after %v", what, s.patience())
-		}
-		time.Sleep(pause)
 	}
 }

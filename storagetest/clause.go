@@ -55,24 +55,18 @@ type Options struct {
 	// Corrupt damages the stored value of a key in the directory of a closed layer. When
 	// it is nil the clauses on corruption check nothing.
 	Corrupt func(t T, dir, key string)
-	// Patience is how long the suite waits for what must happen before it says that it
-	// does not; 10 seconds when zero.
+	// Patience is how long nothing may advance, no call return and no event come, before the suite says that
+	// what must happen does not; 30 seconds when zero. It is no limit on what goes on slowly.
 	Patience time.Duration
 }
 
 // subject is what a run of the suite tests: one of the functions is set.
 type subject struct {
 	Options
+	beats        beats
 	openLayer    func(t T) storage.Layer
 	openEmbedded func(t T, dir string) storage.EmbeddedLayer
 	openDatabase func(t T) storage.Database
-}
-
-func (s *subject) patience() time.Duration {
-	if s.Patience > 0 {
-		return s.Patience
-	}
-	return 10 * time.Second
 }
 
 // TestLayer runs the LAYER clauses. Each opens a fresh, empty layer.

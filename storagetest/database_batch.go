@@ -141,6 +141,7 @@ func commitNone(t T, _ *subject, db storage.Database, c committer) {
 func commitRevisions(t T, s *subject, db storage.Database, c committer) {
 	s.together(t, 4, func(g int) {
 		for i := range 15 {
+			s.beats.advance()
 			var batch storage.Batch
 			for n := range 4 {
 				batch.Set(fmt.Sprintf("r/%d/%d", g, n), dataOf(int64(i)))
@@ -196,6 +197,7 @@ func commitAtOnce(t T, s *subject, db storage.Database, c committer) {
 		}
 		seen := int64(0)
 		for !done.Load() {
+			s.beats.advance()
 			for _, path := range append(slices.Clone(all), all...) {
 				obj, err := db.Get(path)
 				n := numberOf(obj.Data)
@@ -232,6 +234,7 @@ func commitEvents(t T, s *subject, db storage.Database, c committer) {
 	const goroutines, rounds, width = 3, 12, 4
 	s.together(t, goroutines, func(g int) {
 		for i := range int64(rounds) {
+			s.beats.advance()
 			var batch storage.Batch
 			for n := range width {
 				batch.Set(fmt.Sprintf("e/%d/%d", g, n), dataOf(i))
@@ -246,7 +249,7 @@ func commitEvents(t T, s *subject, db storage.Database, c committer) {
 	})
 	set(t, db, "end", 1)
 	if !got.has(s, "end") {
-		t.Fatalf("no event of the last write after %v", s.patience())
+		t.Fatalf("no event of the last write, %s", s.impatient())
 	}
 	events := got.all()
 	if want := goroutines*rounds*(width+1) + 1; len(events) != want {

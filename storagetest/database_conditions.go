@@ -197,6 +197,7 @@ func updatesAddUp(t T, s *subject, db storage.Database, u updater) {
 	const goroutines, rounds = 6, 20
 	s.together(t, goroutines, func(g int) {
 		for i := range rounds {
+			s.beats.advance()
 			if _, err := u.Update(fmt.Sprintf("n/%d", (g+i)%2), increment); err != nil {
 				t.Errorf("Update: %v", err)
 				return

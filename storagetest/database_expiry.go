@@ -135,7 +135,7 @@ func expiryEvent(t T, s *subject, db storage.Database, c conditional) {
 	_, err := db.Get("e/x")
 	wantErr(t, "Get of an expired object", err, storage.ErrNotFound)
 	if !events.arrives(s, func(e storage.Event) bool { return e.Key == "e/x" && e.Operation == storage.OperationDel }) {
-		t.Fatalf("no event of the removal after %v; those that came: %s", s.patience(), showAll(events.all()))
+		t.Fatalf("no event of the removal, %s; those that came: %s", s.impatient(), showAll(events.all()))
 	}
 	set(t, db, "e/x", 2)
 	if !events.arrives(s, func(e storage.Event) bool { return e.Object != nil && numberOf(e.Object.Data) == 2 }) {
@@ -336,6 +336,7 @@ func retentionCount(t T, s *subject) {
 			}
 		}
 		for i := range int64(rounds) {
+			s.beats.advance()
 			if _, err := db.Push("logs/b/lines/*", dataOf(i)); err != nil {
 				t.Errorf("Push: %v", err)
 			}

@@ -185,14 +185,13 @@ func leaseFIFO(t T, s *subject, db storage.Database, acquire acquirer) {
 	}
 	must(t, "Unlock", db.Unlock(path))
 	for want := range waiters {
-		select {
-		case got := <-order:
-			if got != want {
-				t.Errorf("waiter %d got the lock, want waiter %d, which came before", got, want)
-				return
-			}
-		case <-time.After(s.patience()):
-			t.Fatalf("waiter %d has no lock after %v", want, s.patience())
+		got, ok := await(s, order)
+		if !ok {
+			t.Fatalf("waiter %d has no lock, %s", want, s.impatient())
+		}
+		if got != want {
+			t.Errorf("waiter %d got the lock, want waiter %d, which came before", got, want)
+			return
 		}
 	}
 }
@@ -273,10 +272,8 @@ func leaseExpires(t T, s *subject, db storage.Database, acquire acquirer) {
 	must(t, "Unlock by the next one", db.Unlock(path))
 
 	lease = acquire.now(t, s, path, ttl) // and nobody waits
-	select {
-	case <-lease.Done():
-	case <-time.After(s.patience()):
-		t.Fatalf("Done is still open %v after a lease of %v began", s.patience(), ttl)
+	if _, ok := await(s, lease.Done()); !ok {
+		t.Fatalf("Done of a lease of %v is still open, %s", ttl, s.impatient())
 	}
 	if at := lease.Expires(); time.Now().Before(at) {
 		t.Errorf("Done was closed at %v, before the end of the lease at %v", time.Now(), at)
@@ -305,10 +302,8 @@ func leaseRenews(t T, s *subject, _ storage.Database, acquire acquirer) {
 			t.Errorf("a lease that was renewed has ended at its earlier time")
 		}
 		must(t, "Renew after the earlier end", lease.Renew(20*time.Millisecond))
-		select {
-		case <-lease.Done():
-		case <-time.After(s.patience()):
-			t.Errorf("a lease that was renewed for less than was left has not ended after %v", s.patience())
+		if _, ok := await(s, lease.Done()); !ok {
+			t.Errorf("a lease that was renewed for less than was left has not ended, %s", s.impatient())
 		}
 		wantLost(t, lease, "after the end of the renewed lease")
 		return

@@ -91,13 +91,11 @@ func (w *waiter) waits(t T, s *subject, what string) bool {
 // result waits for the call to return.
 func (w *waiter) result(t T, s *subject, what string) error {
 	t.Helper()
-	select {
-	case err := <-w.done:
-		return err
-	case <-time.After(s.patience()):
-		t.Fatalf("%s: still waiting after %v", what, s.patience())
-		return nil
+	err, ok := await(s, w.done)
+	if !ok {
+		t.Fatalf("%s: still waiting, %s", what, s.impatient())
 	}
+	return err
 }
 
 // lockCall locks a path that holds an object.
@@ -140,14 +138,13 @@ func lockFIFO(t T, s *subject, db storage.Database) {
 	}
 	must(t, "Unlock", db.Unlock("a/b"))
 	for want := range 5 {
-		select {
-		case got := <-order:
-			if got != want {
-				t.Errorf("waiter %d got the lock, want waiter %d, which came before", got, want)
-				return
-			}
-		case <-time.After(s.patience()):
-			t.Fatalf("waiter %d has no lock after %v", want, s.patience())
+		got, ok := await(s, order)
+		if !ok {
+			t.Fatalf("waiter %d has no lock, %s", want, s.impatient())
+		}
+		if got != want {
+			t.Errorf("waiter %d got the lock, want waiter %d, which came before", got, want)
+			return
 		}
 	}
 }
@@ -392,6 +389,7 @@ func lockMutualExclusion(t T, s *subject, db storage.Database) {
 	var inside atomic.Int32
 	s.together(t, goroutines, func(int) {
 		for range rounds {
+			s.beats.advance()
 			obj, err := db.GetAndLock("a/b")
 			if err != nil {
 				t.Errorf("GetAndLock: %v", err)

@@ -167,6 +167,7 @@ func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 		}
 		defer done.Store(true)
 		for round := range 25 {
+			s.beats.advance()
 			opt := storage.ListOptions{Limit: 1 + round%4, Descending: round%2 == 0}
 			seen := make(map[string]int)
 			for {

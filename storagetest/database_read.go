@@ -316,6 +316,7 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 		}
 		defer readers.end()
 		for !done.Load() {
+			s.beats.advance()
 			all, err := objectLists(db, "s/*")
 			readers.read()
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +119,56 @@ func writeInvalidData(t T, _ *subject, db storage.Database) {
 		}
 	}
 	wantContent(t, db, obj)
+}
+
+func writeNotUTF8(t T, _ *subject, db storage.Database) {
+	obj := set(t, db, "a/b", 1)
+	calls := slices.Clone(setCalls)
+	calls = append(calls, writeCall{"Push", func(db storage.Database, _ string, data json.RawMessage) error {
+		_, err := db.Push("p/*", data)
+		return err
+	}})
+	if more, ok := db.(conditional); ok {
+		calls = append(calls, writeCall{"SetWith", func(_ storage.Database, path string, data json.RawMessage) error {
+			_, err := more.SetWith(path, data, storage.SetOptions{})
+			return err
+		}}, writeCall{"PushWith", func(_ storage.Database, _ string, data json.RawMessage) error {
+			_, err := more.PushWith("p/*", data, storage.SetOptions{})
+			return err
+		}})
+	}
+	if more, ok := db.(committer); ok {
+		calls = append(calls, writeCall{"Commit", func(_ storage.Database, path string, data json.RawMessage) error {
+			var batch storage.Batch
+			batch.Set("a/other", dataOf(1))
+			batch.Set(path, data)
+			_, err := more.Commit(&batch)
+			return err
+		}})
+	}
+	if more, ok := db.(updater); ok {
+		calls = append(calls, writeCall{"Update", func(_ storage.Database, path string, data json.RawMessage) error {
+			_, err := more.Update(path, func(meta.Object) (json.RawMessage, error) { return data, nil })
+			return err
+		}})
+	}
+	for _, w := range calls {
+		for text, at := range map[string]string{
+			"\"\xff\"": "1", "{\"a\":\"\xc3\"}": "6", "[\"\xed\xa0\x80\"]": "2", "{\"\xc0\xaf\":1}": "2",
+		} {
+			err := w.call(db, "a/b", json.RawMessage(text))
+			wantErr(t, w.name+" of "+strconv.Quote(text), err, storage.ErrInvalidStorageData)
+			if err != nil && !strings.Contains(err.Error(), "offset "+at) {
+				t.Errorf("%s of %q: error %q does not name the offset %s", w.name, text, err, at)
+			}
+		}
+	}
+	wantContent(t, db, obj)
+	for _, w := range setCalls {
+		for _, text := range []string{`"\ud800"`, "\"é€\U0010ffff\"", "\"\ufffd\""} {
+			must(t, w.name+" of "+text, w.call(db, "a/b", json.RawMessage(text)))
+		}
+	}
 }
 
 func delAbsent(t T, _ *subject, db storage.Database) {
@@ -244,6 +296,7 @@ func pushUnique(t T, s *subject, db storage.Database) {
 	seen := make(map[string]bool)
 	s.together(t, goroutines, func(int) {
 		for range each {
+			s.beats.advance()
 			index, err := db.Push("p/*", dataOf(1))
 			if err != nil {
 				t.Errorf("Push: %v", err)
@@ -332,6 +385,7 @@ func revisionOrder(t T, s *subject, db storage.Database) {
 		var mine uint64
 		path := fmt.Sprintf("r/%d", g)
 		for range 20 {
+			s.beats.advance()
 			if _, err := db.Set(path, dataOf(1)); err != nil {
 				t.Errorf("Set: %v", err)
 			}
@@ -448,6 +502,7 @@ func delGlobAtomic(t T, s *subject, db storage.Database) {
 		}
 		defer readers.end()
 		for !done.Load() {
+			s.beats.advance()
 			before := phase.Load()
 			list, err := db.GetList("g/*")
 			if before%2 == 0 {
@@ -486,6 +541,7 @@ func writeConcurrent(t T, s *subject, db storage.Database) {
 	s.together(t, goroutines, func(g int) {
 		var last uint64
 		for i := range rounds {
+			s.beats.advance()
 			if _, err := db.Set("a/b", dataOf(int64(g*rounds+i+1))); err != nil {
 				t.Errorf("Set: %v", err)
 				return

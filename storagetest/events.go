@@ -118,6 +118,7 @@ func churn(t T, s *subject, db storage.Database, rounds int) {
 	t.Helper()
 	s.together(t, 4, func(g int) {
 		for i := range rounds {
+			s.beats.advance()
 			path := fmt.Sprintf("c/%d", (g+i)%4)
 			if _, err := db.Set(path, dataOf(int64(g*rounds+i))); err != nil {
 				t.Errorf("Set: %v", err)
@@ -190,14 +191,7 @@ func eventsUnique(t T, s *subject, db storage.Database) {
 func eventsReliable(t T, s *subject, db storage.Database) {
 	const n = 1000
 	c := &collector{shards: db.WatchSharded(), more: make(chan struct{})}
-	s.within(t, "a thousand writes that no consumer takes", func() {
-		for i := range int64(n) {
-			if _, err := db.Set(fmt.Sprintf("r/%d", i), dataOf(i)); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, "a thousand writes that no consumer takes", db, n, func(i int) string { return fmt.Sprintf("r/%d", i) })
 	c.read()
 	c.flush(t, s, db)
 	seen := map[string]bool{}
@@ -295,14 +289,7 @@ func eventsFailed(t T, s *subject, db storage.Database) {
 }
 
 func eventsUnwatched(t T, s *subject, db storage.Database) {
-	s.within(t, "writes that nobody watches", func() {
-		for i := range int64(500) {
-			if _, err := db.Set(fmt.Sprintf("u/%d", i%7), dataOf(i)); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, "writes that nobody watches", db, 500, func(i int) string { return fmt.Sprintf("u/%d", i%7) })
 	c := collect(t, db)
 	c.flush(t, s, db)
 	if events := c.take(); len(events) != 0 {
@@ -317,14 +304,7 @@ func eventsStuck(t T, s *subject, db storage.Database) {
 		rounds = 6000
 	}
 	c := &collector{shards: db.WatchSharded(), more: make(chan struct{})}
-	s.within(t, fmt.Sprintf("%d writes that no consumer takes", keys*rounds), func() {
-		for i := range keys * rounds {
-			if _, err := db.Set(fmt.Sprintf("k/%d", i%keys), dataOf(int64(i))); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, fmt.Sprintf("%d writes that no consumer takes", keys*rounds), db, keys*rounds, func(i int) string { return fmt.Sprintf("k/%d", i%keys) })
 	final := map[string]uint64{}
 	for i := range keys {
 		path := fmt.Sprintf("k/%d", i)
@@ -335,7 +315,7 @@ func eventsStuck(t T, s *subject, db storage.Database) {
 		if !c.arrives(s, func(e storage.Event) bool {
 			return e.Key == path && e.Object != nil && e.Object.Revision == revision
 		}) {
-			t.Errorf("the newest event of %s, revision %d, has not arrived after %v", path, revision, s.patience())
+			t.Errorf("the newest event of %s, revision %d, has not arrived, %s", path, revision, s.impatient())
 			return
 		}
 	}
@@ -356,14 +336,7 @@ func eventsWriteBack(t T, s *subject, db storage.Database) {
 			answers.Add(1)
 		}
 	})
-	s.within(t, "writes that a callback answers by writes", func() {
-		for i := range int64(n) {
-			if _, err := db.Set(fmt.Sprintf("ask/%d", i), dataOf(i)); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, "writes that a callback answers by writes", db, n, func(i int) string { return fmt.Sprintf("ask/%d", i) })
 	s.eventually(t, "the events of all writes of the callback", func() bool { return answers.Load() >= n })
 }
 
@@ -436,14 +409,7 @@ func eventsCallback(t T, s *subject, db storage.Database) {
 
 func eventsNoop(t T, s *subject, db storage.Database) {
 	storage.WatchStorageNoop(db)
-	s.within(t, "writes to a drained store", func() {
-		for i := range int64(500) {
-			if _, err := db.Set("a/b", dataOf(i)); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, "writes to a drained store", db, 500, func(i int) string { return "a/b" })
 	s.within(t, "Close", db.Close)
 }
 

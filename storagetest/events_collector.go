@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -56,7 +55,6 @@ func (c *collector) add(event storage.Event, shard int) {
 
 // arrives waits for an event and tells whether it came.
 func (c *collector) arrives(s *subject, is func(storage.Event) bool) bool {
-	timeout := time.After(s.patience())
 	seen := 0
 	for {
 		c.mu.Lock()
@@ -66,11 +64,10 @@ func (c *collector) arrives(s *subject, is func(storage.Event) bool) bool {
 			return true
 		}
 		seen += len(fresh)
-		select {
-		case <-more:
-		case <-timeout:
+		if _, ok := await(s, more); !ok {
 			return false
 		}
+		s.beats.advance()
 	}
 }
 
@@ -109,7 +106,7 @@ func (c *collector) flushShard(t T, s *subject, db storage.Database, shard int) 
 		_, err := db.Set(path, json.RawMessage(mark))
 		must(t, "Set "+path, err)
 		if !c.arrives(s, func(e storage.Event) bool { return e.Key == path }) {
-			t.Fatalf("the event of Set %s has not arrived after %v", path, s.patience())
+			t.Fatalf("the event of Set %s has not arrived, %s", path, s.impatient())
 		}
 		return
 	}
@@ -150,7 +147,7 @@ func showAll(events []storage.Event) string {
 func wantEvent(t T, s *subject, c *collector, what string, want storage.Event) {
 	t.Helper()
 	if !c.arrives(s, func(e storage.Event) bool { return e.Key == want.Key }) {
-		t.Fatalf("%s: no event with key %q after %v; those that came: %s", what, want.Key, s.patience(), showAll(c.all()))
+		t.Fatalf("%s: no event with key %q, %s; those that came: %s", what, want.Key, s.impatient(), showAll(c.all()))
 	}
 	got := c.of(want.Key)[0]
 	if got.Operation != want.Operation {

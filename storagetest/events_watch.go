@@ -42,7 +42,7 @@ func watchEach(t T, s *subject, db storage.Database, w watcher) {
 	}
 	for i, got := range watches {
 		if !got.has(s, fmt.Sprintf("w/%d", n-1)) {
-			t.Fatalf("watch %d: no event of the last write after %v", i, s.patience())
+			t.Fatalf("watch %d: no event of the last write, %s", i, s.impatient())
 		}
 		s.eventually(t, fmt.Sprintf("watch %d sees %d changes", i, n), func() bool { return len(got.all()) >= n })
 		if events := got.all(); len(events) != n {
@@ -56,7 +56,7 @@ func watchOrder(t T, s *subject, db storage.Database, w watcher) {
 	churn(t, s, db, 40)
 	set(t, db, "end", 1)
 	if !got.has(s, "end") {
-		t.Fatalf("no event of the last write after %v", s.patience())
+		t.Fatalf("no event of the last write, %s", s.impatient())
 	}
 	var last uint64
 	for _, e := range got.all() {
@@ -75,7 +75,7 @@ func watchStop(t T, s *subject, db storage.Database, w watcher) {
 	first, second := watch(w), watch(w)
 	set(t, db, "a/1", 1)
 	if !first.has(s, "a/1") || !second.has(s, "a/1") {
-		t.Fatalf("no event of a write after %v", s.patience())
+		t.Fatalf("no event of a write, %s", s.impatient())
 	}
 	first.stop()
 	first.stop()
@@ -116,14 +116,7 @@ func watchStuck(t T, s *subject, db storage.Database, w watcher) {
 	if !s.Persistent {
 		rounds = 20_000
 	}
-	s.within(t, fmt.Sprintf("%d writes beside a stuck watch", rounds), func() {
-		for i := range rounds {
-			if _, err := db.Set(fmt.Sprintf("a/%d", i%50), dataOf(int64(i))); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
-	})
+	s.sets(t, fmt.Sprintf("%d writes beside a stuck watch", rounds), db, rounds, func(i int) string { return fmt.Sprintf("a/%d", i%50) })
 	last := get(t, db, fmt.Sprintf("a/%d", (rounds-1)%50))
 	if !other.arrives(s, func(e storage.Event) bool { return e.Object != nil && e.Object.Revision == last.Revision }) {
 		t.Errorf("no event of the last write for a watch beside a stuck one")

@@ -428,6 +428,7 @@ func layerConcurrent(t T, s *subject, l storage.Layer) {
 	s.together(t, goroutines, func(g int) {
 		own := fmt.Sprintf("own/%d", g)
 		for i := range rounds {
+			s.beats.advance()
 			n := int64(g*rounds + i + 1)
 			mine, shared := object(own, n), object("shared/x", n)
 			if err := errors.Join(l.Set(own, &mine), l.Set("shared/x", &shared)); err != nil {
@@ -496,6 +497,7 @@ func layerCloseDuring(t T, s *subject, l storage.Layer) {
 			defer made[g].Store(before) // also when it ends by an error, so that Close comes
 		}
 		for i := 0; ; i++ {
+			s.beats.advance()
 			if g == callers && underWay() {
 				l.Close()
 				return

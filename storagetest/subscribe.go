@@ -110,9 +110,17 @@ func (r *reader) next(t T) storage.Notice {
 
 // patient is Next with as much patience as the suite has.
 func (r *reader) patient() (storage.Notice, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), r.s.patience())
-	defer cancel()
-	return r.Next(ctx)
+	for {
+		seen := r.s.beats.count.Load()
+		ctx, cancel := context.WithTimeout(context.Background(), r.s.patience())
+		n, err := r.Next(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && r.s.beats.count.Load() != seen {
+			continue
+		}
+		r.s.beats.advance()
+		return n, err
+	}
 }
 
 // until returns the notices before the first one of a path, which must come.

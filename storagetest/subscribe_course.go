@@ -175,21 +175,16 @@ func subscribeStuck(t T, db *subscribed) {
 	for _, policy := range []storage.LagPolicy{storage.LagReset, storage.LagNewest, storage.LagError} {
 		stuck = append(stuck, db.follow(t, "s33/*", storage.SubscribeOptions{Lag: policy, Buffer: 10}))
 	}
-	rounds := int64(300)
+	rounds := 300
 	if !db.s.Persistent {
 		rounds = 20_000
 	}
 	other := db.follow(t, "s33/*", storage.SubscribeOptions{Buffer: 1 << 20})
-	db.s.within(t, fmt.Sprintf("%d writes beside subscriptions that nobody reads", rounds), func() {
-		for i := range rounds {
-			if _, err := db.Set(fmt.Sprintf("s33/%d", i%50), dataOf(i)); err != nil {
-				t.Errorf("Set: %v", err)
-				return
-			}
-		}
+	db.s.sets(t, fmt.Sprintf("%d writes beside subscriptions that nobody reads", rounds), db, rounds, func(i int) string {
+		return fmt.Sprintf("s33/%d", i%50)
 	})
 	set(t, db, "s33/end", 1)
-	if told := other.until(t, "s33/end"); int64(len(told)) != rounds+1 {
+	if told := other.until(t, "s33/end"); len(told) != rounds+1 {
 		t.Errorf("another subscription is told %d notices, want NoticeLive and %d changes", len(told), rounds)
 	}
 	db.s.within(t, "Close beside subscriptions that nobody reads", db.Close)

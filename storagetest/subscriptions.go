@@ -188,6 +188,7 @@ func (r *subscriptionRun) value(path string) []byte {
 // writeAtRandom makes changes of all kinds.
 func (r *subscriptionRun) writeAtRandom(rng *rand.Rand) {
 	for range randomChanges {
+		r.s.beats.advance()
 		if rng.IntN(20) == 0 {
 			time.Sleep(time.Duration(rng.IntN(int(time.Millisecond)))) // so that subscribers have their turn
 		}
@@ -301,6 +302,7 @@ func (r *subscriptionRun) readAtRandom(ctx context.Context, told *Told, rng *ran
 	most := rng.IntN(50)
 	slow := 1 + rng.IntN(100) // how seldom it sleeps; some fall behind
 	for n := 0; told.End == nil && (n < most || !writing.Load()); n++ {
+		r.s.beats.advance()
 		// Where nothing comes it does not wait for ever, but once nothing more is written.
 		turn, end := ctx, func() {}
 		if writing.Load() {

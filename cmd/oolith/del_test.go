@@ -21,7 +21,7 @@ func TestDelOfAPatternAsks(t *testing.T) {
 	c := newCLI(t)
 	c.days()
 	c.run("del", "days/*").is(exitUsage, "a pattern demands --yes where nobody can be asked")
-	c.env.in, c.env.err = terminal{true, 80}, terminal{true, 80}
+	c.env.in, c.env.err = terminal{is: true, width: 80}, terminal{is: true, width: 80}
 	for _, answer := range []string{"n\n", "\n", "nope\n", ""} {
 		r := c.input(answer, "del", "days/*")
 		if r.code != exitFailure || !strings.HasPrefix(r.errors, "delete 3 objects that match days/*? [y/N] ") || !strings.Contains(r.errors, "nothing deleted") {

@@ -3,14 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"github.com/rivo/uniseg"
 )
 
 const (
-	barEvery  = 100 * time.Millisecond // a bar on a terminal is drawn anew
+	barEvery  = 100 * time.Millisecond // a report on a terminal is drawn anew
 	lineEvery = 5 * time.Second        // a line is written elsewhere
 )
 
@@ -38,34 +39,31 @@ type progressState struct {
 	stored int64 // records
 }
 
-// progress tells how a work goes, on standard error: a bar on a terminal, a plain
+// progress tells how a work goes, on standard error: one line that is written over on a terminal, a plain
 // line every few seconds elsewhere, nothing when it is quiet. Methods may be called from
 // any number of goroutines. Its one goroutine ends by stop.
 type progress struct {
 	work
 	state   func() progressState
+	screen  terminal
 	started time.Time
 	done    chan struct{}
 	ended   sync.WaitGroup
 
-	mu  sync.Mutex // guards the output: bar and lines do not mix
-	out io.Writer
-	bar *progressbar.ProgressBar // nil when there is none
+	mu    sync.Mutex // guards the output: reports and lines do not mix
+	out   io.Writer
+	drawn bool // a report stands on the terminal's line
 }
 
 // startProgress begins to report. The state is asked for at each report.
 func startProgress(out io.Writer, screen terminal, quiet bool, of work, state func() progressState) *progress {
-	if of.size == 0 {
-		of.size = -1 // no share of nothing
-	}
-	p := &progress{work: of, state: state, started: time.Now(), done: make(chan struct{}), out: out}
+	p := &progress{work: of, state: state, screen: screen, started: time.Now(), done: make(chan struct{}), out: out}
 	if quiet {
 		return p
 	}
 	every := lineEvery
 	if screen.is {
 		every = barEvery
-		p.bar = newBar(out, screen.width, of)
 	}
 	p.ended.Go(func() {
 		ticker := time.NewTicker(every)
@@ -82,55 +80,44 @@ func startProgress(out io.Writer, screen terminal, quiet bool, of work, state fu
 	return p
 }
 
-func newBar(out io.Writer, width int, of work) *progressbar.ProgressBar {
-	options := []progressbar.Option{
-		progressbar.OptionSetWriter(out),
-		progressbar.OptionSetDescription("0 " + of.verb),
-		progressbar.OptionSetRenderBlankState(true), // its clock, which rates are made by, starts now
-		progressbar.OptionSetWidth(max(5, min(40, width-barTexts))),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(of.size > 0),
-		progressbar.OptionSetSpinnerChangeInterval(0), // the bar has no goroutine of its own
-	}
-	if of.objects {
-		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("objects"))
-	} else {
-		options = append(options, progressbar.OptionShowBytes(true))
-	}
-	return progressbar.NewOptions64(of.size, options...)
-}
-
-// barTexts is the room, in columns, for what stands around the bar.
-const barTexts = 75
-
-// report draws the bar or writes a line.
+// report draws the line anew, or writes one.
 func (p *progress) report() {
 	now := p.state()
+	line := progressLine(p.work, now, time.Since(p.started))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar == nil {
-		p.writeLocked(progressLine(p.work, now, time.Since(p.started)))
+	if !p.screen.is {
+		p.writeLocked("oolith: " + line + "\n")
 		return
 	}
-	p.bar.Describe(thousands(now.stored) + " " + p.verb)
-	read := now.read
-	if p.size > 0 {
-		read = min(read, p.size) // the file may have grown, the estimate may be low
-	}
-	if err := p.bar.Set64(read); err != nil {
-		p.bar = nil // the terminal is gone; the import is not
-	}
+	// One column stays free: a line that fills the last one may go on in the next. The width is asked for
+	// each time: the window may have another one now.
+	p.writeLocked(restOfLine + clip(withBar(line, p.work, now, p.screen.columns()-1), p.screen.columns()-1))
+	p.drawn = true
 }
 
-// println writes one line of text above the bar.
+// restOfLine goes to the start of a terminal's line and clears it (ECMA-48, CR and EL).
+const restOfLine = "\r\x1b[K"
+
+// withBar puts a bar before a report where there is room for one, and a size to draw a share of.
+func withBar(line string, of work, now progressState, columns int) string {
+	room := min(40, columns-uniseg.StringWidth(line)-len("[] "))
+	if of.size <= 0 || room < 10 {
+		return line
+	}
+	full := int(min(now.read, of.size) * int64(room) / of.size)
+	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", room-full) + "] " + line
+}
+
+// println writes one line of text above the report.
 func (p *progress) println(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clearLocked()
-	p.writeLocked(line)
+	p.writeLocked(line + "\n")
 }
 
-// stop ends the reports and takes the bar away.
+// stop ends the reports and takes the last one off the terminal.
 func (p *progress) stop() {
 	close(p.done)
 	p.ended.Wait()
@@ -140,23 +127,21 @@ func (p *progress) stop() {
 }
 
 func (p *progress) clearLocked() {
-	if p.bar == nil {
-		return
-	}
-	if err := p.bar.Clear(); err != nil {
-		p.bar = nil
+	if p.drawn {
+		p.writeLocked(restOfLine)
+		p.drawn = false
 	}
 }
 
 // writeLocked writes to standard error. Its failure has no place to be told.
-func (p *progress) writeLocked(line string) {
-	_, _ = fmt.Fprintln(p.out, line)
+func (p *progress) writeLocked(text string) {
+	_, _ = io.WriteString(p.out, text)
 }
 
-// progressLine is the plain form of a report.
+// progressLine is the text of a report.
 func progressLine(of work, now progressState, elapsed time.Duration) string {
 	seconds := max(elapsed.Seconds(), 0.001)
-	line := fmt.Sprintf("oolith: %s: %s %s, %s per second", of.name,
+	line := fmt.Sprintf("%s: %s %s, %s per second", of.name,
 		thousands(now.stored), of.verb, thousands(int64(float64(now.stored)/seconds)))
 	switch {
 	case of.size > 0:

@@ -38,15 +38,15 @@ func TestProgressLine(t *testing.T) {
 		want    string
 	}{
 		{"in the middle", file(4_000_000), progressState{read: 1_000_000, stored: 50_000}, 5 * time.Second,
-			"oolith: x: 50,000 stored, 10,000 per second, 25% of 4.0 MB, 15s left"},
-		{"at the start", file(4_000_000), progressState{}, 0, "oolith: x: 0 stored, 0 per second, 0% of 4.0 MB"},
-		{"all is read", file(1000), progressState{read: 1000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
-		{"the file grew", file(1000), progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 100% of 1.0 kB"},
-		{"no size", file(-1), progressState{read: 2000, stored: 10}, time.Second, "oolith: x: 10 stored, 10 per second, 2.0 kB read"},
+			"x: 50,000 stored, 10,000 per second, 25% of 4.0 MB, 15s left"},
+		{"at the start", file(4_000_000), progressState{}, 0, "x: 0 stored, 0 per second, 0% of 4.0 MB"},
+		{"all is read", file(1000), progressState{read: 1000, stored: 10}, time.Second, "x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"the file grew", file(1000), progressState{read: 2000, stored: 10}, time.Second, "x: 10 stored, 10 per second, 100% of 1.0 kB"},
+		{"no size", file(-1), progressState{read: 2000, stored: 10}, time.Second, "x: 10 stored, 10 per second, 2.0 kB read"},
 		{"objects", store(4000), progressState{read: 1000, stored: 1000}, 5 * time.Second,
-			"oolith: x: 1,000 copied, 200 per second, 25% of about 4,000 objects, 15s left"},
-		{"more objects than thought", store(10), progressState{read: 20, stored: 20}, time.Second, "oolith: x: 20 copied, 20 per second, 100% of about 10 objects"},
-		{"unknown objects", store(-1), progressState{read: 20, stored: 20}, time.Second, "oolith: x: 20 copied, 20 per second"},
+			"x: 1,000 copied, 200 per second, 25% of about 4,000 objects, 15s left"},
+		{"more objects than thought", store(10), progressState{read: 20, stored: 20}, time.Second, "x: 20 copied, 20 per second, 100% of about 10 objects"},
+		{"unknown objects", store(-1), progressState{read: 20, stored: 20}, time.Second, "x: 20 copied, 20 per second"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := progressLine(test.of, test.now, test.elapsed); got != test.want {
@@ -78,40 +78,46 @@ func TestProgressWritesLinesOffATerminal(t *testing.T) {
 	})
 }
 
-func TestProgressDrawsABar(t *testing.T) {
+// On a terminal each report is one line of it, however narrow it is, and also once it has become narrower.
+func TestProgressStaysOnItsLine(t *testing.T) {
 	for _, size := range []int64{1000, -1} {
-		synctest.Test(t, func(t *testing.T) {
-			var out output
-			read := int64(0)
-			state := func() progressState {
-				read += 100
-				return progressState{read: read, stored: read * 10}
-			}
-			p := startProgress(&out, terminal{is: true, width: 100}, false, work{name: "x.json", verb: "stored", size: size}, state)
-			time.Sleep(7*barEvery + 1)
-			synctest.Wait()
-			p.println("a refusal")
-			p.stop()
-			drawn := out.String()
-			wants := []string{"5,000 stored", "B/s", "\ra refusal\n"}
-			if size > 0 {
-				// The first report has a rate too: the bar's clock began with the work.
-				wants = append(wants, "0 stored   0% |", "(100 B/1.0 kB, 1.0 kB/s)", "50%", "500 B/1.0 kB", "s]")
-			}
-			for _, want := range wants {
-				if !strings.Contains(drawn, want) {
-					t.Errorf("size %d: no %q in %q", size, want, drawn)
+		for _, width := range []int{200, 100, 60, 59, 30, 12, 2, 1} {
+			synctest.Test(t, func(t *testing.T) {
+				var out output
+				read := int64(0)
+				state := func() progressState {
+					read += 100
+					return progressState{read: read, stored: read * 10}
 				}
-			}
-			if !strings.HasSuffix(drawn, "\r") {
-				t.Errorf("size %d: the bar is left on the line: %q", size, drawn)
-			}
-			for line := range strings.SplitSeq(drawn, "\r") {
-				if len([]rune(line)) > 100 {
-					t.Errorf("size %d: wider than the terminal: %q", size, line)
+				p := startProgress(&out, terminal{is: true, width: width}, false, work{name: "x.json", verb: "stored", size: size}, state)
+				time.Sleep(7*barEvery + 1)
+				synctest.Wait()
+				p.println("a refusal")
+				p.stop()
+				drawn := out.String()
+				if n := strings.Count(drawn, "\n"); n != 1 || !strings.HasSuffix(drawn, restOfLine+"a refusal\n") {
+					t.Errorf("size %d, %d columns: %d line feeds in %q, want that of the refusal alone, on a cleared line", size, width, n, drawn)
 				}
-			}
-		})
+				reports := strings.Split(drawn, restOfLine)
+				if len(reports) != 7+2 {
+					t.Errorf("size %d, %d columns: %d reports, want 7", size, width, len(reports)-2)
+				}
+				for _, line := range reports[:len(reports)-1] {
+					if len([]rune(line)) >= max(width, 2) {
+						t.Errorf("size %d, %d columns: as wide as the terminal: %q", size, width, line)
+					}
+				}
+				if width == 200 {
+					want := "x.json: 5,000 stored, 10,000 per second"
+					if size > 0 {
+						want = "[====================                    ] " + want + ", 50% of 1.0 kB"
+					}
+					if !strings.Contains(drawn, want) {
+						t.Errorf("size %d: no %q in %q", size, want, drawn)
+					}
+				}
+			})
+		}
 	}
 }
 

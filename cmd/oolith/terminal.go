@@ -15,8 +15,20 @@ import (
 type terminal struct {
 	// is tells whether it is a terminal at all.
 	is bool
-	// width is its number of columns.
+	// width is its number of columns at the start.
 	width int
+	// file is asked for the width of now; nil where the first one stays.
+	file *os.File
+}
+
+// columns is the width of the terminal now: its window may have changed.
+func (t terminal) columns() int {
+	if t.file != nil {
+		if width, _, err := term.GetSize(int(t.file.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return t.width
 }
 
 // defaultWidth is used for a terminal that does not tell its width.
@@ -32,7 +44,7 @@ func terminalOf(stream any) terminal {
 	if err != nil || width <= 0 {
 		width = defaultWidth
 	}
-	return terminal{is: true, width: width}
+	return terminal{is: true, width: width, file: file}
 }
 
 // clip shortens text to a number of columns and marks the cut.
@@ -95,8 +107,9 @@ func writeUnicodeEscape(b *strings.Builder, r rune) {
 	}
 }
 
-// table writes rows in aligned columns. On a terminal the last column is clipped to its
-// width; elsewhere columns are separated by tabs and nothing is clipped.
+// table writes rows in aligned columns. On a terminal no line is wider than that: the last column has what
+// the others leave, and where they leave little the widest of them is clipped. Elsewhere columns
+// are separated by tabs and nothing is clipped.
 func table(out io.Writer, screen terminal, header []string, rows [][]string) error {
 	if !screen.is {
 		for _, row := range rows {
@@ -109,27 +122,45 @@ func table(out io.Writer, screen terminal, header []string, rows [][]string) err
 	last := len(header) - 1
 	widths := make([]int, last)
 	all := append([][]string{header}, rows...)
+	longest := 0
 	for _, row := range all {
 		for i := range widths {
 			widths[i] = max(widths[i], uniseg.StringWidth(row[i]))
 		}
+		longest = max(longest, uniseg.StringWidth(row[last]))
 	}
-	left := screen.width
-	for _, width := range widths {
-		left -= width + 2
-	}
+	left := fit(widths, screen.columns(), min(longest, minColumn))
 	for _, row := range all {
 		var line strings.Builder
 		for i, width := range widths {
-			line.WriteString(pad(row[i], width) + "  ")
+			line.WriteString(pad(clip(row[i], width), width) + "  ")
 		}
-		line.WriteString(clip(row[last], max(left, minColumn)))
-		if _, err := io.WriteString(out, strings.TrimRight(line.String(), " ")+"\n"); err != nil {
+		line.WriteString(clip(row[last], left))
+		if _, err := io.WriteString(out, clip(strings.TrimRight(line.String(), " "), screen.columns())+"\n"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// minColumn is what is left of the last column on a narrow terminal.
+// fit narrows the widest columns, to no less than minColumn, until least columns are left for the last one, and
+// returns how many are.
+func fit(widths []int, columns, least int) (left int) {
+	for {
+		left = columns
+		widest := 0
+		for i, width := range widths {
+			left -= width + 2
+			if width > widths[widest] {
+				widest = i
+			}
+		}
+		if left >= least || len(widths) == 0 || widths[widest] <= minColumn {
+			return max(left, least)
+		}
+		widths[widest] = max(minColumn, widths[widest]-(least-left))
+	}
+}
+
+// minColumn is what is left of a column on a narrow terminal.
 const minColumn = 12

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/rivo/uniseg"
 )
 
 func TestClip(t *testing.T) {
@@ -46,6 +48,38 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
+// No line of a table is wider than its terminal, whatever is long.
+func TestTableFits(t *testing.T) {
+	long := strings.Repeat("a/b", 300)
+	for _, rows := range [][][]string{
+		{{"2026-01-03T00:00:00.000Z", long, "1"}, {"2026-01-03T00:00:00.000Z", "a", long}},
+		{{long, long, long}}, {{"a", "b", "c"}}, {{long, "b", ""}}, {{"a", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", "漢字"}},
+	} {
+		for width := 2; width < 140; width++ {
+			var out strings.Builder
+			if err := table(&out, terminal{is: true, width: width}, []string{"CREATED", "PATH", "DATA"}, rows); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(out.String()) {
+				if got := uniseg.StringWidth(strings.TrimSuffix(line, "\n")); got > width {
+					t.Fatalf("on %d columns a line has %d: %q", width, got, line)
+				}
+			}
+		}
+	}
+	var out strings.Builder
+	if err := table(&out, terminal{is: true, width: 60}, []string{"CREATED", "PATH", "DATA"},
+		[][]string{{"2026-01-03T00:00:00.000Z", long, `{"n":3}`}, {"2026-01-03T00:00:00.000Z", "a", `{"name":"Lisboa"}`}}); err != nil {
+		t.Fatal(err)
+	}
+	want := "CREATED                   PATH                  DATA\n" +
+		"2026-01-03T00:00:00.000Z  a/ba/ba/ba/ba/ba/ba…  {\"n\":3}\n" +
+		"2026-01-03T00:00:00.000Z  a                     {\"name\":\"Li…\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
 func TestTable(t *testing.T) {
 	header := []string{"PATH", "DATA"}
 	rows := [][]string{{"a/b", `{"name":"Lisboa"}`}, {"漢", `{"name":"Zürich","country":"CH"}`}}
@@ -55,9 +89,9 @@ func TestTable(t *testing.T) {
 		want   string
 	}{
 		{"no terminal", terminal{}, "a/b\t{\"name\":\"Lisboa\"}\n漢\t{\"name\":\"Zürich\",\"country\":\"CH\"}\n"},
-		{"wide", terminal{true, 80}, "PATH  DATA\na/b   {\"name\":\"Lisboa\"}\n漢    {\"name\":\"Zürich\",\"country\":\"CH\"}\n"},
-		{"clipped", terminal{true, 26}, "PATH  DATA\na/b   {\"name\":\"Lisboa\"}\n漢    {\"name\":\"Zürich\",\"c…\n"},
-		{"narrower than the columns", terminal{true, 3}, "PATH  DATA\na/b   {\"name\":\"Li…\n漢    {\"name\":\"Zü…\n"},
+		{"wide", terminal{is: true, width: 80}, "PATH  DATA\na/b   {\"name\":\"Lisboa\"}\n漢    {\"name\":\"Zürich\",\"country\":\"CH\"}\n"},
+		{"clipped", terminal{is: true, width: 26}, "PATH  DATA\na/b   {\"name\":\"Lisboa\"}\n漢    {\"name\":\"Zürich\",\"c…\n"},
+		{"narrower than the columns", terminal{is: true, width: 3}, "PA…\na/…\n漢…\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder

@@ -44,7 +44,11 @@ func encrypted(o Options) Options {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(dir, small()) })
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer {
+		options := small()
+		options.Durability = DurabilityNoSync
+		return New(dir, options)
+	})
 }
 
 // flipByte flips a bit in the stored value of a key, behind the back of Badger's own

@@ -20,7 +20,7 @@ func TestReadOnly(t *testing.T) {
 				o := o
 				o.ReadOnly = readOnly
 				return New(dir, o)
-			})
+			}, nil)
 		})
 	}
 }

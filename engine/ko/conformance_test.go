@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(dir, Options{}) })
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(dir, Options{Durability: DurabilityNoSync}) })
 }
 
 // flipByte flips a bit in the stored value of a key, behind the back of LevelDB's

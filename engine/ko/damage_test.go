@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 )
 
@@ -125,6 +126,7 @@ func TestCutShortLogIsOpened(t *testing.T) {
 			}
 			disk.live[name] = &memFile{data: bytes.Clone(data), synced: len(data)}
 		}
+		delete(disk.live, revisionFile) // it was not closed
 		l := enginetest.Start(t, disk.layer(t, Options{}))
 		list, err := l.GetList("late/*")
 		if err != nil || len(list) > last {
@@ -147,18 +149,18 @@ func TestFindDamage(t *testing.T) {
 	var sound []byte
 	add := func(kind byte, payload string) int {
 		at := len(sound)
-		sound = appendChunk(sound, kind, payload)
+		sound = enginetest.AppendChunk(sound, kind, payload)
 		return at
 	}
 	for range 3 {
-		add(fullChunk, strings.Repeat("record", 10))
+		add(enginetest.FullChunk, strings.Repeat("record", 10))
 	}
 	size := len(sound) / 3
 	long := bytes.Clone(sound)
-	long = appendChunk(long, firstChunk, strings.Repeat("x", logBlock-len(long)-chunkHeader))
-	long = appendChunk(long, middleChunk, strings.Repeat("y", logBlock-chunkHeader))
-	long = appendChunk(long, lastChunk, "z")
-	longer := appendChunk(bytes.Clone(long), fullChunk, "record")
+	long = enginetest.AppendChunk(long, enginetest.FirstChunk, strings.Repeat("x", enginekit.LogBlock-len(long)-enginekit.MinLogHeader))
+	long = enginetest.AppendChunk(long, enginetest.MiddleChunk, strings.Repeat("y", enginekit.LogBlock-enginekit.MinLogHeader))
+	long = enginetest.AppendChunk(long, enginetest.LastChunk, "z")
+	longer := enginetest.AppendChunk(bytes.Clone(long), enginetest.FullChunk, "record")
 	edit := func(content []byte, at int, b byte) []byte {
 		content = bytes.Clone(content)
 		content[at] ^= b
@@ -174,7 +176,7 @@ func TestFindDamage(t *testing.T) {
 		{"cut short", sound[:len(sound)-5], -1},
 		{"cut in a header", sound[:2*size+3], -1},
 		{"zeros at the end", append(bytes.Clone(sound), make([]byte, 100)...), -1},
-		{"blocks of zeros at the end", append(bytes.Clone(sound), make([]byte, 3*logBlock)...), -1},
+		{"blocks of zeros at the end", append(bytes.Clone(sound), make([]byte, 3*enginekit.LogBlock)...), -1},
 		{"the first record", edit(sound, 20, 1), 0},
 		{"the second record", edit(sound, size+20, 1), int64(size)},
 		{"the length of the second record", edit(sound, size+5, 1), int64(size)},
@@ -182,13 +184,13 @@ func TestFindDamage(t *testing.T) {
 		{"the last record, as a crash may leave it", edit(sound, 2*size+20, 1), -1},
 		{"a long record", long, -1},
 		{"a long record with a hole, as a crash may leave it", edit(long, 3*size+100, 1), -1},
-		{"a long record cut short", long[:logBlock+100], -1},
-		{"a long record without its end", long[:2*logBlock], -1},
+		{"a long record cut short", long[:enginekit.LogBlock+100], -1},
+		{"a long record without its end", long[:2*enginekit.LogBlock], -1},
 		{"a long record and another", longer, -1},
 		{"a long record with a hole, and another", edit(longer, 3*size+100, 1), int64(3 * size)},
-		{"a long record with a hole in the next block, and another", edit(longer, logBlock+100, 1), logBlock},
-		{"a record within another", appendChunk(bytes.Clone(long[:2*logBlock]), fullChunk, "record"), 2 * logBlock},
-		{"the end of a record without a beginning", appendChunk(appendChunk(bytes.Clone(sound), lastChunk, "x"), fullChunk, "record"), int64(3 * size)},
+		{"a long record with a hole in the next block, and another", edit(longer, enginekit.LogBlock+100, 1), enginekit.LogBlock},
+		{"a record within another", enginetest.AppendChunk(bytes.Clone(long[:2*enginekit.LogBlock]), enginetest.FullChunk, "record"), 2 * enginekit.LogBlock},
+		{"the end of a record without a beginning", enginetest.AppendChunk(enginetest.AppendChunk(bytes.Clone(sound), enginetest.LastChunk, "x"), enginetest.FullChunk, "record"), int64(3 * size)},
 	} {
 		if got, err := findDamage(bytes.NewReader(c.content)); got != c.want || err != nil {
 			t.Errorf("%s: damage at %d, %v, expected %d", c.name, got, err, c.want)

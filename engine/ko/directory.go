@@ -18,11 +18,15 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
-// prepareDir makes the directory with its parents, each of them durable, and returns its
+// prepareDir makes the directory with its parents, each of them durable, unless it is only read, and returns its
 // one true name. What is in it must be a LevelDB database or nothing. It is checked
 // before LevelDB opens it, which makes files at once.
-func prepareDir(dir string) (string, error) {
-	real, err := enginekit.PrepareDir(dir, syncDir)
+func prepareDir(dir string, readOnly bool) (real string, err error) {
+	if readOnly {
+		real, err = enginekit.FindDir(dir)
+	} else {
+		real, err = enginekit.PrepareDir(dir, syncDir)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -65,44 +69,11 @@ func checkContent(dir string) error {
 	return nil
 }
 
-// halfMade are the files of a database that was cut off while it was made: LevelDB makes
-// a manifest first, then names it in CURRENT, then makes a log.
+// halfMade are the files of a database that was cut off while it was made; see isHalfMade.
 var halfMade = regexp.MustCompile(`^(CURRENT\.[0-9]+|MANIFEST-[0-9]+)$`)
 
 // maxFirstManifest is more than the first manifest of a database has in bytes.
 const maxFirstManifest = 1 << 10
-
-// removeHalfMade takes away what is left of a database that was cut off while it was made,
-// which LevelDB would take for a corrupt one. Nothing was ever stored in it.
-func removeHalfMade(d disk) error {
-	names, err := d.Names()
-	if err != nil {
-		return err
-	}
-	var remains []string
-	for _, name := range names {
-		switch {
-		case !databaseFiles.MatchString(name):
-			continue
-		case !halfMade.MatchString(name):
-			return nil
-		}
-		content, err := d.ReadNote(name)
-		if err != nil {
-			return err
-		}
-		if len(content) > maxFirstManifest {
-			return nil
-		}
-		remains = append(remains, name)
-	}
-	for _, name := range remains {
-		if err := d.RemoveNote(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // firstLine is what the file FORMAT says, for a message; empty for other files.
 func firstLine(name string) string {

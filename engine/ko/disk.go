@@ -16,8 +16,8 @@ import (
 // beside them. Its methods may be called from any number of goroutines.
 type disk interface {
 	ldbstorage.Storage
-	// Names returns the names of all files in the directory.
-	Names() ([]string, error)
+	// Files returns the sizes of all files in the directory by their names.
+	Files() (map[string]int64, error)
 	// SyncDir puts the entries of the directory on the disk.
 	SyncDir() error
 	// ReadNote returns the content of a file, or an error that is fs.ErrNotExist.
@@ -43,17 +43,27 @@ func openFileDisk(dir string) (disk, error) {
 	return &fileDisk{Storage: files, dir: dir}, nil
 }
 
-// Names implements disk.
-func (d *fileDisk) Names() ([]string, error) {
-	entries, err := os.ReadDir(d.dir)
+// Files implements disk.
+func (d *fileDisk) Files() (map[string]int64, error) { return filesOf(d.dir) }
+
+// filesOf returns the sizes of the files in a directory. One that is removed meanwhile is none.
+func filesOf(dir string) (map[string]int64, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
+	files := make(map[string]int64, len(entries))
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files[entry.Name()] = info.Size()
 	}
-	return names, nil
+	return files, nil
 }
 
 // SyncDir implements disk.

@@ -22,8 +22,8 @@ import (
 // from then on everything that would change the directory returns it. Removals are the
 // exception: they are pretended, since a file that stays is garbage and no damage.
 //
-// It also adds what LevelDB leaves out: a new table or log is made durable together
-// with its entry in the directory, and a log that was written without sync is
+// It also adds what LevelDB leaves out: a new table is made durable together with its entry in the directory, a
+// new log has its entry before anything names it (see checkFiles), and a log that was written without sync is
 // synced before the next one follows it.
 type failstop struct {
 	disk
@@ -111,7 +111,13 @@ func (f *failstop) Create(fd ldbstorage.FileDesc) (ldbstorage.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &failstopFile{Writer: file, disk: f, journal: fd.Type == ldbstorage.TypeJournal}, nil
+	journal := fd.Type == ldbstorage.TypeJournal
+	if journal {
+		if err := f.SyncDir(); err != nil {
+			return nil, enginekit.FirstError(err, file.Close())
+		}
+	}
+	return &failstopFile{Writer: file, disk: f, journal: journal, entered: journal}, nil
 }
 
 // SetMeta implements storage.Storage.

@@ -176,10 +176,11 @@ func TestRecordThatMakesNoSense(t *testing.T) {
 	for name, file := range disk.live {
 		if isLog(name) {
 			// A batch of 5 records that holds none.
-			file.data = appendChunk(file.data, fullChunk, "\xff\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00")
+			file.data = enginetest.AppendChunk(file.data, enginetest.FullChunk, "\xff\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00")
 			file.synced = len(file.data)
 		}
 	}
+	delete(disk.live, revisionFile) // or it is known not to be as it was closed
 	before := disk.logs()
 	for range 2 {
 		err := l.Start(storage.LayerOptions{})

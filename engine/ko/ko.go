@@ -92,9 +92,6 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
-	// write is storage.ErrReadOnly.
-	ReadOnly bool
 	// CacheSize is the memory in bytes for blocks that were read; 32 MiB when zero.
 	CacheSize int64
 	// WriteBuffer is the memory in bytes that takes writes before they are sorted into
@@ -111,6 +108,10 @@ type Options struct {
 	// in the database untouched, also by Clear; no read shows them but Check, which reports
 	// each. Nothing else is skipped.
 	SkipInvalid bool
+	// ReadOnly opens the database to read only: no file is made, changed or locked for writing, what is in the log is
+	// read into memory, and every write is storage.ErrReadOnly. Start fails where there is no database, and while
+	// the directory is open to be written, here or in another process; many may read it at once.
+	ReadOnly bool
 	// Logger gets what LevelDB tells of its work, at level debug, what a recovery did, and the
 	// errors of Clear and Close. Nil logs nothing: each error that matters to a caller is returned.
 	Logger *slog.Logger
@@ -134,12 +135,14 @@ func (o Options) withDefaults() Options {
 }
 
 // Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
-// storage.Batcher, Scanner, SizeHinter, Checker, Compacter and IncompleteMarker.
+// storage.Batcher, Scanner, SizeHinter, Checker, Compacter, IncompleteMarker and ReadOnlyLayer.
 type Layer struct {
 	dir     string
 	options Options
 	// openDisk opens and locks the directory, which exists. Tests put another in its place.
 	openDisk func(dir string) (disk, error)
+	// lookAt opens the directory to look at it before openDisk; nil in tests.
+	lookAt func(dir string) (disk, error)
 	// maxBatch is the greatest length in bytes of a batch. Tests have less.
 	maxBatch int
 
@@ -176,13 +179,17 @@ var (
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
+	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
 // the directory and its parents where they are missing.
 func New(dir string, options Options) *Layer {
-	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk, maxBatch: defaultMaxBatch}
+	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk, lookAt: openReadDisk, maxBatch: defaultMaxBatch}
 }
+
+// ReadOnly implements storage.ReadOnlyLayer.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool {

@@ -3,6 +3,7 @@ package ko
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -33,8 +34,14 @@ func (l *Layer) Start(options storage.LayerOptions) error {
 
 // start opens the directory, or holds nothing.
 func (l *Layer) start(options storage.LayerOptions) error {
-	dir, err := prepareDir(l.dir)
+	dir, err := prepareDir(l.dir, l.options.ReadOnly)
 	if err != nil {
+		return err
+	}
+	if l.options.ReadOnly {
+		return l.startReadOnly(dir, options)
+	}
+	if err := l.look(dir); err != nil {
 		return err
 	}
 	d, err := l.openDisk(dir)
@@ -46,6 +53,41 @@ func (l *Layer) start(options storage.LayerOptions) error {
 	}
 	return nil
 }
+
+// look refuses a database that is damaged, before LevelDB makes any file beside it. A recovery changes what is
+// damaged, and looks itself.
+func (l *Layer) look(dir string) error {
+	if l.lookAt == nil || l.options.Recover {
+		return nil
+	}
+	d, err := l.lookAt(dir)
+	if err != nil {
+		return explainLock(err)
+	}
+	n, err := readNote(d)
+	if err == nil {
+		_, _, err = inspect(d, n)
+	}
+	return enginekit.FirstError(err, d.Close())
+}
+
+// startReadOnly opens the directory to read only, or holds nothing.
+func (l *Layer) startReadOnly(dir string, options storage.LayerOptions) error {
+	if l.options.Recover {
+		return errRecoverReadOnly
+	}
+	d, err := openReadDisk(dir)
+	if err != nil {
+		return explainLock(err)
+	}
+	if err := l.open(d, options); err != nil {
+		return enginekit.FirstError(err, d.Close())
+	}
+	return nil
+}
+
+// errRecoverReadOnly is a layer that is to rebuild a database and to change nothing.
+var errRecoverReadOnly = errors.New("it is to be recovered, which changes it, and opened to read only: ask for one of the two")
 
 // open opens the database in a directory that is locked.
 func (l *Layer) open(d disk, options storage.LayerOptions) error {
@@ -103,10 +145,10 @@ func (o *opener) run() error {
 // openDatabase opens the database as it is. It is known if nobody has touched it since it was
 // surveyed and closed.
 func (o *opener) openDatabase() (known bool, err error) {
-	if err := removeHalfMade(o.disk); err != nil {
-		return false, err
+	exists, fingerprint, err := inspect(o.disk, o.note)
+	if err == nil && !exists {
+		err = o.begin()
 	}
-	fingerprint, err := readLogs(o.disk)
 	if err != nil {
 		return false, err
 	}
@@ -114,6 +156,26 @@ func (o *opener) openDatabase() (known bool, err error) {
 		return false, enginekit.FirstError(o.disk.failure(), err)
 	}
 	return fingerprint != "" && fingerprint == o.note.fingerprint, o.disk.failure()
+}
+
+// begin makes a directory ready for a new database.
+func (o *opener) begin() error {
+	if o.layer.options.ReadOnly {
+		return enginekit.NoStore(fs.ErrNotExist)
+	}
+	return removeHalfMade(o.disk)
+}
+
+// inspect says whether there is a database, and returns its fingerprint. One that is damaged, or of which something
+// is missing, is a corruption error. It changes nothing.
+func inspect(d disk, n note) (exists bool, fingerprint string, err error) {
+	if exists, err = checkWhole(d); err != nil || !exists {
+		return false, "", err
+	}
+	if fingerprint, err = readLogs(d); err == nil {
+		err = checkClosed(fingerprint, n.fingerprint)
+	}
+	return err == nil, fingerprint, err
 }
 
 // closeDatabase closes what is open after an error, which is the one that counts.
@@ -138,6 +200,8 @@ func (l *Layer) leveldbOptions() *opt.Options {
 		// A large batch goes through the log like any other: LevelDB's other way for it holds
 		// locks for ever when the disk fails.
 		DisableLargeBatchTransaction: true,
+		ReadOnly:                     l.options.ReadOnly,
+		ErrorIfMissing:               l.options.ReadOnly,
 		// Reads never cause writes.
 		DisableSeeksCompaction: true,
 		// What is damaged is an error of whoever reads it. Damage in logs and in the
@@ -163,7 +227,7 @@ func (l *Layer) Close() {
 	if err == nil {
 		err = l.disk.failure()
 	}
-	if err == nil {
+	if err == nil && !l.options.ReadOnly {
 		err = l.noteClosed()
 	}
 	if err = enginekit.FirstError(err, l.disk.Close()); err != nil {

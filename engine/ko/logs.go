@@ -3,15 +3,14 @@ package ko
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"regexp"
 	"slices"
+	"strings"
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
@@ -34,16 +33,11 @@ const currentFile = "CURRENT"
 var currentForm = regexp.MustCompile(`^MANIFEST-[0-9]+\n$`)
 
 // readLogs returns a fingerprint of the manifest and the logs, which changes whenever anyone
-// opens the database; it is empty when there is none. Damage is a corruption error; the
+// opens the database to write; it is empty when there is none. Damage is a corruption error; the
 // fingerprint is there all the same.
+//
+// Its second part is of their names alone. Whoever opens the database to write makes a log with a new name.
 func readLogs(d disk) (fingerprint string, err error) {
-	current, err := d.ReadNote(currentFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if err == nil && !currentForm.Match(current) {
-		return "", &corruption{fmt.Errorf("its file %s says %.40q, expected the name of a manifest", currentFile, current)}
-	}
 	manifest, err := d.GetMeta()
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -56,10 +50,11 @@ func readLogs(d disk) (fingerprint string, err error) {
 		return "", err
 	}
 	slices.SortFunc(logs, func(a, b ldbstorage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
-	sum := sha256.New()
+	sum, names := sha256.New(), sha256.New()
 	var damaged error
 	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
-		fmt.Fprintln(sum, fd) // a hash takes all
+		fmt.Fprintln(names, fd) // a hash takes all
+		fmt.Fprintln(sum, fd)
 		at, err := readLog(d, fd, sum)
 		if err != nil {
 			return "", fmt.Errorf("read %s: %w", fd, err)
@@ -68,7 +63,17 @@ func readLogs(d disk) (fingerprint string, err error) {
 			damaged = &corruption{fmt.Errorf("its file %s is damaged at byte %d", fd, at)}
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil)[:16]), damaged
+	return hex.EncodeToString(sum.Sum(nil)[:16]) + "-" + hex.EncodeToString(names.Sum(nil)[:8]), damaged
+}
+
+// checkClosed refuses a database that is not as it was closed, although nobody has opened it since.
+func checkClosed(fingerprint, closed string) error {
+	_, names, _ := strings.Cut(fingerprint, "-")
+	if _, then, found := strings.Cut(closed, "-"); found && names == then && fingerprint != closed {
+		return &corruption{errors.New("its log or its list of tables is not as it was when the store was closed, " +
+			"and nobody has opened it since")}
+	}
+	return nil
 }
 
 // readLog reads a file into a hash and returns where it is damaged, or -1.
@@ -81,21 +86,6 @@ func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err e
 	return damage, enginekit.FirstError(err, file.Close())
 }
 
-// LevelDB's log format (its doc/log_format.md): blocks of 32 KiB, in them chunks that do not
-// cross blocks, each with a masked CRC-32C over the type and the payload, a length and a type.
-// A record is one full chunk, or a first one, any number of middle ones and a last one.
-const (
-	logBlock    = 32 << 10
-	chunkHeader = 4 + 2 + 1
-
-	fullChunk   = 1
-	firstChunk  = 2
-	middleChunk = 3
-	lastChunk   = 4
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // findDamage returns where the first broken chunk is that a sound beginning of a record
 // follows, or -1. It reads to the end.
 //
@@ -103,8 +93,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crash cut short may have reached the disk in any part.
 func findDamage(r io.Reader) (int64, error) {
 	f := damageFinder{broken: -1}
-	block := make([]byte, logBlock)
-	for offset := int64(0); ; offset += logBlock {
+	block := make([]byte, enginekit.LogBlock)
+	for offset := int64(0); ; offset += enginekit.LogBlock {
 		n, err := io.ReadFull(r, block)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return 0, err
@@ -112,7 +102,7 @@ func findDamage(r io.Reader) (int64, error) {
 		if !f.damaged {
 			f.read(block[:n], offset)
 		}
-		if n < logBlock {
+		if n < enginekit.LogBlock {
 			break
 		}
 	}
@@ -130,34 +120,16 @@ type damageFinder struct {
 
 // read reads a block that begins at an offset.
 func (f *damageFinder) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= chunkHeader; { // less is filled with zeros
-		size, kind := soundChunk(block[at:])
-		begins := kind == fullChunk || kind == firstChunk
-		if f.broken < 0 && (size == 0 || begins == f.within) {
+	for at := 0; len(block)-at >= enginekit.MinLogHeader; { // less is filled with zeros
+		chunk := enginekit.SoundChunk(block[at:])
+		if f.broken < 0 && (chunk.Size == 0 || chunk.Begins == f.within) {
 			f.broken = offset + int64(at)
 		}
-		if begins && f.broken >= 0 {
+		if chunk.Begins && f.broken >= 0 {
 			f.damaged = true
 			return
 		}
-		f.within = kind == firstChunk || kind == middleChunk
-		at += max(size, 1) // behind a broken one, any byte may be where a sound one begins
+		f.within = chunk.Size > 0 && !chunk.Ends
+		at += max(chunk.Size, 1) // behind a broken one, any byte may be where a sound one begins
 	}
-}
-
-// soundChunk returns the size and the type of the chunk at the beginning of the rest of a
-// block; 0 and 0 if there is none.
-func soundChunk(rest []byte) (size int, kind byte) {
-	if len(rest) < chunkHeader {
-		return 0, 0
-	}
-	size, kind = chunkHeader+int(binary.LittleEndian.Uint16(rest[4:])), rest[6]
-	if kind < fullChunk || kind > lastChunk || size > len(rest) {
-		return 0, 0
-	}
-	sum := crc32.Checksum(rest[6:size], castagnoli)
-	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(rest) {
-		return 0, 0
-	}
-	return size, kind
 }

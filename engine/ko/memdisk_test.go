@@ -2,9 +2,7 @@ package ko
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -51,6 +49,7 @@ func newMemDisk() *memDisk {
 func (d *memDisk) layer(t testing.TB, options Options) *Layer {
 	t.Helper()
 	l := New(t.TempDir(), options)
+	l.lookAt = nil
 	l.openDisk = func(string) (disk, error) {
 		d.lock.Lock()
 		defer d.lock.Unlock()
@@ -107,10 +106,14 @@ func (d *memDisk) change(kind, name string, do func()) error {
 	return nil
 }
 
-func (d *memDisk) Names() ([]string, error) {
+func (d *memDisk) Files() (map[string]int64, error) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	return slices.Collect(maps.Keys(d.live)), nil
+	files := map[string]int64{}
+	for name, file := range d.live {
+		files[name] = int64(len(file.data))
+	}
+	return files, nil
 }
 
 func (d *memDisk) SyncDir() error {
@@ -307,13 +310,4 @@ func (d *countingDisk) Open(fd ldbstorage.FileDesc) (ldbstorage.Reader, error) {
 		d.tables++
 	}
 	return d.disk.Open(fd)
-}
-
-// appendChunk appends a chunk of LevelDB's log format.
-func appendChunk(log []byte, kind byte, payload string) []byte {
-	body := append([]byte{kind}, payload...)
-	sum := crc32.Checksum(body, castagnoli)
-	log = binary.LittleEndian.AppendUint32(log, (sum>>15|sum<<17)+0xa282ead8)
-	log = binary.LittleEndian.AppendUint16(log, uint16(len(payload)))
-	return append(log, body...)
 }

@@ -47,7 +47,7 @@ func (n note) encode() []byte {
 		state = "closed " + n.fingerprint
 	}
 	text := fmt.Sprintf("%s %d\nrevision %d\n%s\n", noteName, noteVersion, n.revision, state)
-	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), enginekit.Castagnoli))
 }
 
 // readNote reads the file OOLITH-KO. A database that has none gets the zero note.
@@ -162,6 +162,9 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	defer l.life.RUnlock()
 	if l.db == nil {
 		return storage.ErrNotActive
+	}
+	if err := l.failure(); err != nil {
+		return err
 	}
 	if reason == "" {
 		return l.wrap("take the mark of an incomplete store away", l.disk.RemoveNote(incompleteFile))

@@ -135,6 +135,7 @@ func TestOpenInUseByAnotherProcess(t *testing.T) {
 	hold := func(dir string) { start(t, dir, Options{}) }
 	enginetest.InAnotherProcess(t, dir, hold, func(int) {
 		mustRefuse(t, New(dir, Options{}), "in use by another process")
+		mustRefuse(t, New(dir, Options{ReadOnly: true}), "in use by another process")
 	})
 	start(t, dir, Options{})
 }

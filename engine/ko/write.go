@@ -97,6 +97,9 @@ func (l *Layer) write(clears bool, do func() error) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	if clears {
 		l.writes.Lock()
 		defer l.writes.Unlock()
@@ -186,7 +189,7 @@ func (l *Layer) checkPut(path string, obj *meta.Object) error {
 	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
 	}
-	if !jsonvalid.Valid(obj.Data) {
+	if !jsonvalid.Grammar(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
 	}
 	if len(obj.Data) > 2*maxNesting && nesting(obj.Data) > maxNesting {
@@ -244,6 +247,9 @@ func (l *Layer) stop(doing string, err error) error {
 
 // failure returns why the layer takes no more writes, or nil.
 func (l *Layer) failure() error {
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	cause := l.disk.failure()
 	if cause == nil {
 		return nil

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
+	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
@@ -17,8 +20,12 @@ import (
 //	oolith-pebble 1
 //
 // It is a file of its own and not a key of the database, so that a directory of someone
-// else, or of a newer version, is refused before Pebble has touched anything in it. It is
-// made before the database is, and never changed.
+// else, or of a newer version, is refused before Pebble has touched anything in it.
+//
+// It is the last file that the making of a store makes: until then its name is FORMAT.new. So where there is
+// a FORMAT, all that makes a database was there too, and what is missing now is lost: the store is refused,
+// where Pebble would make a new one and remove the files of the old one. And where there is a FORMAT.new and no
+// FORMAT, a crash cut the making off before anything could be stored, and it is done again.
 const (
 	formatName    = "oolith-pebble"
 	formatVersion = 1
@@ -28,17 +35,89 @@ const (
 	maxFormatLen = 256
 )
 
-// checkFormat accepts a directory that this build can read, and marks an empty one. The
-// lock of the directory is held.
-func checkFormat(disk vfs.FS, dir string) error {
+// look says whether a directory holds a store, or nothing yet; anything else is an error. It changes nothing.
+func look(disk vfs.FS, dir string) (exists bool, err error) {
 	content, err := readFormat(disk, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return markFormat(disk, dir)
+		return false, checkNew(disk, dir)
 	}
 	if err != nil {
-		return fmt.Errorf("read the format of the store: %w", err)
+		return false, fmt.Errorf("read the format of the store: %w", err)
 	}
-	return enginekit.CheckFormat(content, formatName, formatVersion)
+	if err := enginekit.CheckFormat(content, formatName, formatVersion); err != nil {
+		return false, err
+	}
+	return true, checkWhole(disk, dir)
+}
+
+// checkWhole refuses a store whose database is not all there, or is damaged where Pebble would not tell.
+func checkWhole(disk vfs.FS, dir string) error {
+	desc, err := pebble.Peek(dir, disk)
+	switch {
+	case err != nil:
+		return err
+	case !desc.Exists:
+		return lost(manifestMarker+"*", "it names the list of the tables")
+	case desc.FormatMajorVersion == pebble.FormatDefault:
+		return lost("marker.format-version.*", "it names the version of the tables")
+	}
+	switch _, err := disk.Stat(desc.ManifestFilename); {
+	case errors.Is(err, fs.ErrNotExist):
+		return lost(disk.PathBase(desc.ManifestFilename), "it is the list of the tables")
+	case err != nil:
+		return err
+	}
+	closed, err := checkLog(disk, dir)
+	if err != nil {
+		return err
+	}
+	return checkManifest(disk, desc.ManifestFilename, closed)
+}
+
+// lost is the error of a store without a file that it had.
+func lost(name, what string) error {
+	return fmt.Errorf("the file %s of the store is missing (%s): the rest is left as it is; "+
+		"restore the file, or the whole store, from a backup, or choose an empty or new directory", name, what)
+}
+
+// checkNew accepts a directory in which a store can be made: an empty one, and one in which that was begun.
+func checkNew(disk vfs.FS, dir string) error {
+	names, err := disk.List(dir)
+	if err != nil {
+		return err
+	}
+	begun := slices.Contains(names, newFormat)
+	for _, name := range names {
+		switch {
+		// The lock is ours, and a file system's root has the directory for what its repair found.
+		case name == lockFile || name == newFormat || name == "lost+found":
+			continue
+		case begun && firstFiles.MatchString(name):
+			records, err := recordsIn(disk, dir, name)
+			if err != nil {
+				return err
+			}
+			if records == 0 {
+				continue
+			}
+		}
+		return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind, or it has lost that file; "+
+			"restore it from a backup, or choose an empty or new directory", name, enginekit.FormatFile)
+	}
+	return nil
+}
+
+// firstFiles are what Pebble makes before anything is stored.
+var firstFiles = regexp.MustCompile(`^(MANIFEST-[0-9]+|marker\.(manifest|format-version)\..*|OPTIONS-[0-9]+|[0-9]+\.log|.*\.dbtmp)$`)
+
+// recordsIn returns how many records a log holds; other files hold none.
+func recordsIn(disk vfs.FS, dir, name string) (int, error) {
+	number, ok := logNumber(name)
+	if !ok {
+		return 0, nil
+	}
+	r, err := readLog(disk, disk.PathJoin(dir, name), number)
+	return r.records, err
 }
 
 // readFormat returns what the format file says.
@@ -51,25 +130,30 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 	return string(content), enginekit.FirstError(err, file.Close())
 }
 
-// markFormat makes a new, empty directory a store.
-func markFormat(disk vfs.FS, dir string) error {
-	names, err := disk.List(dir)
+// create makes a store in a directory that look has found to hold none.
+func (l *Layer) create(dir string, lock *pebble.Lock) error {
+	if l.options.ReadOnly {
+		return enginekit.NoStore(fs.ErrNotExist)
+	}
+	disk := l.options.FS
+	begun := disk.PathJoin(dir, newFormat)
+	err := writeSynced(disk, begun, enginekit.FormatLine(formatName, formatVersion))
+	if err == nil {
+		err = syncDir(disk, dir)
+	}
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		// The lock is ours, a half-made marker is of a crash here, and a file system's
-		// root has the directory for what its repair found.
-		if name != lockFile && name != newFormat && name != "lost+found" {
-			return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind; "+
-				"choose an empty or new directory", name, enginekit.FormatFile)
-		}
+	// Pebble makes the first log of a new database in its oldest format, whose headers say nothing of syncs. The
+	// log of a second opening, that of the caller, is in the format asked for.
+	db, _, err := l.openDatabase(dir, lock)
+	if err == nil {
+		err = db.Close()
 	}
-	temporary := disk.PathJoin(dir, newFormat)
-	if err := writeSynced(disk, temporary, enginekit.FormatLine(formatName, formatVersion)); err != nil {
-		return err
+	if err == nil {
+		err = disk.Rename(begun, disk.PathJoin(dir, enginekit.FormatFile))
 	}
-	if err := disk.Rename(temporary, disk.PathJoin(dir, enginekit.FormatFile)); err != nil {
+	if err != nil {
 		return err
 	}
 	return syncDir(disk, dir)

@@ -15,7 +15,7 @@ import (
 var _ storage.Identified = (*Layer)(nil)
 
 // ID implements storage.Identified. The first call for a directory draws the number, which is on
-// the disk when it returns.
+// the disk when it returns; where the layer is opened to read only, it is another one after each Start.
 func (l *Layer) ID() (uint64, error) {
 	l.life.RLock()
 	defer l.life.RUnlock()
@@ -26,6 +26,9 @@ func (l *Layer) ID() (uint64, error) {
 	defer l.idLock.Unlock()
 	value, closer, err := l.db.Get(idKey)
 	if errors.Is(err, pebble.ErrNotFound) {
+		if l.options.ReadOnly {
+			return l.unnoted, nil
+		}
 		id := rand.Uint64() | 1
 		err := l.db.Set(idKey, binary.LittleEndian.AppendUint64(nil, id), pebble.Sync)
 		return id, enginekit.FirstError(l.wrap("note the store's id", err), l.failure())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -30,11 +31,19 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	if l.db != nil {
 		return storage.ErrActive
 	}
-	dir, err := prepareDir(l.options.FS, l.dir)
+	dir, err := l.findDir()
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 	}
-	lock, err := pebble.LockDirectory(dir, l.options.FS)
+	// A store that is refused gets no file, not even that of its lock. Where there is one, its store may be in
+	// use and change while it is looked at: then that waits for the lock.
+	files := l.options.FS
+	if _, err := files.Stat(files.PathJoin(dir, lockFile)); err != nil {
+		if _, err := look(files, dir); err != nil {
+			return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
+		}
+	}
+	lock, err := pebble.LockDirectory(dir, lockFS{files, l.options.ReadOnly})
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explainLock(err))
 	}
@@ -46,28 +55,12 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 
 // open opens the database in a directory that is locked.
 func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) error {
-	if err := checkFormat(l.options.FS, dir); err != nil {
-		return err
+	exists, err := look(l.options.FS, dir)
+	if err == nil && !exists {
+		err = l.create(dir, lock)
 	}
-	desc, err := pebble.Peek(dir, l.options.FS)
 	if err != nil {
 		return err
-	}
-	if desc.Exists {
-		if err := checkManifest(l.options.FS, desc.ManifestFilename); err != nil {
-			return err
-		}
-	} else {
-		// Pebble makes the first log of a new database in its oldest format, in which damage
-		// in the middle looks like an end cut short. The log of a second opening is in the
-		// format asked for.
-		db, _, err := l.openDatabase(dir, lock)
-		if err != nil {
-			return err
-		}
-		if err := db.Close(); err != nil {
-			return err
-		}
 	}
 	db, disk, err := l.openDatabase(dir, lock)
 	if err != nil {
@@ -81,6 +74,7 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 		}
 	}
 	l.db, l.disk, l.lock = db, disk, lock
+	l.unnoted = rand.Uint64() | 1
 	closing := make(chan struct{})
 	l.closing, l.endLong = closing, sync.OnceFunc(func() { close(closing) })
 	return nil
@@ -89,12 +83,15 @@ func (l *Layer) open(dir string, lock *pebble.Lock, opt storage.LayerOptions) er
 // openDatabase opens the database, or nothing.
 func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failstopFS, error) {
 	disk := newFailstopFS(l.options.FS)
+	if l.options.ReadOnly {
+		disk = newFailstopFS(readFS{l.options.FS})
+	}
 	cache := pebble.NewCache(l.options.CacheSize)
 	defer cache.Unref() // the database holds its own reference
 	db, err := pebble.Open(dir, l.pebbleOptions(disk, cache, lock))
 	if err != nil {
 		disk.release()
-		return nil, nil, enginekit.FirstError(disk.failure(), err)
+		return nil, nil, enginekit.FirstError(disk.failure(), tableError(err))
 	}
 	if err := disk.failure(); err != nil {
 		disk.release()
@@ -103,6 +100,20 @@ func (l *Layer) openDatabase(dir string, lock *pebble.Lock) (*pebble.DB, *failst
 	}
 	return db, disk, nil
 }
+
+// tableError says what to do about tables that are missing or too short, which Pebble reports one by line.
+func tableError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "object size mismatch") {
+		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
+	}
+	return err
+}
+
+// oneLine is an error in one line.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return enginekit.OneLine(e.error.Error()) }
+func (e oneLine) Unwrap() error { return e.error }
 
 // discard closes a database that is not to be used, for a reason that its caller returns.
 func (l *Layer) discard(db *pebble.DB) {
@@ -115,6 +126,7 @@ func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebbl
 	log := logger{to: l.options.Logger, disk: disk}
 	o := &pebble.Options{
 		FS:            disk,
+		ReadOnly:      l.options.ReadOnly,
 		Lock:          lock,
 		Cache:         cache,
 		Logger:        log,
@@ -136,9 +148,9 @@ func (l *Layer) pebbleOptions(disk *failstopFS, cache *pebble.Cache, lock *pebbl
 // compactions in progress with storage.ErrNotActive (a scan at its next object that is not read
 // yet), and puts the write-ahead log on the disk. It may be called from inside a scan's loop.
 //
-// It does not flush what is in memory into tables: the log has it, and the next
-// start replays at most MemTableSize of it for each table in memory. So Close is quick
-// whatever was written before.
+// It sorts what is in memory into a table, MemTableSize at most for each table in memory, as the next start
+// would do otherwise: a store that was closed has nothing in its log, where damage at the end looks like what
+// a crash leaves.
 func (l *Layer) Close() {
 	l.life.RLock()
 	if l.db != nil {
@@ -152,12 +164,32 @@ func (l *Layer) Close() {
 	}
 	l.disk.release()
 	l.scans.End((*scan).close)
-	err := enginekit.FirstError(l.db.Close(), l.disk.failure())
+	err := l.flush()
+	err = enginekit.FirstError(l.db.Close(), l.disk.failure(), err)
 	if err = enginekit.FirstError(err, l.lock.Close()); err != nil {
 		l.options.Logger.Error("pebble: close", "dir", l.dir, "error", err)
 	}
 	l.db, l.disk, l.lock = nil, nil, nil
 	l.closing, l.endLong = nil, nil
+}
+
+// flush sorts what was written into tables.
+func (l *Layer) flush() error {
+	if l.options.ReadOnly || l.disk.failure() != nil || l.db.Metrics().WAL.BytesIn == 0 {
+		return nil
+	}
+	return l.db.Flush()
+}
+
+// findDir returns the one true name of the directory, which it makes unless it is opened to read only.
+func (l *Layer) findDir() (string, error) {
+	switch {
+	case !l.options.ReadOnly:
+		return prepareDir(l.options.FS, l.dir)
+	case l.options.FS == vfs.Default:
+		return enginekit.FindDir(l.dir)
+	}
+	return l.dir, nil
 }
 
 // prepareDir makes the directory with its parents, each of them durable, and returns its
@@ -209,7 +241,7 @@ func makeDir(disk vfs.FS, dir string) error {
 // explainLock says why the directory's lock was not given.
 func explainLock(err error) error {
 	// Within one process Pebble has no sentinel for it.
-	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "held by current process") {
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, errHeld) || strings.Contains(err.Error(), "held by current process") {
 		return fmt.Errorf("the directory is in use by another process or by another store of this one; close that first: %w", err)
 	}
 	return explain(err)
@@ -223,7 +255,7 @@ func explain(err error) error {
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", err)
+		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
 	}
 	return err
 }

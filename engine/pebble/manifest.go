@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -20,7 +21,10 @@ var errManifest = errors.New("the store is corrupt; restore it from a backup: it
 // that a crash cut short: it would go on with the tables named up to there and remove the
 // others, in silence. But a crash cuts only the last record short, because each is
 // synced before the next is written. So a sound record behind a broken one is damage.
-func checkManifest(disk vfs.FS, name string) error {
+//
+// Where the store was closed in order, the manifest is whole: a broken end of it is damage too, and so is
+// a table that was made after all that it tells of.
+func checkManifest(disk vfs.FS, name string, closed bool) error {
 	file, err := disk.Open(name)
 	if err != nil {
 		return err
@@ -29,58 +33,89 @@ func checkManifest(disk vfs.FS, name string) error {
 	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		return err
 	}
-	if at := damage(content); at >= 0 {
+	var next uint64
+	end := enginekit.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
+	at := damage(content)
+	if at < 0 && (next == 0 || closed && end < len(content)) {
+		at = end
+	}
+	if at >= 0 {
 		return fmt.Errorf("%w: file %s at byte %d", errManifest, name, at)
+	}
+	if !closed {
+		return nil
+	}
+	names, err := disk.List(disk.PathDir(name))
+	if err != nil {
+		return err
+	}
+	for _, table := range names {
+		digits, isTable := strings.CutSuffix(table, ".sst")
+		if n, err := strconv.ParseUint(digits, 10, 64); isTable && err == nil && n >= next {
+			return fmt.Errorf("%w: file %s ends before the table %s was made", errManifest, name, table)
+		}
 	}
 	return nil
 }
 
-// The log format of LevelDB (its doc/log_format.md), which Pebble's manifest is written
-// in: blocks of 32 KiB, in them chunks that do not cross blocks, each with a masked
-// CRC-32C over the type and the payload, a length and a type.
+// The tags of the fields of an edit, up to that of the number of the next file, which all edits begin with.
 const (
-	blockSize   = 32 << 10
-	chunkHeader = 4 + 2 + 1
-	lastType    = 4
+	tagComparator    = 1 // a string
+	tagLogNumber     = 2
+	tagNextFile      = 3
+	tagPrevLogNumber = 9
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// nextFile returns the number of the next file by an edit, 0 if it says none.
+func nextFile(edit []byte) uint64 {
+	for {
+		tag, n := binary.Uvarint(edit)
+		if n <= 0 {
+			return 0
+		}
+		value, m := binary.Uvarint(edit[n:])
+		if m <= 0 {
+			return 0
+		}
+		edit = edit[n+m:]
+		switch tag {
+		case tagNextFile:
+			return value
+		case tagComparator:
+			if value > uint64(len(edit)) {
+				return 0
+			}
+			edit = edit[value:]
+		case tagLogNumber, tagPrevLogNumber:
+		default:
+			return 0
+		}
+	}
+}
 
 // damage returns where the first broken chunk begins that a sound one follows, or -1.
 func damage(content []byte) int {
 	at := 0
 	for at < len(content) {
-		if blockSize-at%blockSize < chunkHeader {
-			at += blockSize - at%blockSize // filled with zeros
+		if enginekit.LogBlock-at%enginekit.LogBlock < enginekit.MinLogHeader {
+			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
 			continue
 		}
-		size := soundChunk(content, at)
+		size := chunkAt(content, at).Size
 		if size == 0 {
 			break
 		}
 		at += size
 	}
 	for later := at + 1; later < len(content); later++ {
-		if soundChunk(content, later) > 0 {
+		if chunkAt(content, later).Size > 0 {
 			return at
 		}
 	}
 	return -1
 }
 
-// soundChunk returns the size of the chunk at a place, or 0 if there is none.
-func soundChunk(content []byte, at int) int {
-	rest := content[at:min(len(content), at-at%blockSize+blockSize)]
-	if len(rest) < chunkHeader {
-		return 0
-	}
-	size := chunkHeader + int(binary.LittleEndian.Uint16(rest[4:]))
-	if rest[6] == 0 || rest[6] > lastType || size > len(rest) {
-		return 0
-	}
-	sum := crc32.Checksum(rest[6:size], castagnoli)
-	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(rest) {
-		return 0
-	}
-	return size
+// chunkAt returns the chunk at a place.
+func chunkAt(content []byte, at int) enginekit.LogChunk {
+	return enginekit.SoundChunk(content[at:min(len(content), at-at%enginekit.LogBlock+enginekit.LogBlock)])
 }

@@ -2,10 +2,8 @@ package pebble
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,6 +52,7 @@ func TestOpenInUseByAnotherProcess(t *testing.T) {
 	hold := func(dir string) { start(t, dir, Options{}) }
 	enginetest.InAnotherProcess(t, dir, hold, func(int) {
 		mustRefuse(t, New(dir, Options{}), "in use by another process")
+		mustRefuse(t, New(dir, Options{ReadOnly: true}), "in use by another process")
 	})
 	start(t, dir, Options{})
 }
@@ -122,7 +121,7 @@ func TestCorruptFiles(t *testing.T) {
 		for i := range 200 {
 			enginetest.Set(t, l, "d/"+strings.Repeat("x", i+1))
 		}
-		l.Close()
+		dir = enginetest.Copy(t, dir)
 		enginetest.Corrupt(t, dir, "*.log")
 		mustRefuse(t, New(dir, Options{}), "corrupt", "backup")
 	})
@@ -180,15 +179,8 @@ func TestSilent(t *testing.T) {
 
 func TestDamage(t *testing.T) {
 	var sound []byte
-	chunk := func(payload string) {
-		body := append([]byte{1}, payload...)
-		sum := crc32.Checksum(body, castagnoli)
-		sound = binary.LittleEndian.AppendUint32(sound, (sum>>15|sum<<17)+0xa282ead8)
-		sound = binary.LittleEndian.AppendUint16(sound, uint16(len(payload)))
-		sound = append(sound, body...)
-	}
 	for range 3 {
-		chunk(strings.Repeat("record", 10))
+		sound = enginetest.AppendChunk(sound, enginetest.FullChunk, strings.Repeat("record", 10))
 	}
 	size := len(sound) / 3
 	flipped := func(at int) []byte {

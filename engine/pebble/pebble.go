@@ -67,8 +67,10 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
-	// write is storage.ErrReadOnly.
+	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, what is in the
+	// write-ahead log is read into memory, and every write is storage.ErrReadOnly. Start fails where there is no
+	// database, and while the directory is open to be written, here or in another process; many may read it at
+	// once.
 	ReadOnly bool
 	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero.
 	CacheSize int64
@@ -111,7 +113,7 @@ func (o Options) withDefaults() Options {
 
 // Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
 // storage.AsyncBatcher, storage.Scanner, storage.SizeHinter, storage.Checker, storage.Compacter
-// and storage.IncompleteMarker.
+// storage.IncompleteMarker and storage.ReadOnlyLayer.
 type Layer struct {
 	dir     string
 	options Options
@@ -130,6 +132,8 @@ type Layer struct {
 	db   *pebble.DB // nil while not active
 	lock *pebble.Lock
 	disk *failstopFS
+	// unnoted is the id of a store without one that is opened to read only.
+	unnoted uint64
 	// closing is closed by the first Close, for calls that take long: they end then.
 	closing chan struct{}
 	// endLong closes closing.
@@ -148,6 +152,7 @@ var (
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
+	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
@@ -155,6 +160,9 @@ var (
 func New(dir string, options Options) *Layer {
 	return &Layer{dir: dir, options: options.withDefaults()}
 }
+
+// ReadOnly implements storage.ReadOnlyLayer.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool {

@@ -41,6 +41,9 @@ func (l *Layer) Del(path string) error {
 	if l.db == nil {
 		return storage.ErrNotActive
 	}
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	lock := l.delLocks.Of(path)
 	lock.Lock()
 	defer lock.Unlock()
@@ -91,7 +94,7 @@ func addChanges(b *pebble.Batch, changes []storage.Change, revision uint64) erro
 // measure validates the changes and returns their size in a batch and their highest
 // revision. Nothing is written before all of them are known to be good.
 func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, err error) {
-	size = 64 // the batch's own header and the revision
+	size = 128 // the batch's own header, the mark and the revision
 	for i, c := range changes {
 		revision = max(revision, c.Revision)
 		switch {
@@ -163,10 +166,13 @@ func (l *Layer) apply(size int, fill func(*pebble.Batch) error) (*pebble.Batch, 
 		return nil, err
 	}
 	b := l.db.NewBatchWithSize(size)
-	if err := fill(b); err != nil {
+	err := addMark(b, l.disk.synced.Load())
+	if err == nil {
+		err = fill(b)
+	}
+	if err != nil {
 		return nil, l.wrap("make a batch", enginekit.FirstError(err, b.Close()))
 	}
-	var err error
 	if l.options.Durability == DurabilityNoSync {
 		err = l.db.Apply(b, pebble.NoSync)
 	} else {
@@ -195,6 +201,9 @@ func (l *Layer) await(b *pebble.Batch) error {
 
 // failure returns why the layer takes no more writes, or nil.
 func (l *Layer) failure() error {
+	if l.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	cause := l.disk.failure()
 	if cause == nil {
 		return nil
@@ -231,7 +240,7 @@ func (l *Layer) wrap(doing string, err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("pebble: %s in %s: the store is corrupt, restore it from a backup: %w", doing, l.dir, err)
+		return fmt.Errorf("pebble: %s in %s: the store is corrupt, restore it from a backup: %w", doing, l.dir, oneLine{err})
 	}
 	return fmt.Errorf("pebble: %s in %s: %w", doing, l.dir, err)
 }

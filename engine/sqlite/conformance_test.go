@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfStores(t *testing.T) {
-	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(in(dir), Options{}) })
+	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer { return New(in(dir), Options{Durability: DurabilityNoSync}) })
 }
 
 // flipByte flips a bit in the stored data of a key, behind the back of the table's trigger.

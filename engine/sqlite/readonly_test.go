@@ -11,7 +11,7 @@ import (
 func TestReadOnly(t *testing.T) {
 	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.ReadOnlyLayer {
 		return New(in(dir), Options{ReadOnly: readOnly})
-	})
+	}, nil)
 }
 
 // A transaction of another program that was cut off is for one who writes to take back.

@@ -28,6 +28,32 @@ func PrepareDir(dir string, sync func(dir string) error) (string, error) {
 	return filepath.EvalSymlinks(absolute)
 }
 
+// FindDir returns the one true name of a directory that holds a store which is opened to read only. It makes nothing.
+func FindDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("the path of the directory is empty")
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", NoStore(err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s is a file, expected a directory", dir)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+// NoStore is the error of a place that holds no store and is opened to read only.
+func NoStore(err error) error {
+	return fmt.Errorf("there is no store, and none is made where one is opened to read only: %w", err)
+}
+
 // MakeDir makes a directory, parents first, and syncs the parent of each that it made. A file in its
 // place is an error that says so.
 func MakeDir(dir string, sync func(dir string) error) error {

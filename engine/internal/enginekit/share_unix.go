@@ -1,0 +1,41 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package enginekit
+
+import (
+	"io"
+	"os"
+	"syscall"
+)
+
+// ShareFlock takes a lock that others may share, and that a writer of LevelDB, which takes an exclusive one by
+// flock, does not. The file must be there, and need not be writable. While a writer has it, the error is EAGAIN.
+func ShareFlock(name string) (io.Closer, error) {
+	return share(name, func(file *os.File) error {
+		return syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	})
+}
+
+// ShareFcntl is ShareFlock for a writer of Pebble, which locks by fcntl. Such a lock is of the whole process, and
+// gone when the process closes the file anywhere: the caller sees to it that the process has no other of it.
+func ShareFcntl(name string) (io.Closer, error) {
+	return share(name, func(file *os.File) error {
+		spec := syscall.Flock_t{Type: syscall.F_RDLCK, Whence: io.SeekStart}
+		err := syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &spec)
+		if err == syscall.EACCES {
+			return syscall.EAGAIN // some systems say so
+		}
+		return err
+	})
+}
+
+func share(name string, lock func(*os.File) error) (io.Closer, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(file); err != nil {
+		return nil, FirstError(&os.PathError{Op: "lock", Path: name, Err: err}, file.Close())
+	}
+	return file, nil
+}
