@@ -29,19 +29,20 @@ func TestReadOnly(t *testing.T) {
 // in the list, and half of a batch of several transactions.
 func TestReadOnlyUnfinished(t *testing.T) {
 	dir := t.TempDir()
-	l := start(t, dir, small())
-	enginetest.SetAll(t, l, enginetest.Numbered("d", 2)...)
-	l.options.hooks.part = func(n int) error {
+	failing := small()
+	failing.hooks.part = func(n int) error {
 		if n == 2 {
 			return errors.New("a crash")
 		}
 		return nil
 	}
-	l.store.options.hooks = l.options.hooks
+	l := start(t, dir, failing)
+	enginetest.SetAll(t, l, enginetest.Numbered("d", 2)...)
 	if err := l.Commit(puts(enginetest.Numbered("e", 30_000), 20, 1)); err == nil {
 		t.Fatal("the batch succeeded")
 	}
 	dir = copyOf(t, dir)
+	t.Setenv("TMPDIR", t.TempDir()) // of nobody else
 	for _, name := range []string{"00009.mem", "000009.vlog", probeFile} {
 		enginetest.WriteFile(t, filepath.Join(dir, name), "")
 	}
@@ -50,15 +51,20 @@ func TestReadOnlyUnfinished(t *testing.T) {
 	o := small()
 	o.ReadOnly = true
 	l = start(t, dir, o)
+	if l.store.copied == "" {
+		t.Error("the store is read without a view")
+	}
 	if got := enginetest.Keys(t, l); len(got) != 2 {
 		t.Errorf("there are %d objects, expected 2", len(got))
 	}
 	l.Close()
-	if after := enginetest.Digest(t, dir); after != before {
-		t.Errorf("the files were\n%s and are\n%s", before, after)
-	}
 	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "oolith-badger-*")); err != nil || len(left) > 0 {
 		t.Errorf("a view is left: %q, %v", left, err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(dir, "not", "there"))
+	mustRefuse(t, New(dir, o), "TMPDIR", "open the store once to write")
+	if after := enginetest.Digest(t, dir); after != before {
+		t.Errorf("the files were\n%s and are\n%s", before, after)
 	}
 }
 
