@@ -306,3 +306,31 @@ func TestOpenReadOnlyDisk(t *testing.T) {
 	mustRefuse(t, New(store, small()), "cannot be written")
 	mustRefuse(t, New(filepath.Join(dir, "other"), small()), "cannot be written")
 }
+
+// A small disk takes writes with the options as they are, and a full one is read, by who asks for no more.
+func TestSmallDisk(t *testing.T) {
+	dir := mount(t, "size=64m")
+	store := filepath.Join(dir, "store")
+	l := start(t, store, Options{})
+	const n = 5000
+	if err := l.Commit(puts(enginetest.Numbered("d", n), 500, 1)); err != nil {
+		t.Fatalf("the first write on a disk of 64 MiB: %v", err)
+	}
+	l.Close()
+	left, err := lookAtRoom(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enginetest.WriteFile(t, filepath.Join(dir, "other"), strings.Repeat("x", int(left.bytes)))
+	mustRefuse(t, New(store, Options{}), "nearly full", "min-free", "readonly=on")
+	before := enginetest.Digest(t, store)
+	reader := start(t, store, Options{ReadOnly: true})
+	defer reader.Close() // before the file system goes
+	if got := enginetest.Keys(t, reader); len(got) != n {
+		t.Errorf("on a full disk there are %d objects, expected %d", len(got), n)
+	}
+	reader.Close()
+	if after := enginetest.Digest(t, store); after != before {
+		t.Errorf("the files were\n%s and are\n%s", before, after)
+	}
+}

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -106,18 +107,39 @@ var (
 // errNoRegistry is what a store is without it.
 var errNoRegistry = fmt.Errorf("%w: the list of data keys, %s, is missing", errCorrupt, badger.KeyRegistryFileName)
 
-// leastRegistry is the length of its beginning, by which a key is known to fit.
-const leastRegistry = 16 + 12
+// isRegistry reports whether a list of data keys has the form of one: its beginning, by which a key is known to fit, then
+// data keys, each after its length and its checksum. Badger takes the lengths as they are.
+func isRegistry(content []byte) bool {
+	const beginning, before = 16 + 12, 4 + 4
+	if len(content) < beginning {
+		return false
+	}
+	for content = content[beginning:]; len(content) > 0; {
+		if len(content) < before {
+			return false
+		}
+		end := before + int64(binary.BigEndian.Uint32(content))
+		if end == before || end > int64(len(content)) {
+			return false
+		}
+		content = content[end:]
+	}
+	return true
+}
 
 // openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there
 // is none.
 func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
-	info, err := os.Stat(filepath.Join(dir, badger.KeyRegistryFileName))
+	content, err := os.ReadFile(filepath.Join(dir, badger.KeyRegistryFileName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !isRegistry(content) {
+		return nil, fmt.Errorf("%w: the list of data keys, %s, is cut short or followed by something else", errCorrupt,
+			badger.KeyRegistryFileName)
 	}
 	open := func(key []byte) (registry *badger.KeyRegistry, err error) {
 		err = unpanicked(func() error {
@@ -125,10 +147,6 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 			return err
 		})
 		return registry, restored(err)
-	}
-	if info.Size() < leastRegistry {
-		return nil, fmt.Errorf("%w: the list of data keys, %s, has %d bytes, expected at least %d", errCorrupt,
-			badger.KeyRegistryFileName, info.Size(), leastRegistry)
 	}
 	registry, err := open(key)
 	if !errors.Is(err, badger.ErrEncryptionKeyMismatch) {

@@ -32,6 +32,6 @@ var Engine = engine.New("badger", "DIRECTORY", []engine.Option[Options]{
 		o.GCInterval = interval
 		return nil
 	}),
-	// verify=off leaves out the reading of all tables at the start.
+	// verify=off leaves the reading of all tables to a check.
 	engine.Switch("verify", func(o *Options, on bool) { o.SkipVerify = !on }),
 }, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
