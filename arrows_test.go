@@ -43,7 +43,7 @@ var arrows = []arrow{
 	{from: "backup", to: onStorage, foreign: []string{"github.com/klauspost/compress"}},
 	{from: "metrics", to: onStorage, foreign: []string{"github.com/prometheus/client_golang"}},
 	{from: "engine/internal/enginekit", to: onStorage},
-	{from: "engine/internal/enginetest", to: append([]string{"storagetest"}, onKit...)},
+	{from: "engine/internal/enginetest", to: append([]string{"storagetest"}, onKit...), foreign: []string{"golang.org/x/sys"}},
 	{from: "engine", to: []string{"storage"}},
 	{from: "engine/badger", to: anEngine, foreign: anyModule},
 	{from: "engine/ko", to: anEngine, foreign: anyModule},

@@ -199,7 +199,7 @@ func (r *reader) visit(records []byte, visit func(*meta.Object) error) error {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		case r.info.Objects > 0 && comparePlaces(r.last, path) >= 0:
 			return fmt.Errorf("%w: key %q is out of its order", ErrDamaged, path)
-		case !jsonvalid.Valid(obj.Data):
+		case !jsonvalid.Grammar(obj.Data):
 			return fmt.Errorf("%w: key %q: its data is no JSON", ErrDamaged, path)
 		}
 		r.last = path

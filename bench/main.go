@@ -44,6 +44,7 @@ var sections = []section{
 	{"durable", durableRows},
 	{"start", startRows},
 	{"watcher", watcherRows},
+	{"reference", referenceRows},
 	{"peers", peerRows},
 }
 

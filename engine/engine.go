@@ -94,7 +94,10 @@ func open(storeURL string, engines []Engine) (storage.EmbeddedLayer, error) {
 	all := append([]Engine{memory}, engines...)
 	at := slices.IndexFunc(all, func(e Engine) bool { return e.scheme == scheme })
 	if at < 0 {
-		return nil, fmt.Errorf("unknown scheme %q, expected one of %s; an engine is passed to Open, as in Open(url, pebble.Engine)", scheme, known())
+		if len(engines) == 0 {
+			return nil, fmt.Errorf("no engine has the scheme %q: pass it, as in Open(url, pebble.Engine)", scheme)
+		}
+		return nil, fmt.Errorf("unknown scheme %q, expected one of %s", scheme, known())
 	}
 	e := all[at]
 	raw, query, _ := strings.Cut(rest, "?")

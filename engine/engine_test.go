@@ -88,7 +88,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"", []string{"no scheme", "memory:", "rock:DIRECTORY"}},
 		{"./data", []string{"no scheme", "memory:", "rock:DIRECTORY"}},
-		{"pebble:./data", []string{`unknown scheme "pebble"`, "memory:", "rock:DIRECTORY", "passed to Open"}},
+		{"pebble:./data", []string{`unknown scheme "pebble"`, "memory:", "rock:DIRECTORY"}},
 		{"Rock:./data", []string{`unknown scheme "Rock"`}},
 		{"rock:", []string{"nothing after the scheme", "rock:DIRECTORY"}},
 		{"rock:?sync=off", []string{"nothing after the scheme"}},
@@ -133,6 +133,14 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("Config returns %v", err)
 			}
 		})
+	}
+}
+
+// A program that passes no engine is told what to pass.
+func TestOpenWithoutEngines(t *testing.T) {
+	layer, err := engine.Open("rock:./data")
+	if layer != nil || !errors.Is(err, engine.ErrInvalidURL) || !strings.Contains(err.Error(), "Open(url, pebble.Engine)") {
+		t.Errorf("opened %v, %v, want ErrInvalidURL and how to pass an engine", layer, err)
 	}
 }
 

@@ -32,8 +32,8 @@ func ValidateGlob(key string) error {
 
 // Match reports whether a pattern matches a key. Each '*' stands for zero or more bytes
 // of one segment, never for a slash; a segment that is only '*' needs at least one byte.
-// A pattern matches itself, and a '*' in the key is a byte like any other. The cost is at
-// most, for each segment, the product of the two lengths, however many stars there are.
+// A pattern matches itself, and a '*' in the key is a byte like any other. It takes time linear in
+// the two lengths, whatever the pattern, and so however many stars there are.
 func Match(pattern, key string) bool {
 	if pattern == key {
 		return true
@@ -54,35 +54,33 @@ func Match(pattern, key string) bool {
 	}
 }
 
-// matchSegment is the greedy matcher that goes back to the last '*' only: when a byte
-// does not fit, that '*' takes one byte more. An earlier '*' never has to be tried again,
-// since what it took was the least that let the literal after it match, and that leaves
-// the most to the rest.
+// matchSegment matches the pieces between the stars: the first at the front, the last at the end, and each
+// other one where it first occurs behind the one before, since that leaves the most to the rest.
 func matchSegment(pattern, s string) bool {
 	if pattern == "*" {
 		return s != ""
 	}
-	p, i := 0, 0
-	star, taken := -1, 0 // the last '*' passed, and where in s what it took ends
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, taken = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			taken++
-			p, i = star+1, taken
-		default:
+	first, rest, glob := strings.Cut(pattern, "*")
+	if !glob {
+		return pattern == s
+	}
+	star := strings.LastIndexByte(rest, '*')
+	last := rest[star+1:]
+	s, fits := strings.CutPrefix(s, first)
+	if !fits || !strings.HasSuffix(s, last) {
+		return false
+	}
+	s = s[:len(s)-len(last)]
+	for between := rest[:max(star, 0)]; between != ""; {
+		var piece string
+		piece, between, _ = strings.Cut(between, "*")
+		at, _ := search(s, piece)
+		if at < 0 {
 			return false
 		}
+		s = s[at+len(piece):]
 	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
+	return true
 }
 
 // Peer reports whether either of two paths or globs matches the other.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestGlobKinds(t *testing.T) {
@@ -162,28 +161,6 @@ func TestContains(t *testing.T) {
 	}
 }
 
-// slow are patterns that match no key of only a's, but try for long: a matcher with full
-// backtracking would not finish the first within years, and the second costs ours the most.
-var slow = map[string]string{
-	"many stars":   strings.Repeat("*a", 300) + "*b",
-	"long literal": "*" + strings.Repeat("a", MaxLength/2) + "b",
-}
-
-func TestMatchIsNotExponential(t *testing.T) {
-	key := strings.Repeat("a", MaxLength)
-	for name, pattern := range slow {
-		t.Run(name, func(t *testing.T) {
-			start := time.Now()
-			if Match(pattern, key) {
-				t.Error("matched without a b")
-			}
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("took %v", took)
-			}
-		})
-	}
-}
-
 // matchModel is the definition of a match, in as few words as it can be said.
 func matchModel(pattern, key string) bool {
 	if pattern == key {
@@ -256,8 +233,9 @@ func BenchmarkMatch(b *testing.B) {
 		{"last", "users/*", "users/17f0c2d5a9b3e8c1"},
 		{"middle", "users/*/posts/*", "users/17f0c2d5a9b3e8c1/posts/1"},
 		{"part", "users/17*c1", "users/17f0c2d5a9b3e8c1"},
-		{"many stars", slow["many stars"], strings.Repeat("a", MaxLength)},
-		{"long literal", slow["long literal"], strings.Repeat("a", MaxLength)},
+		{"many stars", strings.Repeat("*a", 300) + "*b", strings.Repeat("a", MaxLength)},
+		{"long literal", "*" + strings.Repeat("a", MaxLength/2) + "b", strings.Repeat("a", MaxLength)},
+		{"long piece", "*" + strings.Repeat("a", MaxLength/2) + "b*", strings.Repeat("a", MaxLength)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

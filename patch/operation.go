@@ -28,11 +28,12 @@ func parseOperations(patch []byte) ([]operation, error) {
 	if document.kind != array {
 		return nil, fmt.Errorf("%w: expected an array of operations", ErrInvalidPatch)
 	}
-	if len(document.items) > MaxOperations {
-		return nil, fmt.Errorf("%w: %d operations, at most %d", ErrLimit, len(document.items), MaxOperations)
+	if document.items.len() > MaxOperations {
+		return nil, fmt.Errorf("%w: %d operations, at most %d", ErrLimit, document.items.len(), MaxOperations)
 	}
-	operations := make([]operation, len(document.items))
-	for i, item := range document.items {
+	operations := make([]operation, document.items.len())
+	for i := range operations {
+		item := document.items.at(i)
 		if operations[i], err = parseOperation(item); err != nil {
 			if !errors.Is(err, ErrLimit) {
 				err = fmt.Errorf("%w: %w", ErrInvalidPatch, err)
@@ -160,13 +161,13 @@ func (p *application) add(to pointer, v *value) error {
 		parent.set(name, quote(name), v)
 		return nil
 	}
-	at := len(parent.items)
+	at := parent.items.len()
 	if name != "-" {
-		if at, err = index(name, len(parent.items)); err != nil {
+		if at, err = index(name, at); err != nil {
 			return err
 		}
 	}
-	parent.items = slices.Insert(parent.items, at, v)
+	parent.items.insert(at, v)
 	return nil
 }
 
@@ -193,13 +194,11 @@ func (p *application) remove(at pointer) (*value, error) {
 		}
 		return v, nil
 	}
-	i, err := index(name, len(parent.items)-1)
+	i, err := index(name, parent.items.len()-1)
 	if err != nil {
 		return nil, err
 	}
-	v := parent.items[i]
-	parent.items = slices.Delete(parent.items, i, i+1)
-	return v, nil
+	return parent.items.remove(i), nil
 }
 
 // replace puts a value where there is one.

@@ -126,6 +126,7 @@ func TestParseOperationsRefuses(t *testing.T) {
 		{"no path", `[{"op":"remove"}]`, ErrInvalidPatch, `no member "path"`},
 		{"a path that is null", `[{"op":"remove","path":null}]`, ErrInvalidPatch, "path is no string"},
 		{"a path without slash", `[{"op":"remove","path":"a"}]`, ErrInvalidPatch, "does not begin with a slash"},
+		{"no UTF-8", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":\"\xff\"}]", ErrInvalidPatch, "0xff at offset 34"},
 		{"a wrong escape", `[{"op":"remove","path":"/a~2"}]`, ErrInvalidPatch, "'~'"},
 		{"an escape at the end", `[{"op":"remove","path":"/a~0/~"}]`, ErrInvalidPatch, "'~'"},
 		{"no value", `[{"op":"add","path":"/a"}]`, ErrInvalidPatch, `no member "value"`},

@@ -68,11 +68,11 @@ func (p pointer) in(root *value) (*value, error) {
 		case object:
 			child = v.get(token)
 		case array:
-			at, err := index(token, len(v.items)-1)
+			at, err := index(token, v.items.len()-1)
 			if err != nil {
 				return nil, fmt.Errorf("at %s: %w", clip(p[:i+1].String()), err)
 			}
-			child = v.items[at]
+			child = v.items.at(at)
 		default:
 			return nil, fmt.Errorf("at %s: expected an object or an array around it, found %s", clip(p[:i+1].String()), clip(string(v.text)))
 		}

@@ -14,8 +14,9 @@ import (
 type value struct {
 	kind    kind
 	text    []byte   // of a string, number, boolean or null: as it is written
-	items   []*value // of an array
+	items   sequence // of an array
 	members []member // of an object; those that were removed have no value
+	removed int      // how many of members were
 	// places are the indexes in members by name; nil for few members.
 	places map[string]int
 	// twice is a name that two members of a parsed object had; "" for none.
@@ -42,9 +43,10 @@ const fewMembers = 8
 
 var errNotJSON = errors.New("not one JSON value")
 
-// parse reads one JSON value, whose memory the result keeps.
+// parse reads one JSON value, whose memory the result keeps. A document of old may hold what is no UTF-8: a patch that
+// takes it away can be stored.
 func parse(data []byte) (*value, error) {
-	if !jsonvalid.Valid(data) {
+	if !jsonvalid.Grammar(data) {
 		// Decoding says where it breaks.
 		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotJSON, err)
@@ -113,7 +115,7 @@ func (p *parser) array(depth int) (*value, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.items = append(v.items, item)
+		v.items.append(item)
 		if p.next() == ',' {
 			p.take(1)
 		}
@@ -196,27 +198,21 @@ func (v *value) remove(name string) bool {
 		return false
 	}
 	v.members[at].value = nil
+	v.removed++
 	delete(v.places, name)
 	return true
 }
 
 // size is how many members an object has.
-func (v *value) size() (n int) {
-	for i := range v.members {
-		if v.members[i].value != nil {
-			n++
-		}
-	}
-	return n
-}
+func (v *value) size() int { return len(v.members) - v.removed }
 
 func (v *value) isNull() bool { return v.kind == scalar && v.text[0] == 'n' }
 
 // clone returns a copy that shares only what never changes.
 func (v *value) clone() *value {
 	c := &value{kind: v.kind, text: v.text}
-	for _, item := range v.items {
-		c.items = append(c.items, item.clone())
+	for item := range v.items.all() {
+		c.items.append(item.clone())
 	}
 	for i := range v.members {
 		if m := &v.members[i]; m.value != nil {
@@ -243,10 +239,12 @@ func (v *value) append(data []byte, depth int) (_ []byte, ok bool) {
 	switch v.kind {
 	case array:
 		data = append(data, '[')
-		for i, item := range v.items {
-			if i > 0 {
+		first := true
+		for item := range v.items.all() {
+			if !first {
 				data = append(data, ',')
 			}
+			first = false
 			if data, ok = item.append(data, depth+1); !ok {
 				return data, false
 			}
@@ -281,7 +279,7 @@ func (v *value) length(most, depth int) int {
 		return most + 1
 	}
 	n := len(v.text) + 2
-	for _, item := range v.items {
+	for item := range v.items.all() {
 		if n > most {
 			return n
 		}

@@ -337,6 +337,7 @@ func (r *run) doomed(pattern string) ([]*meta.Object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
+		obj.Revision = r.revisionOf(&obj)
 		if r.batch != nil && !r.feed.on() {
 			obj.Data = nil // only an undo and subscribers need it
 		}

@@ -27,7 +27,7 @@ func million(b *testing.B, options Options) *Layered {
 			}
 		}
 	}
-	if _, err := s.run.Load().memory.Load(all, objects); err != nil {
+	if _, _, err := s.run.Load().memory.Load(all, objects, nil); err != nil {
 		b.Fatal(err)
 	}
 	return s

@@ -255,6 +255,7 @@ func TestWritesDuringTheSearch(t *testing.T) {
 			obj.Expires = end
 			fake.objects[numbered(i)] = obj
 		}
+		fake.last = 6 // so that Start need not look whether anything is there
 		layer := &fakeScanner{fakeBatcher: fake}
 		var first atomic.Bool
 		layer.scanned = func(string) error {

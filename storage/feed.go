@@ -107,7 +107,7 @@ func (r *run) everything() (objects []*meta.Object, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
-		obj.Expires = r.expiryOf(&obj)
+		r.complete(&obj)
 		objects = append(objects, &obj)
 	}
 	return objects, nil

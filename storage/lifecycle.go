@@ -14,7 +14,13 @@ import (
 // Start opens the layers and, unless memory is a cache, loads the persistent one into
 // memory. An entry that cannot be read makes it fail with the entry's key: nothing is
 // skipped. Where nothing is loaded, in a cache or without memory, such an entry is an error of the
-// calls that meet it. After an error nothing is held open, and Start may be called again.
+// calls that meet it.
+//
+// What is loaded without a revision, such as by software that knows none, gets one, in the order of
+// (Created, Path), behind all that are in use. A layer with batches keeps it: once, such a start writes these objects
+// anew. In another one, and where that fails, which is logged, they get others at the next start. Where
+// nothing is loaded they have one made of their times and data, until they are written: it stays the same for as long
+// as they do. After an error nothing is held open, and Start may be called again.
 func (l *Layered) Start(opt Options) error {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -113,21 +119,16 @@ func (l *Layered) openLayers(r *run) (err error) {
 		// one changes what they see.
 		r.async, _ = As[AsyncBatcher](r.layer)
 	}
-	var loaded uint64
-	if r.memory != nil && !r.cached {
-		hint := 0
-		if h, ok := As[SizeHinter](r.layer); ok {
-			hint = h.SizeHint()
-		}
-		if loaded, err = r.memory.Load(r.loading(unchecked(r.layer, "")), hint); err != nil {
-			return fmt.Errorf("load: %w", err)
-		}
-	}
 	last, err := r.lastRevision()
 	if err != nil {
 		return fmt.Errorf("last revision: %w", err)
 	}
-	r.pipeline.begin(max(last, loaded, l.revision))
+	if last = max(last, l.revision); !r.fromLayer() {
+		if last, err = r.load(last); err != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+	}
+	r.pipeline.begin(last)
 	if !r.readOnly {
 		if err := r.enforce(); err != nil {
 			return err
@@ -138,6 +139,22 @@ func (l *Layered) openLayers(r *run) (err error) {
 	}
 	opened = true
 	return nil
+}
+
+// load fills memory and returns the last revision, which is at least a given one.
+func (r *run) load(last uint64) (uint64, error) {
+	hint := 0
+	if h, ok := As[SizeHinter](r.layer); ok {
+		hint = h.SizeHint()
+	}
+	loaded, numbered, err := r.memory.Load(r.loading(unchecked(r.layer, "")), hint, func(loaded uint64) uint64 {
+		return max(loaded, last, revisionOfNow())
+	})
+	if err != nil {
+		return 0, err
+	}
+	r.keepRevisions(numbered)
+	return max(last, loaded), nil
 }
 
 // loading checks loaded objects, notes when they expire, and passes them on: in one step, as there may be
@@ -160,18 +177,6 @@ func (r *run) loading(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Obje
 			}
 		}
 	}
-}
-
-// lastRevision is a revision that no earlier run has gone beyond. A layer that does not
-// record it gets the time in microseconds: below the limit of exact numbers in JSON for
-// two more centuries, and more than was ever used unless a run commits more than
-// a million changes a second for as long as it lasts, or the clock is set back between two
-// runs and nothing is loaded that says how far they were.
-func (r *run) lastRevision() (uint64, error) {
-	if r.batch != nil {
-		return r.batch.LastRevision()
-	}
-	return uint64(time.Now().UnixMicro()), nil
 }
 
 // Close ends the store. Writes in progress finish; later calls get ErrNotActive, and so do those

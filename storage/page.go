@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"iter"
 	"math"
 	"strings"
 
@@ -47,8 +46,8 @@ type Page struct {
 // valid for as long as the store lives, restarts included. One of another pattern, direction or store
 // (where the persistent layer is Identified), or one that was changed, is ErrInvalidCursor.
 //
-// From memory a page costs its answer, anywhere in the list. Where lists come from the
-// persistent layer it costs the directory.
+// From memory a page costs its answer, anywhere in the list, and a look at each directory that the pattern
+// matches. Where lists come from the persistent layer it costs these directories: Iterate reads them once.
 func (l *Layered) Page(pattern string, opt ListOptions) (Page, error) {
 	page, err := l.page(pattern, opt)
 	if err != nil {
@@ -86,53 +85,6 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 		page.Next = cursorOf(q, r.id, &page.Objects[opt.Limit-1])
 	}
 	return page, nil
-}
-
-// Iterate returns what matches a glob, in constant memory: it reads on as the loop goes.
-// What is written meanwhile may or may not show; an object that is there all the time shows exactly once. An
-// error ends the loop, and comes last. BeforeRead runs once. Options.Limit is not looked at; a
-// Cursor is where the iteration begins.
-func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		var q pathtree.Query
-		r, err := l.active()
-		if err == nil {
-			q, err = opt.query(pattern, r.id)
-		}
-		if err == nil {
-			r, err = l.query(q)
-		}
-		if err != nil {
-			yield(meta.Object{}, failed("iterate", pattern, err))
-			return
-		}
-		// Where each read costs the directory, few large ones do.
-		q.Limit = 256
-		if r.fromLayer() {
-			q.Limit = 1 << 13
-		}
-		for {
-			if l.run.Load() != r {
-				yield(meta.Object{}, failed("iterate", pattern, ErrNotActive))
-				return
-			}
-			objects, err := r.read(q)
-			if err != nil {
-				yield(meta.Object{}, failed("iterate", pattern, err))
-				return
-			}
-			for _, obj := range objects {
-				if !yield(obj, nil) {
-					return
-				}
-			}
-			if len(objects) < q.Limit {
-				return
-			}
-			last := &objects[len(objects)-1]
-			q.After = &pathtree.Position{Created: last.Created, Path: last.Path}
-		}
-	}
 }
 
 // query makes the query of a list of a store, without a limit.

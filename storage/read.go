@@ -77,7 +77,7 @@ func (r *run) get(path string) (meta.Object, error) {
 	if r.isPast(&moment{}, &obj) {
 		return meta.Object{}, ErrNotFound
 	}
-	obj.Expires = r.expiryOf(&obj)
+	r.complete(&obj)
 	if r.cached {
 		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
 	}
@@ -277,7 +277,7 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 			return nil, err
 		}
 		if q.Holds(&obj) && !r.isPast(&now, &obj) {
-			obj.Expires = r.expiryOf(&obj)
+			r.complete(&obj)
 			objects = append(objects, obj)
 		}
 		// Twice the limit at most are kept, so that a short list of a long

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
@@ -173,8 +174,10 @@ type snapshot struct {
 	own  map[string]int64 // kept, from memory, with rules: those of the objects that have one
 
 	// lists are what is left of a snapshot of memory, a list for each directory.
-	lists  [][]*meta.Object
-	sorted bool // lists are in the order of directories, and are to be in that of indexes
+	lists   [][]*meta.Object
+	pattern string // of lists
+	matched bool   // lists hold what matches it, and nothing else
+	sorted  bool   // lists are in the order of directories, and are to be in that of indexes
 
 	// What follows is a snapshot of a layer; pull is nil for one of memory.
 	first    *meta.Object // of pull
@@ -183,7 +186,8 @@ type snapshot struct {
 }
 
 // snapshot takes the content of a pattern, "" for everything, in an instant of the pipeline.
-// From memory it costs a pointer for each object; from a layer that scans, the beginning of the scan. For a
+// From memory it costs a pointer for each object, which are matched behind the instant; from a layer that
+// scans, the beginning of the scan. For a
 // subscription, which is what broadcast says, objects are as reads return them.
 func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
 	s := &snapshot{run: r, now: time.Now().UnixNano(), kept: !broadcast}
@@ -191,7 +195,7 @@ func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
 		s.hide = r.options.NoBroadcastKeys
 	}
 	if !r.fromLayer() {
-		s.lists = r.memory.Collect(pattern)
+		s.lists, s.pattern = r.memory.Collect(pattern), pattern
 		if s.kept && r.ages {
 			s.own = r.expirer.ends()
 		}
@@ -222,8 +226,16 @@ func (e *expirer) ends() map[string]int64 {
 	return ends
 }
 
+// match leaves of a snapshot of memory what matches its pattern. It is the first that is done once the writers go on.
+func (s *snapshot) match() {
+	if !s.matched {
+		s.lists, s.matched = pathtree.Match(s.lists, s.pattern), true
+	}
+}
+
 // sort brings a snapshot of memory into the order that a scan of a layer has.
 func (s *snapshot) sort() {
+	s.match()
 	slices.SortFunc(s.lists, func(a, b []*meta.Object) int {
 		return strings.Compare(key.Parent(a[0].Path), key.Parent(b[0].Path))
 	})
@@ -250,7 +262,7 @@ func (s *snapshot) next() (*meta.Object, error) {
 		own := obj.Expires
 		switch {
 		case s.pull != nil:
-			obj.Expires = s.run.expiryOf(obj)
+			s.run.complete(obj)
 		case s.kept && s.run.ages:
 			own = s.own[obj.Path]
 		}
@@ -284,6 +296,7 @@ func (s *snapshot) read() (*meta.Object, error) {
 
 // readList takes the next object out of the lists, so that it is let go of once it was read.
 func (s *snapshot) readList() *meta.Object {
+	s.match()
 	if len(s.lists) == 0 {
 		return nil
 	}

@@ -259,6 +259,6 @@ func (r *run) find(path string) (found, error) {
 	}
 	obj = placed(obj, path)
 	own := obj.Expires
-	obj.Expires = r.expiryOf(&obj)
+	r.complete(&obj)
 	return r.foundObject(&obj, own), nil
 }

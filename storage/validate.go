@@ -66,7 +66,7 @@ func checkLock(path string) error {
 	return ErrCantLockGlob
 }
 
-// checkData accepts one JSON value.
+// checkData accepts one JSON value in UTF-8.
 func checkData(data json.RawMessage) error {
 	if len(data) == 0 {
 		return ErrInvalidStorageData
@@ -74,12 +74,14 @@ func checkData(data json.RawMessage) error {
 	if jsonvalid.Valid(data) {
 		return nil
 	}
-	// Valid says only no; decoding says where.
-	err := json.Unmarshal(data, new(json.RawMessage))
-	if err == nil {
-		err = errors.New("not one JSON value")
+	// Valid says only no; decoding says where, if it is not the encoding.
+	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
+		return &dataError{err}
 	}
-	return &dataError{err}
+	if at := jsonvalid.NotUTF8(data); at >= 0 {
+		return &dataError{fmt.Errorf("at offset %d: byte 0x%02x is no UTF-8", at, data[at])}
+	}
+	return &dataError{errors.New("not one JSON value")}
 }
 
 // dataError is ErrInvalidStorageData for data that is there but is not JSON.

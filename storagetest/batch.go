@@ -193,6 +193,46 @@ func batchRevisionSurvives(t T, _ *subject, l *batched) {
 	l.wantRevision(t, "after a clear and a restart", 11)
 }
 
+func batchKeepsRevisions(t T, s *subject, l *batched) {
+	for i := range int64(5) {
+		obj := object(fmt.Sprintf("d/%d", i), 9-i)
+		obj.Revision = 0
+		put(t, l, obj)
+	}
+	l.Close()
+	open := func() *storage.Layered {
+		store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: s.openEmbedded(t, l.dir)})
+		must(t, "Start of a store", store.Start(quiet(storage.Options{})))
+		return store
+	}
+	list := func(store *storage.Layered) []meta.Object {
+		objects, err := store.GetList("d/*")
+		must(t, "GetList", err)
+		return objects
+	}
+	store := open()
+	first := list(store)
+	store.Close()
+	var last uint64
+	for _, obj := range first {
+		if obj.Revision <= last {
+			t.Errorf("%s has revision %d, the object before it in the list %d", obj.Path, obj.Revision, last)
+		}
+		last = obj.Revision
+	}
+	store = open()
+	defer store.Close()
+	for i, obj := range list(store) {
+		if i >= len(first) || obj.Path != first[i].Path || obj.Revision != first[i].Revision {
+			t.Errorf("after a restart %s has revision %d, or is at another place in the list", obj.Path, obj.Revision)
+		}
+	}
+	_, err := store.SetWith("d/1", dataOf(1), storage.SetOptions{IfRevision: first[3].Revision})
+	must(t, "SetWith of the revision that was read", err)
+	_, err = store.SetWith("d/1", dataOf(2), storage.SetOptions{IfRevision: first[3].Revision})
+	wantErr(t, "a second SetWith of it", err, storage.ErrConflict)
+}
+
 func batchInactive(t T, s *subject) {
 	l := s.openEmbedded(t, t.TempDir())
 	b, ok := storage.As[storage.Batcher](l)

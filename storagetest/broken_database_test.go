@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -255,6 +256,11 @@ var brokenDatabases = []struct {
 				opt.BeforeRead = func(path string) { hook(path); hook(path) }
 			}
 			return b.Layered.Start(opt)
+		}
+	}},
+	{"mends what is no UTF-8", []string{"DATABASE-19"}, func(b *brokenDatabase) {
+		b.set = func(path string, data json.RawMessage) (string, error) {
+			return b.Layered.Set(path, bytes.ToValidUTF8(data, []byte("?")))
 		}
 	}},
 	{"unlocks what is not locked", []string{"DATABASE-72"}, func(b *brokenDatabase) {

@@ -552,6 +552,21 @@ var brokenLayers = []struct {
 			return l.BatchLayer.Commit(changes)
 		}
 	}},
+	{"writes nothing where data and times are the same", []string{"EMBEDDED-30"}, func(l *brokenLayer) {
+		l.commit = func(changes []storage.Change) error {
+			news := slices.DeleteFunc(slices.Clone(changes), func(c storage.Change) bool {
+				if c.Object == nil {
+					return false
+				}
+				old, err := l.BatchLayer.Get(c.Key)
+				return err == nil && old.Created == c.Object.Created && old.Updated == c.Object.Updated && bytes.Equal(old.Data, c.Object.Data)
+			})
+			if len(news) == 0 {
+				return nil
+			}
+			return l.BatchLayer.Commit(news)
+		}
+	}},
 	{"drops update times in a batch", []string{"EMBEDDED-29"}, func(l *brokenLayer) {
 		l.commit = func(changes []storage.Change) error {
 			changes = slices.Clone(changes)

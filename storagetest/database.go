@@ -38,6 +38,7 @@ var coreClauses = []Clause{
 	{"DATABASE-16", "A negative limit is ErrInvalidLimit; for GetNRange 0 is as well.", onDatabase(limitInvalid)},
 	{"DATABASE-17", "A range that ends before it begins is ErrInvalidRange.", onDatabase(rangeInvalid)},
 	{"DATABASE-18", "Del and DelSilent of an absent path are ErrNotFound.", onDatabase(delAbsent)},
+	{"DATABASE-19", "Data that is no UTF-8 is ErrInvalidStorageData, with the offset in the error, and changes nothing; half of a surrogate pair that is escaped is JSON.", onDatabase(writeNotUTF8)},
 
 	{"DATABASE-20", "A new object has Created now and Updated 0, its path, its index, and its data byte for byte; the call returns the index.", onDatabase(stampNew)},
 	{"DATABASE-21", "Set of an existing object keeps Created.", onDatabase(stampCreatedKept)},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +119,56 @@ func writeInvalidData(t T, _ *subject, db storage.Database) {
 		}
 	}
 	wantContent(t, db, obj)
+}
+
+func writeNotUTF8(t T, _ *subject, db storage.Database) {
+	obj := set(t, db, "a/b", 1)
+	calls := slices.Clone(setCalls)
+	calls = append(calls, writeCall{"Push", func(db storage.Database, _ string, data json.RawMessage) error {
+		_, err := db.Push("p/*", data)
+		return err
+	}})
+	if more, ok := db.(conditional); ok {
+		calls = append(calls, writeCall{"SetWith", func(_ storage.Database, path string, data json.RawMessage) error {
+			_, err := more.SetWith(path, data, storage.SetOptions{})
+			return err
+		}}, writeCall{"PushWith", func(_ storage.Database, _ string, data json.RawMessage) error {
+			_, err := more.PushWith("p/*", data, storage.SetOptions{})
+			return err
+		}})
+	}
+	if more, ok := db.(committer); ok {
+		calls = append(calls, writeCall{"Commit", func(_ storage.Database, path string, data json.RawMessage) error {
+			var batch storage.Batch
+			batch.Set("a/other", dataOf(1))
+			batch.Set(path, data)
+			_, err := more.Commit(&batch)
+			return err
+		}})
+	}
+	if more, ok := db.(updater); ok {
+		calls = append(calls, writeCall{"Update", func(_ storage.Database, path string, data json.RawMessage) error {
+			_, err := more.Update(path, func(meta.Object) (json.RawMessage, error) { return data, nil })
+			return err
+		}})
+	}
+	for _, w := range calls {
+		for text, at := range map[string]string{
+			"\"\xff\"": "1", "{\"a\":\"\xc3\"}": "6", "[\"\xed\xa0\x80\"]": "2", "{\"\xc0\xaf\":1}": "2",
+		} {
+			err := w.call(db, "a/b", json.RawMessage(text))
+			wantErr(t, w.name+" of "+strconv.Quote(text), err, storage.ErrInvalidStorageData)
+			if err != nil && !strings.Contains(err.Error(), "offset "+at) {
+				t.Errorf("%s of %q: error %q does not name the offset %s", w.name, text, err, at)
+			}
+		}
+	}
+	wantContent(t, db, obj)
+	for _, w := range setCalls {
+		for _, text := range []string{`"\ud800"`, "\"é€\U0010ffff\"", "\"\ufffd\""} {
+			must(t, w.name+" of "+text, w.call(db, "a/b", json.RawMessage(text)))
+		}
+	}
 }
 
 func delAbsent(t T, _ *subject, db storage.Database) {

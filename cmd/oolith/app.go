@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -84,7 +85,9 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
   oolith export 'cities/AD/*' --out andorra.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	store := a.getenv(storeVariable)
 	if store == "" {
 		store = defaultStore
@@ -130,6 +133,9 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 		},
 	}
 }
+
+// many is no limit to the number of arguments.
+const many = math.MaxInt
 
 // arguments demands from least to most arguments, and names what the command expects.
 func arguments(least, most int) cobra.PositionalArgs {

@@ -8,9 +8,10 @@ import (
 	"math"
 )
 
-// arrayReader reads the elements of one JSON array. An element that is no JSON makes
+// arrayReader reads the elements of one JSON array, or bare values one after the other. One that is no JSON makes
 // the rest unreadable: where the next one begins can only be guessed.
 type arrayReader struct {
+	bare    bool // values without an array around them
 	in      *limitedReader
 	decoder *json.Decoder
 	limit   int
@@ -23,9 +24,9 @@ type arrayReader struct {
 	ended   bool
 }
 
-func arrayRecords(in io.Reader, skipped position, limit int) records {
+func arrayRecords(in io.Reader, skipped position, limit int, bare bool) records {
 	limited := &limitedReader{in: in, left: int64(limit)}
-	a := &arrayReader{in: limited, decoder: json.NewDecoder(limited), limit: limit, before: skipped.bytes}
+	a := &arrayReader{bare: bare, in: limited, decoder: json.NewDecoder(limited), limit: limit, before: skipped.bytes}
 	return records{unit: "record", next: a.next}
 }
 
@@ -33,7 +34,7 @@ func (a *arrayReader) next() (record, error) {
 	if a.ended {
 		return record{}, io.EOF
 	}
-	if a.number == 0 {
+	if a.number == 0 && !a.bare {
 		if _, err := a.decoder.Token(); err != nil { // the '[' that the caller saw
 			return record{}, a.failed(err, noValue)
 		}
@@ -44,7 +45,7 @@ func (a *arrayReader) next() (record, error) {
 	if !more {
 		return record{}, a.end()
 	}
-	if a.number > 0 {
+	if a.number > 0 && !a.bare {
 		start++ // the comma
 	}
 	a.number++
@@ -53,11 +54,23 @@ func (a *arrayReader) next() (record, error) {
 		return record{}, a.failed(err, start)
 	}
 	a.scanned += a.decoder.InputOffset() - start
-	return record{number: a.number, data: data}, nil
+	return record{number: a.number, data: data, refused: checkUTF8(data)}, nil
 }
 
 // end reads the closing bracket and whatever is behind it, which must be nothing.
 func (a *arrayReader) end() error {
+	if a.bare {
+		_, err := a.decoder.Token()
+		if errors.Is(err, io.EOF) {
+			a.ended = true
+			return io.EOF
+		}
+		a.number++
+		if err == nil {
+			err = errors.New("no value begins there")
+		}
+		return a.failed(err, noValue)
+	}
 	if _, err := a.decoder.Token(); err != nil {
 		a.number++
 		return a.failed(err, noValue)

@@ -55,6 +55,34 @@ func TestCheckOfADamagedFile(t *testing.T) {
 	c.run("check", "--json").is(exitDamaged, "1 problem found").contains(`{"problem":"nothing can be read behind key \"d`, `"problems":1,`)
 }
 
+// TestCheckTellsWhatIsNoUTF8 has what only an old database or another program can hold: it is read, and told.
+func TestCheckTellsWhatIsNoUTF8(t *testing.T) {
+	t.Parallel()
+	layer := storagetest.NewBatchLayer(&storagetest.Disk{}, "d")
+	err := layer.Start(storage.LayerOptions{})
+	for path, data := range map[string]string{"d/1": "\"\xff\"", "d/2": `"\ud800é"`, "d/3": "{\"a\":\"b\xc3\"}"} {
+		err = joinErrors(err, layer.Set(path, &meta.Object{Created: 1, Data: []byte(data)}))
+	}
+	layer.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := checkLayer(t.Context(), layer)
+	if err == nil || !strings.Contains(err.Error(), "2 problems found") || strings.Count(out, "\n") != 3 ||
+		!strings.Contains(out, `key "d/1": its data is no UTF-8: byte 0xff at offset 1`) ||
+		!strings.Contains(out, `key "d/3": its data is no UTF-8: byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if obj, err := store.Get("d/1"); err != nil || string(obj.Data) != "\"\xff\"" {
+		t.Errorf("Get = %q, %v", obj.Data, err)
+	}
+}
+
 // checkLayer checks a layer that is not started.
 func checkLayer(ctx context.Context, layer storage.EmbeddedLayer) (out string, err error) {
 	var b bytes.Buffer

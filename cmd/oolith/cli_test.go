@@ -32,9 +32,7 @@ type result struct {
 
 // newCLI returns a runner on a store that does not exist yet, without terminals.
 func newCLI(t *testing.T) *cli {
-	ctx, cancel := context.WithTimeout(t.Context(), patience) // nothing waits for ever
-	t.Cleanup(cancel)
-	c := &cli{t: t, ctx: ctx, store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
+	c := &cli{t: t, ctx: t.Context(), store: "pebble:" + filepath.Join(t.TempDir(), "store"), stdin: strings.NewReader("")}
 	c.env = environment{program: "oolith", getenv: func(name string) string {
 		if name == storeVariable {
 			return c.store
@@ -159,10 +157,20 @@ func TestCommandLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"impotr"}, `unknown command "impotr" for "oolith"; Did you mean this? import`},
+		{[]string{"rm", "a"}, `unknown command "rm" for "oolith"; Did you mean this? del`},
+		{[]string{"delete", "a"}, `Did you mean this? del`},
+		{[]string{"cat", "a"}, `Did you mean this? get`},
+		{[]string{"put", "a", "1"}, `set`},
+		{[]string{"count"}, `Did you mean this? info`},
+		{[]string{"rm", "a"}, `unknown command "rm" for "oolith"; Did you mean this? del`},
+		{[]string{"delete", "a"}, `Did you mean this? del`},
+		{[]string{"cat", "a"}, `Did you mean this? get`},
+		{[]string{"put", "a", "1"}, `Did you mean this?`},
+		{[]string{"count"}, `Did you mean this? info`},
 		{[]string{"--nope"}, `unknown flag: --nope; see "oolith --help"`},
 		{[]string{"get", "--nope", "x"}, `unknown flag: --nope; see "oolith get --help"`},
 		{[]string{"get"}, "get: 0 arguments given, expected: oolith get PATH"},
-		{[]string{"get", "a", "b"}, "get: 2 arguments given"},
+		{[]string{"info", "a", "b"}, "info: 2 arguments given"},
 		{[]string{"list", "a/*", "--limit", "x"}, `invalid argument "x" for "-n, --limit" flag`},
 		{[]string{"help", "impotr"}, `unknown help topic "impotr"; see "oolith help"`},
 		{[]string{"help", "get", "x"}, `unknown help topic "get x"`},

@@ -20,9 +20,9 @@ import (
 func (a *app) copyCommand() *cobra.Command {
 	c := &copier{app: a}
 	cmd := &cobra.Command{
-		Use:   "copy --from URL --to URL",
+		Use:   "copy FROM TO",
 		Short: "Copy a whole store into another, of the same engine or not",
-		Long: `Copy all objects of a store into a new one: paths, times, data and revisions. Revisions go on
+		Long: `Copy all objects of the store FROM into a new one, TO, both given by URL: paths, times, data and revisions. Revisions go on
 above those of the source. Both are durable stores that nobody else has open. Memory is bounded.
 
 When all is written, the target is opened anew, read back and compared with the source, by count
@@ -35,21 +35,32 @@ clears the target first.
 A target that holds objects is refused, unless --into is given. That merges: objects of the source
 take the place of those at the same paths, with their times and data, and get new revisions; those that
 have expired are left out. A merge that is stopped has to be run again too, and clears nothing.`,
-		Example: `  oolith copy --from pebble:./oolith-data --to ko:./other-data
-  oolith copy --from pebble:./yesterday --to pebble:./oolith-data --into`,
-		Args: arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case cmd.Flags().Changed("store"):
-				return usage(errors.New("copy: --store names no store here, expected --from and --to"))
-			case c.from == "" || c.to == "":
-				return usage(errors.New("copy: expected both --from URL and --to URL"))
+		Example: `  oolith copy pebble:./oolith-data ko:./other-data
+  oolith copy pebble:./yesterday pebble:./oolith-data --into`,
+		Args:              arguments(0, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("store") {
+				return usage(errors.New("copy: --store names no store here, expected the URLs of two: copy FROM TO"))
+			}
+			for _, url := range args { // what no flag names, from left to right
+				switch "" {
+				case c.from:
+					c.from = url
+				case c.to:
+					c.to = url
+				default:
+					return usage(fmt.Errorf("copy: %s is one URL too many, expected two: copy FROM TO", url))
+				}
+			}
+			if c.from == "" || c.to == "" {
+				return usage(errors.New("copy: expected the URLs of two stores: copy FROM TO"))
 			}
 			return c.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy")
-	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make")
+	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, in place of FROM")
+	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make, in place of TO")
 	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that holds objects")
 	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress and no summary: errors only")
 	return cmd

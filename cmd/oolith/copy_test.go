@@ -153,10 +153,10 @@ func TestCopyRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "copy: expected both --from URL and --to URL"},
-		{[]string{"--from", c.store}, exitUsage, "copy: expected both --from URL and --to URL"},
+		{nil, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
+		{[]string{"--from", c.store}, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
 		{[]string{"--from", c.store, "--to", other, "--store", c.store}, exitUsage, "copy: --store names no store here"},
-		{[]string{"--from", c.store, "--to", other, "x"}, exitUsage, "copy: 1 argument given"},
+		{[]string{"--from", c.store, "--to", other, "x"}, exitUsage, "copy: x is one URL too many"},
 		{[]string{"--from", "nope:x", "--to", other}, exitUsage, `unknown scheme "nope"`},
 		{[]string{"--from", c.store, "--to", "nope:x"}, exitUsage, `unknown scheme "nope"`},
 		{[]string{"--from", "memory:", "--to", other}, exitUsage, "store memory:: nothing is kept there"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,22 +19,29 @@ func (a *app) delCommand() *cobra.Command {
 	var yes bool
 	var opt storage.DelOptions
 	cmd := &cobra.Command{
-		Use:   "del PATH|PATTERN",
-		Short: "Delete an object, or all that match a pattern",
-		Long: `Delete the object at a path: the exit code is 4 when there is none. Or delete all that
-match a pattern, in one atomic step: none is no error. With --if-revision, an object that has another
-revision stays, and the exit code is 6.
+		Use:        "del PATH...|PATTERN",
+		SuggestFor: []string{"rm", "delete", "remove", "unset"},
+		Short:      "Delete objects, or all that match a pattern",
+		Long: `Delete the objects at one path or several: the exit code is 4 when one is absent, and the others are
+deleted. Or delete all that match a pattern, in one atomic step: none is no error. With --if-revision, an
+object that has another revision stays, and the exit code is 6.
 
 A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 		Example: `  oolith del config/colours
   oolith del 'cities/AD/*' --yes`,
-		Args:              arguments(1, 1),
+		Args:              arguments(1, many),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFlags(cmd); err != nil {
 				return err
 			}
-			isPattern := key.HasGlob(args[0])
+			isPattern := slices.ContainsFunc(args, key.HasGlob)
+			if isPattern && len(args) > 1 {
+				return usage(fmt.Errorf("del: a pattern goes alone, %s given", plural(int64(len(args)), "argument")))
+			}
+			if len(args) > 1 && opt.IfRevision != 0 {
+				return usage(fmt.Errorf("del: --if-revision goes with one path, %d given", len(args)))
+			}
 			if isPattern && opt.IfRevision != 0 {
 				return usage(fmt.Errorf("del %q: --if-revision goes with one path, not with a pattern", args[0]))
 			}
@@ -45,27 +53,45 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 				return err
 			}
 			defer store.Close()
-			count := 1
+			count := 0
 			if isPattern {
 				if count, err = a.confirmDel(cmd.Context(), store, args[0], yes); err == nil {
 					err = store.Del(args[0])
 				}
+				if err != nil {
+					return err
+				}
 			} else {
-				err = store.DelWith(args[0], opt)
+				count, err = delEach(store, args, opt)
 			}
-			if err != nil {
+			if err != nil && count == 0 {
 				return err
 			}
 			if a.json {
-				return writeJSON(a.stdout, map[string]int{"deleted": count})
+				return joinErrors(err, writeJSON(a.stdout, map[string]int{"deleted": count}))
 			}
-			_, err = fmt.Fprintf(a.stdout, "deleted %s\n", plural(int64(count), "object"))
-			return err
+			_, writeErr := fmt.Fprintf(a.stdout, "deleted %s\n", plural(int64(count), "object"))
+			return joinErrors(err, writeErr)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	addIfRevision(cmd, &opt.IfRevision)
 	return cmd
+}
+
+// delEach deletes the objects at paths and returns how many there were. Absent ones are the error, and keep no other.
+func delEach(store *storage.Layered, paths []string, opt storage.DelOptions) (count int, err error) {
+	for _, path := range paths {
+		switch delErr := store.DelWith(path, opt); {
+		case delErr == nil:
+			count++
+		case errors.Is(delErr, storage.ErrNotFound):
+			err = joinErrors(err, delErr)
+		default:
+			return count, joinErrors(err, delErr)
+		}
+	}
+	return count, err
 }
 
 // confirmDel counts what a pattern matches and asks whether to go on, unless yes is given

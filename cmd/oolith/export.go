@@ -47,7 +47,7 @@ interrupted leaves what was there.`,
 			return a.export(cmd.Context(), pattern, out)
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `FILE` instead of standard output")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `FILE`; - is standard output")
 	return cmd
 }
 
@@ -57,7 +57,7 @@ func (a *app) export(ctx context.Context, pattern, out string) error {
 		return err
 	}
 	defer store.close()
-	if out == "" {
+	if out == "" || out == "-" {
 		_, err := exportTo(ctx, a.stdout, store, pattern)
 		return err
 	}

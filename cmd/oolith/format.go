@@ -81,22 +81,6 @@ func formatTime(nanoseconds int64, screen terminal) string {
 	return time.Unix(0, nanoseconds).UTC().Format(layout)
 }
 
-// parseTime reads a time from the command line: RFC 3339, or Unix nanoseconds.
-func parseTime(text string) (int64, error) {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return 0, fmt.Errorf("time %q: expected RFC 3339 (2026-01-31T12:00:00Z) or Unix nanoseconds", text)
-	}
-	// Outside of 1678 to 2262 the nanoseconds do not fit.
-	if n := t.UnixNano(); time.Unix(0, n).Equal(t) {
-		return n, nil
-	}
-	return 0, fmt.Errorf("time %q: expected a year from 1678 to 2262", text)
-}
-
 // thousands writes a count with separators: 171,075.
 func thousands(n int64) string {
 	digits := strconv.FormatInt(n, 10)

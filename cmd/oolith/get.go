@@ -1,17 +1,24 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
 func (a *app) getCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "get PATH",
-		Short: "Show the data of one object",
-		Long: `Show the data of one object, byte for byte as it was stored. With --json, the
-object with its times, path and revision. The exit code is 4 when there is none.`,
-		Example:           "  oolith get config/colours",
-		Args:              arguments(1, 1),
+		Use:        "get PATH...",
+		SuggestFor: []string{"cat", "show", "read"},
+		Short:      "Show the data of objects",
+		Long: `Show the data of one object or several, byte for byte as it was stored, each followed by a line feed.
+With --json, the objects with their times, paths and revisions. Where one is absent, the others are shown,
+and the exit code is 4.`,
+		Example: `  oolith get config/colours
+  oolith get config/colours config/limit --json`,
+		Args:              arguments(1, many),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.openStore(reads)
@@ -19,15 +26,23 @@ object with its times, path and revision. The exit code is 4 when there is none.
 				return err
 			}
 			defer store.Close()
-			obj, err := store.Get(args[0])
-			if err != nil {
-				return err
+			var absent error
+			for _, path := range args {
+				obj, err := store.Get(path)
+				switch {
+				case errors.Is(err, storage.ErrNotFound):
+					absent = joinErrors(absent, err)
+					continue
+				case err == nil && a.json:
+					err = writeObjects(a.stdout, obj)
+				case err == nil:
+					_, err = a.stdout.WriteString(a.show(obj.Data) + "\n")
+				}
+				if err != nil {
+					return joinErrors(absent, err)
+				}
 			}
-			if a.json {
-				return writeObjects(a.stdout, obj)
-			}
-			_, err = a.stdout.WriteString(a.show(obj.Data) + "\n")
-			return err
+			return absent
 		},
 	}
 }

@@ -20,9 +20,9 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
 		Short: "Store the records of a JSON file",
-		Long: `Store the records of a file, or of standard input for -. The file is a JSON array or JSON Lines,
-either of them packed by gzip or not, whatever its name. Memory is bounded: a record may have
-512 MiB, the file any size.
+		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines, or
+JSON objects that span lines, optionally gzipped, whatever its name. Memory is bounded: a record may
+have 512 MiB, the file any size.
 
 --as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
 is a new index; the times of creation follow the order of the file. Records with the same path
@@ -74,6 +74,14 @@ type importer struct {
 	example        string // the path of the last record stored
 
 	stored, refused, expired atomic.Int64
+
+	held []refusal // that are not told yet; the goroutine that reads has them
+}
+
+// refusal is a record that is not stored.
+type refusal struct {
+	number int64
+	reason error
 }
 
 // run opens both sides, the input first, so that a wrong file makes no store.
@@ -159,6 +167,9 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 			return context.Cause(ctx)
 		}
 		rec, err := im.records.next()
+		if err != nil {
+			im.release()
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -171,22 +182,53 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 			j, err = im.make(rec.data)
 		}
 		if err != nil {
-			im.refuse(rec.number, err)
-			if im.accepted == 0 && im.read == hopeless {
-				return fmt.Errorf("given up after the first %d records, of which none can be stored", hopeless)
+			if im.accepted > 0 {
+				im.refuse(rec.number, err)
+				continue
+			}
+			im.refuseAtFirst(rec.number, err)
+			if im.read == hopeless {
+				return fmt.Errorf("given up after the first %d records, of which none can be stored; the first %d are shown", hopeless, shownAtFirst)
 			}
 			continue
 		}
-		im.accepted++
+		if im.accepted++; im.accepted == 1 {
+			im.release()
+		}
 		j.number = rec.number
 		w.add(j)
 	}
 }
 
+// shownAtFirst is how many refused records are told before one was good: of a wrong file they are all alike.
+const shownAtFirst = 5
+
 // refuse reports one record that is not stored.
 func (im *importer) refuse(number int64, reason error) {
 	im.refused.Add(1)
+	im.tell(number, reason)
+}
+
+func (im *importer) tell(number int64, reason error) {
 	im.report.println(fmt.Sprintf("oolith: %s: %s %d: %s", im.in.name, im.records.unit, number, oneLine(reason)))
+}
+
+// refuseAtFirst is refuse before there was a good record: all but a few wait until one comes, or the end.
+func (im *importer) refuseAtFirst(number int64, reason error) {
+	if im.read <= shownAtFirst {
+		im.refuse(number, reason)
+		return
+	}
+	im.refused.Add(1)
+	im.held = append(im.held, refusal{number, reason})
+}
+
+// release reports what refuseAtFirst held back.
+func (im *importer) release() {
+	for _, r := range im.held {
+		im.tell(r.number, r.reason)
+	}
+	im.held = nil
 }
 
 // stopped makes the error of an import that did not reach the end of its input.

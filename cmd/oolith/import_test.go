@@ -226,9 +226,16 @@ func TestImportGivesUp(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
 	r := c.run("import", excerpt)
-	if lines := strings.Count(r.errors, "\n"); r.code != exitFailure || lines != hopeless+1 ||
-		!strings.HasSuffix(r.errors, ": given up after the first 100 records, of which none can be stored; 0 records stored, 100 refused\n") {
+	if lines := strings.Count(r.errors, "\n"); r.code != exitFailure || lines != shownAtFirst+1 ||
+		!strings.HasSuffix(r.errors, ": given up after the first 100 records, of which none can be stored; the first 5 are shown; 0 records stored, 100 refused\n") {
 		t.Errorf("exit code %d, %d lines: %s", r.code, lines, r.errors)
+	}
+	// What waited is told where a good record follows, and where the input ends.
+	for _, end := range []string{"{}\n", ""} {
+		r := c.input(strings.Repeat("oops\n", hopeless-1)+end, "import", "-", "--as", "x/*")
+		if told := strings.Count(r.errors, ": line "); r.code != exitRefused || told != hopeless-1 {
+			t.Errorf("%d bad records and %q: exit code %d, %d of them told", hopeless-1, end, r.code, told)
+		}
 	}
 	bad := strings.Repeat("oops\n", 3*hopeless)
 	if r := c.input("{}\n"+bad, "import", "-", "--as", "x/*"); r.code != exitRefused || strings.Count(r.errors, "\n") != 3*hopeless+1 {

@@ -39,12 +39,17 @@ type topLevel struct {
 
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "info",
-		Short: "Tell what is in the store",
-		Long: `Tell what is in the store: how many objects in how many directories, for each first
+		Use:        "info [URL]",
+		SuggestFor: []string{"count", "stat", "status", "du"},
+		Short:      "Tell what is in the store",
+		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
 segment of a path too, the newest revision, the times, and the sizes. It reads the whole store.`,
-		Args: arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:              arguments(0, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.storeArgument(cmd, args); err != nil {
+				return err
+			}
 			store, err := a.openScanner()
 			if err != nil {
 				return err

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -22,19 +25,21 @@ type listOptions struct {
 func (a *app) listCommand() *cobra.Command {
 	var options listOptions
 	cmd := &cobra.Command{
-		Use:   "list PATTERN",
-		Short: "List objects by the time of their creation, newest first",
+		Use:        "list PATTERN",
+		SuggestFor: []string{"ls", "dir"},
+		Short:      "List objects by the time of their creation, newest first",
 		Long: `List the objects that match a pattern by the time of their creation, newest first.
 
 On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the
 whole data, separated by tabs. With --json, a line is the object, as export writes it.
-Times are RFC 3339 or Unix nanoseconds, and both ends of a range belong to it.`,
+Both ends of a range belong to it. A time is ` + timeForms + `.`,
 		Example: `  oolith list 'cities/*/*' --limit 5
   oolith list 'log/*' --oldest --limit 0
+  oolith list 'log/*' --from yesterday
   oolith list 'log/*' --from 2026-01-01T00:00:00Z --to 2026-01-31T23:59:59Z`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			from, to, err := options.timeRange()
 			if err != nil {
 				return usage(err)
@@ -47,12 +52,27 @@ Times are RFC 3339 or Unix nanoseconds, and both ends of a range belong to it.`,
 				return err
 			}
 			defer store.Close()
+			// One more than is shown says whether there is more.
+			wanted := options.limit
+			silent := cmd.Flags().Changed("limit")
+			if !silent {
+				options.limit++
+			}
 			objects, err := options.objects(store, args[0], from, to)
 			if err == nil {
 				err = cmd.Context().Err()
 			}
 			if err != nil {
 				return err
+			}
+			if len(objects) > wanted && !silent {
+				objects = objects[:wanted]
+				defer func() { err = joinErrors(err, a.hint("%d are shown, and more match: --limit 0 shows all", wanted)) }()
+			}
+			if len(objects) == 0 {
+				if err := a.hintBelow(store, args[0]); err != nil {
+					return err
+				}
 			}
 			return a.writeList(objects)
 		},
@@ -64,16 +84,39 @@ Times are RFC 3339 or Unix nanoseconds, and both ends of a range belong to it.`,
 	return cmd
 }
 
+// hint tells something for a person, beside the output, on standard error.
+func (a *app) hint(format string, values ...any) error {
+	if err := a.stdout.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.stderr, "oolith: "+format+"\n", values...)
+	return err
+}
+
+// hintBelow says of a pattern that matches nothing where there is something further down.
+func (a *app) hintBelow(store *storage.Layered, pattern string) error {
+	place, isList := strings.CutSuffix(pattern, "*")
+	place = strings.TrimSuffix(place, "/")
+	if !isList || key.HasGlob(place) {
+		return nil
+	}
+	below, err := store.Directories(place)
+	if err != nil || len(below) == 0 {
+		return err
+	}
+	return a.hint("%s below; try %s", directories(int64(len(below))), shellQuote(pattern+"/*"))
+}
+
 // timeRange returns the range of times asked for; without one, all times.
 func (o listOptions) timeRange() (from, to int64, err error) {
 	from, to = math.MinInt64, math.MaxInt64
 	if o.from != "" {
-		if from, err = parseTime(o.from); err != nil {
+		if from, err = moment(o.from, time.Now(), false); err != nil {
 			return 0, 0, fmt.Errorf("--from: %w", err)
 		}
 	}
 	if o.to != "" {
-		if to, err = parseTime(o.to); err != nil {
+		if to, err = moment(o.to, time.Now(), true); err != nil {
 			return 0, 0, fmt.Errorf("--to: %w", err)
 		}
 	}

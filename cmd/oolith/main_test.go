@@ -36,21 +36,16 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// patience bounds whatever a test waits for.
-const patience = 90 * time.Second
-
 // processes returns a function that makes commands of the test binary in a role, in a new
-// directory. They are killed when they take too long, so that nothing waits for them for ever.
+// directory. They are killed with the test.
 func processes(t *testing.T, role string) func(args ...string) *exec.Cmd {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("signals and pipes are those of Unix")
 	}
 	directory := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
 	return func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, os.Args[0], args...)
+		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 		cmd.WaitDelay = time.Second
 		cmd.Dir = directory
 		cmd.Env = append(os.Environ(), storeVariable+"=", roleVariable+"="+role)

@@ -3,12 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
 // maxRecord is the size limit of one record, in bytes. It bounds the memory of an import. There is room for the
@@ -37,9 +38,9 @@ type records struct {
 	next func() (record, error)
 }
 
-// readRecords finds out the format of an import file by its content: a JSON array or
-// JSON Lines, either of them packed by gzip, with or without a byte order mark. A file
-// whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
+// readRecords finds out the format of an import file by its content: a JSON array, JSON Lines or JSON objects
+// that span lines, one after the other; each of them packed by gzip or not, with or without a byte order mark. A
+// file whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
 // one record.
 //
 // Nothing here waits for more of the input than it takes to tell: who pipes records in as they
@@ -51,11 +52,11 @@ func readRecords(r io.Reader, limit int) (records, error) {
 		return records{}, err
 	}
 	if packed {
-		unpacked, err := gzip.NewReader(in)
+		unpacked, err := unpack(in)
 		if err != nil {
-			return records{}, fmt.Errorf("gzip: %w", whenCutOff(err))
+			return records{}, err
 		}
-		in = bufio.NewReaderSize(gzipErrors{unpacked}, readAhead)
+		in = bufio.NewReaderSize(unpacked, readAhead)
 	}
 	if err := mustBeText(in); err != nil {
 		return records{}, err
@@ -65,7 +66,10 @@ func readRecords(r io.Reader, limit int) (records, error) {
 		return records{}, err
 	}
 	if array, err := startsWith(in, "["); err == nil && array {
-		return arrayRecords(in, skipped, limit), nil
+		return arrayRecords(in, skipped, limit, false), nil
+	}
+	if bare, err := spansLines(in); err != nil || bare {
+		return arrayRecords(in, skipped, limit, true), err
 	}
 	return lineRecords(in, skipped, limit), nil
 }
@@ -74,9 +78,12 @@ func readRecords(r io.Reader, limit int) (records, error) {
 const (
 	gzipMark      = "\x1f\x8b"
 	byteOrderMark = "\xef\xbb\xbf"
-	utf16Little   = "\xff\xfe"
-	utf16Big      = "\xfe\xff"
 )
+
+// otherTexts are the byte order marks of texts that are no UTF-8.
+var otherTexts = []struct{ name, mark string }{
+	{"UTF-32", "\xff\xfe\x00\x00"}, {"UTF-32", "\x00\x00\xfe\xff"}, {"UTF-16", "\xff\xfe"}, {"UTF-16", "\xfe\xff"},
+}
 
 // startsWith looks whether a mark comes next. It waits for no byte behind the first that
 // differs.
@@ -100,15 +107,34 @@ func peek(in *bufio.Reader, n int) ([]byte, error) {
 	return head, nil
 }
 
-// gzipErrors says of an error of the unpacker that it is one.
-type gzipErrors struct{ unpacked io.Reader }
-
-func (g gzipErrors) Read(p []byte) (int, error) {
-	n, err := g.unpacked.Read(p)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("gzip: %w", whenCutOff(err))
+// spansLines reports whether the input is made of objects that span lines: the first line is the beginning of
+// one, and the second goes on with it. The first line of JSON Lines may be cut off too; the next
+// one then begins with a value of its own.
+func spansLines(in *bufio.Reader) (bool, error) {
+	if object, err := startsWith(in, "{"); err != nil || !object {
+		return false, err
 	}
-	return n, err
+	for n := 1; n < in.Size(); n = in.Buffered() + 1 {
+		head, err := peek(in, n)
+		if err != nil || len(head) < n {
+			return false, err
+		}
+		head = head[:n]
+		if in.Buffered() > n {
+			head, _ = in.Peek(in.Buffered()) // it is there
+		}
+		end := bytes.IndexByte(head, '\n')
+		if end < 0 {
+			continue
+		}
+		var value json.RawMessage
+		if !errors.Is(json.NewDecoder(bytes.NewReader(head[:end])).Decode(&value), io.ErrUnexpectedEOF) {
+			return false, nil
+		}
+		next, err := peek(in, end+2)
+		return len(next) > end+1 && bytes.IndexByte([]byte(" \t\r\n\"}"), next[end+1]) >= 0, err
+	}
+	return false, nil
 }
 
 // whenCutOff puts the usual cause into words.
@@ -124,13 +150,13 @@ var errCutOff = errors.New("the input is cut off")
 // mustBeText refuses what can be no JSON text, as far as it is there: a picture is one clear
 // error and not one for each of its lines.
 func mustBeText(in *bufio.Reader) error {
-	for _, mark := range []string{utf16Little, utf16Big} {
-		found, err := startsWith(in, mark)
+	for _, other := range otherTexts { // those of UTF-32 first: that of UTF-16 begins one of them
+		found, err := startsWith(in, other.mark)
 		if err != nil {
 			return err
 		}
 		if found {
-			return errors.New("the input is UTF-16 text, expected UTF-8")
+			return fmt.Errorf("the input is %s text, expected UTF-8", other.name)
 		}
 	}
 	if _, err := peek(in, 1); err != nil {
@@ -194,11 +220,18 @@ func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 	next := func() (record, error) {
 		for {
 			line, tooLong, err := readLine(in, limit)
-			if err != nil && !errors.Is(err, io.EOF) {
+			switch {
+			case err == nil || errors.Is(err, io.EOF):
+			case len(line) > 0 || tooLong:
 				return record{}, fmt.Errorf("line %d: %w", number+1, err)
+			case number > 0:
+				return record{}, fmt.Errorf("behind line %d: %w", number, err)
+			default:
+				return record{}, err
 			}
 			number++
-			line = trimJSON(line)
+			// Files that were put together have a mark at the start of each.
+			line = trimJSON(bytes.TrimPrefix(line, []byte(byteOrderMark)))
 			switch {
 			case tooLong:
 				return record{number: number, refused: tooLongError(limit)}, nil
@@ -229,10 +262,10 @@ func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error
 	}
 }
 
-// checkJSON says where data stops being JSON; nil when it is one JSON value.
+// checkJSON says where data stops being JSON; nil when it is one JSON value in UTF-8.
 func checkJSON(line []byte) error {
 	if json.Valid(line) {
-		return nil
+		return checkUTF8(line)
 	}
 	var value json.RawMessage
 	err := json.Unmarshal(line, &value)
@@ -241,6 +274,14 @@ func checkJSON(line []byte) error {
 		return fmt.Errorf("no valid JSON: %w, at column %d", err, syntax.Offset)
 	}
 	return fmt.Errorf("no valid JSON: %w", err)
+}
+
+// checkUTF8 says where a JSON value stops being UTF-8; nil when it does not.
+func checkUTF8(value []byte) error {
+	if at := jsonvalid.NotUTF8(value); at >= 0 {
+		return fmt.Errorf("no valid JSON: the byte 0x%02x at column %d is no UTF-8", value[at], at+1)
+	}
+	return nil
 }
 
 func tooLongError(limit int) error {

@@ -75,7 +75,15 @@ func TestReadRecords(t *testing.T) {
 		{"the first line is invalid", "oops\n{}\n", "line", []string{"1 !" + invalid, "2 {}"}},
 		{"two values in a line", "{} {}\n1\n", "line",
 			[]string{"1 !no valid JSON: invalid character '{' after top-level value, at column 4", "2 1"}},
+		{"a line that is no UTF-8", "{}\n{\"a\":\"\xff\"}\n[]", "line", []string{"1 {}", "2 !no valid JSON: the byte 0xff at column 7 is no UTF-8", "3 []"}},
+		{"an element that is no UTF-8", "[{},\"\xed\xa0\x80\",1]", "record", []string{"1 {}", "2 !no valid JSON: the byte 0xed at column 2 is no UTF-8", "3 1"}},
 		{"a cut line", "{}\n{\"a\":", "line", []string{"1 {}", "2 !no valid JSON: unexpected end of JSON input, at column 5"}},
+		{"byte order marks of files put together", "\xef\xbb\xbf1\n\xef\xbb\xbf2\n", "line", []string{"1 1", "2 2"}},
+		{"a cut first line", "{\"a\":\n{}\n", "line", []string{"1 !no valid JSON: unexpected end of JSON input, at column 5", "2 {}"}},
+		{"objects that span lines", "{\n  \"a\": 1\n}\n{\n  \"a\": [\n 2\n]\n}\n", "record",
+			[]string{"1 {\n  \"a\": 1\n}", "2 {\n  \"a\": [\n 2\n]\n}"}},
+		{"one object that spans lines", "{\"a\":\n\t1}", "record", []string{"1 {\"a\":\n\t1}"}},
+		{"an object of two lines, no indent", "{\r\n\"a\":1}", "record", []string{"1 {\r\n\"a\":1}"}},
 		{"an array in a later line", "1\n[2]\n", "line", []string{"1 1", "2 [2]"}},
 		{"a long line", "1\n\"" + strings.Repeat("x", 99) + "\"\n3\n", "line", []string{"1 1", "2 !the record is longer than 100 B", "3 3"}},
 		{"a line of the limit", `"` + strings.Repeat("x", 98) + "\"\n", "line", []string{`1 "` + strings.Repeat("x", 98) + `"`}},
@@ -96,8 +104,12 @@ func TestReadRecords(t *testing.T) {
 
 func TestReadRecordsStops(t *testing.T) {
 	packed := gzipped(t, `[{"a":1},{"a":2}]`)
-	flipped := []byte(packed)
-	flipped[len(flipped)-6] ^= 1 // in the checksum
+	flip := func(text string, fromEnd int) []byte {
+		flipped := []byte(text)
+		flipped[len(flipped)-fromEnd] ^= 1 // in the checksum
+		return flipped
+	}
+	flipped := flip(packed, 6)
 	for _, test := range []struct {
 		name, input string
 		records     int
@@ -121,8 +133,21 @@ func TestReadRecordsStops(t *testing.T) {
 		{"long element", `[1,"` + strings.Repeat("x", 3000) + `"]`, 1, "record 2, from byte 4 on: the record is longer than 1.0 kB"},
 		{"gzip header cut", packed[:5], 0, "gzip: the input is cut off"},
 		{"gzip cut", packed[:len(packed)-10], 2, "gzip: the input is cut off"},
-		{"gzip damaged", string(flipped), 2, "gzip: invalid checksum"},
-		{"gzip and garbage", packed + strings.Repeat("garbage", 9), 2, "gzip: invalid header"},
+		{"gzip damaged", string(flipped), 2, "gzip: the packed data is damaged: its checksum differs"},
+		{"gzip and garbage", packed + strings.Repeat("garbage", 9), 2, "gzip: the packed data is complete, and something else follows"},
+		{"gzip and little garbage", packed + "x", 2, "gzip: the packed data is complete, and something else follows"},
+		{"gzip, zeros and garbage", packed + "\x00\x00x", 2, "gzip: the packed data is complete, and something else follows"},
+		{"gzip and half a member", packed + packed[:3], 2, "gzip: the input is cut off"},
+		{"gzip of one line, damaged", string(flip(gzipped(t, "1\n"), 6)), 1, "behind line 1: gzip: the packed data is damaged"},
+		{"gzip of one line without its end, damaged", string(flip(gzipped(t, "1"), 6)), 0, "line 1: gzip: the packed data is damaged"},
+		{"gzip with a damaged header", "\x1f\x8b\x07" + packed[3:], 0, "gzip: the packed data is damaged: invalid header"},
+		{"UTF-32", "\xff\xfe\x00\x00[\x00\x00\x00", 0, "UTF-32 text, expected UTF-8"},
+		{"UTF-32, big-endian", "\x00\x00\xfe\xff\x00\x00\x00[", 0, "UTF-32 text, expected UTF-8"},
+		{"UTF-16, big-endian", "\xfe\xff\x00[", 0, "UTF-16 text, expected UTF-8"},
+		{"pretty, cut", "{\n  \"a\": 1\n}\n{\n  \"a\":", 1, "record 2, from byte 14 on: the input is cut off"},
+		{"pretty, invalid", "{\n  \"a\": 1\n}\n{\n  \"a\": x\n}", 1, "record 2: no valid JSON: invalid character 'x' looking for beginning of value, at byte 23"},
+		{"pretty, with commas", "{\n  \"a\": 1\n},\n{\n  \"a\": 2\n}", 1, "record 2: no valid JSON: invalid character ','"},
+		{"pretty, with a bracket", "{\n  \"a\": 1\n}\n]", 1, "record 2"},
 		{"gzip of lines cut", gzipped(t, "1\n2\n"+randomText(3000))[:1500], 2, "line 3: gzip: the input is cut off"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,6 +157,21 @@ func TestReadRecordsStops(t *testing.T) {
 				t.Errorf("%d records before the error, want %d: %q", len(got), test.records, got)
 			}
 		})
+	}
+}
+
+// Zeros behind packed data are padding, and members follow each other.
+func TestGzipOfMembersAndPadding(t *testing.T) {
+	for name, input := range map[string]string{
+		"padded":          gzipped(t, "1\n2\n") + strings.Repeat("\x00", 5000),
+		"members":         gzipped(t, "1\n") + gzipped(t, "") + gzipped(t, "2\n"),
+		"padded members":  gzipped(t, "1\n") + gzipped(t, "2\n") + "\x00",
+		"a line in parts": gzipped(t, "1") + gzipped(t, "\n2"),
+	} {
+		_, got, err := readAll(iotest.OneByteReader(strings.NewReader(input)), 100)
+		if err != nil || !slices.Equal(got, []string{"1 1", "2 2"}) {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
 	}
 }
 

@@ -22,8 +22,9 @@ has its quotes: '"blue"'. Before data that begins with a minus sign, write --.`
 func (a *app) setCommand() *cobra.Command {
 	var opt storage.SetOptions
 	cmd := &cobra.Command{
-		Use:   "set PATH DATA|-|@FILE",
-		Short: "Store data at a path",
+		Use:        "set PATH DATA|-|@FILE",
+		SuggestFor: []string{"put", "write"},
+		Short:      "Store data at a path",
 		Long: `Store data at a path, over what is there, and show the path. The write is on the disk
 when the command ends. With --json, the stored object is shown.
 
@@ -51,24 +52,18 @@ revision of an object.
 	return cmd
 }
 
-const (
-	ttlFlag        = "ttl"
-	ifRevisionFlag = "if-revision"
-)
+const ifRevisionFlag = "if-revision"
 
 func addTTL(cmd *cobra.Command, ttl *time.Duration) {
-	cmd.Flags().DurationVar(ttl, ttlFlag, 0, "how long the object lives, such as 30m or 48h (default for ever)")
+	cmd.Flags().Var(ttlValue{ttl}, "ttl", "how long the object lives, such as 30m, 48h or 7d (default for ever)")
 }
 
 func addIfRevision(cmd *cobra.Command, revision *uint64) {
 	cmd.Flags().Uint64Var(revision, ifRevisionFlag, 0, "only if the object has this revision")
 }
 
-// checkFlags refuses the zero values, which mean that a flag is not there, where they are given.
+// checkFlags refuses the zero value, which means that a flag is not there, where it is given.
 func checkFlags(cmd *cobra.Command) error {
-	if flag := cmd.Flags().Lookup(ttlFlag); flag != nil && flag.Changed && flag.Value.String() == "0s" {
-		return usage(errors.New("--ttl 0: expected a time above zero, such as 30m"))
-	}
 	if flag := cmd.Flags().Lookup(ifRevisionFlag); flag != nil && flag.Changed && flag.Value.String() == "0" {
 		return usage(errors.New("--if-revision 0: expected a revision, from 1 on"))
 	}

@@ -77,6 +77,7 @@ func TestSetWithConditions(t *testing.T) {
 func TestTimeToLive(t *testing.T) {
 	c := newCLI(t)
 	c.run("set", "a", "1", "--ttl", "1h", "--json").ok().contains(`"expires":`)
+	c.run("set", "a", "1", "--ttl", "7d", "--json").ok().contains(`"expires":`)
 	c.run("push", "b/*", "1", "--ttl", "48h", "--json").ok().contains(`"expires":`)
 	if r := c.run("set", "a", "2", "--json").ok(); strings.Contains(r.out, `"expires":`) {
 		t.Errorf("a write without a time to live keeps the one before: %s", r.out)
@@ -85,8 +86,8 @@ func TestTimeToLive(t *testing.T) {
 	c.run("set", "gone", "1", "--ttl", "1ns", "--json").ok().contains(`"path":"gone"`)
 	c.run("get", "gone").is(exitNotFound, `"gone"`)
 	for _, command := range [][]string{{"set", "a", "1"}, {"push", "b/*", "1"}} {
-		c.run(append(command, "--ttl", "0")...).is(exitUsage, "--ttl 0: expected a time above zero")
-		c.run(append(command, "--ttl", "-5s")...).is(exitUsage, "time to live")
+		c.run(append(command, "--ttl", "0")...).is(exitUsage, "expected a time above zero")
+		c.run(append(command, "--ttl", "-5s")...).is(exitUsage, "expected a time above zero")
 		c.run(append(command, "--ttl", "soon")...).is(exitUsage, `"soon"`)
 	}
 }

@@ -132,11 +132,10 @@ func (a *app) layer(to access) (storage.EmbeddedLayer, error) { return a.newLaye
 
 // newLayer makes the persistent layer of a store, not started; nil for memory:.
 func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
-	opened := storeURL
-	if a.readOnly || to == reads {
-		opened = toReadOnly(storeURL)
+	layer, err := engine.Open(storeURL, all.Engines()...)
+	if err == nil && (a.readOnly || to == reads) {
+		layer, err = engine.Open(toReadOnly(storeURL), all.Engines()...)
 	}
-	layer, err := engine.Open(opened, all.Engines()...)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -174,14 +173,14 @@ func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// toReadOnly adds readonly=on to the URL of a store, unless it says itself how it is to be opened:
+// toReadOnly adds readonly=on to the URL of a store, which engine.Open takes, unless it says itself how it is to be opened:
 // recover=on writes to the store, as its user asks for by name.
 func toReadOnly(storeURL string) string {
 	scheme, _, _ := strings.Cut(storeURL, ":")
 	_, raw, hasOptions := strings.Cut(storeURL, "?")
 	options, err := url.ParseQuery(raw)
 	switch {
-	case scheme == "memory", err != nil: // the second is told by who opens it
+	case scheme == "memory", err != nil:
 		return storeURL
 	case options.Has("readonly"), options.Get("recover") == "on":
 		return storeURL

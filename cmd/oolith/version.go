@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -23,22 +22,32 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Show the version of this program",
 		Args:  arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			build, ok := debug.ReadBuildInfo()
-			if !ok {
-				return errors.New("version: this program was built without build information, expected a build of a module")
-			}
-			info := readVersion(build)
 			if a.json {
-				return writeJSON(a.stdout, info)
+				return writeJSON(a.stdout, version())
 			}
-			line := "oolith " + info.Version
-			if info.Revision != "" {
-				line += " (" + info.Revision + ")"
-			}
-			_, err := fmt.Fprintf(a.stdout, "%s, %s, %s\n", line, info.Go, info.Platform)
+			_, err := fmt.Fprintln(a.stdout, versionLine())
 			return err
 		},
 	}
+}
+
+// version is that of this program.
+func version() versionInfo {
+	build, ok := debug.ReadBuildInfo()
+	if !ok { // a build outside of modules
+		build = &debug.BuildInfo{GoVersion: runtime.Version()}
+	}
+	return readVersion(build)
+}
+
+// versionLine is what version shows, and --version.
+func versionLine() string {
+	info := version()
+	line := "oolith " + info.Version
+	if info.Revision != "" {
+		line += " (" + info.Revision + ")"
+	}
+	return fmt.Sprintf("%s, %s, %s", line, info.Go, info.Platform)
 }
 
 // readVersion picks the version of the module and of its source out of a build.

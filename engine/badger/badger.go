@@ -97,8 +97,10 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
-	// write is storage.ErrReadOnly.
+	// ReadOnly opens a store that is there to read only. No file of it is made, changed, or locked for writing, so that
+	// the disk may be read-only or full. Where the store was not closed, its logs are read by way of a copy in the
+	// directory for temporary files, which needs to be there then. Others may read too meanwhile; a layer that writes, of this
+	// process or another, is refused while it lasts, and refuses it. Writes are storage.ErrReadOnly.
 	ReadOnly bool
 	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero. In an
 	// encrypted store a quarter of it is for the indexes of tables.
@@ -121,9 +123,9 @@ type Options struct {
 	// garbage; 5 minutes when zero, never when negative.
 	GCInterval time.Duration
 	// MinFree is the room in bytes on the disk below which the layer takes no writes; deletes are
-	// taken down to half of it. It is for what Badger writes in the background: what is in memory,
-	// and tables that replace others. Eight times MemTableSize when zero, not looked at when
-	// negative.
+	// taken down to half of it; reads need none. It is for what Badger writes in the background: what is in memory,
+	// and tables that replace others. When zero it is eight times MemTableSize, but at most a sixteenth of the disk or else
+	// 8 MiB; when negative, it is not looked at. MemTableSize is at most an eighth of it, or else 1 MiB.
 	MinFree int64
 	// SkipVerify leaves out the reading of all tables at Start. Without it, a table that was damaged
 	// since is an error of Start. With it, Start is quicker in a large store, and the damage may
@@ -163,20 +165,19 @@ type hooks struct {
 func (o Options) withDefaults() Options {
 	o.CacheSize = bounded(o.CacheSize, defaultCacheSize, 1, 1<<50)
 	o.MemTableSize = bounded(o.MemTableSize, defaultMemTableSize, leastMemTableSize, 1<<30)
-	o.ValueThreshold = bounded(o.ValueThreshold, defaultValueThreshold, 1, o.MemTableSize/16)
+	o.ValueThreshold = bounded(o.ValueThreshold, defaultValueThreshold, 1, mostValueThreshold(o.MemTableSize))
 	o.ValueLogFileSize = bounded(o.ValueLogFileSize, defaultValueLogFileSize, leastValueLogFileSize, mostValueLogFileSize)
 	o.MaxData = int(bounded(int64(o.MaxData), defaultMaxData, 1, o.ValueLogFileSize-1<<10))
 	if o.GCInterval == 0 {
 		o.GCInterval = defaultGCInterval
-	}
-	if o.MinFree == 0 {
-		o.MinFree = 8 * o.MemTableSize
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
+
+func mostValueThreshold(memTableSize int64) int64 { return memTableSize / 16 }
 
 // bounded returns an option that is set, or else its default, within bounds.
 func bounded(value, otherwise, least, most int64) int64 {
@@ -217,6 +218,7 @@ var (
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
 	_ storage.Identified       = (*Layer)(nil)
+	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
@@ -224,6 +226,9 @@ var (
 func New(dir string, options Options) *Layer {
 	return &Layer{dir: dir, options: options.withDefaults()}
 }
+
+// ReadOnly implements storage.ReadOnlyLayer.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool {

@@ -28,7 +28,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 	stop := context.AfterFunc(s.stopping, cancel)
 	go func() {
 		defer s.work.Done()
-		done <- s.alone(ctx, func() error { return s.compact(ctx) })
+		done <- s.alone(ctx, func() error { return s.guard("compact", func() error { return s.compact(ctx) }) })
 	}()
 	defer stop()
 	defer cancel()
@@ -51,6 +51,9 @@ func (l *Layer) beginWork() (*store, error) {
 	defer l.life.RUnlock()
 	if l.store == nil {
 		return nil, storage.ErrNotActive
+	}
+	if l.options.ReadOnly {
+		return nil, l.store.readOnlyError()
 	}
 	l.store.work.Add(1)
 	return l.store, nil

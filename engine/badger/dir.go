@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -21,23 +22,47 @@ var errInUse = errors.New("the directory is in use by another process or by anot
 var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
 
 // lock is the lock of a directory.
-type lock struct{ file *os.File }
+type lock struct{ files []*os.File }
 
-// lockDir takes the lock of a directory, or returns errInUse.
-func lockDir(dir string) (*lock, error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
+// lockDir takes the lock of a directory, or returns errInUse. Who only reads shares it with others who do, and makes no
+// file for it.
+func lockDir(dir string, shared bool) (_ *lock, err error) {
+	l := &lock{}
+	defer func() {
+		if err != nil {
+			err = enginekit.FirstError(err, l.release())
+		}
+	}()
+	if !shared {
+		return l, l.add(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE)
+	}
+	if err := l.add(filepath.Join(dir, lockFile), os.O_RDONLY); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := lockExclusively(file); err != nil {
-		return nil, enginekit.FirstError(err, file.Close())
+	if runtime.GOOS == "windows" {
+		return l, nil
 	}
-	return &lock{file: file}, nil
+	return l, l.add(dir, os.O_RDONLY) // Badger's own
+}
+
+func (l *lock) add(name string, flags int) error {
+	file, err := os.OpenFile(name, flags, 0o644)
+	if err != nil {
+		return err
+	}
+	l.files = append(l.files, file)
+	return lockOpen(file, flags == os.O_RDONLY)
 }
 
 // release gives the lock back. The file stays: to remove it would let two others each lock a
 // file of this name.
-func (l *lock) release() error { return l.file.Close() }
+func (l *lock) release() error {
+	var errs []error
+	for _, file := range l.files {
+		errs = append(errs, file.Close())
+	}
+	return enginekit.FirstError(errs...)
+}
 
 // restored gives back to an error of Badger what it lost on its way, when Badger made a text of it.
 func restored(err error) error {

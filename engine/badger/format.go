@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
@@ -17,8 +18,9 @@ import (
 //	oolith-badger 1
 //
 // It is a file of its own and not a key of the database, so that a directory of someone
-// else, or of a newer version, is refused before Badger has touched anything in it. It is
-// made before the database is, and never changed.
+// else, or of a newer version, is refused before Badger has touched anything in it. A new directory first gets
+// FORMAT.new, then the database, then FORMAT in its place: so a crash leaves what the next start goes on with, and
+// beside FORMAT nothing of the database may be missing.
 const (
 	formatName    = "oolith-badger"
 	formatVersion = 1
@@ -30,22 +32,23 @@ const (
 	maxFormatLen = 256
 )
 
-// checkFormat accepts a directory that this build can read, and marks an empty one. The
-// lock of the directory is held.
-func checkFormat(dir string) error {
-	content, err := readFormat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return markFormat(dir)
+var formatLine = enginekit.FormatLine(formatName, formatVersion)
+
+// checkFormat accepts a directory that this build can read: a store, which is made, or one in the making.
+func checkFormat(dir string) (made bool, err error) {
+	content, err := readFormat(dir, enginekit.FormatFile)
+	if err == nil {
+		return true, enginekit.CheckFormat(content, formatName, formatVersion)
 	}
-	if err != nil {
-		return fmt.Errorf("read the format of the store: %w", err)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("read the format of the store: %w", err)
 	}
-	return enginekit.CheckFormat(content, formatName, formatVersion)
+	return false, checkNew(dir)
 }
 
-// readFormat returns what the format file says.
-func readFormat(dir string) (string, error) {
-	file, err := os.Open(filepath.Join(dir, enginekit.FormatFile))
+// readFormat returns what a format file says.
+func readFormat(dir, name string) (string, error) {
+	file, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
 	}
@@ -53,20 +56,31 @@ func readFormat(dir string) (string, error) {
 	return string(content), enginekit.FirstError(err, file.Close())
 }
 
-// markFormat makes a new, empty directory a store.
-func markFormat(dir string) error {
+// checkNew accepts a directory without a format that is empty, or that is in the making and holds no object yet.
+func checkNew(dir string) error {
+	begun, err := readFormat(dir, newFormat)
+	isBegun := err == nil && strings.HasPrefix(formatLine, begun)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		// The lock is ours, a half-made marker is of a crash here, and a file system's
-		// root has the directory for what its repair found.
-		if name := entry.Name(); name != lockFile && name != newFormat && name != "lost+found" {
-			return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind; "+
-				"choose an empty or new directory", name, enginekit.FormatFile)
+		// A file system's root has the directory for what its repair found.
+		name := entry.Name()
+		if name == lockFile || name == newFormat || name == "lost+found" || isBegun && filepath.Ext(name) != ".sst" {
+			continue
 		}
+		return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind; "+
+			"choose an empty or new directory", name, enginekit.FormatFile)
 	}
-	line := enginekit.FormatLine(formatName, formatVersion)
-	return enginekit.ReplaceFile(filepath.Join(dir, enginekit.FormatFile), []byte(line), enginekit.SyncDir)
+	return nil
+}
+
+// beginFormat marks a directory as one in the making, endFormat as a store.
+func beginFormat(dir string) error {
+	return enginekit.FirstError(enginekit.WriteSynced(filepath.Join(dir, newFormat), []byte(formatLine)), enginekit.SyncDir(dir))
+}
+
+func endFormat(dir string) error {
+	return enginekit.ReplaceFile(filepath.Join(dir, enginekit.FormatFile), []byte(formatLine), enginekit.SyncDir)
 }

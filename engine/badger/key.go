@@ -103,18 +103,32 @@ var (
 		"or copy the store into a new one that has the key")
 )
 
+// errNoRegistry is what a store is without it.
+var errNoRegistry = fmt.Errorf("%w: the list of data keys, %s, is missing", errCorrupt, badger.KeyRegistryFileName)
+
+// leastRegistry is the length of its beginning, by which a key is known to fit.
+const leastRegistry = 16 + 12
+
 // openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there
-// is none: a store that was never opened.
+// is none.
 func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
-	if _, err := os.Stat(filepath.Join(dir, badger.KeyRegistryFileName)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
+	info, err := os.Stat(filepath.Join(dir, badger.KeyRegistryFileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	open := func(key []byte) (*badger.KeyRegistry, error) {
-		registry, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: dir, ReadOnly: true, EncryptionKey: key})
+	open := func(key []byte) (registry *badger.KeyRegistry, err error) {
+		err = unpanicked(func() error {
+			registry, err = badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: dir, ReadOnly: true, EncryptionKey: key})
+			return err
+		})
 		return registry, restored(err)
+	}
+	if info.Size() < leastRegistry {
+		return nil, fmt.Errorf("%w: the list of data keys, %s, has %d bytes, expected at least %d", errCorrupt,
+			badger.KeyRegistryFileName, info.Size(), leastRegistry)
 	}
 	registry, err := open(key)
 	if !errors.Is(err, badger.ErrEncryptionKeyMismatch) {
@@ -159,15 +173,15 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is a file, expected a directory", dir)
 	}
-	if _, err := readFormat(dir); err != nil {
+	if _, err := readFormat(dir, enginekit.FormatFile); err != nil {
 		return fmt.Errorf("this is no store of this kind: %w", err)
 	}
-	held, err := lockDir(dir)
+	held, err := lockDir(dir, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = enginekit.FirstError(err, held.release()) }()
-	if err := checkFormat(dir); err != nil {
+	if _, err := checkFormat(dir); err != nil {
 		return err
 	}
 	registry, err := openRegistry(dir, old)
@@ -175,7 +189,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 		return err
 	}
 	if registry == nil {
-		return errors.New("the store was never opened: there is no key to rotate")
+		return errNoRegistry
 	}
 	return badger.WriteKeyRegistry(registry, badger.KeyRegistryOptions{Dir: dir, EncryptionKey: replacement})
 }

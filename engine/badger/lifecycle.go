@@ -46,21 +46,32 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := enginekit.PrepareDir(l.dir, enginekit.SyncDir)
+	var dir string
+	if l.options.ReadOnly {
+		dir, err = existing(l.dir)
+	} else {
+		dir, err = enginekit.PrepareDir(l.dir, enginekit.SyncDir)
+	}
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(dir)
+	// Nothing is left in a directory that is not ours.
+	if _, err := checkFormat(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir, l.options.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	s := newStore(dir, l.options, lock)
 	if err := s.open(key, opt); err != nil {
 		s.stop()
-		return nil, enginekit.FirstError(err, s.unlock())
+		return nil, enginekit.FirstError(err, s.removeView(), s.unlock())
 	}
-	s.release()
-	s.work.Go(s.upkeep)
+	if !l.options.ReadOnly {
+		s.release()
+		s.work.Go(s.upkeep)
+	}
 	return s, nil
 }
 
@@ -113,16 +124,40 @@ func (s *store) unlock() error {
 // open opens the database in the directory, which is locked. On an error it is closed again, and
 // where even that cannot be done the lock is kept.
 func (s *store) open(key []byte, opt storage.LayerOptions) error {
-	if err := checkFormat(s.dir); err != nil {
+	made, err := checkFormat(s.dir)
+	if err != nil {
 		return err
 	}
-	found, err := s.inspect(key)
+	if !made && s.options.ReadOnly {
+		return errors.New("there is no store to read")
+	}
+	var found inspected
+	err = s.guard("look at the files", func() error {
+		found, err = s.inspect(key, made)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	s.objects.Store(found.entries)
+	room, err := s.lookAtRoom()
+	if err != nil {
+		return err
+	}
+	s.options = s.options.scaled(room.total)
 	o := s.badgerOptions(key, found.memTableSize)
 	s.leastTable = o.BaseTableSize
+	if s.options.ReadOnly {
+		o, err = s.readOptions(o, found)
+	} else {
+		err = s.prepare(found)
+	}
+	if err == nil && !made {
+		err = beginFormat(s.dir)
+	}
+	if err != nil {
+		return err
+	}
 	err = s.guard("open", func() error {
 		s.db, err = badger.OpenManaged(o)
 		return err
@@ -130,8 +165,13 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	if err != nil {
 		return err
 	}
+	if !made {
+		err = endFormat(s.dir)
+	}
 	s.opened.Store(s.db)
-	err = s.guard("begin", func() error { return s.recover(opt) })
+	if err == nil {
+		err = s.guard("begin", func() error { return s.recover(opt) })
+	}
 	if err = enginekit.FirstError(s.health.failure(), err); err != nil {
 		if _, closeErr := s.close(); closeErr != nil {
 			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
@@ -144,12 +184,20 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 // recover reads what the database notes about itself, and takes back what a crash left half done.
 func (s *store) recover(opt storage.LayerOptions) error {
 	s.version = s.db.MaxVersion()
-	if err := s.undo(); err != nil {
+	if s.options.ReadOnly {
+		before, err := s.partsVersion()
+		if err != nil {
+			return err
+		}
+		if before > 0 {
+			s.version = before
+		}
+	} else if err := s.undo(); err != nil {
 		return err
 	}
-	generation, err := s.note(generationKey, latest)
+	generation, err := s.note(generationKey, s.version)
 	if err == nil {
-		s.revision, err = s.note(revisionKey, latest)
+		s.revision, err = s.note(revisionKey, s.version)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errCorrupt, err)
@@ -215,7 +263,7 @@ func (l *Layer) Close() {
 	}
 	left, err := s.close()
 	l.leaving = left
-	if err = enginekit.FirstError(err, s.health.failure()); err != nil {
+	if err = enginekit.FirstError(err, s.removeView(), s.health.failure()); err != nil {
 		s.log.Error("badger: close", "dir", s.dir, "error", err)
 	}
 	if left == nil {

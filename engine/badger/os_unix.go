@@ -10,9 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockExclusively takes the lock of an open file, which lasts until the file is closed.
-func lockExclusively(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+// lockOpen takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+func lockOpen(file *os.File, shared bool) error {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return errInUse
 	}
@@ -28,6 +32,7 @@ func lookAtRoom(dir string) (room, error) {
 	return room{
 		known: true,
 		bytes: int64(uint64(fs.Bavail) * uint64(fs.Bsize)),
+		total: int64(uint64(fs.Blocks) * uint64(fs.Bsize)),
 		// Some file systems do not count files and say 0 of 0.
 		noFiles: fs.Files > 0 && fs.Ffree == 0,
 	}, nil

@@ -8,9 +8,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockExclusively takes the lock of an open file, which lasts until the file is closed.
-func lockExclusively(file *os.File) error {
-	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+// lockOpen takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+func lockOpen(file *os.File, shared bool) error {
+	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if shared {
+		flags = windows.LOCKFILE_FAIL_IMMEDIATELY
+	}
 	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return errInUse
@@ -24,11 +27,11 @@ func lookAtRoom(dir string) (room, error) {
 	if err != nil {
 		return room{}, err
 	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+	var free, total uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, &total, nil); err != nil {
 		return room{}, fmt.Errorf("look at the room on the disk: %w", err)
 	}
-	return room{known: true, bytes: int64(free)}, nil
+	return room{known: true, bytes: int64(free), total: int64(total)}, nil
 }
 
 // tryToMap is not tried here: there is no limit to the number of mapped files to be met.

@@ -23,17 +23,45 @@ import (
 //	             collection of the value log, and what it may write
 //	MinFree / 4  a compaction needs as much, and three times the table that it is to make
 //
+// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, so that on a
+// small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
+// what is in the logs. Who opens the store to read only needs none.
+//
 // Below the first mark a table in memory still can be put on the disk, and tables can be merged.
 // Only somebody else who fills the disk leads below the last one.
 
 // errFull is what a write is refused with; errors.Is(err, syscall.ENOSPC) holds for it.
-var errFull = fmt.Errorf("the disk is nearly full; make room: %w", syscall.ENOSPC)
+var errFull = fmt.Errorf("the disk is nearly full; make room, or set the room that is left free (min-free): %w", syscall.ENOSPC)
+
+const (
+	// startRoom is for what Badger makes as it opens.
+	startRoom = 4 << 20
+	// MinFree is this part of the disk at most, but tablesFree times the least MemTableSize at least.
+	diskShare  = 16
+	tablesFree = 8
+)
+
+// scaled fits the room that is left free to a disk of a size, 0 for unknown, and what is in memory to that room.
+func (o Options) scaled(disk int64) Options {
+	if o.MinFree == 0 {
+		o.MinFree = tablesFree * o.MemTableSize
+		if disk > 0 {
+			o.MinFree = min(o.MinFree, max(disk/diskShare, tablesFree*leastMemTableSize))
+		}
+	}
+	if o.MinFree > 0 {
+		o.MemTableSize = max(min(o.MemTableSize, o.MinFree/tablesFree), leastMemTableSize)
+		o.ValueThreshold = min(o.ValueThreshold, mostValueThreshold(o.MemTableSize))
+	}
+	return o
+}
 
 // room is what a file system has left.
 type room struct {
 	known   bool
 	bytes   int64
-	noFiles bool // no further file can be made
+	total   int64 // of the whole disk
+	noFiles bool  // no further file can be made
 }
 
 // lookAtRoom asks the file system, or a test.
@@ -58,7 +86,7 @@ func (s *store) demand(needed int64) error {
 	case left.noFiles:
 		return fmt.Errorf("%w (it can take no further file)", errFull)
 	case left.bytes < needed:
-		return fmt.Errorf("%w (%d bytes are left, expected %d)", errFull, left.bytes, needed)
+		return fmt.Errorf("%w (%d MiB are left, expected %d MiB)", errFull, left.bytes>>20, (needed+1<<20-1)>>20)
 	}
 	return nil
 }

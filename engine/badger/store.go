@@ -27,6 +27,7 @@ type store struct {
 	log     *slog.Logger
 	db      *badger.DB
 	lock    *lock
+	copied  string // the directory by way of which it is read; empty for none
 	health  *health
 
 	// writing is held by who commits; it guards the fields below.

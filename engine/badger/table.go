@@ -43,34 +43,54 @@ type tableInfo struct {
 	compression options.CompressionType
 }
 
-// maxIndex bounds what is read as an index.
-const maxIndex = 1 << 30
+// maxIndex bounds what is read as an index, maxBlock what one block is: an entry more than Badger's least, at most.
+const maxIndex, maxBlock = 1 << 30, 128 << 20
 
-// verifyTable reads a table and returns how many entries it has. Without all, it reads the index
-// and the last block only, which is what opening it takes.
-func verifyTable(name string, info tableInfo, all bool) (entries int64, err error) {
+// tableFound is what a table holds.
+type tableFound struct {
+	entries int64
+	version uint64 // the newest
+}
+
+// verifyTable reads a table. Without all, it reads the index and the last block only, which is what
+// opening it takes.
+func verifyTable(name string, info tableInfo, all bool) (found tableFound, err error) {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("%w: table %s is missing", errCorrupt, filepath.Base(name))
+		return found, fmt.Errorf("%w: table %s is missing", errCorrupt, filepath.Base(name))
 	}
 	if err != nil {
-		return 0, err
+		return found, err
 	}
-	entries, err = verifyOpenTable(file, info, all)
+	err = unpanicked(func() error {
+		found, err = verifyOpenTable(file, info, all)
+		return err
+	})
 	if err = enginekit.FirstError(err, file.Close()); err != nil {
 		err = fmt.Errorf("%w: table %s: %w", errCorrupt, filepath.Base(name), err)
 	}
-	return entries, err
+	return found, err
 }
 
-func verifyOpenTable(file *os.File, info tableInfo, all bool) (entries int64, err error) {
+// unpanicked reads what may be damaged, where a panic is one more sign of it: the code below us trusts what has
+// the right checksum.
+func unpanicked(read func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("it cannot be read: %s", enginekit.OneLine(fmt.Sprint(value)))
+		}
+	}()
+	return read()
+}
+
+func verifyOpenTable(file *os.File, info tableInfo, all bool) (found tableFound, err error) {
 	index, size, err := readIndex(file, info)
 	if err != nil {
-		return 0, fmt.Errorf("index: %w", err)
+		return found, fmt.Errorf("index: %w", err)
 	}
 	n := index.OffsetsLength()
 	if n == 0 {
-		return 0, errors.New("it has no blocks")
+		return found, errors.New("it has no blocks")
 	}
 	first := 0
 	if !all {
@@ -81,20 +101,20 @@ func verifyOpenTable(file *os.File, info tableInfo, all bool) (entries int64, er
 	var block, scratch []byte
 	for i := first; i < n; i++ {
 		if !index.Offsets(&place, i) || int64(place.Offset())+int64(place.Len()) > size {
-			return 0, fmt.Errorf("block %d is not within the file", i)
+			return found, fmt.Errorf("block %d is not within the file", i)
 		}
 		if reader == nil {
 			reader = bufio.NewReaderSize(io.NewSectionReader(file, int64(place.Offset()), size), 256<<10)
 		}
 		block = slices.Grow(block[:0], int(place.Len()))[:place.Len()]
 		if _, err := io.ReadFull(reader, block); err != nil {
-			return 0, fmt.Errorf("block %d: %w", i, err)
+			return found, fmt.Errorf("block %d: %w", i, err)
 		}
 		if scratch, err = verifyBlock(block, scratch, info); err != nil {
-			return 0, fmt.Errorf("block %d at byte %d: %w", i, place.Offset(), err)
+			return found, fmt.Errorf("block %d at byte %d: %w", i, place.Offset(), err)
 		}
 	}
-	return int64(index.KeyCount()), nil
+	return tableFound{entries: int64(index.KeyCount()), version: index.MaxVersion()}, nil
 }
 
 // readIndex returns the index of a table and the size of the file.
@@ -130,6 +150,9 @@ func readIndex(file *os.File, info tableInfo) (*fb.TableIndex, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if len(sum) == 0 || len(index) == 0 { // as zeros would have it
+		return nil, 0, errors.New("it is empty")
+	}
 	if err := verifySum(index, sum); err != nil {
 		return nil, 0, err
 	}
@@ -149,6 +172,9 @@ func verifyBlock(stored, scratch []byte, info tableInfo) ([]byte, error) {
 	case options.None:
 		return scratch, verifyContent(block)
 	case options.Snappy:
+		if size, err := s2.DecodedLen(block); err != nil || size > maxBlock {
+			return scratch, errors.New("its length is out of range")
+		}
 		block, err = s2.Decode(scratch[:cap(scratch)], block)
 	case options.ZSTD:
 		block, err = y.ZSTDDecompress(scratch, block)

@@ -24,18 +24,22 @@ func (s *store) upkeep() {
 	}
 	s.purgeSoon() // what the last run left
 	for {
-		var err error
-		select {
-		case <-s.stopping.Done():
+		err := s.guard("upkeep", func() error {
+			select {
+			case <-s.stopping.Done():
+			case <-release.C:
+				s.release()
+			case <-s.purging:
+				return s.purge(s.stopping)
+			case <-due:
+				return s.collect(s.stopping)
+			}
+			return nil
+		})
+		if s.stopping.Err() != nil {
 			return
-		case <-release.C:
-			s.release()
-		case <-s.purging:
-			err = s.purge(s.stopping)
-		case <-due:
-			err = s.collect(s.stopping)
 		}
-		if err != nil && s.stopping.Err() == nil {
+		if err != nil {
 			s.log.Warn("badger: upkeep", "dir", s.dir, "error", err)
 		}
 	}

@@ -17,6 +17,7 @@ var Engine = engine.New("badger", "DIRECTORY", []engine.Option[Options]{
 	}),
 	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
 	engine.Size("cache", func(o *Options, bytes int64) { o.CacheSize = bytes }),
+	engine.Size("min-free", func(o *Options, bytes int64) { o.MinFree = bytes }),
 	engine.Text("key-file", "the path of a file that holds the key", func(o *Options, path string) { o.KeyFile = path }),
 	engine.Text("key-env", "the name of an environment variable that holds the key", func(o *Options, name string) { o.KeyEnv = name }),
 	engine.Value("gc", "off or a time such as 5m or 1h", func(o *Options, value string) error {

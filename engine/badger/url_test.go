@@ -19,6 +19,7 @@ func TestURL(t *testing.T) {
 		"gc=off":              {GCInterval: -1},
 		"gc=90s":              {GCInterval: 90 * time.Second},
 		"readonly=on":         {ReadOnly: true},
+		"min-free=64MiB":      {MinFree: 64 << 20},
 	} {
 		layer, err := engine.Open("badger:place?"+query, Engine)
 		if err != nil {

@@ -44,8 +44,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // logFound is what a log holds.
 type logFound struct {
 	entries int64
-	memory  int64 // that its table takes
-	end     int   // where the sound entries end
+	memory  int64  // that its table takes
+	version uint64 // the newest of a whole transaction
+	end     int    // where the sound entries end
+	whole   int    // where the last whole transaction ends
 }
 
 // inspectLog reads a log. Damage in the middle is an error, unless the newest writes may be missing.
@@ -60,11 +62,13 @@ func inspectLog(name string, registry *badger.KeyRegistry, mayMiss bool) (logFou
 	}
 	found, open := l.read()
 	if !mayMiss && l.damaged(found.end, open) {
-		return logFound{}, fmt.Errorf("%w, or start it once with sync=off, to go on without what was written later: "+
-			"log %s is damaged at byte %d", errCorrupt, filepath.Base(name), found.end)
+		return logFound{}, fmt.Errorf("%w, %s: log %s is damaged at byte %d", errCorrupt, orWithout, filepath.Base(name), found.end)
 	}
 	return found, nil
 }
+
+// orWithout is what can be done instead where the newest writes are damaged.
+const orWithout = "or start it once with sync=off, to go on without what was written later"
 
 // logReader reads the content of a log.
 type logReader struct {
@@ -212,7 +216,7 @@ func (l *logReader) decrypt(part []byte, at int) ([]byte, error) {
 // read reads up to the first place without a sound entry. The version of the transaction that is
 // open there is returned beside; 0 for none.
 func (l *logReader) read() (found logFound, open uint64) {
-	found.end = logHeaderSize
+	found.end, found.whole = logHeaderSize, logHeaderSize
 	for {
 		e, ok := l.entry(found.end)
 		if !ok {
@@ -221,10 +225,14 @@ func (l *logReader) read() (found logFound, open uint64) {
 		found.end += e.size
 		switch {
 		case e.meta&endsOne != 0:
-			open = 0
+			found.version = max(found.version, open)
+			open, found.whole = 0, found.end
 			continue
 		case e.meta&inTransaction != 0:
 			open = e.version
+		default:
+			found.whole = found.end
+			found.version = max(found.version, e.version)
 		}
 		found.entries++
 		found.memory += int64(skl.MaxNodeSize + len(e.key) + len(e.value) + entryOverhead)
@@ -234,8 +242,13 @@ func (l *logReader) read() (found logFound, open uint64) {
 // damaged reports whether there is an entry behind a broken place that is of another transaction than
 // what is broken.
 func (l *logReader) damaged(end int, open uint64) bool {
-	if len(bytes.TrimLeft(l.content[end:], "\x00")) == 0 {
+	rest := l.content[end:]
+	if len(bytes.TrimLeft(rest, "\x00")) == 0 {
 		return false
+	}
+	// A log is made twice as long as what is written to it: an entry that does not fit was cut off with the file.
+	if header, keyLen, valueLen, ok := entryHeader(rest); len(rest) < maxEntryHeader || ok && header+keyLen+valueLen+crc32.Size > len(rest) {
+		return true
 	}
 	for at := end + 1; at < len(l.content); at++ {
 		if meta := l.content[at]; meta&(inTransaction|endsOne) == 0 {

@@ -52,26 +52,25 @@ func (l *Layer) Commit(changes []storage.Change) error {
 	if err != nil {
 		return err
 	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.store == nil {
-		return storage.ErrNotActive
-	}
-	l.store.writing.Lock()
-	defer l.store.writing.Unlock()
-	return l.store.commit(changes, revision)
+	return l.writing(func(s *store) error { return s.commit(changes, revision) })
 }
 
 // write calls a writer of one change. A refusal of that change is its plain error.
-func (l *Layer) write(writer func(s *store) error) error {
+func (l *Layer) write(writer func(s *store) error) error { return enginekit.Alone(l.writing(writer)) }
+
+// writing calls a writer, alone.
+func (l *Layer) writing(writer func(s *store) error) error {
 	l.life.RLock()
 	defer l.life.RUnlock()
 	if l.store == nil {
 		return storage.ErrNotActive
 	}
+	if l.options.ReadOnly {
+		return l.store.readOnlyError()
+	}
 	l.store.writing.Lock()
 	defer l.store.writing.Unlock()
-	return enginekit.Alone(writer(l.store))
+	return writer(l.store)
 }
 
 // LastRevision implements storage.Batcher.
@@ -89,6 +88,9 @@ func (l *Layer) LastRevision() (uint64, error) {
 // ID implements storage.Identified. The first call for a directory draws the number, which is on
 // the disk when it returns.
 func (l *Layer) ID() (id uint64, err error) {
+	if l.options.ReadOnly {
+		return l.readID()
+	}
 	err = l.write(func(s *store) error {
 		id, err = s.note(idKey, latest)
 		if err != nil || id != 0 {

@@ -128,7 +128,7 @@ func cutEntry(entry []byte) (obj meta.Object, ok bool) {
 		data, obj.Revision = before, n
 	}
 	obj.Data = data
-	return obj, jsonvalid.Valid(data)
+	return obj, jsonvalid.Grammar(data)
 }
 
 // cutter reads an entry from its beginning. After the first thing that is not as expected

@@ -189,7 +189,7 @@ func (l *Layer) checkPut(path string, obj *meta.Object) error {
 	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
 		return err
 	}
-	if !jsonvalid.Valid(obj.Data) {
+	if !jsonvalid.Grammar(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
 	}
 	if len(obj.Data) > 2*maxNesting && nesting(obj.Data) > maxNesting {

@@ -26,7 +26,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	c, err := l.openCheck()
+	c, err := l.openCheck(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -53,9 +53,17 @@ type check struct {
 	singly  bool    // the next objects are read one by one
 }
 
-// openCheck begins a check as a scan of everything, which takes the snapshot.
-func (l *Layer) openCheck() (*check, error) {
-	s, err := l.openScan("")
+// openCheck begins a check as a scan of everything, which takes the snapshot. There is one at a time.
+func (l *Layer) openCheck(ctx context.Context) (*check, error) {
+	db, err := l.database()
+	if err != nil {
+		return nil, err
+	}
+	release, err := db.readers.await(ctx, db.readers.checks)
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.openIn(db, "", release)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 		return err
 	case err == nil:
 		return d.shorten()
-	case isRefusal(err) || !d.writer.broken && isCorrupt(err):
+	case isRefusal(err) || isCorrupt(err):
 		return d.wrap("compact", err)
 	}
 	return d.stop(d.wrap("compact", err))

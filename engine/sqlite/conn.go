@@ -42,12 +42,13 @@ const (
 	toCreate openMode = "rwc" // makes the file
 	toWrite  openMode = "rw"
 	toRead   openMode = "rw" // the index of the log has to be written by readers too
+	toLook   openMode = "ro" // reads an image
 )
 
-// openConn opens a connection to a database. The path is absolute.
-func openConn(path string, mode openMode, o Options) (c *conn, err error) {
+// openConn opens a connection to a database, or to the image of one. The path is absolute.
+func openConn(path string, mode openMode, image *image, o Options) (c *conn, err error) {
 	all, cache := o.memory()
-	files, err := newFileSystem(o.vfs)
+	files, err := newFileSystem(o.vfs, image)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func uri(path string, mode openMode, vfs string) string {
 
 // openWriter opens the connection that writes.
 func openWriter(path string, o Options, onLog func(pages int)) (*conn, error) {
-	c, err := openConn(path, toWrite, o)
+	c, err := openConn(path, toWrite, nil, o)
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +113,13 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 	return enginekit.FirstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
 }
 
-// openReader opens a connection that only reads.
-func openReader(path string, o Options) (*conn, error) {
-	c, err := openConn(path, toRead, o)
+// openReader opens a connection that only reads: an image, if it is not nil.
+func openReader(path string, image *image, o Options) (*conn, error) {
+	mode := toRead
+	if image != nil {
+		mode = toLook
+	}
+	c, err := openConn(path, mode, image, o)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +131,7 @@ func openReader(path string, o Options) (*conn, error) {
 
 func (c *conn) makeReader() (err error) {
 	defer c.guard(&err)
-	return c.db.Exec(`PRAGMA query_only = ON`)
+	return c.db.Exec(`PRAGMA query_only = ON; PRAGMA temp_store = MEMORY`)
 }
 
 // useLog makes the database one with a write-ahead log, which it is unless it was just made or
@@ -236,8 +241,7 @@ func (e *undoError) Error() string {
 func (e *undoError) Unwrap() error { return e.cause }
 
 // guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and
-// makes an error of a panic in SQLite's code: it panics when it runs out of its memory, and may
-// where a file is damaged in a way that it does not expect. The connection is not used again then.
+// makes an error of a panic in SQLite's code: it panics when it runs out of its memory. The connection is not used again then.
 func (c *conn) guard(err *error) {
 	value := recover()
 	if value == nil {

@@ -258,8 +258,8 @@ func TestDamagedLog(t *testing.T) {
 			changeFile(t, file+logSuffix, func(content []byte) { content[at] ^= 1 })
 			if c.refuses {
 				before := enginetest.Listing(t, filepath.Dir(file))
-				mustRefuse(t, New(file, Options{}), "log is damaged in the middle", "restore both from a backup")
-				mustRefuse(t, New(file, Options{Durability: DurabilityNoSync}), "log is damaged in the middle")
+				mustRefuse(t, New(file, Options{}), "log is damaged", "restore both from a backup")
+				mustRefuse(t, New(file, Options{Durability: DurabilityNoSync}), "log is damaged")
 				after := enginetest.Listing(t, filepath.Dir(file))
 				if !strings.Contains(after, strings.SplitAfter(before, "store.db-wal")[1]) {
 					t.Errorf("the log that was refused changed from\n%s to\n%s", before, after)

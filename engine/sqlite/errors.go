@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -26,10 +27,22 @@ func isReadOnly(err error) bool {
 	return errors.Is(err, syscall.EROFS) || isCode(err, sqlite3.READONLY)
 }
 
+// isCorrupt reports whether SQLite found damage. That its code broke off (panicError) is no sign of it.
 func isCorrupt(err error) bool {
-	var broken *panicError
-	return isCode(err, sqlite3.CORRUPT) || isCode(err, sqlite3.NOTADB) || errors.As(err, &broken)
+	return isCode(err, sqlite3.CORRUPT) || isCode(err, sqlite3.NOTADB)
 }
+
+// isNoMemory reports whether memory could not be had: from the operating system, or beyond what a
+// connection may take. The driver has no name for its panic.
+func isNoMemory(err error) bool {
+	var broken *panicError
+	return isCode(err, sqlite3.NOMEM) || errors.Is(err, syscall.ENOMEM) ||
+		errors.As(err, &broken) && strings.HasSuffix(broken.cause.Error(), "out of memory")
+}
+
+// moreMemory is what to do about it.
+const moreMemory = "out of memory; make some free, or raise the limit of the process (ulimit -v): each connection to a " +
+	"file reserves some GiB of addresses"
 
 // wrap names the file and what was being done; it keeps nil.
 func (d *database) wrap(doing string, err error) error {
@@ -40,6 +53,8 @@ func (d *database) wrap(doing string, err error) error {
 		return fmt.Errorf("sqlite: %s in %s: the disk is full, nothing was written; make room: %w", doing, d.path, err)
 	case isCode(err, sqlite3.BUSY):
 		return fmt.Errorf("sqlite: %s in %s: another program is writing to the file, nothing was written; end its transaction: %w", doing, d.path, err)
+	case isNoMemory(err):
+		return fmt.Errorf("sqlite: %s in %s: %s: %w", doing, d.path, moreMemory, err)
 	case isCorrupt(err):
 		return fmt.Errorf("sqlite: %s in %s: the file is corrupt, restore it from a backup: %w", doing, d.path, err)
 	}

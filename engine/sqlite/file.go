@@ -16,7 +16,9 @@ import (
 
 // The names beside the file.
 const (
-	lockSuffix = "-lock"
+	lockSuffix    = "-lock"
+	indexSuffix   = "-shm"
+	journalSuffix = "-journal"
 	// newSuffix is of the file in the making. It gets its name when it is whole, so that FILE
 	// either is not there or has its mark in the header.
 	newSuffix = "-new"
@@ -26,12 +28,16 @@ const (
 const (
 	headerSize      = 100
 	headerMagic     = "SQLite format 3\x00"
+	pageSizeAt      = 16
+	changesAt       = 24
+	pageCountAt     = 28
 	applicationIDAt = 68
+	countValidAt    = 92 // for which number of changes the page count is right
 )
 
-// place makes the directories above a file where they are missing and returns the file's
+// place makes the directories above a file, unless only a file that is there is wanted, and returns the file's
 // one true name, by which a second store on it is noticed.
-func place(file string) (string, error) {
+func place(file string, readOnly bool) (string, error) {
 	if file == "" {
 		return "", errors.New("the path of the file is empty")
 	}
@@ -41,6 +47,13 @@ func place(file string) (string, error) {
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return "", isDirectory(path)
+	}
+	if readOnly {
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is no store to read: %w", err)
+		}
+		return real, err
 	}
 	if err := enginekit.MakeDir(filepath.Dir(path), enginekit.SyncDir); err != nil {
 		return "", err
@@ -61,11 +74,17 @@ func resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// inspect tells whether a file is there and holds something. Something that is not ours is an
-// error. SQLite is not asked: to open a database can change it.
+// inspect tells whether a file is there. One that is not ours, or not whole, is an error, and so is a part of a
+// database without the file. SQLite is not asked: to open a database can change it.
 func inspect(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		for _, suffix := range []string{logSuffix, indexSuffix, journalSuffix} {
+			if _, err := os.Stat(path + suffix); err == nil {
+				return false, fmt.Errorf("the file is missing, and %s, which belongs to it, is there; restore both from a "+
+					"backup, or remove that too for a new store", path+suffix)
+			}
+		}
 		return false, nil
 	}
 	switch {
@@ -76,7 +95,9 @@ func inspect(path string) (exists bool, err error) {
 	case !info.Mode().IsRegular():
 		return false, errors.New("it is no regular file")
 	case info.Size() == 0:
-		return false, nil
+		// A store never has such a file: it may be all that is left of one.
+		return false, errors.New("the file is empty; if a store was there, restore it from a backup, and remove the file " +
+			"for a new store")
 	}
 	header, err := readHeader(path)
 	if err != nil {
@@ -89,7 +110,33 @@ func inspect(path string) (exists bool, err error) {
 		return false, fmt.Errorf("it is an SQLite database of another program (application_id %d, expected %d); choose another name",
 			id, applicationID)
 	}
-	return true, nil
+	return true, checkWhole(path, header, info.Size())
+}
+
+// checkWhole refuses a file that was cut short, and one whose log is missing.
+func checkWhole(path string, header [headerSize]byte, size int64) error {
+	log, err := os.Stat(path + logSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		// SQLite removes the index first.
+		if _, err := os.Stat(path + indexSuffix); err == nil {
+			return fmt.Errorf("its write-ahead log %s, which may hold acknowledged writes, is missing beside %s; restore "+
+				"both from a backup, or remove the latter to give up what the log held", path+logSuffix, path+indexSuffix)
+		}
+	} else if err != nil {
+		return err
+	}
+	field := func(at int) int64 { return int64(binary.BigEndian.Uint32(header[at:])) }
+	page := int64(binary.BigEndian.Uint16(header[pageSizeAt:]))
+	if page == 1 {
+		page = largestLogPage
+	}
+	// A crash while a log is moved into the file can leave it shorter than it says.
+	logged := log != nil && log.Size() > 0
+	if !logged && field(changesAt) == field(countValidAt) && size < page*field(pageCountAt) {
+		return fmt.Errorf("the file is corrupt: it is cut short to %d bytes, expected %d; restore it from a backup", size,
+			page*field(pageCountAt))
+	}
+	return nil
 }
 
 func isDirectory(path string) error {
@@ -113,12 +160,12 @@ func readHeader(path string) (header [headerSize]byte, err error) {
 func create(path string, o Options) error {
 	temporary := path + newSuffix
 	// What an earlier attempt left.
-	for _, name := range []string{temporary, temporary + "-journal"} {
+	for _, name := range []string{temporary, temporary + journalSuffix} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	c, err := openConn(temporary, toCreate, o)
+	c, err := openConn(temporary, toCreate, nil, o)
 	if err != nil {
 		return err
 	}
@@ -150,6 +197,8 @@ func explain(err error) error {
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case isCode(err, sqlite3.BUSY):
 		return fmt.Errorf("another program holds the file; close it there: %w", err)
+	case isNoMemory(err):
+		return fmt.Errorf("%s: %w", moreMemory, err)
 	case isCorrupt(err):
 		return fmt.Errorf("the file is corrupt; restore it from a backup: %w", err)
 	}

@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"math/rand/v2"
-
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
 	"github.com/oolith-db/oolith/storage"
@@ -20,14 +18,11 @@ func (l *Layer) ID() (uint64, error) {
 	return l.db.id, nil
 }
 
-// identify reads the id of the database, or draws it.
+// identify notes the id of the database, if it is a new one.
 func (d *database) identify() error {
-	id, found, err := d.writer.intNote(noteID)
-	if err != nil || found {
-		d.id = uint64(id)
+	if _, found, err := d.writer.intNote(noteID); err != nil || found {
 		return err
 	}
-	d.id = rand.Uint64() | 1
 	return d.writer.transact(func() error {
 		return d.writer.putNote(noteID, func(s *sqlite3.Stmt) error { return s.BindInt64(2, int64(d.id)) })
 	})

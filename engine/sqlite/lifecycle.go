@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ type database struct {
 	// closing is done when Close has begun: long calls end.
 	closing context.Context
 	cancel  context.CancelFunc
+
+	image    *image // what is read; nil for the file itself
+	unsynced bool   // the log was written without sync
 
 	// revision is the highest that was committed.
 	revision atomic.Uint64
@@ -62,7 +66,7 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 
 // open finds the file, locks it and opens it.
 func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
-	path, err := place(l.file)
+	path, err := place(l.file, l.options.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +74,15 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 	if _, err := inspect(path); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(path, l.options.Logger)
+	db := &database{path: path, options: l.options}
+	if l.options.ReadOnly {
+		db.lock, err = shareFile(path)
+	} else {
+		db.lock, err = lockFile(path)
+	}
 	if err != nil {
 		return nil, err
 	}
-	db := &database{path: path, options: l.options, lock: lock}
 	if err := db.open(opt); err != nil {
 		if closeErr := db.close(); closeErr != nil {
 			l.options.Logger.Debug("sqlite: close after a failed open", "file", path, "error", closeErr)
@@ -87,9 +95,8 @@ func (l *Layer) open(opt storage.LayerOptions) (*database, error) {
 // open opens the file, whose lock is held.
 func (d *database) open(opt storage.LayerOptions) error {
 	d.closing, d.cancel = context.WithCancel(context.Background())
-	d.readers = newPool(readers(), func() (*conn, error) { return openReader(d.path, d.options) })
 	exists, err := inspect(d.path)
-	if err == nil && !exists {
+	if err == nil && !exists && !d.options.ReadOnly {
 		err = create(d.path, d.options)
 	}
 	if err != nil {
@@ -99,55 +106,108 @@ func (d *database) open(opt storage.LayerOptions) error {
 	if damage != nil && !errors.Is(damage, errLogDamaged) {
 		return damage
 	}
+	if err := d.look(opt, damage); err != nil || d.options.ReadOnly {
+		return err
+	}
+	noteProcess(d.lock, d.options.Logger)
+	d.readFrom(nil)
 	if d.writer, err = openWriter(d.path, d.options, d.onLog); err != nil {
 		return err
 	}
-	if err := d.prepare(opt, damage); err != nil {
-		return err
+	if err = d.prepare(opt, damage); err != nil {
+		d.failed = err // so that Close leaves the log as it is
 	}
-	return d.readers.read(func(c *conn) error {
-		// A table or an index that is gone shows here.
-		for _, sql := range []string{getObject, scanObjects, checkObjects, listPaths, countObjects} {
-			if _, err := c.prepare(sql); err != nil {
-				return fmt.Errorf("its tables are not those of a store: %w", err)
-			}
-		}
-		return nil
-	})
+	return err
 }
 
-// prepare makes the writer ready, on a database of the newest layout. The damage is of the log.
-func (d *database) prepare(opt storage.LayerOptions, damage error) (err error) {
-	defer d.writer.guard(&err)
-	version, err := checkVersion(d.writer)
-	if err == nil {
-		err = d.noteSync(damage)
+// readFrom makes the readers those of the file, or of an image of it.
+func (d *database) readFrom(image *image) {
+	d.image = image
+	d.readers = newPool(d.closing, readers(), func() (*conn, error) { return openReader(d.path, image, d.options) })
+}
+
+// look refuses a database that is no store as it should be, by an image of it, and so touches nothing. A
+// database that is opened to read only is open then. The damage is of the log.
+func (d *database) look(opt storage.LayerOptions, damage error) error {
+	if err := checkJournal(d.path); err != nil {
+		if d.options.ReadOnly {
+			return err
+		}
+		return nil // SQLite takes that transaction back
 	}
+	image, err := openImage(d.path)
 	if err != nil {
 		return err
 	}
-	if !opt.AllowIncomplete {
-		if err := checkComplete(d.writer); err != nil {
-			return err
+	d.readFrom(image)
+	if damage == nil {
+		damage = image.checkIndex(d.path)
+	}
+	err = d.readers.read(func(c *conn) error {
+		version, err := d.readNotes(c, opt, damage)
+		if newest := int64(len(migrations)); err == nil && version < newest {
+			if d.options.ReadOnly {
+				return fmt.Errorf("its layout has version %d, expected %d: open it once to write, which changes it", version, newest)
+			}
+			return nil
 		}
+		return enginekit.FirstError(err, c.prepareAll(readStatements))
+	})
+	if err != nil {
+		return err
+	}
+	if d.options.ReadOnly {
+		d.failed = fmt.Errorf("sqlite: %s: %w", d.path, storage.ErrReadOnly)
+		return nil
+	}
+	return d.closeReaders()
+}
+
+// readNotes reads what the database notes about itself, and returns the version of its layout.
+func (d *database) readNotes(c *conn, opt storage.LayerOptions, damage error) (version int64, err error) {
+	if version, err = checkVersion(c); err != nil {
+		return 0, err
+	}
+	if d.unsynced, err = c.isUnsynced(); err != nil {
+		return 0, err
+	}
+	if damage != nil && !d.unsynced {
+		return 0, damage
+	}
+	if !opt.AllowIncomplete {
+		if err := checkComplete(c); err != nil {
+			return 0, err
+		}
+	}
+	revision, _, err := c.intNote(noteRevision)
+	if err != nil {
+		return 0, err
+	}
+	d.revision.Store(uint64(revision))
+	id, found, err := c.intNote(noteID)
+	if d.id = uint64(id); !found {
+		d.id = rand.Uint64() | 1 // noted by a start that may write
+	}
+	return version, err
+}
+
+// prepare makes the writer ready, and the database one of the newest layout.
+func (d *database) prepare(opt storage.LayerOptions, damage error) (err error) {
+	defer d.writer.guard(&err)
+	version, err := d.readNotes(d.writer, opt, damage)
+	if err != nil {
+		return err
+	}
+	if err := d.noteSync(); err != nil {
+		return err
 	}
 	if err := migrate(d.writer, migrations, version); err != nil {
 		return err
 	}
-	revision, _, err := d.writer.intNote(noteRevision)
-	if err != nil {
-		return err
-	}
-	d.revision.Store(uint64(revision))
 	if err := d.identify(); err != nil {
 		return err
 	}
-	for _, sql := range []string{putObject, deleteObject, clearObjects, putNote, deleteNote} {
-		if _, err := d.writer.prepare(sql); err != nil {
-			return fmt.Errorf("its tables are not those of a store: %w", err)
-		}
-	}
-	return nil
+	return enginekit.FirstError(d.writer.prepareAll(readStatements), d.writer.prepareAll(writeStatements))
 }
 
 // Close implements storage.Layer. It waits for calls in progress, of which it interrupts the long
@@ -180,11 +240,26 @@ func (l *Layer) interrupt() {
 func (d *database) close() error {
 	d.cancel()
 	d.scans.End((*scan).close)
-	errs := []error{d.readers.close()}
+	errs := []error{d.closeReaders()}
 	if d.writer != nil {
 		errs = append(errs, d.closeWriter())
 	}
-	return enginekit.FirstError(append(errs, d.lock.Close())...)
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return enginekit.FirstError(errs...)
+}
+
+// closeReaders closes the readers, and the image that they read.
+func (d *database) closeReaders() error {
+	var errs []error
+	if d.readers != nil {
+		errs = append(errs, d.readers.close())
+	}
+	if d.image != nil {
+		errs = append(errs, d.image.close())
+	}
+	return enginekit.FirstError(errs...)
 }
 
 // closeWriter closes the last connection. After a failure nothing more is written, and the next

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -11,31 +12,46 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
 )
 
-// errLocked is what lockExclusively returns when another has the lock.
+// errLocked is what lock returns when another has the lock.
 var errLocked = errors.New("the file is in use by another process or by another store of this one; close that first")
 
 // lockFile takes FILE-lock, which keeps other stores away and lets other programs read. It is a
 // file of its own because SQLite's locks on FILE are for one transaction each, and its mode that
 // keeps them would shut out readers too. The lock goes with the process, however that ends; the
 // file stays, since to remove it could let in two at once.
-func lockFile(path string, log *slog.Logger) (*os.File, error) {
-	name := path + lockSuffix
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+func lockFile(path string) (*os.File, error) { return lockOpen(path+lockSuffix, os.O_RDWR|os.O_CREATE) }
+
+// noteProcess notes who has the lock, only for the message of whoever is refused.
+func noteProcess(file *os.File, log *slog.Logger) {
+	pid := strconv.Itoa(os.Getpid()) + "\n"
+	if _, err := file.WriteAt([]byte(pid), 0); err != nil {
+		log.Debug("sqlite: note the process id", "file", file.Name(), "error", err)
+	} else if err := file.Truncate(int64(len(pid))); err != nil {
+		log.Debug("sqlite: note the process id", "file", file.Name(), "error", err)
+	}
+}
+
+// shareFile keeps stores that write away, and lets in others that read. It makes no file: where there is
+// none to lock, no store has the file open.
+func shareFile(path string) (*os.File, error) {
+	file, err := lockOpen(path+lockSuffix, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return file, err
+}
+
+// lockOpen opens a file and locks it: shared, if it is opened to read.
+func lockOpen(name string, flags int) (*os.File, error) {
+	file, err := os.OpenFile(name, flags, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockExclusively(file); err != nil {
+	if err := lock(file, flags == os.O_RDONLY); err != nil {
 		if errors.Is(err, errLocked) {
 			err = fmt.Errorf("%w%s", err, holder(name))
 		}
 		return nil, enginekit.FirstError(err, file.Close())
-	}
-	// Only for the message of whoever is refused.
-	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if _, err := file.WriteAt([]byte(pid), 0); err != nil {
-		log.Debug("sqlite: note the process id", "file", name, "error", err)
-	} else if err := file.Truncate(int64(len(pid))); err != nil {
-		log.Debug("sqlite: note the process id", "file", name, "error", err)
 	}
 	return file, nil
 }

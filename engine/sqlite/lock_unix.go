@@ -9,9 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockExclusively takes the lock of an open file, which lasts until the file is closed.
-func lockExclusively(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+// lock takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+func lock(file *os.File, shared bool) error {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return errLocked
 	}

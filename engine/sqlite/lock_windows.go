@@ -7,10 +7,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockExclusively takes the lock of an open file, which lasts until the file is closed. It
-// locks a byte far behind the content, because a locked one cannot be read.
-func lockExclusively(file *os.File) error {
-	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+// lock takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+// It locks a byte far behind the content, because a locked one cannot be read.
+func lock(file *os.File, shared bool) error {
+	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if shared {
+		flags = windows.LOCKFILE_FAIL_IMMEDIATELY
+	}
 	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return errLocked

@@ -42,11 +42,12 @@ func (d *database) moveLog() (whole bool, err error) {
 	return err == nil && pages == moved, err
 }
 
-// replaceWriter gives back the memory that a large value took.
+// replaceWriter gives back the memory that a large value took. Where no other connection can be had, the one
+// that there is goes on, until the next commit tries again.
 func (d *database) replaceWriter() {
 	w, err := openWriter(d.path, d.options, d.onLog)
 	if err != nil {
-		d.stop(d.wrap("open the file once more", err))
+		d.options.Logger.Warn("sqlite: open the file once more", "file", d.path, "error", err)
 		return
 	}
 	old := d.writer

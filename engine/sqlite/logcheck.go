@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -25,7 +26,7 @@ import (
 // tells of it.
 
 // errLogDamaged says so, and what to do.
-var errLogDamaged = errors.New("the write-ahead log is damaged in the middle, with acknowledged writes behind the damage; " +
+var errLogDamaged = errors.New("the write-ahead log is damaged or cut short, and acknowledged writes would be lost; " +
 	"restore both from a backup, or give up those writes by opening and closing the file with another program for SQLite")
 
 // The format of the log (https://sqlite.org/fileformat2.html#walformat).
@@ -136,25 +137,62 @@ func readSum(b []byte) [2]uint32 {
 	return [2]uint32{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
 }
 
-// noteSync notes whether the log is synced from now on, before something is written to it that
-// may not be. It refuses a log that is damaged, unless it was not synced.
-func (d *database) noteSync(damage error) error {
-	unsynced := false
-	err := d.writer.note(noteUnsynced, func(*sqlite3.Stmt) error {
+// isUnsynced reports whether the note says that the log was written without sync.
+func (c *conn) isUnsynced() (unsynced bool, err error) {
+	err = c.note(noteUnsynced, func(*sqlite3.Stmt) error {
 		unsynced = true
 		return nil
 	})
+	return unsynced, err
+}
+
+// checkIndex refuses a log that is shorter than its index, which a process that was killed left, says that it is. The
+// index is written after the log was synced, so that no crash makes it so, but for one: a loss of power just after
+// a compaction cut the log, which cost nothing.
+func (l logIndex) checkIndex(path string) error {
+	content, err := os.ReadFile(path + indexSuffix)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) < indexHeader {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if damage != nil && !unsynced {
-		d.failed = damage // so that Close leaves the log as it is
-		return damage
+	sum := logSum{order: binary.LittleEndian} // that of this machine; of another one, nothing is known
+	first, second := content[:indexCopy], content[indexCopy:2*indexCopy]
+	read := readIndexSum(first[indexSumAt:])
+	if !bytes.Equal(first, second) || sum.add(first[:indexSumAt]) != read {
+		return nil
 	}
+	frames := int(binary.LittleEndian.Uint32(content[indexFramesAt:]))
+	moved := int(binary.LittleEndian.Uint32(content[indexMovedAt:]))
+	salt := string(content[indexSaltAt : indexSaltAt+8])
+	if frames <= moved || frames <= l.frames || l.salt != "" && l.salt != salt {
+		return nil
+	}
+	return fmt.Errorf("%w: %s says that it has %d pages, and it has %d", errLogDamaged, path+indexSuffix, frames, l.frames)
+}
+
+// The format of the index (https://sqlite.org/walformat.html#walidxfmt), whose header is there twice.
+const (
+	indexHeader   = 136
+	indexCopy     = 48
+	indexFramesAt = 16
+	indexSaltAt   = 32
+	indexSumAt    = 40
+	indexMovedAt  = 96
+)
+
+func readIndexSum(b []byte) [2]uint32 {
+	return [2]uint32{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])}
+}
+
+// noteSync notes whether the log is synced from now on, before something is written to it that
+// may not be.
+func (d *database) noteSync() error {
 	switch off := d.options.Durability == DurabilityNoSync; {
-	case off && !unsynced:
+	case off && !d.unsynced:
 		return d.noteDurably(noteUnsynced, "off")
-	case !off && unsynced:
+	case !off && d.unsynced:
 		// Of a log that begins anew nothing is left that was not synced. While another program
 		// reads it, it cannot, and the note stays.
 		if _, err := d.writer.cutLog(); err != nil {

@@ -143,7 +143,11 @@ func TestOpenNewPlaces(t *testing.T) {
 	t.Run("an empty file", func(t *testing.T) {
 		file := in(t.TempDir())
 		enginetest.WriteFile(t, file, "")
-		enginetest.Set(t, start(t, file, Options{}), "a")
+		before := enginetest.Digest(t, filepath.Dir(file))
+		mustRefuse(t, New(file, Options{}), "the file is empty", "remove the file")
+		if after := enginetest.Digest(t, filepath.Dir(file)); after != before {
+			t.Errorf("the files were %s and are %s", before, after)
+		}
 	})
 	t.Run("what a crash left in the making", func(t *testing.T) {
 		file := in(t.TempDir())

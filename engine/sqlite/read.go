@@ -46,7 +46,7 @@ func (c *conn) lookup(path string) (obj meta.Object, found bool, err error) {
 
 // GetList implements storage.Layer.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(pattern, l.openScan)
+	return enginekit.GetList(pattern, l.readAll)
 }
 
 // Load implements storage.EmbeddedLayer.

@@ -86,7 +86,7 @@ func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	copy(obj.Data, data)
 	if s.ColumnType(checksumColumn) == sqlite3.NULL {
 		// Another program wrote it. That its numbers are numbers the table sees to.
-		if !jsonvalid.Valid(obj.Data) {
+		if !jsonvalid.Grammar(obj.Data) {
 			return meta.Object{}, enginekit.Undecodable(errNotJSON)
 		}
 		return obj, nil

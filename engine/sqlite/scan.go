@@ -19,8 +19,9 @@ import (
 var errOrder = errors.New("the index objects_place is damaged; see what a check of the store says")
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins, on a connection of
-// its own: nobody waits for it. Memory is bounded by one chunk of objects. The write-ahead log
-// cannot begin anew before the loop ends, and grows by what is written meanwhile.
+// its own. Memory is bounded by one chunk of objects. The write-ahead log cannot begin anew before the loop ends,
+// and grows by what is written meanwhile. Beside maxScans other loops that do not end, a loop has all of its
+// objects in memory instead, from its beginning on.
 //
 // The loop's body may call the layer, Close included. Close ends the scan with
 // storage.ErrNotActive, after at most the chunk that was read already.
@@ -37,8 +38,10 @@ type scan struct {
 	db    *database
 	// conn is nil after the end. The scan uses it while it holds layer.life for reading; Close
 	// ends it while it holds that for writing.
-	conn *conn
-	rows *sqlite3.Stmt
+	conn    *conn
+	release func() // gives back its place
+	rows    *sqlite3.Stmt
+	ahead   []meta.Object // that were read already, where there was no place
 
 	walk         *pathkey.Walk
 	lower, upper []byte
@@ -47,40 +50,96 @@ type scan struct {
 	steps        int    // the rows that were visited
 }
 
+// openScan begins a scan in whose course a caller's code runs.
 func (l *Layer) openScan(pattern string) (*scan, error) {
 	if err := enginekit.CheckScanned(pattern); err != nil {
 		return nil, err
 	}
+	db, err := l.database()
+	if err != nil {
+		return nil, err
+	}
+	release, err := db.readers.awaitScan()
+	if err != nil {
+		return nil, err
+	}
+	if release == nil {
+		return l.readAll(pattern)
+	}
+	return l.openIn(db, pattern, release)
+}
+
+// openIn begins a scan in a place, which it gives back.
+func (l *Layer) openIn(db *database, pattern string, release func()) (*scan, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db != db {
+		release()
+		return nil, storage.ErrNotActive
+	}
+	s := newScan(l, pattern)
+	s.release = release
+	c, err := db.readers.take()
+	if err != nil {
+		release()
+	} else if err = s.open(c); err != nil {
+		s.close()
+	}
+	if err != nil {
+		return nil, db.wrap(fmt.Sprintf("scan %q", pattern), err)
+	}
+	db.scans.Add(s)
+	return s, nil
+}
+
+// readAll begins a scan that is over, with all of its objects in memory. It holds life all the time, and so
+// waits for nobody while it has its turn.
+func (l *Layer) readAll(pattern string) (*scan, error) {
 	l.life.RLock()
 	defer l.life.RUnlock()
 	if l.db == nil {
 		return nil, storage.ErrNotActive
 	}
-	s := &scan{layer: l, db: l.db, walk: space.Walk(pattern)}
-	s.lower, s.upper = s.walk.Bounds()
-	if err := s.open(); err != nil {
-		return nil, l.db.wrap(fmt.Sprintf("scan %q", pattern), err)
+	s := newScan(l, pattern)
+	err := l.db.readers.read(func(c *conn) (err error) {
+		defer func() {
+			if c.endRead(s.rows) != nil {
+				c.broken = true // it is closed, and its transaction ends by that
+			}
+		}()
+		if err := s.open(c); err != nil {
+			return err
+		}
+		for more := true; more && err == nil; {
+			if l.db.closing.Err() != nil {
+				return storage.ErrNotActive
+			}
+			more, err = enginekit.Fill(&s.ahead, len(s.ahead)+enginekit.MaxChunk, s.next)
+		}
+		return err
+	})
+	s.conn, s.rows = nil, nil
+	if err != nil && !errors.Is(err, storage.ErrNotActive) {
+		err = s.fail(err)
 	}
-	l.db.scans.Add(s)
-	return s, nil
+	return s, err
 }
 
-// open begins to read, and so takes the snapshot.
-func (s *scan) open() (err error) {
-	if s.conn, err = s.db.readers.take(); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	defer s.conn.guard(&err)
-	if err := s.conn.run(beginRead); err != nil {
+func newScan(l *Layer, pattern string) *scan {
+	s := &scan{layer: l, db: l.db, walk: space.Walk(pattern)}
+	s.lower, s.upper = s.walk.Bounds()
+	return s
+}
+
+// open begins to read on a connection, and so takes the snapshot.
+func (s *scan) open(c *conn) (err error) {
+	s.conn = c
+	defer c.guard(&err)
+	if err := c.run(beginRead); err != nil {
 		return err
 	}
 	// The transaction begins with its first read.
-	return enginekit.FirstError(s.conn.run(getNote, noteSchema), s.seek(s.lower))
+	return enginekit.FirstError(c.run(getNote, noteSchema), s.seek(s.lower))
 }
 
 // seek goes to the first row that is not below a key, which may end in the directory.
@@ -99,8 +158,14 @@ func (s *scan) seek(raw []byte) (err error) {
 func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
 	s.layer.life.RLock()
 	defer s.layer.life.RUnlock()
-	if s.conn == nil {
+	if s.layer.db != s.db {
 		return chunk, false, storage.ErrNotActive
+	}
+	if s.conn == nil {
+		n := min(limit-len(chunk), len(s.ahead))
+		chunk = append(chunk, s.ahead[:n]...)
+		s.ahead = s.ahead[n:]
+		return chunk, len(s.ahead) > 0, nil
 	}
 	more, err = enginekit.Fill(&chunk, limit, s.next)
 	return chunk, more, s.fail(err)
@@ -176,6 +241,7 @@ func (s *scan) close() {
 		s.conn.broken = true // it is closed, and its transaction ends by that
 	}
 	s.db.readers.put(s.conn)
+	s.release()
 	s.conn = nil
 }
 

@@ -86,6 +86,21 @@ revision = excluded.revision, expires = excluded.expires, data = excluded.data, 
 	deleteNote = `DELETE FROM oolith WHERE name = ?1`
 )
 
+// What is prepared at the start: a table or an index that is gone shows there.
+var (
+	readStatements  = []string{getObject, scanObjects, checkObjects, listPaths, countObjects}
+	writeStatements = []string{putObject, deleteObject, clearObjects, putNote, deleteNote}
+)
+
+func (c *conn) prepareAll(statements []string) error {
+	for _, sql := range statements {
+		if _, err := c.prepare(sql); err != nil {
+			return fmt.Errorf("its tables are not those of a store: %w", err)
+		}
+	}
+	return nil
+}
+
 // migrate takes a database through the steps from a version on, each of them whole or not.
 func migrate(c *conn, steps []string, from int64) error {
 	for version := from; version < int64(len(steps)); version++ {

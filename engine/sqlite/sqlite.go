@@ -79,9 +79,6 @@ const (
 type Options struct {
 	// Durability says when a write is acknowledged.
 	Durability Durability
-	// ReadOnly opens the layer to read only: no file is created, changed or locked for writing, and every
-	// write is storage.ErrReadOnly.
-	ReadOnly bool
 	// CacheSize is the memory in bytes for pages that were read or written, over all connections;
 	// 64 MiB when zero. A scan that is in progress beside many others has a share on top.
 	CacheSize int64
@@ -89,6 +86,11 @@ type Options struct {
 	// is also the most: SQLite itself takes 1,000,000,000 bytes, and several copies of them in
 	// a memory of 4 GiB. On 32-bit machines it is 16 MiB.
 	MaxData int
+	// ReadOnly opens a file that is there to read only. No file is made, changed, or locked for
+	// writing, so that the disk may be read-only, and the log of a store that was not closed is read where it is.
+	// Others may do the same meanwhile; a store that writes, of this process or another, is refused while it
+	// lasts, and refuses it. No other program may write to the file meanwhile. Writes are storage.ErrReadOnly.
+	ReadOnly bool
 	// Logger gets what no caller can be told: errors of Clear, of Close and of the moving of the
 	// log into the file. Nil logs nothing.
 	Logger *slog.Logger
@@ -117,7 +119,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// readers is how many connections read at a time, besides scans.
+// readers is how many connections read at a time, besides scans and a check.
 func readers() int { return max(2, min(runtime.GOMAXPROCS(0), maxReaders)) }
 
 // mostData is the greatest length of data on this machine.
@@ -163,6 +165,7 @@ var (
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
+	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a file. Nothing is touched before Start, which creates the file
@@ -170,6 +173,19 @@ var (
 func New(file string, options Options) *Layer {
 	return &Layer{file: file, options: options.withDefaults()}
 }
+
+// database returns what is open. Another one may be when the caller has the lock the next time.
+func (l *Layer) database() (*database, error) {
+	l.life.RLock()
+	defer l.life.RUnlock()
+	if l.db == nil {
+		return nil, storage.ErrNotActive
+	}
+	return l.db, nil
+}
+
+// ReadOnly implements storage.ReadOnlyLayer.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool {

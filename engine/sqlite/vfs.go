@@ -18,17 +18,19 @@ type fileSystem struct {
 	vfs.VFSFilename
 	// name is what it is registered under while the connection is open.
 	name string
+	// image is what stands for the database; nil for its file.
+	image *image
 	// cause is the last error since the last call that succeeded.
 	cause error
 }
 
 // newFileSystem registers a file system above another one.
-func newFileSystem(below string) (*fileSystem, error) {
+func newFileSystem(below string, image *image) (*fileSystem, error) {
 	base, ok := vfs.Find(below).(vfs.VFSFilename)
 	if !ok {
 		return nil, fmt.Errorf("SQLite has no file system %q", below)
 	}
-	s := &fileSystem{VFSFilename: base}
+	s := &fileSystem{VFSFilename: base, image: image}
 	s.name = fmt.Sprintf("oolith-%p", s)
 	vfs.Register(s.name, s)
 	return s, nil
@@ -58,6 +60,9 @@ func (s *fileSystem) explain(err error) error {
 
 // OpenFilename implements vfs.VFSFilename.
 func (s *fileSystem) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	if s.image != nil && flags&vfs.OPEN_MAIN_DB != 0 {
+		return &openFile{File: imageFile{s.image}, fs: s, name: name.String()}, flags | vfs.OPEN_READONLY, nil
+	}
 	file, flags, err := s.VFSFilename.OpenFilename(name, flags)
 	if err != nil {
 		return nil, flags, s.keep(err)

@@ -91,6 +91,7 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 				s.objects.remove(st.old)
 			}
 		}
+		dir.settle()
 		s.prune(dir)
 	}
 	return stored
@@ -119,8 +120,7 @@ func (d *directory) make(s *state, steps []step) {
 		}
 	}
 	if removals == len(steps) && removals == d.list.Len() {
-		d.list.Clear()
-		d.expire(-d.expiring)
+		d.clear()
 		return
 	}
 	for _, st := range steps {

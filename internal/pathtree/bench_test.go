@@ -14,14 +14,14 @@ import (
 func filled(b *testing.B, n int) *Tree {
 	b.Helper()
 	tree := New()
-	_, err := tree.Load(func(yield func(meta.Object, error) bool) {
+	_, _, err := tree.Load(func(yield func(meta.Object, error) bool) {
 		for i := range n {
 			index := fmt.Sprintf("%08x", i)
 			if !yield(meta.Object{Path: "users/" + index, Index: index, Created: int64(i)}, nil) {
 				return
 			}
 		}
-	}, n)
+	}, n, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,38 +8,37 @@ import (
 )
 
 // Count returns how many objects match a pattern at a time in Unix nanoseconds, 0 for that of the
-// read. Directories that match as a whole cost nothing for each object, unless some of their
-// objects have a time to live.
+// read. Directories that match as a whole cost nothing for each object, whether or not some end.
 func (t *Tree) Count(pattern string, at int64) int {
 	s := t.state.Load()
 	last := key.LastIndex(pattern)
 	count := 0
 	s.walk(key.Parent(pattern), func(d *directory) {
-		if key.HasGlob(last) {
-			count += d.count(last, clock{at})
-			return
-		}
-		clock := clock{at}
-		if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
-			count++
+		switch {
+		case last == "*":
+			objects, _ := d.count(at)
+			count += objects
+		case key.HasGlob(last):
+			count += d.countMatches(last, clock{at})
+		default:
+			clock := clock{at}
+			if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
+				count++
+			}
 		}
 	})
 	return count
 }
 
-// count returns how many objects in the directory have a name that matches and are not expired.
-func (d *directory) count(name string, clock clock) (count int) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if name == "*" && d.expiring == 0 {
-		return d.list.Len()
-	}
-	d.list.Scan(func(e *entry) bool {
-		if key.Match(name, e.node.Index) && !clock.expired(&e.node.Object) {
+// countMatches returns how many objects in the directory have a name that matches and are not expired.
+func (d *directory) countMatches(name string, clock clock) (count int) {
+	var c collector
+	c.take(d)
+	for _, obj := range c.objects {
+		if key.Match(name, obj.Index) && !clock.expired(obj) {
 			count++
 		}
-		return true
-	})
+	}
 	return count
 }
 
@@ -81,49 +80,15 @@ func (t *Tree) Children(path string) []Child {
 		}
 	}
 	children := []Child{}
-	for _, c := range d.matching("*") {
-		child := Child{key.LastIndex(c.path), c.count("*", clock{}), c.inhabited()}
+	for _, c := range d.copyChildren() {
+		child := Child{Name: key.LastIndex(c.path)}
+		child.Objects, child.Children = c.count(0)
 		if child.Objects > 0 || child.Children > 0 {
 			children = append(children, child)
 		}
 	}
 	slices.SortFunc(children, func(a, b Child) int { return strings.Compare(a.Name, b.Name) })
 	return children
-}
-
-// inhabited returns how many directories directly below d hold an object, at any depth, that is not expired.
-func (d *directory) inhabited() (count int) {
-	if d.below.Load() == 0 {
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		return len(d.children)
-	}
-	for _, c := range d.matching("*") {
-		if c.alive() {
-			count++
-		}
-	}
-	return count
-}
-
-// alive reports whether the directory holds an object, at any depth, that is not expired.
-func (d *directory) alive() bool {
-	return d.below.Load() == 0 || d.holdsAlive() || slices.ContainsFunc(d.matching("*"), (*directory).alive)
-}
-
-// holdsAlive reports whether the directory holds such an object directly.
-func (d *directory) holdsAlive() (alive bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.list.Len() > d.expiring {
-		return true
-	}
-	var clock clock
-	d.list.Scan(func(e *entry) bool {
-		alive = !clock.expired(&e.node.Object)
-		return !alive
-	})
-	return alive
 }
 
 // Directories returns how many directories hold an object or a directory, without the root.

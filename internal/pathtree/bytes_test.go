@@ -66,7 +66,7 @@ func TestBytes(t *testing.T) {
 		},
 		"load": func() {
 			if random.IntN(50) == 0 {
-				if _, err := tree.Load(some(tree.All(0)), 0); err != nil {
+				if _, _, err := tree.Load(some(tree.All(0)), 0, nil); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -1,9 +1,9 @@
 package pathtree
 
 import (
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/tidwall/btree"
 
@@ -21,28 +21,24 @@ type directory struct {
 	mu       sync.RWMutex
 	list     *btree.BTreeG[*entry]
 	children map[string]*directory
-	expiring int // how many objects in list have a time to live
+	// ends are the objects in list that have a time to live, the first to end in front; nil for none.
+	ends *btree.BTreeG[*Version]
+	// ending are the children of which every object has one, the first to end as a whole in front;
+	// nil for none (expiry.go).
+	ending *btree.BTreeG[*directory]
 
-	// below is how many objects at any depth have one, those in list included.
-	below atomic.Int64
+	// last is when the last object at any depth ends, never if one does not; 0 before the first call of
+	// settle, and of what is empty. The parent's mu guards it.
+	last int64
 }
 
-// expire counts n objects more, or less, that have a time to live. It needs mu.
-func (d *directory) expire(n int) {
-	d.expiring += n
-	for up := d; up != nil; up = up.parent {
-		up.below.Add(int64(n))
-	}
-}
-
-// place puts a node into the list, in place of old where that is not nil. It needs mu.
+// place puts a node into the list, in place of old where that is not nil. It needs mu, and a call
+// of settle behind it.
 func (d *directory) place(old, n *Version) {
-	if old != nil && old.Expires != 0 {
-		d.expire(-1)
+	if old != nil {
+		d.forgetEnd(old)
 	}
-	if n.Expires != 0 {
-		d.expire(1)
-	}
+	d.noteEnd(n)
 	if old != nil && old.entry == n.entry {
 		n.entry.node = n
 		return
@@ -53,12 +49,16 @@ func (d *directory) place(old, n *Version) {
 	d.list.Set(n.entry)
 }
 
-// drop takes a node out of the list. It needs mu.
+// drop takes a node out of the list. It needs mu, and a call of settle behind it.
 func (d *directory) drop(n *Version) {
-	if n.Expires != 0 {
-		d.expire(-1)
-	}
+	d.forgetEnd(n)
 	d.list.Delete(n.entry)
+}
+
+// clear takes out all nodes. It needs mu, and a call of settle behind it.
+func (d *directory) clear() {
+	d.list.Clear()
+	d.ends = nil
 }
 
 func newDirectory(path string, parent *directory) *directory {
@@ -106,11 +106,15 @@ func (s *state) directory(path string) *directory {
 // that still holds it sees it empty, as it was when it went. It needs Tree.write.
 func (s *state) prune(d *directory) {
 	for d.parent != nil && d.list.Len() == 0 && len(d.children) == 0 {
-		d.parent.mu.Lock()
-		delete(d.parent.children, key.LastIndex(d.path))
-		d.parent.mu.Unlock()
+		parent := d.parent
+		parent.mu.Lock()
+		delete(parent.children, key.LastIndex(d.path))
+		parent.endChild(d, never)
+		d.last = 0
+		parent.mu.Unlock()
 		s.dirs.Delete(d.path)
-		d = d.parent
+		parent.settle()
+		d = parent
 	}
 }
 
@@ -150,23 +154,32 @@ func (d *directory) walk(pattern string, visit func(*directory)) {
 	}
 }
 
-// matching returns the child directories whose name matches a segment.
+// matching returns the child directories whose name matches a segment. The lock is held while
+// pointers are copied, and not while a pattern is matched.
 func (d *directory) matching(segment string) []*directory {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
 	if !key.HasGlob(segment) {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
 		if child, ok := d.children[segment]; ok {
 			return []*directory{child}
 		}
 		return nil
 	}
-	found := make([]*directory, 0, len(d.children))
-	for name, child := range d.children {
-		if segment == "*" || key.Match(segment, name) {
-			found = append(found, child)
-		}
+	children := d.copyChildren()
+	if segment == "*" {
+		return children
 	}
-	return found
+	return slices.DeleteFunc(children, func(c *directory) bool { return !key.Match(segment, key.LastIndex(c.path)) })
+}
+
+func (d *directory) copyChildren() []*directory {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	children := make([]*directory, 0, len(d.children))
+	for _, child := range d.children {
+		children = append(children, child)
+	}
+	return children
 }
 
 // all visits d and every directory below it.

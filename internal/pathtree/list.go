@@ -33,9 +33,14 @@ type Position struct {
 	Path    string
 }
 
-// compare orders positions and objects as lists do.
+// Compare orders positions as lists do.
+func (p *Position) Compare(other *Position) int {
+	return cmp.Or(cmp.Compare(p.Created, other.Created), strings.Compare(p.Path, other.Path))
+}
+
+// compare orders positions and objects.
 func (p *Position) compare(obj *meta.Object) int {
-	return cmp.Or(cmp.Compare(p.Created, obj.Created), strings.Compare(p.Path, obj.Path))
+	return p.Compare(&Position{obj.Created, obj.Path})
 }
 
 // Holds reports whether a query's range and position let an object in; its pattern is not
@@ -71,7 +76,7 @@ const maxPath = "\xff"
 
 // Select returns the objects of a query in its order, shared and read-only. Each
 // directory is read in one consistent snapshot, and costs what it contributes: a
-// directory's lock is held while pointers are copied.
+// directory's lock is held while pointers are copied, and not while a long list is matched.
 func (t *Tree) Select(q Query) []*meta.Object {
 	s := t.state.Load()
 	pick := picker{query: q}
@@ -138,10 +143,14 @@ func (c *clock) expired(obj *meta.Object) bool {
 	if obj.Expires == 0 {
 		return false
 	}
+	c.read()
+	return obj.Expired(c.time)
+}
+
+func (c *clock) read() {
 	if c.time == 0 {
 		c.time = now()
 	}
-	return obj.Expired(c.time)
 }
 
 // single takes the object called name out of a directory, if it is there.
@@ -153,22 +162,48 @@ func (p *picker) single(s *state, d *directory, name string) {
 	}
 }
 
+// matchUnlocked is how many bytes of patterns and names are matched while a directory's lock is held. It is
+// enough for most lists that a limit ends early; of a longer one the rest is matched without the lock.
+const matchUnlocked = 1 << 14
+
 // list takes what matches out of a directory's list, in the query's order, and stops as
 // soon as nothing that follows can be part of the result.
 func (p *picker) list(d *directory, name string) {
 	q := &p.query
 	clock := clock{q.At}
+	take := func(n *Version) bool {
+		if name != "*" && !key.Match(name, n.Index) || clock.expired(&n.Object) {
+			return true
+		}
+		if q.After != nil && !q.Holds(&n.Object) {
+			return true // the position itself, where the iteration began
+		}
+		return p.add(&n.Object)
+	}
+	for _, n := range p.scan(d, name, &clock, take) {
+		if !take(n) {
+			return
+		}
+	}
+}
+
+// scan calls take with what a query's range holds of a directory, in the query's order, while the lock is held. It
+// returns what is left once enough was matched.
+func (p *picker) scan(d *directory, name string, clock *clock, take func(*Version) bool) (rest []*Version) {
+	q := &p.query
+	budget := matchUnlocked
 	visit := func(e *entry) bool {
 		if e.created < q.From || e.created > q.To {
 			return false
 		}
-		if name != "*" && !key.Match(name, e.node.Index) || clock.expired(&e.node.Object) {
-			return true
+		if name != "*" {
+			if budget <= 0 {
+				rest = append(rest, e.node)
+				return true
+			}
+			budget -= len(name) + len(e.node.Index)
 		}
-		if q.After != nil && !q.Holds(&e.node.Object) {
-			return true // the position itself, where the iteration began
-		}
-		return p.add(&e.node.Object)
+		return take(e.node)
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -191,6 +226,10 @@ func (p *picker) list(d *directory, name string) {
 	default:
 		d.list.Ascend(start, visit)
 	}
+	if rest != nil {
+		clock.read()
+	}
+	return rest
 }
 
 // start returns an entry to begin at; nil for the end of the list that the order begins with.

@@ -21,7 +21,12 @@ const loadBatch = 512
 // goroutine of its own, so that decoding and building overlap; it has ended when Load
 // returns. On an error, of the sequence or for a path that comes twice, the tree is unchanged.
 // hint is roughly the number of objects, 0 when it is unknown.
-func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision uint64, err error) {
+//
+// Objects without a revision get those behind the one that after returns for the highest that was loaded, in
+// the order of lists; they are returned, shared and read-only. A nil after leaves them without.
+func (t *Tree) Load(
+	objects iter.Seq2[meta.Object, error], hint int, after func(highest uint64) uint64,
+) (revision uint64, numbered []*meta.Object, err error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := newState(hint)
@@ -48,7 +53,9 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 				break
 			}
 			s.objects.store(nil, n)
-			revision = max(revision, n.Revision)
+			if revision = max(revision, n.Revision); n.Revision == 0 && after != nil {
+				numbered = append(numbered, &n.Object)
+			}
 			bytes += len(n.Data)
 			if parent := key.Parent(n.Path); dir == nil || dir.path != parent {
 				if dir != nil {
@@ -65,7 +72,15 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 		err = failed
 	}
 	if err != nil {
-		return 0, err
+		return 0, nil, err
+	}
+	if len(numbered) > 0 {
+		slices.SortFunc(numbered, Compare)
+		revision = after(revision)
+		for _, obj := range numbered {
+			revision++
+			obj.Revision = revision // nobody else knows it yet
+		}
 	}
 	if dir != nil {
 		pending[dir] = entries
@@ -74,7 +89,7 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 	s.objects.move(math.MaxInt) // readers begin with one table
 	s.bytes.Store(int64(bytes))
 	t.state.Store(s)
-	return revision, nil
+	return revision, numbered, nil
 }
 
 // produce turns objects into nodes and sends them on in batches, until stop. A panic of the
@@ -128,6 +143,9 @@ func fillAll(pending map[*directory][]*entry) {
 	}
 	close(jobs)
 	workers.Wait()
+	for dir := range pending {
+		dir.settle()
+	}
 }
 
 // fill builds an empty directory's list. Nobody else knows the directory yet.
@@ -136,12 +154,8 @@ func (d *directory) fill(entries []*entry) {
 	if !slices.IsSortedFunc(entries, compare) {
 		slices.SortFunc(entries, compare)
 	}
-	expiring := 0
 	for _, e := range entries {
 		d.list.Load(e)
-		if e.node.Expires != 0 {
-			expiring++
-		}
+		d.noteEnd(e.node)
 	}
-	d.expire(expiring)
 }

@@ -44,7 +44,7 @@ func TestLoad(t *testing.T) {
 			for _, obj := range objects {
 				truth[obj.Path] = obj
 			}
-			revision, err := tree.Load(sequence(objects, nil), 0)
+			revision, _, err := tree.Load(sequence(objects, nil), 0, nil)
 			if err != nil || revision != uint64(n) {
 				t.Fatalf("Load = %d, %v, want %d", revision, err, n)
 			}
@@ -56,6 +56,42 @@ func TestLoad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What comes without a revision gets one, in the order of lists, behind all that are there.
+func TestLoadNumbers(t *testing.T) {
+	objects := many(3 * loadBatch)
+	missing := 0
+	for i := range objects {
+		if i%3 != 0 {
+			objects[i].Revision = 0
+			missing++
+		}
+	}
+	highest := objects[len(objects)-3].Revision
+	tree := New()
+	revision, numbered, err := tree.Load(sequence(objects, nil), 0, func(loaded uint64) uint64 {
+		if loaded != highest {
+			t.Errorf("the highest revision is %d, want %d", loaded, highest)
+		}
+		return 5000
+	})
+	if err != nil || len(numbered) != missing || revision != 5000+uint64(missing) {
+		t.Fatalf("Load = %d, %d objects, %v, want %d and %d", revision, len(numbered), err, 5000+missing, missing)
+	}
+	next := uint64(5001)
+	for _, obj := range tree.Select(Everything("*/*")) {
+		if obj.Revision > 5000 {
+			if obj.Revision != next || numbered[next-5001] != obj {
+				t.Fatalf("%s has revision %d, want %d", obj.Path, obj.Revision, next)
+			}
+			next++
+		}
+	}
+	if next != revision+1 {
+		t.Errorf("%d objects are listed with a new revision, want %d", next-5001, missing)
+	}
+	checkStructure(t, tree)
 }
 
 func TestFailedLoadChangesNothing(t *testing.T) {
@@ -83,7 +119,7 @@ func TestFailedLoadChangesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			tree := New()
 			tree.Put(meta.Object{Path: "kept/one", Index: "one", Created: 1})
-			_, err := tree.Load(test.objects, 10)
+			_, _, err := tree.Load(test.objects, 10, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("Load = %v, want %s", err, test.want)
 			}
@@ -103,10 +139,10 @@ func TestFailedLoadChangesNothing(t *testing.T) {
 func TestLoadOutlivesItsSequence(t *testing.T) {
 	for _, objects := range [][]meta.Object{many(10 * loadBatch), append(many(1), many(10*loadBatch)...)} {
 		ended := false
-		_, _ = New().Load(func(yield func(meta.Object, error) bool) {
+		_, _, _ = New().Load(func(yield func(meta.Object, error) bool) {
 			defer func() { ended = true }()
 			sequence(objects, nil)(yield)
-		}, 0)
+		}, 0, nil)
 		if !ended {
 			t.Fatal("Load returned while its sequence was running")
 		}

@@ -120,7 +120,6 @@ func checkStructure(t *testing.T, tree *Tree) {
 	t.Helper()
 	s := tree.state.Load()
 	dirs, listed, bytes := 0, 0, 0
-	expiring := make(map[*directory]int) // at any depth
 	s.root.all(func(d *directory) {
 		own := 0
 		if d != s.root {
@@ -152,18 +151,25 @@ func checkStructure(t *testing.T, tree *Tree) {
 			last = e
 			return true
 		})
-		if d.expiring != own {
-			t.Fatalf("directory %q counts %d objects that expire, %d do", d.path, d.expiring, own)
+		if size(d.ends) != own {
+			t.Fatalf("directory %q orders %d objects that expire, %d do", d.path, size(d.ends), own)
 		}
-		for up := d; up != nil; up = up.parent {
-			expiring[up] += own
+		ending := 0
+		for _, child := range d.children {
+			if last := child.lastEnd(); child.last != last {
+				t.Fatalf("directory %q ends at %d, its parent has %d", child.path, last, child.last)
+			}
+			if child.last != never {
+				if found, ok := d.ending.Get(child); !ok || found != child {
+					t.Fatalf("directory %q ends at %d, and is not among those of its parent that do", child.path, child.last)
+				}
+				ending++
+			}
+		}
+		if size(d.ending) != ending {
+			t.Fatalf("directory %q orders %d directories that end, %d do", d.path, size(d.ending), ending)
 		}
 	})
-	for d, n := range expiring {
-		if got := d.below.Load(); got != int64(n) {
-			t.Fatalf("directory %q counts %d objects that expire at any depth, %d do", d.path, got, n)
-		}
-	}
 	if got := tree.Bytes(); got != int64(bytes) {
 		t.Fatalf("%d bytes of data are counted, there are %d", got, bytes)
 	}
@@ -342,7 +348,7 @@ func (h *harness) load() {
 			highest = max(highest, obj.Revision)
 		}
 	}
-	revision, err := h.tree.Load(sequence(objects, nil), h.r.IntN(100))
+	revision, _, err := h.tree.Load(sequence(objects, nil), h.r.IntN(100), nil)
 	if err != nil || revision != highest {
 		h.Fatalf("Load = %d, %v, want %d", revision, err, highest)
 	}

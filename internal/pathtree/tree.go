@@ -194,6 +194,7 @@ func (t *Tree) Delete(path string) bool {
 	s.objects.remove(n)
 	dir.mu.Unlock()
 	s.count(n, nil)
+	dir.settle()
 	s.prune(dir)
 	return true
 }
@@ -213,9 +214,10 @@ func (s *state) put(obj meta.Object) *meta.Object {
 	// The index changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.
 	dir.mu.Lock()
-	defer dir.mu.Unlock()
 	dir.place(old, n)
 	s.objects.store(old, n)
+	dir.mu.Unlock()
+	dir.settle()
 	s.count(old, n)
 	return &n.Object
 }

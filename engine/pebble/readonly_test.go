@@ -29,7 +29,7 @@ func TestReadOnly(t *testing.T) {
 	if err := l.db.Delete(idKey, pebble.Sync); err != nil { // as in a store of before there were ids
 		t.Fatal(err)
 	}
-	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.Layer {
+	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.ReadOnlyLayer {
 		return New(dir, Options{ReadOnly: readOnly})
 	}, map[string]string{"closed": closed, "killed": killed, "without an id": enginetest.Copy(t, dir), "without a lock": unlocked})
 }

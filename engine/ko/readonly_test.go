@@ -17,7 +17,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	l := start(t, dir, Options{})
 	enginetest.SetAll(t, l, enginetest.Numbered("last", 100)...)
-	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.Layer {
+	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.ReadOnlyLayer {
 		return New(dir, Options{ReadOnly: readOnly})
 	}, map[string]string{"closed": closed, "killed": enginetest.Copy(t, dir), "without a lock": unlocked})
 }

@@ -1,0 +1,179 @@
+package storage
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+const (
+	// iteratePage is how many objects an iteration takes out of a directory in memory at once.
+	iteratePage = 256
+	// iterateBytes is how much of what a scan of the persistent layer reads is kept until its turn comes. Of the
+	// rest the places are, and the objects are read again.
+	iterateBytes = 32 << 20
+	// placeBytes is roughly what an object takes besides its data.
+	placeBytes = 256
+)
+
+// Iterate returns what matches a glob; it reads on as the loop goes. What is written meanwhile may or may
+// not show; an object that is there all the time shows exactly once, unless a write moves it to another time of
+// creation. An error ends the loop, and comes last. BeforeRead runs once. Options.Limit is not looked at; a
+// Cursor is where the iteration begins.
+//
+// In memory one directory is read in constant memory, and several take a pointer for each object. Where lists come
+// from the persistent layer it is scanned once, which finds the order: 32 MiB of objects are kept, and of
+// those beyond the path, by which each is read when its turn comes.
+func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		var q pathtree.Query
+		r, err := l.active()
+		if err == nil {
+			q, err = opt.query(pattern, r.id)
+		}
+		if err == nil {
+			r, err = l.query(q)
+		}
+		if err != nil {
+			yield(meta.Object{}, failed("iterate", pattern, err))
+			return
+		}
+		for obj, err := range r.iterate(q) {
+			if err == nil && l.run.Load() != r {
+				err = ErrNotActive
+			}
+			if err != nil {
+				yield(meta.Object{}, failed("iterate", pattern, err))
+				return
+			}
+			if !yield(obj, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r *run) iterate(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	switch {
+	case r.fromLayer():
+		return r.iterateLayer(q)
+	case key.HasGlob(key.Parent(q.Pattern)):
+		return r.iterateAll(q)
+	}
+	return r.iteratePages(q)
+}
+
+// iteratePages reads one directory of memory: each page begins where the one before ended.
+func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		q.Limit = iteratePage
+		for {
+			objects := r.memory.Select(q)
+			for _, obj := range objects {
+				if !yield(*obj, nil) {
+					return
+				}
+			}
+			if len(objects) < q.Limit {
+				return
+			}
+			last := objects[len(objects)-1]
+			q.After = &pathtree.Position{Created: last.Created, Path: last.Path}
+		}
+	}
+}
+
+// iterateAll reads several directories of memory at once: each page would have to look at all of them.
+func (r *run) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		objects := r.memory.Select(q)
+		for i, obj := range objects {
+			objects[i] = nil // it is let go of
+			if !expired(obj.Expires) && !yield(*obj, nil) {
+				return
+			}
+		}
+	}
+}
+
+// place is where an object is in an iteration.
+type place struct {
+	pathtree.Position
+	object *meta.Object // nil: to be read
+}
+
+// iterateLayer scans once and yields in the order of the query.
+func (r *run) iterateLayer(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		places, err := r.places(q)
+		if err != nil {
+			yield(meta.Object{}, err)
+			return
+		}
+		for i := range places {
+			obj, err := r.objectAt(&places[i])
+			if err == ErrNotFound {
+				continue
+			}
+			if !yield(obj, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (r *run) places(q pathtree.Query) (places []place, err error) {
+	bytes := 0
+	err = r.eachFromLayer(q.Pattern, func(obj *meta.Object) {
+		if !q.Holds(obj) {
+			return
+		}
+		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
+		if bytes += len(obj.Data) + placeBytes; bytes <= iterateBytes {
+			r.complete(obj)
+			p.object = obj
+		}
+		places = append(places, p)
+	})
+	slices.SortFunc(places, func(a, b place) int {
+		if q.Descending {
+			a, b = b, a
+		}
+		return a.Compare(&b.Position)
+	})
+	return places, err
+}
+
+// objectAt returns the object of a place, or ErrNotFound for what is no longer there or not to be seen. It lets go of it.
+func (r *run) objectAt(p *place) (obj meta.Object, err error) {
+	if p.object != nil {
+		obj, p.object = *p.object, nil
+	} else if obj, err = r.reread(p); err != nil {
+		return meta.Object{}, err
+	}
+	if expired(obj.Expires) {
+		return meta.Object{}, ErrNotFound
+	}
+	return obj, nil
+}
+
+func (r *run) reread(p *place) (meta.Object, error) {
+	r.calls.RLock()
+	defer r.calls.RUnlock()
+	if r.closed {
+		return meta.Object{}, ErrNotActive
+	}
+	obj, err := r.getFromLayer(p.Path)
+	if err == nil && obj.Created != p.Created {
+		err = ErrNotFound // another one, with a place of its own
+	}
+	if err != nil {
+		return meta.Object{}, err
+	}
+	obj = placed(obj, p.Path)
+	r.complete(&obj)
+	return obj, nil
+}

@@ -1,0 +1,112 @@
+package storage
+
+import (
+	"log/slog"
+	"math/bits"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Where revisions begin, and those of objects that come without one: from software that knows none, or from who
+// filled a layer by its plain interface. Every object that a store returns has one, for who changes it
+// on a condition.
+
+// lastRevision is a revision that no earlier run has gone beyond. A layer that does not
+// record it gets the time in microseconds: below the limit of exact numbers in JSON for
+// two more centuries, and more than was ever used unless a run commits more than
+// a million changes a second for as long as it lasts, or the clock is set back between two
+// runs and nothing is loaded that says how far they were.
+func (r *run) lastRevision() (uint64, error) {
+	if r.batch == nil {
+		return revisionOfNow(), nil
+	}
+	last, err := r.batch.LastRevision()
+	if err == nil && last == 0 && r.fromLayer() && r.holdsSomething() {
+		// None of what is there has a revision: room for those that revisionOf makes.
+		last = firstRoom
+	}
+	return last, err
+}
+
+// holdsSomething reports whether the layer may hold an object.
+func (r *run) holdsSomething() bool {
+	if _, ok := As[Scanner](r.layer); ok {
+		for range Scan(r.layer, "") {
+			return true // or an error: what cannot be decoded is something
+		}
+		return false
+	}
+	keys, err := r.layer.Keys()
+	return err != nil || len(keys) > 0
+}
+
+func revisionOfNow() uint64 { return uint64(time.Now().UnixMicro()) }
+
+// firstRoom is where revisions go on in a store that reads its layer when nothing in that has one.
+const firstRoom = 1 << 48
+
+// complete makes an object of the layer one that a store returns.
+func (r *run) complete(obj *meta.Object) {
+	obj.Revision = r.revisionOf(obj)
+	obj.Expires = r.expiryOf(obj)
+}
+
+// revisionOf is the revision of an object of the layer where nothing is loaded. Of one that has none it is a hash of its
+// times and data (FNV-1a, 64 bits), below all that the run gives out: whoever changes the object changes it.
+func (r *run) revisionOf(obj *meta.Object) uint64 {
+	if obj.Revision != 0 {
+		return obj.Revision
+	}
+	hash := uint64(14695981039346656037)
+	add := func(b byte) {
+		hash ^= uint64(b)
+		hash *= 1099511628211
+	}
+	for _, t := range []int64{obj.Created, obj.Updated} {
+		for shift := 0; shift < 64; shift += 8 {
+			add(byte(t >> shift))
+		}
+	}
+	for _, b := range obj.Data {
+		add(b)
+	}
+	// A power of two, so that it is the same for as long as the revisions do not double.
+	room := uint64(1) << max(0, bits.Len64(r.pipeline.first)-1)
+	return (hash^hash>>32)%room + 1
+}
+
+const (
+	// keptAtOnce and keptBytes are how many objects, and how much of their data, are written in one batch.
+	keptAtOnce = 1000
+	keptBytes  = 4 << 20
+)
+
+// keepRevisions writes objects that got a revision as they were loaded, if the layer has batches. Their revisions begin
+// from the time: where this fails, or nothing may be written, those of the next start are others.
+func (r *run) keepRevisions(numbered []*meta.Object) {
+	if r.batch == nil || r.readOnly {
+		return
+	}
+	kept := 0
+	for kept < len(numbered) {
+		var changes []Change
+		for bytes := 0; kept+len(changes) < len(numbered) && len(changes) < keptAtOnce && bytes < keptBytes; {
+			obj := *numbered[kept+len(changes)]
+			if obj.Expires != 0 {
+				obj.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+			}
+			bytes += len(obj.Data)
+			changes = append(changes, Change{Key: obj.Path, Object: &obj, Revision: obj.Revision})
+		}
+		if err := r.batch.Commit(changes); err != nil {
+			r.options.Logger.Warn("oolith: objects without a revision have one for this run only: the persistent layer does not keep it",
+				slog.Int("objects", len(numbered)-kept), slog.Any("error", err))
+			return
+		}
+		kept += len(changes)
+	}
+	if kept > 0 {
+		r.options.Logger.Info("oolith: objects without a revision have one now", slog.Int("objects", kept))
+	}
+}
