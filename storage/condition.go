@@ -29,8 +29,12 @@ func conditionOf(revision uint64, absent bool) (condition, error) {
 	return condition{}, nil
 }
 
-// check returns a *ConflictError when the condition does not hold.
+// check returns a *ConflictError when the condition does not hold. Of an entry that is no object nothing is known that
+// a condition could be about.
 func (c condition) check(path string, f found) error {
+	if f.broken != nil && c.kind != unconditional {
+		return fmt.Errorf("persistent layer: %w", f.broken)
+	}
 	var current uint64
 	if f.exists {
 		current = f.revision

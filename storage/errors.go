@@ -55,6 +55,9 @@ var (
 	// ErrIncomplete is returned by Start of a layer that holds only a part: a copy or a
 	// restore into it did not end.
 	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
+	// ErrUndecodable is what a layer returns for a key whose entry is there and is no object: other software wrote
+	// it, or it is damaged. Set and Del of exactly that key, without a condition, replace and remove it.
+	ErrUndecodable = errors.New("storage: the entry is no object; set or delete exactly this key to be rid of it")
 	// ErrReadOnly is returned by every write to a store, or a layer, that is open to read only.
 	ErrReadOnly = errors.New("storage: the store is open to read only")
 	// ErrWritesStopped is returned by every write after a commit of the persistent layer

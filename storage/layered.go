@@ -59,6 +59,8 @@ type run struct {
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
 	// readOnly says that layer is opened to read only: no write is taken.
 	readOnly bool
+	// skips says that layer holds entries which it leaves out, and memory with it.
+	skips bool
 	// cached says that memory holds only a part of layer: the cache mode.
 	cached bool
 	fills  fillGuard

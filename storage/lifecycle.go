@@ -98,6 +98,13 @@ func (l *Layered) openLayers(r *run) (err error) {
 			r.layer.Close()
 		}
 	}()
+	if s, ok := As[Skipper](r.layer); ok {
+		if keys, count := s.Skipped(); count > 0 {
+			r.skips = true
+			r.options.Logger.Warn("oolith: the persistent layer leaves out entries, as it was told to",
+				slog.Int("count", count), slog.Any("keys", keys))
+		}
+	}
 	if identified, ok := As[Identified](r.layer); ok {
 		if r.id, err = identified.ID(); err != nil {
 			return fmt.Errorf("persistent layer: id: %w", err)

@@ -21,6 +21,8 @@ type found struct {
 	created, expires int64
 	own              int64 // the end of its own time to live, whatever the rules say
 	revision         uint64
+	// broken is why what is there is no object: ErrUndecodable. Then object has no more than its path.
+	broken error
 	// object is what is there; nil when an earlier write that is not applied yet put it there.
 	object *meta.Object
 	// by is that write. Once it is applied its caller may use it anew: only where
@@ -205,7 +207,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		return nil
 	case w.op == opSetMeta:
 		w.object = meta.Object{Created: w.created, Updated: w.updated}
-	case w.found.exists:
+	case w.found.exists && w.found.broken == nil:
 		w.object = meta.Object{Created: w.found.created, Updated: now}
 	default:
 		w.object = meta.Object{Created: now}
@@ -241,13 +243,16 @@ func (r *run) find(path string) (found, error) {
 			}
 			return r.foundObject(obj, own), nil
 		}
-		if !r.cached {
+		if !r.cached && !r.skips {
 			return found{}, nil
 		}
 	}
 	obj, err := r.layer.Get(path)
 	if errors.Is(err, ErrNotFound) {
 		return found{}, nil
+	}
+	if errors.Is(err, ErrUndecodable) {
+		return found{exists: true, broken: err, object: &meta.Object{Path: path, Index: key.LastIndex(path)}}, nil
 	}
 	if err != nil {
 		return found{}, fmt.Errorf("persistent layer: %w", err)

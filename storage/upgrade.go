@@ -109,6 +109,14 @@ type IncompleteMarker interface {
 	MarkIncomplete(reason string) error
 }
 
+// Skipper is a layer that was told to leave out what it cannot show.
+type Skipper interface {
+	// Skipped returns the keys of the entries that are left out, the first in byte order when there are many,
+	// and how many there are. Reads of more than one object pass them over; Get of such a key is an error, and
+	// Set and Del replace and remove its entry.
+	Skipped() (keys []string, count int)
+}
+
 // ReadOnlyLayer is a layer that can be opened to read only.
 type ReadOnlyLayer interface {
 	// ReadOnly reports whether the layer is opened, or will be, to read only. Its Start then

@@ -371,11 +371,20 @@ var brokenLayers = []struct {
 			return all, nil
 		}
 	}},
-	{"finds nothing where a value is corrupt", []string{"EMBEDDED-08"}, func(l *brokenLayer) {
+	{"finds nothing where a value is corrupt", []string{"EMBEDDED-08", "EMBEDDED-14"}, func(l *brokenLayer) {
 		l.get = func(path string) (meta.Object, error) {
 			obj, err := l.BatchLayer.Get(path)
 			if err != nil && strings.Contains(err.Error(), "corrupt") {
 				return obj, fmt.Errorf("key %q: %w", path, storage.ErrNotFound)
+			}
+			return obj, err
+		}
+	}},
+	{"does not tell a corrupt value from a disk that cannot be read", []string{"EMBEDDED-14"}, func(l *brokenLayer) {
+		l.get = func(path string) (meta.Object, error) {
+			obj, err := l.BatchLayer.Get(path)
+			if errors.Is(err, storage.ErrUndecodable) {
+				err = errors.New(err.Error())
 			}
 			return obj, err
 		}
@@ -480,7 +489,7 @@ var brokenLayers = []struct {
 	{"refuses to delete an absent key in a batch", []string{"EMBEDDED-23"}, func(l *brokenLayer) {
 		l.commit = func(changes []storage.Change) error {
 			if len(changes) == 1 && changes[0].Object == nil && !changes[0].IsClear() && l.Active() {
-				if _, err := l.BatchLayer.Get(changes[0].Key); err != nil {
+				if _, err := l.BatchLayer.Get(changes[0].Key); errors.Is(err, storage.ErrNotFound) {
 					return err
 				}
 			}

@@ -359,7 +359,7 @@ func encode(obj *meta.Object) []byte {
 // decode is the inverse of encode. The object shares nothing with the record.
 func decode(path string, record []byte) (meta.Object, error) {
 	if len(record) <= recordHeader || binary.BigEndian.Uint32(record) != crc32.ChecksumIEEE(record[4:]) {
-		return meta.Object{}, fmt.Errorf("storagetest: key %q: the stored record is corrupt", path)
+		return meta.Object{}, fmt.Errorf("storagetest: key %q: the stored record is corrupt: %w", path, storage.ErrUndecodable)
 	}
 	data := make([]byte, len(record)-recordHeader)
 	copy(data, record[recordHeader:])

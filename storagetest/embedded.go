@@ -25,6 +25,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-11", "A second instance on a directory in use is refused with an error, and harms nothing.", onEmbedded(embeddedExclusive)},
 	{"EMBEDDED-12", "Objects that Load returned stay as they are, whatever is written later.", onEmbedded(embeddedLoadOwned)},
 	{"EMBEDDED-13", "An object whose time to live has ended is kept and returned as any other until it is deleted.", onEmbedded(embeddedExpired)},
+	{"EMBEDDED-14", "Get of a value that cannot be decoded is ErrUndecodable; Set and Del of exactly its key replace and remove it, in a store that loads nothing too.", onEmbedded(embeddedCorruptWayOut)},
 
 	{"EMBEDDED-20", "Commit applies the changes of a batch in their order.", onBatcher(batchOrder)},
 	{"EMBEDDED-21", "Commit is atomic: when it returns an error nothing of the batch was written.", onBatcher(batchRefused)},
@@ -306,6 +307,46 @@ func embeddedCorruptScan(t T, _ *subject, l *reopener) {
 		last = err
 	}
 	wantNamed(t, "Scan", last, path)
+}
+
+func embeddedCorruptWayOut(t T, _ *subject, l *reopener) {
+	path, ok := damaged(t, l)
+	if !ok || !startDamaged(t, l, path) {
+		return
+	}
+	if _, err := l.Get(path); !errors.Is(err, storage.ErrUndecodable) {
+		t.Errorf("Get of a corrupt value: error %v, want ErrUndecodable", err)
+	}
+	const set, del = "users/a1", "users/2"
+	l.corrupt(t, set)
+	l.s.Corrupt(t, l.dir, del)
+	l.open(t)
+	must(t, "Set", l.Set(set, new(object(set, 7))))
+	wantObject(t, l, object(set, 7))
+	must(t, "Del", l.Del(del))
+	if _, err := l.Get(del); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("Get after Del of a corrupt value: error %v, want ErrNotFound", err)
+	}
+	// The same through a store that loads nothing, which looks at what is there before it writes.
+	l.Close()
+	db := storage.New(storage.LayeredConfig{Persistent: l.s.openEmbedded(t, l.dir)})
+	must(t, "Start", db.Start(quiet(storage.Options{})))
+	_, err := db.SetWith(path, json.RawMessage(`1`), storage.SetOptions{IfAbsent: true})
+	wantNamed(t, "SetWith of a store, if there is nothing", err, path)
+	_, err = db.Set(path, json.RawMessage(`{"new":1}`))
+	must(t, "Set of a store", err)
+	obj, err := db.Get(path)
+	if err != nil || string(obj.Data) != `{"new":1}` || obj.Created < 100 || obj.Updated != 0 {
+		t.Errorf("after Set of a store over a corrupt value there is %+v, %v, want a new object", obj, err)
+	}
+	db.Close()
+	l.s.Corrupt(t, l.dir, path)
+	must(t, "Start", db.Start(quiet(storage.Options{})))
+	defer db.Close()
+	must(t, "Del of a store", db.Del(path))
+	if _, err := db.Get(path); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("after Del of a store of a corrupt value Get is %v, want ErrNotFound", err)
+	}
 }
 
 func embeddedExclusive(t T, s *subject, l *reopener) {

@@ -100,6 +100,7 @@ func (c *copier) copy(ctx context.Context) error {
 		return fmt.Errorf("store %s: %w", c.from, err)
 	}
 	defer c.source.Close()
+	c.tellSkipped(c.from, c.source)
 	fill := c.fill
 	if c.into {
 		fill = c.merge

@@ -51,7 +51,23 @@ func (a *app) openStore(to access) (*storage.Layered, error) {
 	if err := store.Start(storage.Options{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, fmt.Errorf("store %s: %w", a.storeURL, err)
 	}
+	a.tellSkipped(a.storeURL, layer)
 	return store, nil
+}
+
+// tellSkipped says on the terminal what a layer that was started leaves out, as its URL asks for.
+func (a *app) tellSkipped(storeURL string, layer storage.EmbeddedLayer) {
+	skipper, ok := layer.(storage.Skipper)
+	if !ok {
+		return
+	}
+	if keys, count := skipper.Skipped(); count > 0 {
+		shown := fmt.Sprintf("%q", keys[:min(len(keys), 20)])
+		if count > 20 {
+			shown += " and more"
+		}
+		_, _ = fmt.Fprintf(a.stderr, "oolith: store %s: %s left out: %s\n", storeURL, plural(int64(count), "key"), shown)
+	}
 }
 
 // scanner is an open store that is read from end to end, in bounded memory. Like every read of
@@ -70,6 +86,7 @@ func (a *app) openScanner() (*scanner, error) {
 		if err := layer.Start(storage.LayerOptions{}); err != nil {
 			return nil, fmt.Errorf("store %s: %w", a.storeURL, err)
 		}
+		a.tellSkipped(a.storeURL, layer)
 	}
 	return &scanner{layer}, nil
 }

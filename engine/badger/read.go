@@ -8,7 +8,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -35,7 +34,7 @@ func (s *store) get(path string) (obj meta.Object, err error) {
 		var scratch [128]byte
 		return s.lookup(v.objects.Append(scratch[:0], path), v.version, func(value []byte) error {
 			var err error
-			obj, err = codec.Decode(path, value) // of nothing, where Badger cannot read the value
+			obj, err = enginekit.Decode(path, value) // of nothing, where Badger cannot read the value
 			return err
 		})
 	})

@@ -7,7 +7,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -158,7 +157,7 @@ func (s *scan) decode() (obj meta.Object, err error) {
 		return meta.Object{}, err
 	}
 	err = s.it.Item().Value(func(value []byte) error {
-		obj, err = codec.Decode(path, value)
+		obj, err = enginekit.Decode(path, value)
 		return err
 	})
 	return obj, err

@@ -30,7 +30,7 @@ func (l *Layer) Del(path string) error {
 		return err
 	}
 	return l.write(func(s *store) error {
-		if _, err := s.get(path); err != nil {
+		if _, err := s.get(path); err != nil && !errors.Is(err, storage.ErrUndecodable) {
 			return err
 		}
 		return s.commit([]storage.Change{{Key: path}}, 0)

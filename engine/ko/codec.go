@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -68,7 +69,8 @@ func decodeEntry(path string, entry []byte) (meta.Object, error) {
 	if !ok {
 		var err error
 		if obj, err = parseEntry(entry); err != nil {
-			return meta.Object{}, fmt.Errorf("key %q: the stored value is no object: %w", path, err)
+			return meta.Object{}, fmt.Errorf("key %q: the stored value is no object: %w; or leave such entries out with invalid=skip",
+				path, enginekit.Undecodable(err))
 		}
 	}
 	obj.Path, obj.Index = path, key.LastIndex(path)

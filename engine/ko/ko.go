@@ -54,6 +54,7 @@ package ko
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -104,9 +105,11 @@ type Options struct {
 	// See RecoveryReport for what that can lose. Start then reads the whole database to find
 	// out whether it is corrupt, and leaves one alone that is not.
 	Recover bool
-	// SkipInvalid lets Start open a database that has keys which are no valid paths. They stay
-	// in the database untouched, also by Clear; no read shows them but Check, which reports
-	// each. Nothing else is skipped.
+	// SkipInvalid leaves out what is no object of this store: keys that are no valid paths, which Start
+	// refuses otherwise, and entries that cannot be decoded, which are errors for who reads them otherwise. Layer.Skipped
+	// names them, and so does a store when it starts. No read of several objects shows them; Check reports
+	// each. Keys that are no valid paths stay in the database untouched, also by Clear; an entry that cannot be decoded
+	// is an error of Get of its key, and Set, Del and Clear replace and remove it. Damaged files are never skipped.
 	SkipInvalid bool
 	// ReadOnly opens the database to read only: no file is made, changed or locked for writing, what is in the log is
 	// read into memory, and every write is storage.ErrReadOnly. Start fails where there is no database, and while
@@ -180,6 +183,7 @@ var (
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
 	_ storage.ReadOnlyLayer    = (*Layer)(nil)
+	_ storage.Skipper          = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
@@ -200,20 +204,25 @@ func (l *Layer) Active() bool {
 
 // opening is what Start found out about the database.
 type opening struct {
-	skipped  keyList         // keys that are no valid paths
-	recovery *RecoveryReport // nil when there was nothing to recover
+	invalid     keyList         // keys that are no valid paths
+	undecodable keyList         // keys whose entries are no objects
+	recovery    *RecoveryReport // nil when there was nothing to recover
 }
 
-// Skipped returns the keys of the database that are no valid paths and that
-// Options.SkipInvalid left out: the first 100 in byte order, and how many there are.
-// It is empty while the layer is not active.
+// Skipped implements storage.Skipper: it returns the keys that Options.SkipInvalid left out when the layer was
+// started, the first 100 of each kind in byte order, and how many there are. It is empty while the layer is
+// not active.
 func (l *Layer) Skipped() (keys []string, count int) {
 	l.life.RLock()
 	defer l.life.RUnlock()
-	if l.db == nil {
+	if l.db == nil || !l.options.SkipInvalid {
 		return nil, 0
 	}
-	return l.opening.skipped.copy()
+	keys, count = l.opening.invalid.copy()
+	more, n := l.opening.undecodable.copy()
+	keys = append(keys, more...)
+	slices.Sort(keys)
+	return keys, count + n
 }
 
 // Recovery returns what the recovery of the last Start did, or nil when there was none.

@@ -105,7 +105,7 @@ func (l *Layer) open(d disk, options storage.LayerOptions) error {
 	}
 	l.db, l.disk = o.db, o.disk
 	l.revisions = &revisions{disk: o.disk, last: max(n.revision, o.survey.revision)}
-	l.opening = opening{skipped: o.survey.invalid, recovery: o.report}
+	l.opening = opening{invalid: o.survey.invalid, undecodable: o.survey.undecodable, recovery: o.report}
 	return nil
 }
 
@@ -239,7 +239,7 @@ func (l *Layer) Close() {
 // noteClosed writes down the last revision, and how the database was left.
 func (l *Layer) noteClosed() error {
 	n := note{revision: l.revisions.highest()}
-	if l.opening.skipped.count == 0 {
+	if l.opening.invalid.count+l.opening.undecodable.count == 0 {
 		fingerprint, err := readLogs(l.disk)
 		if err != nil {
 			return err

@@ -343,15 +343,17 @@ func TestInvalidPathsAreSkippedByName(t *testing.T) {
 	}
 }
 
-// Nothing but keys is skipped by name.
-func TestSkipInvalidSkipsNothingElse(t *testing.T) {
-	dir := t.TempDir()
-	makeOlder(t, dir, func(o *older) {
-		o.putRaw("a//b", `{"created":1,"data":1}`)
-		o.putRaw("a/c", `{"created":1`)
-	})
-	l := start(t, dir, Options{SkipInvalid: true})
-	if _, err := l.Load(); err == nil || !strings.Contains(err.Error(), `"a/c"`) {
-		t.Errorf("Load: %v, expected an error with the key", err)
+// Damaged files are no entries that could be left out.
+func TestSkipInvalidSkipsNoDamage(t *testing.T) {
+	disk := filled(t)
+	disk.corruptFiles(t, isTable, 0.2, 0.3)
+	l := disk.layer(t, Options{SkipInvalid: true})
+	err := l.Start(storage.LayerOptions{})
+	if err == nil {
+		defer l.Close()
+		_, err = l.Load()
+	}
+	if !isCorrupt(err) {
+		t.Errorf("a damaged table with invalid=skip: %v", err)
 	}
 }

@@ -59,22 +59,31 @@ func (l *Layer) Keys() ([]string, error) {
 		return nil, storage.ErrNotActive
 	}
 	paths := []string{}
-	err := l.eachKey(func(path string) { paths = append(paths, path) })
+	// Start has found out whether there are entries to leave out.
+	skips := l.options.SkipInvalid && l.opening.undecodable.count > 0
+	err := l.eachKey(func(path string, entry []byte) {
+		if skips {
+			if _, err := decodeEntry(path, entry); err != nil {
+				return
+			}
+		}
+		paths = append(paths, path)
+	})
 	if err != nil {
 		return nil, l.wrap("read the keys", err)
 	}
 	return paths, nil
 }
 
-// eachKey calls a function for each valid path, in byte order. The caller holds life for
-// reading.
-func (l *Layer) eachKey(visit func(path string)) error {
+// eachKey calls a function for each valid path, in byte order, with its entry, which stays the database's. The caller
+// holds life for reading.
+func (l *Layer) eachKey(visit func(path string, entry []byte)) error {
 	it := l.db.NewIterator(nil, throughOptions)
 	defer it.Release()
 	for it.Next() {
 		path := string(it.Key())
 		if enginekit.CheckPath(path) == nil {
-			visit(path)
+			visit(path, it.Value())
 		} else if !l.options.SkipInvalid {
 			return invalidKey(path)
 		}

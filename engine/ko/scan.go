@@ -101,11 +101,17 @@ func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool,
 
 // next reads the next object that matches.
 func (s *scan) next(obj *meta.Object) (found bool, err error) {
-	if found, err = advance(&s.walk); err != nil || !found {
-		return false, err
-	}
-	if *obj, err = decodeEntry(s.walk.path, s.it.Value()); err != nil {
-		return false, err
+	for {
+		if found, err = advance(&s.walk); err != nil || !found {
+			return false, err
+		}
+		*obj, err = decodeEntry(s.walk.path, s.it.Value())
+		if err == nil {
+			break
+		}
+		if !s.layer.options.SkipInvalid {
+			return false, err
+		}
 	}
 	s.last = obj.Path
 	return true, nil

@@ -18,7 +18,7 @@ var Engine = engine.New("ko", "DIRECTORY", []engine.Option[Options]{
 	engine.Size("cache", func(o *Options, bytes int64) { o.CacheSize = bytes }),
 	// recover=on rebuilds a database that is corrupt from what is readable of it.
 	engine.Switch("recover", func(o *Options, on bool) { o.Recover = on }),
-	// invalid=skip opens a database that has keys which are no valid paths, without them.
+	// invalid=skip opens a database without its keys that are no valid paths and its entries that are no objects.
 	engine.Value("invalid", "refuse or skip", func(o *Options, value string) error {
 		if value != "refuse" && value != "skip" {
 			return fmt.Errorf("unknown value %q", value)

@@ -166,7 +166,7 @@ func (l *Layer) addChanges(b *leveldb.Batch, changes []storage.Change, size int)
 // addClear adds a delete of each object that is there.
 func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
 	tooLarge := false
-	err := l.eachKey(func(path string) {
+	err := l.eachKey(func(path string, _ []byte) {
 		if size += len(path) + recordOverhead; size > l.maxBatch {
 			tooLarge = true
 			return

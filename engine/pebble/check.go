@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -216,7 +215,7 @@ func (c *check) object(path string) (size int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("key %q: %w", path, err)
 	}
-	_, err = codec.Decode(path, value)
+	_, err = enginekit.Decode(path, value)
 	return len(value), err
 }
 

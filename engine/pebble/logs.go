@@ -102,9 +102,10 @@ type logReader struct {
 
 	ended  bool // by what a log that was closed ends with; what follows is of older logs
 	within bool // a record has begun and not ended
-	// head is the beginning of the record that is being read, up to what can hold its mark; nil when its
-	// beginning is not known.
-	head []byte
+	// head is the beginning of the record that is being read, up to what can hold its mark; known is false where it
+	// has not been read.
+	head  []byte
+	known bool
 }
 
 // damaged tells whether the broken chunk was whole on the disk.
@@ -151,19 +152,21 @@ func isPadding(rest []byte) bool {
 // take takes note of the next chunk, or of a broken one.
 func (r *logReader) take(chunk enginekit.LogChunk) {
 	r.within = chunk.Size > 0 && !chunk.Ends
-	switch {
-	case chunk.Size == 0:
-		r.head = nil
+	if chunk.Size == 0 {
+		r.known = false
 		return
-	case chunk.Begins:
+	}
+	if chunk.Begins {
 		r.records++
-		r.head = make([]byte, 0, maxMarkEnd)
+		r.head, r.known = r.head[:0], true
 	}
-	if r.head != nil {
-		r.head = append(r.head, chunk.Payload[:min(len(chunk.Payload), maxMarkEnd-len(r.head))]...)
+	r.head = append(r.head, chunk.Payload[:min(len(chunk.Payload), maxMarkEnd-len(r.head))]...)
+	if r.broken < 0 {
+		return
 	}
-	if r.broken >= 0 {
-		r.synced = max(r.synced, chunk.Synced, markIn(r.head, r.number))
+	r.synced = max(r.synced, chunk.Synced)
+	if r.known {
+		r.synced = max(r.synced, markIn(r.head, r.number))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -36,7 +35,7 @@ func (l *Layer) lookup(path string, raw []byte) (meta.Object, error) {
 	if err != nil {
 		return meta.Object{}, l.wrap(fmt.Sprintf("read key %q", path), err)
 	}
-	obj, err := codec.Decode(path, value)
+	obj, err := enginekit.Decode(path, value)
 	if err = enginekit.FirstError(err, closer.Close()); err != nil {
 		return meta.Object{}, l.wrap("read", err)
 	}

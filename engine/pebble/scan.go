@@ -7,7 +7,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -121,7 +120,7 @@ func (s *scan) decode() (meta.Object, error) {
 	if err != nil {
 		return meta.Object{}, fmt.Errorf("key %q: %w", path, err)
 	}
-	return codec.Decode(path, value)
+	return enginekit.Decode(path, value)
 }
 
 // fail says where the scan came to an end; it keeps nil.

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -31,7 +32,7 @@ func (l *Layer) Set(path string, obj *meta.Object) error {
 	return l.commit(batchSize(path, obj), func(b *pebble.Batch) error { return put(b, path, obj) })
 }
 
-// Del implements storage.Layer.
+// Del implements storage.Layer. An entry that cannot be decoded is removed like any other.
 func (l *Layer) Del(path string) error {
 	if err := enginekit.CheckPath(path); err != nil {
 		return err
@@ -48,7 +49,7 @@ func (l *Layer) Del(path string) error {
 	lock.Lock()
 	defer lock.Unlock()
 	raw := objectKeys.Append(nil, path)
-	if _, err := l.lookup(path, raw); err != nil {
+	if _, err := l.lookup(path, raw); err != nil && !errors.Is(err, storage.ErrUndecodable) {
 		return err
 	}
 	return l.commit(0, func(b *pebble.Batch) error { return b.Delete(raw, nil) })

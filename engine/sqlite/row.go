@@ -71,7 +71,7 @@ func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
 func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	data := s.ColumnRawBlob(dataColumn)
 	if len(data) == 0 {
-		return meta.Object{}, enginekit.FirstError(s.Err(), errNoData)
+		return meta.Object{}, enginekit.FirstError(s.Err(), enginekit.Undecodable(errNoData))
 	}
 	c.carried(len(data))
 	obj := meta.Object{
@@ -87,12 +87,12 @@ func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	if s.ColumnType(checksumColumn) == sqlite3.NULL {
 		// Another program wrote it. That its numbers are numbers the table sees to.
 		if !jsonvalid.Grammar(obj.Data) {
-			return meta.Object{}, errNotJSON
+			return meta.Object{}, enginekit.Undecodable(errNotJSON)
 		}
 		return obj, nil
 	}
 	if want, got := s.ColumnInt64(checksumColumn), checksum(path, &obj); want != int64(got) {
-		return meta.Object{}, fmt.Errorf("%w: computed %d, stored %d", errChecksum, got, want)
+		return meta.Object{}, enginekit.Undecodable(fmt.Errorf("%w: computed %d, stored %d", errChecksum, got, want))
 	}
 	return obj, nil
 }
