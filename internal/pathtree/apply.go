@@ -34,13 +34,6 @@ type step struct {
 	old, new *Version // nil: none
 }
 
-func (st step) dir() *directory {
-	if st.new != nil {
-		return st.new.entry.dir
-	}
-	return st.old.entry.dir
-}
-
 // Apply makes changes of different keys, all in one instant. It returns the objects as they
 // are stored, shared and read-only, in the order of changes, with nil for removals. A removal of what is not
 // there, or that is named twice, does nothing.
@@ -72,7 +65,8 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 		case st.old == nil:
 			continue
 		}
-		steps[st.dir()] = append(steps[st.dir()], st)
+		dir := s.home(c.Path)
+		steps[dir] = append(steps[dir], st)
 	}
 	for dir, of := range steps {
 		dir.mu.Lock()
@@ -89,6 +83,9 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 				st.new.turn.Store(nil)
 			} else {
 				s.objects.remove(st.old)
+			}
+			if st.old != nil {
+				st.old.entry = nil
 			}
 		}
 		s.prune(dir)

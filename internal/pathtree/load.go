@@ -57,7 +57,6 @@ func (t *Tree) Load(objects iter.Seq2[meta.Object, error], hint int) (revision u
 				dir = s.directory(parent)
 				entries = pending[dir]
 			}
-			n.entry.dir = dir
 			entries = append(entries, n.entry)
 		}
 	}
@@ -90,7 +89,7 @@ func produce(objects iter.Seq2[meta.Object, error], batches chan<- []*Version, s
 		if err != nil {
 			return err
 		}
-		batch = append(batch, newVersion(obj, hashOf(obj.Path), nil))
+		batch = append(batch, newVersion(obj, hashOf(obj.Path)))
 		if len(batch) < loadBatch {
 			continue
 		}
