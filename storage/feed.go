@@ -222,6 +222,7 @@ func (f *feed) dispatchLocked() {
 		left = left[n:]
 	}
 	f.told.Store(all[len(all)-1].revision)
+	clear(f.matched[:cap(f.matched)])
 	f.dropGoneLocked()
 	if clear(all); cap(all) <= 2*feedFold {
 		f.spare = all[:0]
@@ -311,7 +312,7 @@ func (f *feed) leave(s *Subscription) {
 
 // close hands on what waits and ends all subscriptions behind it. The pipeline is closed. It gives
 // those that have to read the persistent layer yet the time for it, within bounds.
-func (f *feed) close() {
+func (f *feed) close(r *run) {
 	close(f.ended)
 	if f.started.Load() {
 		close(f.quit)
@@ -320,6 +321,10 @@ func (f *feed) close() {
 	reading := make(map[*Subscription]<-chan struct{})
 	f.mu.Lock()
 	for s := range f.subscriptions {
+		if !r.fromLayer() && s.behind() {
+			// It gets what there is now: to look later it would have to hold all memory until then.
+			_ = s.beginLast(r) // memory cannot fail
+		}
 		if settled := s.end(ErrNotActive); settled != nil {
 			reading[s] = settled
 		}

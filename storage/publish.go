@@ -1,17 +1,20 @@
 package storage
 
 import (
+	"cmp"
+
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
 // publish publishes the committed changes of a group, in their order.
-func (r *run) publish(leaves []*write) {
+func (r *run) publish(o ordered) {
 	sharded, logged, fed := r.sharded.Load(), r.log.watched(), r.feed.on()
 	if sharded == nil && !logged && !fed {
 		return
 	}
-	for _, w := range leaves {
+	var whole uint64 // the change that all are a part of; 0 for none
+	for _, w := range o.leaves {
 		if w.err != nil || w.silent {
 			continue
 		}
@@ -29,7 +32,12 @@ func (r *run) publish(leaves []*write) {
 			}
 		}
 		if fed {
-			r.feed.stage(record{object: object, revision: w.revision, change: w.change(), removed: !w.stores()})
+			change := w.change()
+			if o.trimmed {
+				whole = cmp.Or(whole, change)
+				change = whole
+			}
+			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores()})
 		}
 	}
 	if logged {
