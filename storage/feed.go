@@ -36,16 +36,22 @@ type record struct {
 	change  uint64
 	size    uint32 // of the object's data
 	removed bool
+	fresh   bool // stored where there was nothing
+	// silent says that the object was removed by DelSilent: no subscription tells it.
+	silent bool
 	// ignored says that it concerned nobody when it was committed; whoever comes later has no
 	// part in it.
 	ignored bool
 }
 
 func (r *record) queueKey() string { return r.object.Path }
+func (r *record) creates() bool    { return r.fresh }
+func (r *record) removes() bool    { return r.removed }
 
 // feed is the feed of one run of a store.
 type feed struct {
 	started atomic.Bool
+	lagged  atomic.Bool   // a subscription with LagNewest was past its limit
 	signal  chan struct{} // 1 token: look at what waits
 	quit    chan struct{}
 	done    chan struct{}
@@ -231,7 +237,7 @@ func (f *feed) dispatchLocked() {
 
 // tellLocked puts the keys of one change into the history and into the queues that they concern.
 func (f *feed) tellLocked(change []record) {
-	if len(change) == 1 {
+	if len(change) == 1 && !change[0].silent {
 		rec := f.matchLocked(change[0])
 		for _, s := range f.matched {
 			if !s.push(rec) {
@@ -241,6 +247,10 @@ func (f *feed) tellLocked(change []record) {
 		return
 	}
 	for i := range change {
+		if change[i].silent {
+			f.forgetLocked(change[i].object.Path)
+			continue
+		}
 		rec := f.matchLocked(change[i])
 		for _, s := range f.matched {
 			if len(s.gathered) == 0 {
@@ -257,6 +267,14 @@ func (f *feed) tellLocked(change []record) {
 	}
 	clear(f.touched)
 	f.touched = f.touched[:0]
+}
+
+// forgetLocked takes in that DelSilent removed an object.
+func (f *feed) forgetLocked(path string) {
+	f.matched = f.index.Append(f.matched[:0], path)
+	for _, s := range f.matched {
+		s.forget(path)
+	}
 }
 
 // matchLocked puts one key of a change into the history and finds those that it concerns. Only if

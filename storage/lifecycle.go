@@ -39,6 +39,9 @@ func (l *Layered) open(options Options) (*run, error) {
 	if layer == nil && l.cfg.Memory == nil {
 		return nil, ErrAllLayersNil
 	}
+	if err := options.check(); err != nil {
+		return nil, err
+	}
 	r := &run{options: options, layer: layer, timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
 	r.log = newChangeLog(func(value any, stack []byte) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",

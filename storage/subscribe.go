@@ -47,7 +47,8 @@ type Notice struct {
 	// NoticeReset.
 	Object *meta.Object
 	// More says that the next notice is a part of the same change: of a batch or a glob
-	// delete. Who resumes from a revision later takes that of a notice without More.
+	// delete, or a write and what Retention removes for it. Who resumes from a revision later takes that of a
+	// notice without More.
 	More bool
 }
 
@@ -61,8 +62,8 @@ const (
 	// batch: a subscriber that is always too slow sees one whole state after the other.
 	LagReset LagPolicy = iota
 	// LagNewest keeps only the newest change of each key until the subscriber has caught up,
-	// in the order of these changes. A batch may then come in part. What waits is bounded by
-	// the number of different keys that change.
+	// in the order of these changes, and none of a key that is created and removed meanwhile. A batch may then
+	// come in part. What waits is bounded by the number of keys that there are or that it was told of.
 	LagNewest
 	// LagError ends the subscription with ErrLagged, behind what waits.
 	LagError

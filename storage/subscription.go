@@ -72,8 +72,18 @@ func (s *Subscription) push(change ...*record) bool {
 			s.queue.push(rec)
 		}
 	}
+	if s.queue.newest != nil {
+		s.run.feed.lagged.Store(true)
+	}
 	s.wakeLocked()
 	return true
+}
+
+// forget takes in that DelSilent removed an object.
+func (s *Subscription) forget(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.gone(path, false)
 }
 
 // leftOutLocked reports whether a change is the removal of what the last state left out, because it was
