@@ -439,7 +439,7 @@ func (r *run) persistClear(revision uint64) error {
 	case r.layer == nil:
 		return nil
 	case r.batch != nil:
-		return r.commitBatch([]Change{{Revision: revision}})
+		return r.commitBatch([]Change{{Clear: true, Revision: revision}})
 	}
 	if r.fromLayer() {
 		r.whole.Lock()

@@ -16,10 +16,13 @@ import (
 // store does for a layer that lacks it. A wrapper implements them by asking what it wraps,
 // through the helper functions of this file.
 
-// Change is one change of a batch: exactly one of a put, a delete and a clear.
+// Change is one change of a batch: exactly one of a put, a delete and a clear. The zero value is none of
+// them, and refused as an invalid path is.
 type Change struct {
 	// Key is the path to put or delete; empty for a clear.
 	Key string
+	// Clear makes the change a clear: it removes everything. A Key or an Object beside it is refused.
+	Clear bool
 	// Object is the object to put at Key; nil for a delete and a clear. It is read-only.
 	Object *meta.Object
 	// Revision is the change's place in the commit order. It grows from change to change,
@@ -28,7 +31,7 @@ type Change struct {
 }
 
 // IsClear reports whether the change removes everything.
-func (c Change) IsClear() bool { return c.Key == "" }
+func (c Change) IsClear() bool { return c.Clear }
 
 // Batcher is a layer that commits several changes atomically.
 type Batcher interface {

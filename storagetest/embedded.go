@@ -36,6 +36,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-27", "LastRevision survives a restart, also when the object was deleted or all was cleared.", onBatcher(batchRevisionSurvives)},
 	{"EMBEDDED-28", "Commit and LastRevision of a layer that is not started return ErrNotActive.", batchInactive},
 	{"EMBEDDED-29", "A batch stores its objects whole: both times, the revision, and data byte for byte.", onBatcher(batchWhole)},
+	{"EMBEDDED-30", "A change that says nothing, or that clears and names something too, is refused, and nothing is removed.", onBatcher(batchNoChange)},
 
 	{"EMBEDDED-40", "Scan of an empty pattern yields everything, in the order of (Parent, Index) as bytes.", onScanner(scanOrder)},
 	{"EMBEDDED-41", "Scan yields what its pattern matches and nothing else.", onScanner(scanPattern)},
