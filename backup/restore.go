@@ -55,6 +55,9 @@ func Restore(ctx context.Context, r io.Reader, target storage.EmbeddedLayer, opt
 }
 
 func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt RestoreOptions) (info Info, err error) {
+	if err := checkContext(ctx); err != nil {
+		return Info{}, err
+	}
 	target, err := newTarget(layer)
 	if err != nil {
 		return Info{}, err

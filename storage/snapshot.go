@@ -17,7 +17,8 @@ import (
 // all changes up to it and none behind. It costs what it holds (from memory, a pointer for each
 // object, and the objects themselves once they are overwritten) until it is closed.
 //
-// All is for one goroutine at a time. The other methods may be called from any goroutine.
+// All is for one goroutine at a time. The other methods may be called from any goroutine. The zero value is
+// closed.
 type Snapshot struct {
 	gate     *readGate // of the run; nil for the zero value, which is closed
 	pattern  string

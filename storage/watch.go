@@ -25,7 +25,7 @@ func (l *Layered) Watch(callback EventCallback) (stop func()) {
 func (l *Layered) WatchSharded() *ShardedChan {
 	r := l.run.Load()
 	if r == nil {
-		closed := NewShardedChan(1)
+		closed := NewShardedChan(l.options.Workers)
 		closed.Close()
 		return closed
 	}
