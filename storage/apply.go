@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
@@ -340,16 +341,20 @@ func (r *run) commitGlob(w *write) {
 	r.committedSince(began)
 }
 
-// doomed returns what a glob delete removes, or all for an empty pattern.
-func (r *run) doomed(pattern string) ([]*meta.Object, error) {
-	if !r.fromLayer() {
-		if pattern == "" {
-			return r.memory.All(0), nil
-		}
-		return r.memory.Select(pathtree.Everything(pattern)), nil
-	}
-	var doomed []*meta.Object
+// doomed returns what a glob delete removes, or all for an empty pattern, in no order: writers wait meanwhile.
+func (r *run) doomed(pattern string) (doomed []*meta.Object, err error) {
 	var now moment
+	if !r.fromLayer() {
+		for _, list := range r.memory.Collect(pattern) {
+			live := slices.DeleteFunc(list, func(obj *meta.Object) bool { return now.past(obj.Expires) })
+			if doomed == nil {
+				doomed = live // most globs are one directory
+			} else {
+				doomed = append(doomed, live...)
+			}
+		}
+		return doomed, nil
+	}
 	for obj, err := range Scan(r.layer, pattern) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)

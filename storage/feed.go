@@ -23,7 +23,7 @@ const (
 	feedIdle      = 512
 	feedIdleBytes = 1 << 20
 	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
-	// before a writer does its work.
+	// until the writer of the next change does its work.
 	feedFold      = 1 << 14
 	feedFoldBytes = 16 << 20
 )
@@ -152,6 +152,8 @@ func (f *feed) flush() {
 func (f *feed) enqueue() (wake, fold bool) {
 	f.incoming.Lock()
 	idle := f.idleLocked()
+	// One change, however large, is the goroutine's work: its writer holds up the others.
+	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	for i := range f.staged {
 		rec := &f.staged[i]
 		rec.size = uint32(min(uint64(len(rec.object.Data)), math.MaxUint32))
@@ -161,7 +163,6 @@ func (f *feed) enqueue() (wake, fold bool) {
 	}
 	f.waiting = append(f.waiting, f.staged...)
 	wake = wake || idle && !f.idleLocked()
-	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	f.incoming.Unlock()
 	return wake, fold
 }

@@ -97,3 +97,36 @@ func TestWorkOfManyLimits(t *testing.T) {
 		t.Errorf("1000 lists that grow take %d looks at changes, 4000 take %d", few, many)
 	}
 }
+
+// A glob delete gives the layer one batch with each key once, and looks at no key that it does not match, however
+// many there are; what it costs beside that, a sort above all, would hold up the writers of other keys.
+func TestWorkOfAGlobDelete(t *testing.T) {
+	work := func(n int) (allocations float64) {
+		fake := newFakeBatcher()
+		s := start(t, LayeredConfig{Memory: NewMemoryLayer(), Embedded: fake}, Options{})
+		seen, batches := 0, 0
+		fill := func() {
+			for i := range n {
+				set(t, s, fmt.Sprintf("l/%d/%d", i%3, i), "1")
+				set(t, s, fmt.Sprintf("other/%d", i), "1")
+			}
+			seen, batches = 0, 0
+		}
+		fake.onCommit(func(changes []Change) error { seen, batches = seen+len(changes), batches+1; return nil })
+		fill()
+		must(t, s.Del("l/*/*"))
+		if seen != n || batches != 1 {
+			t.Errorf("a glob delete of %d keys gives the layer %d changes in %d batches", n, seen, batches)
+		}
+		fill()
+		r := s.run.Load()
+		return testing.AllocsPerRun(1, func() {
+			if doomed, err := r.doomed("l/*/*"); err != nil || len(doomed) != n {
+				t.Errorf("%d of %d keys are to be deleted, %v", len(doomed), n, err)
+			}
+		})
+	}
+	if few, many := work(1000), work(4000); many > few+6 {
+		t.Errorf("to select 1000 keys takes %v allocations, 4000 take %v", few, many)
+	}
+}

@@ -3,6 +3,7 @@ package pathtree
 import (
 	"sync/atomic"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -57,6 +58,9 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 	stored := make([]*meta.Object, len(changes))
 	steps := make(map[*directory][]step, 1)
 	done := new(atomic.Bool)
+	// The changes of a directory often come one behind the other.
+	var dir *directory
+	var of []step // of dir; steps has those of the others
 	for i, c := range changes {
 		st := s.prepare(c, done)
 		switch {
@@ -65,8 +69,17 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 		case st.old == nil:
 			continue
 		}
-		dir := s.home(c.Path)
-		steps[dir] = append(steps[dir], st)
+		if dir == nil || dir.path != key.Parent(c.Path) {
+			if dir != nil {
+				steps[dir] = of
+			}
+			dir = s.home(c.Path)
+			of = steps[dir]
+		}
+		of = append(of, st)
+	}
+	if dir != nil {
+		steps[dir] = of
 	}
 	for dir, of := range steps {
 		dir.mu.Lock()
