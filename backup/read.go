@@ -41,6 +41,9 @@ func Verify(ctx context.Context, r io.Reader, opt VerifyOptions) (Info, error) {
 // read reads a backup to its end and calls visit with each object, which belongs to visit. What it
 // visits is known to be good only once read has returned.
 func read(ctx context.Context, in io.Reader, step Step, progress func(Progress), visit func(*meta.Object) error) (Info, error) {
+	if err := checkContext(ctx); err != nil {
+		return Info{}, err
+	}
 	r, err := newReader(in)
 	if err != nil {
 		return Info{}, err

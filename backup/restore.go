@@ -55,6 +55,9 @@ func Restore(ctx context.Context, r io.Reader, target storage.EmbeddedLayer, opt
 }
 
 func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt RestoreOptions) (info Info, err error) {
+	if err := checkContext(ctx); err != nil {
+		return Info{}, err
+	}
 	target, err := newTarget(layer)
 	if err != nil {
 		return Info{}, err
@@ -163,7 +166,7 @@ func (t *target) mark(reason string) error { return t.marker.MarkIncomplete(reas
 // takes the mark away.
 func (t *target) fill(ctx context.Context, in io.Reader, verified Info, last uint64, progress func(Progress)) error {
 	t.last = max(t.last, last, verified.Revision)
-	if err := t.batcher.Commit([]storage.Change{{Revision: t.last}}); err != nil { // clears
+	if err := t.batcher.Commit([]storage.Change{{Clear: true, Revision: t.last}}); err != nil { // clears
 		return err
 	}
 	info, err := read(ctx, in, StepRestore, progress, func(obj *meta.Object) error { return t.put(obj) })

@@ -73,6 +73,9 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 	if err := opt.check(); err != nil {
 		return Info{}, err
 	}
+	if err := checkContext(ctx); err != nil {
+		return Info{}, err
+	}
 	var revision uint64
 	if batcher, ok := storage.As[storage.Batcher](layer); ok {
 		var err error
@@ -81,6 +84,14 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 		}
 	}
 	return writeObjects(ctx, unexpired(ctx, storage.Scan(layer, opt.Pattern)), revision, out, opt)
+}
+
+// checkContext returns the error of a context that has ended, or that there is none.
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: the context is nil, expected one such as context.Background()", storage.ErrInvalidOptions)
+	}
+	return ctx.Err()
 }
 
 // unexpired leaves out what is expired when it begins, and ends with the context.

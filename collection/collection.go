@@ -94,6 +94,9 @@ func New[T any](store *storage.Layered, pattern string) (*Collection[T], error) 
 	if err == nil {
 		err = key.ValidateGlob(pattern)
 	}
+	if err == nil && store == nil {
+		return nil, fmt.Errorf("collection: pattern %s: %w: the store is nil", clip(pattern), storage.ErrInvalidOptions)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("collection: pattern %s: %w: expected one '*', as the whole last segment: %w",
 			clip(pattern), storage.ErrInvalidPattern, err)

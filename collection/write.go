@@ -2,6 +2,7 @@ package collection
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -88,6 +89,9 @@ func (c *Collection[T]) Upsert(index string, change func(value *T) error) (Item[
 
 func (c *Collection[T]) update(index string, create bool, change func(value *T) error) (Item[T], error) {
 	path, err := c.Path(index)
+	if err == nil && change == nil {
+		err = fmt.Errorf("collection: update %q: %w: the function is nil", path, storage.ErrInvalidOptions)
+	}
 	if err != nil {
 		return Item[T]{}, err
 	}

@@ -4,7 +4,7 @@ package main
 var mutants = []mutant{
 	{
 		name: "publish before memory changes", file: "storage/apply.go",
-		old: "\t\tr.apply(o)\n", new: "\t\tr.publish(o.leaves)\n\t\tr.apply(o)\n",
+		old: "\t\tr.apply(o)\n", new: "\t\tr.publish(o)\n\t\tr.apply(o)\n",
 	},
 	{
 		name: "memory changes though the layer failed", file: "storage/apply.go",
@@ -105,11 +105,27 @@ var mutants = []mutant{
 	},
 	{
 		name: "past its limit a queue drops the newest", file: "storage/backlog.go",
-		old: "\t\tb.supersede(key)\n\t\tb.newest[key] = i", new: "\t\tif _, ok := b.newest[key]; ok {\n\t\t\tb.slots[i] = slot[T]{gap: true}\n\t\t\tb.live--\n\t\t\tcontinue\n\t\t}\n\t\tb.newest[key] = i",
+		old: "\t\tb.fold(i)\n", new: "\t\tif _, ok := b.newest[b.slots[i].value.queueKey()]; ok {\n\t\t\tb.drop(i)\n\t\t\tcontinue\n\t\t}\n\t\tb.fold(i)\n",
+	},
+	{
+		name: "a laggard keeps the end of what it was never told of", file: "storage/backlog.go",
+		old: "\tif s.value.removes() && !s.known {", new: "\tif s.value.removes() && !s.known && b == nil {",
+	},
+	{
+		name: "a laggard is not told the end of what it knows", file: "storage/backlog.go",
+		old: "s.known = i == ghost || b.slots[i].known", new: "s.known = s.known && i == ghost",
+	},
+	{
+		name: "a trim is a change of its own", file: "storage/publish.go",
+		old: "\t\tif o.trimmed {", new: "\t\tif o.trimmed && o.parted {",
+	},
+	{
+		name: "a closed subscription holds its store", file: "storage/subscription.go",
+		old: "\ts.run = nil\n", new: "",
 	},
 	{
 		name: "a silent delete is told", file: "storage/publish.go",
-		old: "\t\tif w.err != nil || w.silent {", new: "\t\tif w.err != nil {",
+		old: "\t\tif w.silent {\n\t\t\tr.publishGone", new: "\t\tif w.silent && w.err != nil {\n\t\t\tr.publishGone",
 	},
 	{
 		name: "a subscription resumes where the history does not go back to", file: "storage/history.go",
@@ -117,7 +133,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a subscription that overflows is not told", file: "storage/subscribe.go",
-		old: "\tif s.overflow || from != 0 && state != nil {", new: "\tif from != 0 && state != nil {",
+		old: "\tanew = s.overflow || from != 0 && state != nil", new: "\tanew = from != 0 && state != nil",
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
@@ -153,7 +169,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a point read sees deletes one by one", file: "storage/read.go", tests: "./storage",
-		old: "\tdefer r.holdWhole()()\n\tobj, err := r.layer.Get(path)", new: "\tobj, err := r.layer.Get(path)",
+		old: "\tdefer r.holdWhole()()\n\tobj, err := getFrom(r.layer, path)", new: "\tobj, err := getFrom(r.layer, path)",
 	},
 	{
 		name: "an undone delete writes the end that a rule sets", file: "storage/apply.go", tests: "./storage",

@@ -98,6 +98,9 @@ func (l *life) check(w *witness) error {
 	notes := w.notes
 	next := behind(notes, l.from) // the place in notes of what comes next
 	state := map[string]string{}
+	for path, n := range l.fold(notes[:next]) { // what was known before
+		state[path] = n.data
+	}
 	collecting := l.from == 0
 	stated := false // a state was told in this life
 	for i, n := range l.notices {
@@ -165,6 +168,7 @@ func (l *life) checkChange(notes []account, next int, n storage.Notice, known ma
 		_, there := known[want.path]
 		switch {
 		case want.data == "" && stated && !there: // left out
+		case want.data == "" && l.lag == storage.LagNewest && !there: // it came and went meanwhile
 		case l.lag == storage.LagNewest && superseded(notes, at):
 			// It leaves out what newer changes of the same key follow, and so breaks batches.
 		default:

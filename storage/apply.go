@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
@@ -18,6 +19,11 @@ type ordered struct {
 	leaves []*write
 	// atOnce says that readers must see all of them in one instant.
 	atOnce bool
+	// trimmed says that some of them keep lists within their limits. All are then one change to subscribers,
+	// who would find a list too long behind a push and before its delete.
+	trimmed bool
+	// parted says that the layer refused more than one write: what is left is to be committed in parts.
+	parted bool
 	// durable waits until the persistent layer has the group for good; nil when it has.
 	durable func() error
 	// unhide lets memory at the group's keys again.
@@ -36,7 +42,7 @@ func (r *run) order(group []*write) (o ordered) {
 	}
 	o.began = r.stopwatch()
 	trimming := true
-	for {
+	for refusals := 0; ; {
 		live := r.stage(group)
 		o.leaves = leaves(group)
 		o.atOnce = len(o.leaves) > len(group)
@@ -45,6 +51,7 @@ func (r *run) order(group []*write) (o ordered) {
 		}
 		if trimming && len(r.options.Retention) > 0 {
 			var err error
+			n := len(o.leaves)
 			// After an error too these are all that are staged.
 			if o.leaves, err = r.trim(o.leaves, p.ordered+uint64(live)+1); err != nil {
 				p.overlay.drop(o.leaves)
@@ -52,7 +59,8 @@ func (r *run) order(group []*write) (o ordered) {
 				return ordered{}
 			}
 			// One by one, a push and then a delete would show a list too long in between.
-			o.atOnce = o.atOnce || len(o.leaves) > len(group) || len(group) > 1 && r.retains(group)
+			o.trimmed = len(o.leaves) > n
+			o.atOnce = o.atOnce || o.trimmed || len(group) > 1 && r.retains(group)
 		}
 		o.unhide = r.hide(o.leaves)
 		durable, refused, err := r.persistTimed(o.leaves)
@@ -69,8 +77,10 @@ func (r *run) order(group []*write) (o ordered) {
 		}
 		if refused.op == opTrim {
 			// A list that is too long does less harm than a write that fails.
-			r.options.Logger.Error("oolith: a list is longer than its limit",
-				slog.String("path", refused.path), slog.Any("error", err))
+			path := refused.path
+			p.remarks = append(p.remarks, func() {
+				r.options.Logger.Error("oolith: a list is longer than its limit", slog.String("path", path), slog.Any("error", err))
+			})
 			trimming = false
 		}
 		// The others are staged anew, those that came to nothing too: what they found may
@@ -80,12 +90,20 @@ func (r *run) order(group []*write) (o ordered) {
 			refused = refused.whole
 		}
 		refused.refused = true
+		left := 0
 		for _, w := range group {
 			if !w.refused {
 				w.fail(nil)
+				left++
 			}
 		}
 		refused.fail(err)
+		if refused.op != opTrim {
+			refusals++
+		}
+		if refusals > 1 && left > 1 {
+			return ordered{parted: true}
+		}
 	}
 }
 
@@ -120,7 +138,7 @@ func (r *run) settle(group []*write, o ordered) {
 	if err == nil && len(o.leaves) > 0 {
 		r.apply(o)
 		p.revision.Store(max(p.revision.Load(), lastRevisionOf(o.leaves)))
-		r.publish(o.leaves)
+		r.publish(o)
 		r.committedSince(o.began)
 	}
 	p.overlay.drop(o.leaves)
@@ -323,16 +341,20 @@ func (r *run) commitGlob(w *write) {
 	r.committedSince(began)
 }
 
-// doomed returns what a glob delete removes, or all for an empty pattern.
-func (r *run) doomed(pattern string) ([]*meta.Object, error) {
-	if !r.fromLayer() {
-		if pattern == "" {
-			return r.memory.All(0), nil
-		}
-		return r.memory.Select(pathtree.Everything(pattern)), nil
-	}
-	var doomed []*meta.Object
+// doomed returns what a glob delete removes, or all for an empty pattern, in no order: writers wait meanwhile.
+func (r *run) doomed(pattern string) (doomed []*meta.Object, err error) {
 	var now moment
+	if !r.fromLayer() {
+		for _, list := range r.memory.Collect(pattern) {
+			live := slices.DeleteFunc(list, func(obj *meta.Object) bool { return now.past(obj.Expires) })
+			if doomed == nil {
+				doomed = live // most globs are one directory
+			} else {
+				doomed = append(doomed, live...)
+			}
+		}
+		return doomed, nil
+	}
 	for obj, err := range Scan(r.layer, pattern) {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
@@ -423,7 +445,7 @@ func (r *run) persistClear(revision uint64) error {
 	case r.layer == nil:
 		return nil
 	case r.batch != nil:
-		return r.commitBatch([]Change{{Revision: revision}})
+		return r.commitBatch([]Change{{Clear: true, Revision: revision}})
 	}
 	if r.fromLayer() {
 		r.whole.Lock()

@@ -8,8 +8,9 @@ const backlogLimit = 1 << 14
 
 // backlog is the queue of a consumer that lags. Up to its limit it keeps everything;
 // past it, until it is empty again, only the newest entry of each key, in the order of
-// these newest ones. So its size is bounded by the limit and the number of different
-// keys that change, however long a consumer is stuck. It is not safe for concurrent use.
+// these newest ones, and none of a key that came and went meanwhile. So its size is bounded by the limit, the
+// keys that there are and those that the consumer was told of, however long it is stuck and
+// however much changes. It is not safe for concurrent use.
 type backlog[T keyed] struct {
 	// limit is backlogLimit when zero.
 	limit int
@@ -19,20 +20,33 @@ type backlog[T keyed] struct {
 	slots []slot[T]
 	head  int
 	live  int // slots[head:] without the gaps
-	// newest is the index in slots of the newest entry of each key; nil up to the limit.
+	// newest is the index in slots of the newest entry of each key, or ghost; nil up to the limit.
 	newest map[string]int
-	// coalesced counts the entries that were superseded.
+	// coalesced counts the entries that were dropped.
 	coalesced uint64
 }
 
+// ghost stands in backlog.newest for an object that the consumer was told of, and whose removal nobody
+// tells.
+const ghost = -1
+
 // keyed is what a backlog can hold.
-type keyed interface{ queueKey() string }
+type keyed interface {
+	queueKey() string
+	// creates and removes say that the key had no object before the change, and that it has none after it.
+	creates() bool
+	removes() bool
+}
 
 func (e Event) queueKey() string { return e.Key }
+func (e Event) creates() bool    { return false } // as far as an event tells
+func (e Event) removes() bool    { return e.Operation == OperationDel }
 
 type slot[T any] struct {
 	value T
 	gap   bool
+	// known says, past the limit, that the consumer was told of an object of the key.
+	known bool
 }
 
 func (b *backlog[T]) most() int {
@@ -43,12 +57,11 @@ func (b *backlog[T]) most() int {
 }
 
 func (b *backlog[T]) push(value T) {
-	if b.newest != nil {
-		b.supersede(value.queueKey())
-		b.newest[value.queueKey()] = len(b.slots)
-	}
 	b.slots = append(b.slots, slot[T]{value: value})
 	b.live++
+	if b.newest != nil {
+		b.fold(len(b.slots) - 1)
+	}
 	switch {
 	case b.newest == nil && !b.keepAll && b.live > b.most():
 		b.coalesce()
@@ -57,12 +70,55 @@ func (b *backlog[T]) push(value T) {
 	}
 }
 
-// supersede drops the waiting entry of a key, if there is one.
-func (b *backlog[T]) supersede(key string) {
+// fold makes an entry, the last one, the only one of its key. If it removes an object that the consumer was
+// never told of, none is left.
+func (b *backlog[T]) fold(last int) {
+	s := &b.slots[last]
+	key := s.value.queueKey()
+	s.known = !s.value.creates()
 	if i, ok := b.newest[key]; ok {
+		s.known = i == ghost || b.slots[i].known
+		b.drop(i)
+	}
+	if s.value.removes() && !s.known {
+		delete(b.newest, key)
+		b.drop(last)
+		return
+	}
+	b.newest[key] = last
+}
+
+// drop drops an entry.
+func (b *backlog[T]) drop(i int) {
+	if i != ghost {
 		b.slots[i] = slot[T]{gap: true}
 		b.live--
 		b.coalesced++
+	}
+}
+
+// gone takes in that the object of a key was removed with no entry of its own: told says that another one tells
+// the consumer, that of a glob delete.
+func (b *backlog[T]) gone(key string, told bool) {
+	if b.newest == nil {
+		return
+	}
+	switch i, waits := b.newest[key]; {
+	case waits && i != ghost && !b.slots[i].known:
+		delete(b.newest, key)
+		b.drop(i)
+	case !waits && !told:
+		b.newest[key] = ghost
+	}
+}
+
+// allGone takes in that everything was removed, which another entry tells the consumer, of this backlog or of
+// one beside it.
+func (b *backlog[T]) allGone() {
+	if b.newest != nil {
+		b.coalesced += uint64(b.live)
+		b.slots, b.head, b.live = nil, 0, 0
+		clear(b.newest)
 	}
 }
 
@@ -70,9 +126,7 @@ func (b *backlog[T]) supersede(key string) {
 func (b *backlog[T]) coalesce() {
 	b.newest = make(map[string]int, b.live)
 	for i := b.head; i < len(b.slots); i++ {
-		key := b.slots[i].value.queueKey()
-		b.supersede(key)
-		b.newest[key] = i
+		b.fold(i)
 	}
 	b.compact()
 }

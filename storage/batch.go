@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/oolith-db/oolith/meta"
@@ -37,10 +38,11 @@ type DelOptions struct {
 }
 
 // Batch gathers changes for Commit. The zero value is empty and ready. A batch may be committed
-// any number of times. It must not be used by two goroutines at once.
+// any number of times, and a copy of it goes its own way. It must not be used by two goroutines at once.
 type Batch struct {
 	parts []write
-	err   error // of the first change that cannot be
+	owner *Batch // whose parts they are: a copy, which is none, makes its own before it adds to them
+	err   error  // of the first change that cannot be
 }
 
 // Set adds a Set. The data is copied.
@@ -78,6 +80,9 @@ func (b *Batch) Len() int { return len(b.parts) }
 func (b *Batch) add(op string, w write, err error) {
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("change %d of the batch: %w", len(b.parts), failed(op, w.path, err))
+	}
+	if b.owner != b {
+		b.parts, b.owner = slices.Clone(b.parts), b
 	}
 	b.parts = append(b.parts, w)
 }

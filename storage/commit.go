@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,6 +115,7 @@ type pipeline struct {
 	writes sync.Pool
 
 	// Only the leader uses what follows.
+	remarks  []func()        // what is to be logged of the group, once another may lead
 	ordered  uint64          // the last revision that was given out
 	last     <-chan struct{} // closed when the last group that was ordered is settled
 	inFlight chan struct{}   // a token for each group that is ordered and not settled
@@ -186,8 +188,20 @@ func (r *run) pass(w *write) error {
 func (r *run) lead(w *write) {
 	group := r.take()
 	r.commitGroup(group)
-	r.answer(group, w)
-	r.pipeline.handOver()
+	r.finish(group, w)
+}
+
+// finish answers a group, hands the lead on, and logs what there is to log: a log handler may write to the
+// store, and would wait for its own leader.
+func (r *run) finish(group []*write, leader *write) {
+	p := &r.pipeline
+	remarks := p.remarks
+	p.remarks = nil
+	r.answer(group, leader)
+	p.handOver()
+	for _, remark := range remarks {
+		remark()
+	}
 }
 
 // leadAsync is lead over a layer that orders a group before it is durable.
@@ -199,12 +213,17 @@ func (r *run) leadAsync(w *write) {
 	if !group[0].grouped() || r.retains(group) {
 		<-p.last
 		r.commitGroup(group)
-		r.answer(group, w)
-		p.handOver()
+		r.finish(group, w)
 		return
 	}
 	var o ordered
 	r.guard(group, func() { o = r.order(group) })
+	if o.parted {
+		<-p.last
+		r.guard(group, func() { r.commitParted(group) })
+		r.finish(group, w)
+		return
+	}
 	before, settled := p.last, make(chan struct{})
 	p.last = settled
 	p.handOver()
@@ -364,30 +383,40 @@ func (r *run) commitGroup(group []*write) {
 		case opInstant:
 			group[0].instant(r.pipeline.revision.Load())
 		default:
-			o := r.order(group)
-			o.wait()
-			r.settle(group, o)
+			r.commitWrites(group)
 		}
 	})
 }
 
-// guard runs a step of a group. Only foreign code can panic in it, a layer: the callers get
-// an error, and since nobody knows how far it came, the pipeline stops.
+// commitWrites takes writes that can share a group through all steps.
+func (r *run) commitWrites(group []*write) {
+	o := r.order(group)
+	if o.parted {
+		r.commitParted(group)
+		return
+	}
+	o.wait()
+	r.settle(group, o)
+}
+
+// commitParted commits what the layer did not refuse of a group, in two halves, one after the other: were a
+// group tried again as a whole for each write that is refused, its work would grow with their product.
+func (r *run) commitParted(group []*write) {
+	left := slices.DeleteFunc(slices.Clone(group), func(w *write) bool { return w.refused })
+	r.commitWrites(left[:len(left)/2])
+	r.commitWrites(left[len(left)/2:])
+}
+
+// guard runs a step of a group. Only foreign code can panic in it, a layer that changes what it holds, as reads
+// of it have their own guards (upgrade.go): the callers get an error, and since nobody knows how far it
+// came, the pipeline stops.
 func (r *run) guard(group []*write, step func()) {
 	defer func() {
 		if value := recover(); value != nil {
-			fail(group, r.pipeline.stop(panicError(value)))
+			fail(group, r.pipeline.stop(fmt.Errorf("persistent layer: %w", panicError(value))))
 		}
 	}()
 	step()
-}
-
-// panicError is the error for a panic of the persistent layer. It wraps a value that is an error.
-func panicError(value any) error {
-	if err, ok := value.(error); ok {
-		return fmt.Errorf("persistent layer panicked: %w", err)
-	}
-	return fmt.Errorf("persistent layer panicked: %v", value)
 }
 
 // fail answers all writes of a group with an error, but those that the layer refused for their own sake. Those

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -107,3 +108,11 @@ func asRevision(revision uint64) string {
 
 // errorIsNothing reports whether a removal found nothing to remove.
 func errorIsNothing(err error) bool { return err == nil || errors.Is(err, ErrNotFound) }
+
+// checkContext returns the error of a context that has ended, or that there is none.
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: the context is nil, expected one such as context.Background()", ErrInvalidOptions)
+	}
+	return ctx.Err()
+}

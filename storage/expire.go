@@ -167,18 +167,28 @@ func (e *expirer) wake() {
 	if !ok {
 		return
 	}
-	defer e.work.Done()
 	paths := make([]string, len(due))
 	for i, d := range due {
 		paths[i] = d.path
 	}
 	err := e.remove(paths)
+	again := e.removed(due, err)
+	e.work.Done()
+	if again {
+		// Under no lock, and when nothing waits for this goroutine: the handler may use the store.
+		e.logger.Error("oolith: expired objects could not be removed; they are tried again",
+			slog.Int("objects", len(paths)), slog.Any("error", err))
+	}
+}
+
+// removed takes in that a removal ended, and reports whether it is to be tried again.
+func (e *expirer) removed(due []*deadline, err error) (again bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.removing, e.next, e.pause = false, 0, 0
 	switch {
 	case !e.running:
-		return
+		return false
 	case err == nil:
 		// What was removed is out of the books. What was not there goes; what has got a new
 		// time, or is expired no more since the clock was set back, stays.
@@ -191,13 +201,13 @@ func (e *expirer) wake() {
 	case noMoreWrites(err):
 		// Nothing can be removed before the next Start; reads show nothing expired.
 		e.running = false
-		return
+		return false
 	default:
-		e.logger.Error("oolith: expired objects could not be removed; they are tried again",
-			slog.Int("objects", len(paths)), slog.Any("error", err))
+		again = true
 		e.pause = time.Now().Add(expiryPause).UnixNano()
 	}
 	e.setLocked()
+	return again
 }
 
 // takeDue returns what is due, the first to expire in front, and counts the work. It stays in the
@@ -283,9 +293,7 @@ func (r *run) note(leaves []*write) {
 
 // forget takes in that objects are gone.
 func (r *run) forget(paths []string) {
-	if r.retained.tree != nil {
-		r.retained.tree.DeleteAll(paths)
-	}
+	r.retained.forget(paths)
 	if r.expiring.Load() {
 		for _, path := range paths {
 			r.expirer.drop(path)
@@ -295,8 +303,6 @@ func (r *run) forget(paths []string) {
 
 // forgetAll takes in that all objects are gone.
 func (r *run) forgetAll() {
-	if r.retained.tree != nil {
-		r.retained.tree.Clear()
-	}
+	r.retained = retained{}
 	r.expirer.dropAll()
 }

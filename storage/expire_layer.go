@@ -33,25 +33,24 @@ func (r *run) startSearch() {
 	}
 	e := &r.expirer
 	e.quit = make(chan struct{})
-	e.work.Go(func() {
-		defer func() {
-			if value := recover(); value != nil {
-				e.logger.Error("oolith: the search for expired objects panicked", slog.Any("panic", value))
-			}
-		}()
-		r.search()
-	})
+	e.work.Add(1)
+	go func() {
+		err := r.search()
+		e.work.Done()
+		if err != nil {
+			e.logger.Error("oolith: the search for expired objects ended", slog.Any("error", err))
+		}
+	}()
 }
 
-func (r *run) search() {
+func (r *run) search() error {
 	e := &r.expirer
 	for obj, err := range Scan(r.layer, "") {
 		if isClosed(e.quit) {
-			return
+			return nil
 		}
 		if err != nil {
-			e.logger.Error("oolith: the search for expired objects ended", slog.Any("error", err))
-			return
+			return err
 		}
 		if at := r.expiryOf(&obj); at != 0 {
 			r.expiring.Store(true)
@@ -59,4 +58,5 @@ func (r *run) search() {
 		}
 	}
 	e.searched.Store(true)
+	return nil
 }

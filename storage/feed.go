@@ -23,7 +23,7 @@ const (
 	feedIdle      = 512
 	feedIdleBytes = 1 << 20
 	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
-	// before a writer does its work.
+	// until the writer of the next change does its work.
 	feedFold      = 1 << 14
 	feedFoldBytes = 16 << 20
 )
@@ -36,16 +36,22 @@ type record struct {
 	change  uint64
 	size    uint32 // of the object's data
 	removed bool
+	fresh   bool // stored where there was nothing
+	// silent says that the object was removed by DelSilent: no subscription tells it.
+	silent bool
 	// ignored says that it concerned nobody when it was committed; whoever comes later has no
 	// part in it.
 	ignored bool
 }
 
 func (r *record) queueKey() string { return r.object.Path }
+func (r *record) creates() bool    { return r.fresh }
+func (r *record) removes() bool    { return r.removed }
 
 // feed is the feed of one run of a store.
 type feed struct {
 	started atomic.Bool
+	lagged  atomic.Bool   // a subscription with LagNewest was past its limit
 	signal  chan struct{} // 1 token: look at what waits
 	quit    chan struct{}
 	done    chan struct{}
@@ -146,6 +152,8 @@ func (f *feed) flush() {
 func (f *feed) enqueue() (wake, fold bool) {
 	f.incoming.Lock()
 	idle := f.idleLocked()
+	// One change, however large, is the goroutine's work: its writer holds up the others.
+	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	for i := range f.staged {
 		rec := &f.staged[i]
 		rec.size = uint32(min(uint64(len(rec.object.Data)), math.MaxUint32))
@@ -155,7 +163,6 @@ func (f *feed) enqueue() (wake, fold bool) {
 	}
 	f.waiting = append(f.waiting, f.staged...)
 	wake = wake || idle && !f.idleLocked()
-	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	f.incoming.Unlock()
 	return wake, fold
 }
@@ -222,6 +229,7 @@ func (f *feed) dispatchLocked() {
 		left = left[n:]
 	}
 	f.told.Store(all[len(all)-1].revision)
+	clear(f.matched[:cap(f.matched)])
 	f.dropGoneLocked()
 	if clear(all); cap(all) <= 2*feedFold {
 		f.spare = all[:0]
@@ -230,7 +238,7 @@ func (f *feed) dispatchLocked() {
 
 // tellLocked puts the keys of one change into the history and into the queues that they concern.
 func (f *feed) tellLocked(change []record) {
-	if len(change) == 1 {
+	if len(change) == 1 && !change[0].silent {
 		rec := f.matchLocked(change[0])
 		for _, s := range f.matched {
 			if !s.push(rec) {
@@ -240,6 +248,10 @@ func (f *feed) tellLocked(change []record) {
 		return
 	}
 	for i := range change {
+		if change[i].silent {
+			f.forgetLocked(change[i].object.Path)
+			continue
+		}
 		rec := f.matchLocked(change[i])
 		for _, s := range f.matched {
 			if len(s.gathered) == 0 {
@@ -256,6 +268,14 @@ func (f *feed) tellLocked(change []record) {
 	}
 	clear(f.touched)
 	f.touched = f.touched[:0]
+}
+
+// forgetLocked takes in that DelSilent removed an object.
+func (f *feed) forgetLocked(path string) {
+	f.matched = f.index.Append(f.matched[:0], path)
+	for _, s := range f.matched {
+		s.forget(path)
+	}
 }
 
 // matchLocked puts one key of a change into the history and finds those that it concerns. Only if
@@ -311,7 +331,7 @@ func (f *feed) leave(s *Subscription) {
 
 // close hands on what waits and ends all subscriptions behind it. The pipeline is closed. It gives
 // those that have to read the persistent layer yet the time for it, within bounds.
-func (f *feed) close() {
+func (f *feed) close(r *run) {
 	close(f.ended)
 	if f.started.Load() {
 		close(f.quit)
@@ -320,6 +340,10 @@ func (f *feed) close() {
 	reading := make(map[*Subscription]<-chan struct{})
 	f.mu.Lock()
 	for s := range f.subscriptions {
+		if !r.fromLayer() && s.behind() {
+			// It gets what there is now: to look later it would have to hold all memory until then.
+			_ = s.beginLast(r) // memory cannot fail
+		}
 		if settled := s.end(ErrNotActive); settled != nil {
 			reading[s] = settled
 		}

@@ -35,6 +35,15 @@ type fakeScanner struct {
 	*fakeBatcher
 	// scanned runs before each object that a scan yields; its error ends the scan.
 	scanned func(path string) error
+	// closing runs before Close.
+	closing func()
+}
+
+func (f *fakeScanner) Close() {
+	if f.closing != nil {
+		f.closing()
+	}
+	f.fakeBatcher.Close()
 }
 
 func (f *fakeScanner) Scan(pattern string) iter.Seq2[meta.Object, error] {

@@ -16,7 +16,7 @@ import (
 // All methods may be called from any number of goroutines.
 //
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
-// (pipeline.mu is held for moments only), run.calls, run.whole, the locks inside of layers,
+// (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
 // fillGuard.mu, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
 // Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. Locks of
 // lockTable nest in nothing. None is held across a hook, a watcher's callback, or a send that can block.
@@ -65,10 +65,7 @@ type run struct {
 	cached bool
 	fills  fillGuard
 
-	// calls is held for reading by every read of layer, and for writing by Close, which
-	// sets closed. The pipeline needs it not: Close waits for it.
-	calls  sync.RWMutex
-	closed bool
+	*readGate
 	// whole is held for reading by every read of a layer without batches, and for writing
 	// by a glob delete and a clear there.
 	whole sync.RWMutex
@@ -87,6 +84,15 @@ type run struct {
 	log         *changeLog
 	sharded     atomic.Pointer[ShardedChan] // nil until the first WatchSharded
 	shardedOnce sync.Once
+}
+
+// readGate ends the reads of a run. It is apart from the run: a Snapshot that is kept holds on to it, and to
+// nothing else.
+type readGate struct {
+	// calls is held for reading by every read of a persistent layer, and for writing by Close, which
+	// sets closed. The pipeline needs it not: Close waits for it.
+	calls  sync.RWMutex
+	closed bool
 }
 
 // active returns the run, or ErrNotActive.

@@ -16,9 +16,9 @@ import (
 // goes on. Done and Expires tell it, though a write may be under way by then. Where that
 // matters, give the Token along with each write, and refuse what has a smaller one than was seen.
 //
-// All methods may be called from any number of goroutines.
+// All methods may be called from any number of goroutines. The zero value has ended.
 type Lease struct {
-	table *lockTable
+	table *lockTable // nil for the zero value
 	path  string
 	ttl   time.Duration // what Acquire asked for; expires counts after Renew
 	done  chan struct{}
@@ -38,6 +38,7 @@ var (
 	errLeaseReleased = fmt.Errorf("%w: it was released", ErrLeaseLost)
 	errLeaseExpired  = fmt.Errorf("%w: it expired", ErrLeaseLost)
 	errLeaseClosed   = fmt.Errorf("%w: %w", ErrLeaseLost, ErrNotActive)
+	errLeaseNever    = fmt.Errorf("%w: Acquire did not make it", ErrLeaseLost)
 )
 
 // Acquire locks a path for a time that counts from when it has the lock, and returns the lease.
@@ -104,6 +105,9 @@ func (l *Lease) Token() uint64 { return l.token }
 // measured by the monotonic clock: setting the wall clock neither lengthens nor
 // shortens a lease.
 func (l *Lease) Expires() time.Time {
+	if l.table == nil {
+		return time.Time{}
+	}
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	return l.expires
@@ -112,7 +116,14 @@ func (l *Lease) Expires() time.Time {
 // Done returns a channel that is closed when the lease ends: when it is released, when it
 // expires, or when the store is closed. It is closed before another can have the lock. Its
 // closing can come a moment after the time that Expires tells, when the process is busy.
-func (l *Lease) Done() <-chan struct{} { return l.done }
+func (l *Lease) Done() <-chan struct{} {
+	if l.table == nil {
+		ended := make(chan struct{})
+		close(ended)
+		return ended
+	}
+	return l.done
+}
 
 // Renew makes the lease last for ttl from now on, also when that ends sooner than before. After
 // the lease has ended it is ErrLeaseLost: a lease is never taken up again. See Release for a
@@ -120,6 +131,9 @@ func (l *Lease) Done() <-chan struct{} { return l.done }
 func (l *Lease) Renew(ttl time.Duration) error {
 	if err := checkLease(ttl); err != nil {
 		return failed("renew", l.path, err)
+	}
+	if l.table == nil {
+		return failed("renew", l.path, errLeaseNever)
 	}
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
@@ -136,6 +150,9 @@ func (l *Lease) Renew(ttl time.Duration) error {
 // nobody's, and stays so. When it was Close that ended the lease, the error is both
 // ErrLeaseLost and ErrNotActive, and stays that after another Start.
 func (l *Lease) Release() error {
+	if l.table == nil {
+		return failed("release", l.path, errLeaseNever)
+	}
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if err := l.lostLocked(); err != nil {

@@ -45,7 +45,10 @@ func (l *Layered) open(options Options) (*run, error) {
 	if layer == nil && l.cfg.Memory == nil {
 		return nil, ErrAllLayersNil
 	}
-	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable)}
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
 	r.log = newChangeLog(func(value any, stack []byte) {
 		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
 			slog.Any("panic", value), slog.String("stack", string(stack)))
@@ -65,6 +68,7 @@ func (l *Layered) open(options Options) (*run, error) {
 
 // openLayers starts the layers and fills memory, or leaves all closed.
 func (l *Layered) openLayers(r *run) (err error) {
+	defer panicAsError(&err)
 	opened := false // stays so when a layer panics, too
 	if memory := l.cfg.Memory; memory != nil {
 		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
@@ -187,12 +191,19 @@ func (r *run) loading(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Obje
 // Close may be called any number of times and from any goroutine, in a hook and in a watcher's callback
 // too; every call returns when the store is closed. Within a callback it waits those
 // out, as the callback takes no events meanwhile.
+//
+// It cannot return an error: a panic of a layer in its Close goes to Options.Logger.
 func (l *Layered) Close() {
+	if r, err := l.close(); err != nil {
+		r.options.Logger.Error("oolith: the persistent layer did not close", slog.Any("error", err))
+	}
+}
+
+func (l *Layered) close() (r *run, err error) {
 	l.life.Lock()
 	defer l.life.Unlock()
-	r := l.run.Swap(nil)
-	if r == nil {
-		return
+	if r = l.run.Swap(nil); r == nil {
+		return nil, nil
 	}
 	r.locks.close()
 	r.pipeline.close()
@@ -208,15 +219,17 @@ func (l *Layered) Close() {
 		defer l.cfg.Memory.Close() // when the layer panics, too
 	}
 	if r.layer != nil {
+		defer panicAsError(&err)
 		r.layer.Close()
 	}
+	return r, nil
 }
 
 // closeConsumers ends all that consumes events, side by side.
 func (r *run) closeConsumers() {
 	var consumers sync.WaitGroup
 	consumers.Go(r.log.close)
-	consumers.Go(r.feed.close)
+	consumers.Go(func() { r.feed.close(r) })
 	// Whoever comes too late to watch gets closed channels.
 	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })
 	consumers.Go(r.sharded.Load().Close)

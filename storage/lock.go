@@ -145,7 +145,7 @@ func (t *lockTable) heldLocked(path string) *pathLock {
 // acquire gives a lock to a hold, behind all who came before it, or returns the context's
 // error or ErrNotActive.
 func (t *lockTable) acquire(ctx context.Context, path string, h *hold) error {
-	if err := ctx.Err(); err != nil {
+	if err := checkContext(ctx); err != nil {
 		return err
 	}
 	t.mu.Lock()

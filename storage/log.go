@@ -25,21 +25,59 @@ const (
 // chunk is a piece of the log. Only the pipeline writes to it; length publishes.
 type chunk struct {
 	first  uint64 // the place in the log of events[0]
-	events [chunkSize]Event
+	events [chunkSize]news
 	length atomic.Int32
 	next   atomic.Pointer[chunk]
 }
 
+// news is an event with what the backlog of a consumer needs to know of the change, or that alone.
+type news struct {
+	Event
+	kind newsKind
+}
+
+type newsKind uint8
+
+const (
+	newsChange   newsKind = iota // an event
+	newsCreation                 // an event, "set", of an object that was not there before
+	// What follows is told to no consumer.
+	newsGone     // the object at Key is gone, by a glob delete, which has an event of its own
+	newsSilent   // the object at Key is gone, by DelSilent
+	newsClearing // all objects are gone
+)
+
+func (n news) creates() bool { return n.kind == newsCreation }
+
+// told reports whether the news is an event.
+func (n news) told() bool { return n.kind <= newsCreation }
+
+// addTo adds news to a backlog.
+func (n news) addTo(b *backlog[news]) {
+	switch n.kind {
+	case newsGone:
+		b.gone(n.Key, true)
+	case newsSilent:
+		b.gone(n.Key, false)
+	case newsClearing:
+		b.allGone()
+	default:
+		b.push(n)
+	}
+}
+
 // changeLog is the log of one run of a store.
 type changeLog struct {
-	tail    atomic.Pointer[chunk] // nil until somebody watches
+	tail    atomic.Pointer[chunk] // nil while nobody watches
 	signal  chan struct{}         // 1 token: something was appended
+	lagged  atomic.Bool           // a watcher was past the limit of its backlog
 	onPanic func(value any, stack []byte)
 	// ended is closed by close, before the last events are delivered.
 	ended chan struct{}
 
 	mu       sync.Mutex // guards the fields below
 	watchers map[*watcher]struct{}
+	unneeded chan struct{} // closed when the dispatcher has nobody to wake any more
 	closed   bool
 	// coalesced counts for the watchers that are gone.
 	coalesced uint64
@@ -54,17 +92,22 @@ func newChangeLog(onPanic func(value any, stack []byte)) *changeLog {
 	}
 }
 
-// watched reports whether anybody ever watched.
+// watched reports whether anybody watches.
 func (l *changeLog) watched() bool { return l.tail.Load() != nil }
 
 // append adds an event. Only the leader of the pipeline calls it.
-func (l *changeLog) append(e Event) {
+func (l *changeLog) append(e news) {
 	tail := l.tail.Load()
+	if tail == nil {
+		return // the last watcher left
+	}
 	n := tail.length.Load()
 	if n == chunkSize {
 		next := &chunk{first: tail.first + chunkSize}
 		tail.next.Store(next)
-		l.tail.Store(next)
+		if !l.tail.CompareAndSwap(tail, next) {
+			return // the last watcher left, and perhaps another came
+		}
 		tail, n = next, 0
 	}
 	tail.events[n] = e
@@ -92,8 +135,10 @@ func (l *changeLog) watch(callback EventCallback) (stop func()) {
 	if l.closed {
 		return func() {}
 	}
-	if l.tail.CompareAndSwap(nil, &chunk{}) {
-		go l.dispatch()
+	if l.tail.Load() == nil {
+		l.tail.Store(&chunk{})
+		l.unneeded = make(chan struct{})
+		go l.dispatch(l.unneeded)
 	}
 	w := &watcher{
 		log:      l,
@@ -110,11 +155,13 @@ func (l *changeLog) watch(callback EventCallback) (stop func()) {
 	return w.stop
 }
 
-// dispatch wakes watchers until the log is closed.
-func (l *changeLog) dispatch() {
+// dispatch wakes watchers until there are none, or the log is closed.
+func (l *changeLog) dispatch(unneeded <-chan struct{}) {
 	for {
 		select {
 		case <-l.signal:
+		case <-unneeded:
+			return
 		case <-l.ended:
 			return
 		}
@@ -182,8 +229,8 @@ type watcher struct {
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	stopped bool
-	missed  backlog[Event] // comes before what the position points at
-	chunk   *chunk         // the position: chunk.events[next]
+	missed  backlog[news] // comes before what the position points at
+	chunk   *chunk        // the position: chunk.events[next]
 	next    int32
 }
 
@@ -219,22 +266,44 @@ func (w *watcher) take() (Event, bool) {
 	}
 	if event, ok := w.missed.first(); ok {
 		w.missed.pop()
-		return event, true
+		return event.Event, true
 	}
-	return w.read()
+	if w.behind() > logFold {
+		w.foldLocked()
+		event, ok := w.missed.first()
+		if ok {
+			w.missed.pop()
+		}
+		return event.Event, ok
+	}
+	for {
+		if event, ok := w.read(); !ok || event.told() {
+			return event.Event, ok
+		}
+	}
 }
 
-// read returns the event at the position and moves on. It needs mu.
-func (w *watcher) read() (Event, bool) {
+// foldLocked moves what was appended into the backlog.
+func (w *watcher) foldLocked() {
+	for event, ok := w.read(); ok; event, ok = w.read() {
+		event.addTo(&w.missed)
+	}
+	if w.missed.newest != nil {
+		w.log.lagged.Store(true)
+	}
+}
+
+// read returns what is at the position and moves on. It needs mu.
+func (w *watcher) read() (news, bool) {
 	if w.next == chunkSize {
 		next := w.chunk.next.Load()
 		if next == nil {
-			return Event{}, false
+			return news{}, false
 		}
 		w.chunk, w.next = next, 0
 	}
 	if w.next == w.chunk.length.Load() {
-		return Event{}, false
+		return news{}, false
 	}
 	event := w.chunk.events[w.next]
 	w.next++
@@ -256,9 +325,7 @@ func (w *watcher) call(event Event) {
 func (w *watcher) notify() {
 	w.mu.Lock()
 	if !w.stopped && w.behind() > logFold {
-		for event, ok := w.read(); ok; event, ok = w.read() {
-			w.missed.push(event)
-		}
+		w.foldLocked()
 	}
 	w.mu.Unlock()
 	select {
@@ -292,18 +359,25 @@ func (w *watcher) stop() {
 		close(w.quit)
 		// A caller may keep its stop for ever, and a callback may never return: neither
 		// must hold the log.
-		w.chunk, w.missed = nil, backlog[Event]{coalesced: w.missed.coalesced}
+		w.chunk, w.missed = nil, backlog[news]{coalesced: w.missed.coalesced}
 	}
 }
 
-// forget lets go of what the watcher held and takes it out of the log's books.
+// forget lets go of what the watcher held and takes it out of the log's books. With the last watcher the log
+// ends, until another one comes.
 func (w *watcher) forget() {
 	w.stop()
 	_, coalesced := w.lag()
-	w.log.mu.Lock()
-	delete(w.log.watchers, w)
-	w.log.coalesced += coalesced
-	w.log.mu.Unlock()
+	l := w.log
+	w.log, w.callback = nil, nil // nobody else uses them
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.watchers, w)
+	l.coalesced += coalesced
+	if len(l.watchers) == 0 {
+		l.tail.Store(nil)
+		close(l.unneeded)
+	}
 }
 
 func isClosed(ch <-chan struct{}) bool {

@@ -147,15 +147,12 @@ func TestStartBehindAPanic(t *testing.T) {
 		{fakeLayer: newFake(), end: true},
 	} {
 		s := New(LayeredConfig{Memory: NewMemoryLayer(), Embedded: layer})
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("the panic is gone")
-				}
-			}()
-			must(t, s.Start(Options{}))
-			s.Close()
-		}()
+		logger, logged := logs()
+		err := s.Start(Options{Logger: logger})
+		s.Close()
+		if told := fmt.Sprint(err, logged()); !strings.Contains(told, "panicked") {
+			t.Errorf("nobody is told of the panic, but of %s", told)
+		}
 		must(t, s.Start(Options{}))
 		set(t, s, "a", "1")
 		expect(t, s, "a", "1")

@@ -1,35 +1,48 @@
 package storage
 
 import (
+	"cmp"
+
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
 // publish publishes the committed changes of a group, in their order.
-func (r *run) publish(leaves []*write) {
+func (r *run) publish(o ordered) {
 	sharded, logged, fed := r.sharded.Load(), r.log.watched(), r.feed.on()
 	if sharded == nil && !logged && !fed {
 		return
 	}
-	for _, w := range leaves {
-		if w.err != nil || w.silent {
+	var whole uint64 // the change that all are a part of; 0 for none
+	for _, w := range o.leaves {
+		if w.err != nil || key.Contains(r.options.NoBroadcastKeys, w.target()) {
 			continue
 		}
-		if key.Contains(r.options.NoBroadcastKeys, w.target()) {
+		change := w.change()
+		if o.trimmed {
+			whole = cmp.Or(whole, change)
+			change = whole
+		}
+		if w.silent {
+			r.publishGone(w.path, newsSilent, w.revision, change)
 			continue
 		}
 		object := w.published()
+		fresh := w.stores() && !w.found.exists && !w.found.past
 		if logged || sharded != nil {
-			event := w.event(object)
+			event := news{Event: w.event(object)}
+			if fresh {
+				event.kind = newsCreation
+			}
 			if logged {
 				r.log.append(event)
 			}
 			if sharded != nil {
-				sharded.Send(event)
+				sharded.tell(event)
 			}
 		}
 		if fed {
-			r.feed.stage(record{object: object, revision: w.revision, change: w.change(), removed: !w.stores()})
+			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
 		}
 	}
 	if logged {
@@ -48,19 +61,25 @@ func (w *write) change() uint64 {
 
 // publishGlob publishes a glob delete or a clear, which removed objects.
 func (r *run) publishGlob(w *write, removed []*meta.Object) {
+	kind := newsGone
 	if w.silent {
-		return
+		kind = newsSilent
 	}
-	if event := w.event(nil); !key.Contains(r.options.NoBroadcastKeys, event.Key) {
-		if r.log.watched() {
-			r.log.append(event)
-			r.log.flush()
-		}
-		if sharded := r.sharded.Load(); sharded != nil {
-			sharded.Send(event)
+	if w.op == opClear {
+		r.tell(news{kind: newsClearing})
+	} else {
+		for _, obj := range removed {
+			if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
+				r.publishGone(obj.Path, kind, w.revision, w.revision)
+			}
 		}
 	}
-	if !r.feed.on() {
+	if event := w.event(nil); !w.silent && !key.Contains(r.options.NoBroadcastKeys, event.Key) {
+		r.tell(news{Event: event})
+	}
+	r.log.flush()
+	if w.silent || !r.feed.on() {
+		r.feed.flush()
 		return
 	}
 	for _, obj := range removed {
@@ -69,6 +88,31 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 		}
 	}
 	r.feed.flush()
+}
+
+// tell gives news to the watchers and to the sharded channels.
+func (r *run) tell(n news) {
+	if r.log.watched() {
+		r.log.append(n)
+	}
+	if sharded := r.sharded.Load(); sharded != nil {
+		sharded.tell(n)
+	}
+}
+
+// publishGone gives those who lag behind the news that an object is gone with no event of its own, so that they
+// keep nothing of what was never there for their consumers. All others need it not.
+func (r *run) publishGone(path string, kind newsKind, revision, change uint64) {
+	n := news{Event: Event{Key: path}, kind: kind}
+	if r.log.lagged.Load() {
+		r.log.append(n)
+	}
+	if sharded := r.sharded.Load(); sharded != nil {
+		sharded.tell(n)
+	}
+	if kind == newsSilent && r.feed.lagged.Load() {
+		r.feed.stage(record{object: &meta.Object{Path: path}, revision: revision, change: change, removed: true, silent: true})
+	}
 }
 
 // published is the object that a committed write of one key stored or removed.

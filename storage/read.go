@@ -86,7 +86,7 @@ func (r *run) get(path string) (meta.Object, error) {
 
 func (r *run) getFromLayer(path string) (meta.Object, error) {
 	defer r.holdWhole()()
-	obj, err := r.layer.Get(path)
+	obj, err := getFrom(r.layer, path)
 	if errors.Is(err, ErrNotFound) {
 		err = ErrNotFound // the path is named by whoever called
 	}
@@ -186,7 +186,7 @@ func (r *run) layerKeys() ([]string, error) {
 	defer r.holdWhole()()
 	if !r.mayExpire() {
 		// Asked again: what expires is known before it is written.
-		if paths, err := r.layer.Keys(); err != nil || !r.mayExpire() {
+		if paths, err := keysOf(r.layer); err != nil || !r.mayExpire() {
 			return paths, err
 		}
 	}

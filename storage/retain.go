@@ -52,10 +52,15 @@ func (r *run) checkRetention() error {
 	return nil
 }
 
+// rules are those of Options.Retention.
+type rules []Retention
+
 // expiryOf is when an object ceases to be, by its time to live and by the rules; 0 for never.
-func (r *run) expiryOf(obj *meta.Object) int64 {
+func (r *run) expiryOf(obj *meta.Object) int64 { return rules(r.options.Retention).expiryOf(obj) }
+
+func (some rules) expiryOf(obj *meta.Object) int64 {
 	at := obj.Expires
-	for _, rule := range r.options.Retention {
+	for _, rule := range some {
 		if rule.Age == 0 || !key.Match(rule.Pattern, obj.Path) {
 			continue
 		}
@@ -96,17 +101,9 @@ func (r *run) retains(group []*write) bool {
 // trim returns the staged changes with the deletes behind them that keep their lists within
 // their limits, from a revision on, also with an error. No other group is under way.
 func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
-	limits := make(map[string]int) // of the directories that grow
-	for _, w := range leaves {
-		if w.err == nil && w.stores() && !w.found.exists {
-			if limit := r.limitOf(w.object.Path); limit > 0 {
-				limits[key.Parent(w.object.Path)] = limit
-			}
-		}
-	}
 	trimmed := slices.Clip(leaves)
-	for dir, limit := range limits {
-		excess, err := r.excess(dir, limit, leaves)
+	for _, g := range r.growths(leaves) {
+		excess, err := r.excess(g)
 		if err != nil {
 			return trimmed, err
 		}
@@ -123,23 +120,53 @@ func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 	return trimmed, nil
 }
 
+// growth is a directory with a limit to which staged changes add.
+type growth struct {
+	dir    string
+	limit  int
+	staged map[string]*write // the last change of each of its paths
+}
+
+// growths returns the directories that grow, each with the changes in it: together no more than all changes.
+func (r *run) growths(leaves []*write) (grown []*growth) {
+	var byDir map[string]*growth
+	for _, w := range leaves {
+		if w.err != nil || !w.stores() || w.found.exists {
+			continue
+		}
+		dir := key.Parent(w.object.Path)
+		if limit := r.limitOf(w.object.Path); limit > 0 && byDir[dir] == nil {
+			if byDir == nil {
+				byDir = make(map[string]*growth)
+			}
+			byDir[dir] = &growth{dir: dir, limit: limit, staged: make(map[string]*write)}
+			grown = append(grown, byDir[dir])
+		}
+	}
+	if grown == nil {
+		return nil
+	}
+	for _, w := range leaves {
+		if w.err == nil {
+			if g := byDir[key.Parent(w.target())]; g != nil {
+				g.staged[w.target()] = w
+			}
+		}
+	}
+	return grown
+}
+
 // excess returns what is too many in a directory once the staged changes are made, oldest first.
 // All of it is as of one time: an object whose end comes meanwhile must not count here and be
 // missing there.
-func (r *run) excess(dir string, limit int, leaves []*write) ([]*meta.Object, error) {
+func (r *run) excess(g *growth) ([]*meta.Object, error) {
+	dir, limit, staged := g.dir, g.limit, g.staged
 	list, err := r.listOf(dir)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now().UnixNano()
 	count := r.unexpired(list, dir, now)
-	staged := make(map[string]*write)
-	for _, w := range leaves {
-		if w.err != nil || key.Parent(w.target()) != dir {
-			continue
-		}
-		staged[w.target()] = w
-	}
 	for path, w := range staged {
 		old, there := list.Stored(path)
 		there = there && !old.Expired(now)
@@ -197,7 +224,7 @@ func below(dir string) string {
 // persistent layer: their objects without their data.
 type retained struct {
 	tree  *pathtree.Tree
-	known map[string]bool // the directories that are in it
+	known map[string]bool // the directories that are in it, and hold something
 }
 
 // listOf returns a tree that holds the objects of a directory.
@@ -228,7 +255,9 @@ func (r *run) listOf(dir string) (*pathtree.Tree, error) {
 		}
 		known.put(obj, at)
 	}
-	known.known[dir] = true
+	if len(list) > 0 {
+		known.known[dir] = true
+	}
 	return known.tree, nil
 }
 
@@ -250,7 +279,27 @@ func (k *retained) note(leaves []*write) {
 			k.put(w.object, w.object.Expires)
 		} else {
 			k.tree.Delete(w.path)
+			k.leave(w.path)
 		}
+	}
+}
+
+// forget takes in that objects are gone.
+func (k *retained) forget(paths []string) {
+	if k.tree == nil {
+		return
+	}
+	k.tree.DeleteAll(paths)
+	for _, path := range paths {
+		k.leave(path)
+	}
+}
+
+// leave forgets the directory of a path that is gone once it holds nothing, so that what is known is never
+// more than what there is.
+func (k *retained) leave(path string) {
+	if dir := key.Parent(path); k.known[dir] && k.tree.Held(dir) == 0 {
+		delete(k.known, dir)
 	}
 }
 

@@ -52,9 +52,12 @@ func (r *run) complete(obj *meta.Object) {
 	obj.Expires = r.expiryOf(obj)
 }
 
-// revisionOf is the revision of an object of the layer where nothing is loaded. Of one that has none it is a hash of its
-// times and data (FNV-1a, 64 bits), below all that the run gives out: whoever changes the object changes it.
-func (r *run) revisionOf(obj *meta.Object) uint64 {
+// revisionOf is the revision of an object of the layer where nothing is loaded.
+func (r *run) revisionOf(obj *meta.Object) uint64 { return revisionOf(obj, r.pipeline.first) }
+
+// revisionOf is an object's revision. Of one that has none it is a hash of its times and data (FNV-1a, 64 bits), below all
+// that a run gives out that began at a revision: whoever changes the object changes it.
+func revisionOf(obj *meta.Object, begin uint64) uint64 {
 	if obj.Revision != 0 {
 		return obj.Revision
 	}
@@ -72,7 +75,7 @@ func (r *run) revisionOf(obj *meta.Object) uint64 {
 		add(b)
 	}
 	// A power of two, so that it is the same for as long as the revisions do not double.
-	room := uint64(1) << max(0, bits.Len64(r.pipeline.first)-1)
+	room := uint64(1) << max(0, bits.Len64(begin)-1)
 	return (hash^hash>>32)%room + 1
 }
 

@@ -20,11 +20,11 @@ const (
 //
 // Send never blocks. Each channel buffers 100 events. Past the buffer, events wait in a
 // queue, and when 16,384 wait, only the newest event of each key is kept, in order, until
-// the consumer has caught up. So the final state always arrives, and a consumer that never
-// reads costs at most that queue and one event for each different key that changes; Stats
-// tells of it. Consumers of one ShardedChan share its events, as channels do.
+// the consumer has caught up. A key that is created and removed meanwhile is told by nothing. So the final
+// state always arrives, and a consumer that never reads costs at most that queue and one event for each key
+// that there is or that it was told of; Stats tells of it. Consumers of one ShardedChan share its events, as channels do.
 //
-// All methods may be called from any goroutine.
+// All methods may be called from any goroutine. The zero value has no channels, and drops what is sent.
 type ShardedChan struct {
 	shards []*shard
 	closed chan struct{} // closed by Close when all channels are
@@ -35,7 +35,8 @@ type ShardedChan struct {
 type ShardedStats struct {
 	// Queued is how many events wait beyond the channels' buffers.
 	Queued int
-	// Coalesced is how many events were dropped because a newer one of their key waited.
+	// Coalesced is how many events were dropped because a newer one of their key waited, or because the key was
+	// created and removed again.
 	Coalesced uint64
 	// Dropped is how many events Close gave up on, because nobody read them.
 	Dropped uint64
@@ -78,18 +79,37 @@ func (s *ShardedChan) ShardFor(key string) int {
 		hash ^= uint32(key[i])
 		hash *= 16777619
 	}
+	if len(s.shards) == 0 {
+		return 0 // the zero value
+	}
 	// Unsigned to the end: an int would be negative for half of the keys on 32 bits.
 	return int(hash % uint32(len(s.shards)))
 }
 
 // Send delivers an event to its shard, at once when the channel has room. It never
 // blocks. After Close it does nothing.
-func (s *ShardedChan) Send(event Event) { s.shards[s.ShardFor(event.Key)].send(event) }
+func (s *ShardedChan) Send(event Event) { s.tell(news{Event: event}) }
+
+// tell is Send for an event with more than it says. What is no event goes to the shards that have a queue.
+func (s *ShardedChan) tell(n news) {
+	switch {
+	case len(s.shards) == 0: // the zero value
+	case n.kind == newsClearing:
+		for _, sh := range s.shards {
+			sh.send(n)
+		}
+	default:
+		s.shards[s.ShardFor(n.Key)].send(n)
+	}
+}
 
 // Close ends the channels. Events that wait are delivered first to consumers that keep
 // reading: for at most 5 seconds in all, and until none was taken for one to two
 // seconds. It may be called any number of times.
 func (s *ShardedChan) Close() {
+	if s.closed == nil {
+		return // the zero value has no channels
+	}
 	s.once.Do(func() {
 		defer close(s.closed)
 		for _, sh := range s.shards {
@@ -143,7 +163,7 @@ type shard struct {
 	done chan struct{} // closed with ch
 
 	mu       sync.Mutex // guards the fields below; the pump holds it for moments only
-	incoming []Event    // sent, and not seen by the pump
+	incoming []news     // sent, and not seen by the pump
 	pumping  bool
 	closed   bool
 
@@ -151,15 +171,18 @@ type shard struct {
 	delivered, coalesced, dropped atomic.Uint64 // in all
 }
 
-func (s *shard) send(event Event) {
+func (s *shard) send(event news) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	if !s.pumping {
+		if !event.told() {
+			return
+		}
 		select {
-		case s.ch <- event:
+		case s.ch <- event.Event:
 			return
 		default:
 			s.pumping = true
@@ -192,8 +215,8 @@ func (s *shard) end() {
 
 // pump delivers what waits and ends when nothing does.
 func (s *shard) pump() {
-	var waiting backlog[Event]
-	var spare []Event
+	var waiting backlog[news]
+	var spare []news
 	for {
 		s.mu.Lock()
 		arrived := s.incoming
@@ -211,7 +234,7 @@ func (s *shard) pump() {
 		s.mu.Unlock()
 
 		for _, event := range arrived {
-			waiting.push(event)
+			event.addTo(&waiting)
 		}
 		clear(arrived)
 		spare = arrived
@@ -221,21 +244,21 @@ func (s *shard) pump() {
 		if !s.deliver(&waiting) {
 			s.dropped.Add(uint64(waiting.live))
 			s.queued.Store(0)
-			waiting = backlog[Event]{}
+			waiting = backlog[news]{}
 		}
 	}
 }
 
 // deliver sends until the backlog is empty or the pump is woken. It reports false when
 // it must give up.
-func (s *shard) deliver(waiting *backlog[Event]) bool {
+func (s *shard) deliver(waiting *backlog[news]) bool {
 	for {
 		event, ok := waiting.first()
 		if !ok {
 			return true
 		}
 		select {
-		case s.ch <- event:
+		case s.ch <- event.Event:
 			waiting.pop()
 			s.delivered.Add(1)
 			s.queued.Store(uint64(waiting.live))

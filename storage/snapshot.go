@@ -18,15 +18,15 @@ import (
 // all changes up to it and none behind. It costs what it holds (from memory, a pointer for each
 // object, and the objects themselves once they are overwritten) until it is closed.
 //
-// All is for one goroutine at a time. The other methods may be called from any goroutine.
+// All is for one goroutine at a time. The other methods may be called from any goroutine. The zero value is
+// closed.
 type Snapshot struct {
-	store    *Layered
-	run      *run
-	ctx      context.Context // ends the snapshot, as that of a subscription does
+	gate     *readGate // of the run; nil for the zero value, which is closed
 	pattern  string
 	revision uint64
 
-	mu    sync.Mutex // guards the fields below; held while the persistent layer is read
+	mu    sync.Mutex      // guards the fields below; held while the persistent layer is read
+	ctx   context.Context // ends the snapshot, as that of a subscription does; nil once there is nothing more
 	state *snapshot
 	err   error // why there is nothing more; nil while there may be
 	ended bool  // all was yielded
@@ -57,7 +57,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
 	if pattern != "" {
@@ -66,7 +66,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 		}
 		r.beforeRead(pattern)
 	}
-	s := &Snapshot{store: l, run: r, ctx: ctx, pattern: pattern}
+	s := &Snapshot{gate: r.readGate, ctx: ctx, pattern: pattern}
 	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
 		s.revision = revision
 		if r.fromLayer() {
@@ -113,6 +113,16 @@ func (s *Snapshot) All() iter.Seq2[meta.Object, error] {
 
 // next returns the next object, nil at the end.
 func (s *Snapshot) next() (*meta.Object, error) {
+	if s.gate == nil {
+		return nil, ErrSnapshotClosed
+	}
+	s.mu.Lock()
+	ctx := s.ctx
+	s.mu.Unlock()
+	var over error
+	if ctx != nil {
+		over = ctx.Err() // the caller's code: under no lock
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -121,29 +131,25 @@ func (s *Snapshot) next() (*meta.Object, error) {
 	case s.ended:
 		return nil, nil
 	}
-	obj, err := s.readLocked()
+	obj, err := (*meta.Object)(nil), over
+	if err == nil {
+		obj, err = s.readLocked()
+	}
 	if err != nil {
 		s.endLocked(err)
 		return nil, err
 	}
-	s.ended = obj == nil
+	if s.ended = obj == nil; s.ended {
+		s.letGoLocked()
+	}
 	return obj, nil
 }
 
 func (s *Snapshot) readLocked() (*meta.Object, error) {
-	if err := s.ctx.Err(); err != nil {
-		return nil, err
-	}
-	r := s.run
-	if s.store.run.Load() != r {
+	s.gate.calls.RLock()
+	defer s.gate.calls.RUnlock()
+	if s.gate.closed {
 		return nil, ErrNotActive
-	}
-	if r.fromLayer() {
-		r.calls.RLock()
-		defer r.calls.RUnlock()
-		if r.closed {
-			return nil, ErrNotActive
-		}
 	}
 	return s.state.next()
 }
@@ -159,16 +165,23 @@ func (s *Snapshot) Close() {
 func (s *Snapshot) endLocked(err error) {
 	if s.err == nil {
 		s.err = err
-		s.state.close()
-		s.state = nil
+		s.letGoLocked()
 	}
+}
+
+// letGoLocked lets go of all that the snapshot holds.
+func (s *Snapshot) letGoLocked() {
+	s.state.close()
+	s.state, s.ctx = nil, nil
 }
 
 // snapshot is the content of a pattern at one revision. One goroutine at a time uses it.
 type snapshot struct {
-	run  *run
-	now  int64    // when it was taken, in Unix nanoseconds: what was expired then is left out
-	hide []string // patterns of what is left out
+	rules rules
+	ages  bool     // run.ages
+	begin uint64   // the revision that the run began at
+	now   int64    // when it was taken, in Unix nanoseconds: what was expired then is left out
+	hide  []string // patterns of what is left out
 	// kept says that Expires is to be as a persistent layer keeps it: without what rules add.
 	kept bool
 	own  map[string]int64 // kept, from memory, with rules: those of the objects that have one
@@ -190,7 +203,7 @@ type snapshot struct {
 // scans, the beginning of the scan. For a
 // subscription, which is what broadcast says, objects are as reads return them.
 func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
-	s := &snapshot{run: r, now: time.Now().UnixNano(), kept: !broadcast}
+	s := &snapshot{rules: r.options.Retention, ages: r.ages, begin: r.pipeline.first, now: time.Now().UnixNano(), kept: !broadcast}
 	if broadcast {
 		s.hide = r.options.NoBroadcastKeys
 	}
@@ -262,8 +275,8 @@ func (s *snapshot) next() (*meta.Object, error) {
 		own := obj.Expires
 		switch {
 		case s.pull != nil:
-			s.run.complete(obj)
-		case s.kept && s.run.ages:
+			obj.Revision, obj.Expires = revisionOf(obj, s.begin), s.rules.expiryOf(obj)
+		case s.kept && s.ages:
 			own = s.own[obj.Path]
 		}
 		if obj.Expired(s.now) || key.Contains(s.hide, obj.Path) {

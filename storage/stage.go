@@ -247,7 +247,7 @@ func (r *run) find(path string) (found, error) {
 			return found{}, nil
 		}
 	}
-	obj, err := r.layer.Get(path)
+	obj, err := getFrom(r.layer, path)
 	if errors.Is(err, ErrNotFound) {
 		return found{}, nil
 	}

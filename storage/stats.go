@@ -60,7 +60,7 @@ type Stats struct {
 	// Lag is how many events the slowest of them has yet to deliver.
 	Lag int
 	// Coalesced is how many events no watcher was given because a newer one of their
-	// key took their place.
+	// key took their place, or because the key was created and removed again.
 	Coalesced uint64
 	// Sharded are the figures of WatchSharded.
 	Sharded ShardedStats

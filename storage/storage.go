@@ -8,8 +8,11 @@ package storage
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"slices"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -75,7 +78,8 @@ type Database interface {
 
 // Options of a store. The zero value is ready to use.
 type Options struct {
-	// NoBroadcastKeys are paths and patterns whose changes publish no event.
+	// NoBroadcastKeys are paths and patterns whose changes publish no event. An invalid one is
+	// ErrInvalidPath at Start.
 	NoBroadcastKeys []string
 	// BeforeRead runs once for each read call, before it, on the caller's goroutine,
 	// holding no lock, with the path or pattern of the call ("" for Keys).
@@ -126,7 +130,17 @@ func (o Options) replacedBy(newer Options) Options {
 	return o
 }
 
-// withDefaults fills in what was left open.
+// check accepts options that a store can keep. Those of a Retention depend on the layers (checkRetention).
+func (o Options) check() error {
+	for _, pattern := range o.NoBroadcastKeys {
+		if err := key.Check(pattern); err != nil {
+			return failed("no broadcast key", pattern, fmt.Errorf("%w: %w", ErrInvalidPath, err))
+		}
+	}
+	return nil
+}
+
+// withDefaults fills in what was left open, and makes the store's own what the caller may change later.
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers
@@ -137,5 +151,6 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.NoBroadcastKeys, o.Retention = slices.Clone(o.NoBroadcastKeys), slices.Clone(o.Retention)
 	return o
 }

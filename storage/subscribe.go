@@ -47,7 +47,8 @@ type Notice struct {
 	// NoticeReset.
 	Object *meta.Object
 	// More says that the next notice is a part of the same change: of a batch or a glob
-	// delete. Who resumes from a revision later takes that of a notice without More.
+	// delete, or a write and what Retention removes for it. Who resumes from a revision later takes that of a
+	// notice without More.
 	More bool
 }
 
@@ -61,8 +62,8 @@ const (
 	// batch: a subscriber that is always too slow sees one whole state after the other.
 	LagReset LagPolicy = iota
 	// LagNewest keeps only the newest change of each key until the subscriber has caught up,
-	// in the order of these changes. A batch may then come in part. What waits is bounded by
-	// the number of different keys that change.
+	// in the order of these changes, and none of a key that is created and removed meanwhile. A batch may then
+	// come in part. What waits is bounded by the number of keys that there are or that it was told of.
 	LagNewest
 	// LagError ends the subscription with ErrLagged, behind what waits.
 	LagError
@@ -110,7 +111,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
 	if pattern != "" {
@@ -125,27 +126,30 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 		opt.Buffer = defaultBuffer
 	}
 	r.beforeRead(pattern)
-	s := &Subscription{run: r, pattern: pattern, options: opt, signal: make(chan struct{}, 1)}
+	s := &Subscription{
+		run: r, rules: r.options.Retention, pattern: pattern, options: opt, signal: make(chan struct{}, 1),
+	}
 	s.clearQueueLocked() // nobody else knows it yet
-	switch active, err := s.attach(opt.From); {
+	switch active, err := s.attach(r, opt.From); {
 	case err != nil:
 		return nil, err
 	case !active:
 		return nil, ErrNotActive
 	}
 	s.sift()
+	stop := context.AfterFunc(ctx, func() { s.finish(ctx.Err()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stop = context.AfterFunc(ctx, func() { s.finish(ctx.Err()) })
+	s.stop = stop
 	return s, nil
 }
 
 // attach takes its place in the commit order: it gets the state, or the changes behind a revision, and
 // from then on every change. It reports false when the pipeline is closed.
-func (s *Subscription) attach(from uint64) (active bool, err error) {
-	_, failure := s.run.commit(write{op: opInstant, instant: func(revision uint64) {
+func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
+	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
 		active = true
-		err = s.attachAt(revision, from)
+		err = s.attachAt(r, revision, from)
 	}})
 	if active && err == nil {
 		err = failure
@@ -154,25 +158,28 @@ func (s *Subscription) attach(from uint64) (active bool, err error) {
 }
 
 // attachAt runs in an instant of the pipeline, at a revision.
-func (s *Subscription) attachAt(revision, from uint64) error {
-	missed, resumed, err := s.run.feed.resume(revision, from)
+func (s *Subscription) attachAt(r *run, revision, from uint64) error {
+	missed, resumed, err := r.feed.resume(revision, from)
 	if err != nil {
 		return err
 	}
 	var state *snapshot
 	if !resumed {
-		if state, err = s.run.stateOf(s.pattern); err != nil {
+		if state, err = r.snapshot(s.pattern, true); err != nil {
 			return err
 		}
 	}
-	f := &s.run.feed
+	f := &r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !s.begin(state, missed, revision, from) {
-		return nil // Next says why
+	began, anew := s.begin(state, missed, revision, from)
+	if began {
+		f.joinLocked(s)
 	}
-	f.joinLocked(s)
-	return nil
+	if anew {
+		f.resets++
+	}
+	return nil // Next says why it is closed
 }
 
 // resume hands on what was committed up to a revision, the present one, and returns what was
@@ -192,25 +199,24 @@ func (f *feed) resume(revision, from uint64) (missed []record, resumed bool, err
 }
 
 // begin makes the subscription begin, or begin anew, with a state, or else with what was missed from
-// a revision to another. It needs the feed's mu. It reports false when it is closed.
-func (s *Subscription) begin(state *snapshot, missed []record, revision, from uint64) bool {
+// a revision to another. It needs the feed's mu. It reports whether it began, which it does not when it is
+// closed, and whether that was anew.
+func (s *Subscription) begin(state *snapshot, missed []record, revision, from uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
 		state.close()
-		return false
+		return false, false
 	}
-	if s.overflow || from != 0 && state != nil {
-		s.reset = true
-		s.run.feed.resets++
-	}
+	anew = s.overflow || from != 0 && state != nil
+	s.reset = s.reset || anew
 	if s.taken = 0; state != nil {
 		s.taken = state.now
 	} else {
 		s.revision = from
 	}
 	s.state, s.missed, s.live, s.at, s.overflow = state, missed, true, revision, false
-	return true
+	return true, anew
 }
 
 // sift leaves of what was missed what matches the pattern. The subscription is not in use yet.
@@ -230,18 +236,4 @@ func (s *Subscription) sift() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.missed = matching
-}
-
-// stateOf takes the state of a pattern. A panic of the layer is an error like others: reading
-// changes nothing.
-func (r *run) stateOf(pattern string) (state *snapshot, err error) {
-	defer panicAsError(&err)
-	return r.snapshot(pattern, true)
-}
-
-// panicAsError turns a panic of a persistent layer into an error.
-func panicAsError(err *error) {
-	if value := recover(); value != nil {
-		*err = panicError(value)
-	}
 }

@@ -210,9 +210,9 @@ func TestRemovalsOfTheStoreAreTold(t *testing.T) {
 				for _, path := range []string{"log/1", "log/2", "log/3"} {
 					set(t, s, path, "1")
 				}
-				wantTold(t, sub, "set log/1 1", "set log/2 1", "set log/3 1", "del log/1 1")
+				wantTold(t, sub, "set log/1 1", "set log/2 1", "set log/3 1 +", "del log/1 1")
 				batchOf(t, s, "2", "log/4", "b", "log/5")
-				wantTold(t, sub, "set log/4 2 +", "set b 2 +", "set log/5 2", "del log/2 1", "del log/3 1")
+				wantTold(t, sub, "set log/4 2 +", "set b 2 +", "set log/5 2 +", "del log/2 1 +", "del log/3 1")
 				_, err := s.SetWith("t", []byte("3"), SetOptions{TTL: time.Second})
 				must(t, err)
 				_, err = s.SetWithMeta("day/1", []byte("4"), time.Now().UnixNano(), 0)

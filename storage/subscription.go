@@ -5,25 +5,26 @@ import (
 	"fmt"
 	"iter"
 	"sync"
-
-	"github.com/oolith-db/oolith/meta"
 )
 
 // Subscription is a cursor over the state of a pattern and then its changes. It is ended by
 // Close, by the context of Subscribe, and by Close of the store, which it drains first.
 //
-// Next is for one goroutine at a time. All other methods may be called from any goroutine.
+// Next is for one goroutine at a time. All other methods may be called from any goroutine. The zero value is
+// closed.
 type Subscription struct {
-	run     *run
 	pattern string
+	rules   rules
 	options SubscribeOptions
 	signal  chan struct{} // 1 token: look again
 
 	// gathered are the keys of the change that is being handed on. The feed's mu guards it.
 	gathered []*record
 
-	mu   sync.Mutex // guards the fields below
-	idle bool       // Next found nothing: signal it
+	mu sync.Mutex // guards the fields below
+	// run is nil once nothing more is needed of it: who keeps a subscription that is over keeps no store.
+	run  *run
+	idle bool // Next found nothing: signal it
 	// reading says that Next takes a state, or reads the next object of one, which may wait for a
 	// disk. Who does so lets go of the state if the subscription was closed meanwhile.
 	reading bool
@@ -39,9 +40,11 @@ type Subscription struct {
 	err      error            // what follows; nil while there is no end
 
 	revision uint64        // up to which all was told
+	told     uint64        // feed.told at the end of the run
 	at       uint64        // the revision of state, or up to which missed goes
 	taken    int64         // when the state was taken, in Unix nanoseconds; 0 without one
 	count    uint64        // of the notices that were told
+	ended    bool          // the store is closed, and nothing more is committed
 	settled  chan struct{} // set at the end of the store: closed when state is read
 	closed   error         // why the subscription is over at once
 	stop     func() bool   // of the context
@@ -69,8 +72,18 @@ func (s *Subscription) push(change ...*record) bool {
 			s.queue.push(rec)
 		}
 	}
+	if s.queue.newest != nil {
+		s.run.feed.lagged.Store(true)
+	}
 	s.wakeLocked()
 	return true
+}
+
+// forget takes in that DelSilent removed an object.
+func (s *Subscription) forget(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.gone(path, false)
 }
 
 // leftOutLocked reports whether a change is the removal of what the last state left out, because it was
@@ -79,7 +92,7 @@ func (s *Subscription) leftOutLocked(rec *record) bool {
 	if !rec.removed || rec.object.Revision > s.at || s.taken == 0 {
 		return false
 	}
-	expires := s.run.expiryOf(rec.object)
+	expires := s.rules.expiryOf(rec.object)
 	return expires != 0 && expires <= s.taken
 }
 
@@ -113,7 +126,7 @@ func (s *Subscription) wakeLocked() {
 // call begins anew, with a NoticeReset.
 func (s *Subscription) Next(ctx context.Context) (Notice, error) {
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := checkContext(ctx); err != nil {
 			return Notice{}, s.failed(err)
 		}
 		notice, ok, err := s.take()
@@ -180,6 +193,8 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	switch {
 	case s.closed != nil:
 		return n, false, stepNone, s.endedLocked(s.closed)
+	case s.signal == nil: // the zero value
+		return n, false, stepNone, ErrSubscriptionClosed
 	case s.reading: // a second Next at a time, which has no business here: it waits
 		s.idle = true
 		return n, false, stepNone, nil
@@ -267,7 +282,7 @@ func (s *Subscription) noticeLocked(rec *record, more bool) Notice {
 // read tells the next object of the state, if there is one more.
 func (s *Subscription) read() (n Notice, ok bool, err error) {
 	state := s.state // nobody else changes it now
-	obj, err := nextOf(state)
+	obj, err := state.next()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.endReadLocked()
@@ -295,19 +310,31 @@ func (s *Subscription) endReadLocked() {
 		s.state = nil
 	}
 	s.settleLocked()
+	s.letGoLocked()
 	s.wakeLocked()
 }
 
-func nextOf(state *snapshot) (obj *meta.Object, err error) {
-	defer panicAsError(&err)
-	return state.next()
+// letGoLocked lets go of the run when nothing more is needed of it.
+func (s *Subscription) letGoLocked() {
+	if s.run == nil || s.reading || s.closed == nil && (!s.ended || s.overflow) {
+		return
+	}
+	if s.closed == nil {
+		s.told = s.run.feed.told.Load()
+	}
+	s.run = nil
 }
 
 // refresh gets a fresh state for a subscription that fell behind.
-func (s *Subscription) refresh() error {
-	active, err := s.attach(0)
-	if !active {
-		err = s.refreshLast()
+func (s *Subscription) refresh() (err error) {
+	s.mu.Lock()
+	r := s.run // nobody lets go of it while the field reading says so
+	s.mu.Unlock()
+	active := false
+	if r != nil { // else it was closed
+		if active, err = s.attach(r, 0); !active {
+			err = s.refreshLast(r)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -317,30 +344,45 @@ func (s *Subscription) refresh() error {
 
 // refreshLast is refresh of a store that is being closed: what there is stays, as long as its layers
 // can be read.
-func (s *Subscription) refreshLast() error {
-	f := &s.run.feed
+func (s *Subscription) refreshLast(r *run) error {
+	f := &r.feed
 	<-f.ended
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.over && s.run.fromLayer() {
+	if f.over && r.fromLayer() {
 		return ErrNotActive
 	}
-	state, err := s.run.stateOf(s.pattern)
-	if err == nil {
-		s.begin(state, nil, s.run.pipeline.revision.Load(), 0)
+	return s.beginLast(r)
+}
+
+// beginLast makes a subscription that fell behind begin anew when nothing more is committed. It needs the
+// feed's mu.
+func (s *Subscription) beginLast(r *run) error {
+	state, err := r.snapshot(s.pattern, true)
+	if err != nil {
+		return err
 	}
-	return err
+	if _, anew := s.begin(state, nil, r.pipeline.revision.Load(), 0); anew {
+		r.feed.resets++
+	}
+	return nil
 }
 
 // Revision returns the revision up to which all matching changes were told, to resume from; 0
 // before the first NoticeLive, and from a NoticeReset to the NoticeLive behind it. It grows when others than
 // the matching keys change, too.
 func (s *Subscription) Revision() uint64 {
-	f := &s.run.feed
-	f.catchUp()
-	told := f.told.Load()
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
+	var told uint64
+	if r != nil {
+		r.feed.catchUp()
+		told = r.feed.told.Load()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	told = max(told, s.told)
 	began := s.state == nil && !s.reset && !s.live && len(s.missed) == 0
 	if began && s.closed == nil && !s.overflow && s.err != ErrLagged && s.waitingLocked() == 0 {
 		s.revision = max(s.revision, told)
@@ -386,20 +428,24 @@ func (s *Subscription) finish(cause error) {
 		return
 	}
 	s.closed = cause
-	s.missed, s.rest = nil, nil
+	s.missed, s.rest, s.few = nil, nil, [4]*record{}
 	s.clearQueueLocked()
-	stop := s.stop
+	stop, r := s.stop, s.run
+	s.stop = nil
 	s.wakeLocked()
 	if !s.reading {
 		s.state.close()
 		s.state = nil
 	}
 	s.settleLocked()
+	s.letGoLocked()
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
-	s.run.feed.leave(s)
+	if r != nil {
+		r.feed.leave(s)
+	}
 }
 
 // end ends the subscription behind what waits. When that needs the persistent layer it returns a
@@ -410,12 +456,21 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 	if s.err == nil {
 		s.err = cause
 	}
+	s.ended = true
 	s.wakeLocked()
-	if s.run.fromLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
+	if s.run != nil && s.run.fromLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
 		s.settled = make(chan struct{})
 		return s.settled
 	}
+	s.letGoLocked()
 	return nil
+}
+
+// behind reports whether the subscription needs a fresh state that nobody is about to read.
+func (s *Subscription) behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overflow && !s.reading
 }
 
 // settleLocked tells the Close of the store when the persistent layer is needed no more.

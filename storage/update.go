@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/oolith-db/oolith/meta"
 )
@@ -31,6 +32,9 @@ func (l *Layered) update(path string, change func(old meta.Object) (json.RawMess
 		}
 		if err := checkKey(path); err != nil {
 			return meta.Object{}, err
+		}
+		if change == nil {
+			return meta.Object{}, fmt.Errorf("%w: the function is nil", ErrInvalidOptions)
 		}
 		if first {
 			r.beforeRead(path)

@@ -16,10 +16,13 @@ import (
 // store does for a layer that lacks it. A wrapper implements them by asking what it wraps,
 // through the helper functions of this file.
 
-// Change is one change of a batch: exactly one of a put, a delete and a clear.
+// Change is one change of a batch: exactly one of a put, a delete and a clear. The zero value is none of
+// them, and refused as an invalid path is.
 type Change struct {
 	// Key is the path to put or delete; empty for a clear.
 	Key string
+	// Clear makes the change a clear: it removes everything. A Key or an Object beside it is refused.
+	Clear bool
 	// Object is the object to put at Key; nil for a delete and a clear. It is read-only.
 	Object *meta.Object
 	// Revision is the change's place in the commit order. It grows from change to change,
@@ -28,7 +31,7 @@ type Change struct {
 }
 
 // IsClear reports whether the change removes everything.
-func (c Change) IsClear() bool { return c.Key == "" }
+func (c Change) IsClear() bool { return c.Clear }
 
 // Batcher is a layer that commits several changes atomically.
 type Batcher interface {
@@ -137,19 +140,57 @@ func readOnly(layer EmbeddedLayer) bool {
 
 // Scan streams what matches a pattern, or everything for an empty one, from any layer:
 // by its Scanner, else by Load or GetList, in the order that Scanner demands. Paths outside of
-// the grammar of package key are errors that name them.
+// the grammar of package key are errors that name them. A panic of the layer is an error that ends the scan.
 func Scan(layer Layer, pattern string) iter.Seq2[meta.Object, error] {
-	objects := unchecked(layer, pattern)
 	return func(yield func(meta.Object, error) bool) {
-		for obj, err := range objects {
+		more, reading := true, true
+		defer func() {
+			if !reading {
+				return // the receiver's own panic goes on
+			}
+			// What a layer does once nobody wants more has no effect on what was told.
+			if value := recover(); value != nil && more {
+				yield(meta.Object{}, panicError(value))
+			}
+		}()
+		for obj, err := range unchecked(layer, pattern) {
 			if err == nil {
 				obj, err = checked(obj, obj.Path)
 			}
-			if !yield(obj, err) {
+			reading = false
+			more = yield(obj, err)
+			if reading = true; !more {
 				return
 			}
 		}
 	}
+}
+
+// getFrom is Get of a layer. A panic of the layer is an error: reading changes nothing.
+func getFrom(layer Layer, path string) (obj meta.Object, err error) {
+	defer panicAsError(&err)
+	return layer.Get(path)
+}
+
+// keysOf is Keys of a layer, as getFrom is Get.
+func keysOf(layer Layer) (paths []string, err error) {
+	defer panicAsError(&err)
+	return layer.Keys()
+}
+
+// panicAsError turns a panic of a layer into an error.
+func panicAsError(err *error) {
+	if value := recover(); value != nil {
+		*err = panicError(value)
+	}
+}
+
+// panicError is the error for a panic of a layer. It wraps a value that is an error.
+func panicError(value any) error {
+	if err, ok := value.(error); ok {
+		return fmt.Errorf("the layer panicked: %w", err)
+	}
+	return fmt.Errorf("the layer panicked: %v", value)
 }
 
 // unchecked is Scan without the look at what the layer's Scanner tells.

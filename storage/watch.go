@@ -6,7 +6,7 @@ package storage
 //
 // A callback may take its time and may use the store: it never blocks a writer. For one
 // that lags more than 16,384 events behind, only the newest event of each key is kept until it has caught
-// up; Stats tells of it. A panic in it is logged, and the watch goes on with the next event.
+// up, and none of a key that was created and removed meanwhile; Stats tells of it. A panic in it is logged, and the watch goes on with the next event.
 //
 // The watch ends by stop, which does not wait for a callback that runs, may be called any
 // number of times and from the callback itself; and with Close, which delivers what was committed
@@ -25,7 +25,7 @@ func (l *Layered) Watch(callback EventCallback) (stop func()) {
 func (l *Layered) WatchSharded() *ShardedChan {
 	r := l.run.Load()
 	if r == nil {
-		closed := NewShardedChan(1)
+		closed := NewShardedChan(l.options.Workers)
 		closed.Close()
 		return closed
 	}

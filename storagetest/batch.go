@@ -55,7 +55,7 @@ func batchOrder(t T, _ *subject, l *batched) {
 	l.commit(t, putChange("a/b", 1), putChange("a/b", 2), putChange("a/c", 3), delChange("a/c", 4),
 		putChange("a/d", 5), delChange("a/d", 6), putChange("a/d", 7))
 	wantContent(t, l, object("a/b", 2), object("a/d", 7))
-	l.commit(t, putChange("x", 8), storage.Change{Revision: 9}, putChange("y", 10))
+	l.commit(t, putChange("x", 8), storage.Change{Clear: true, Revision: 9}, putChange("y", 10))
 	wantContent(t, l, object("y", 10))
 }
 
@@ -152,7 +152,7 @@ func batchCopies(t T, _ *subject, l *batched) {
 
 func batchSurvives(t T, _ *subject, l *batched) {
 	l.commit(t, putChange("gone", 1))
-	l.commit(t, storage.Change{Revision: 2})
+	l.commit(t, storage.Change{Clear: true, Revision: 2})
 	l.commit(t, putChange("a/b", 3), putChange("a/c", 4), putChange("a/d", 5))
 	l.commit(t, delChange("a/c", 6))
 	l.reopen(t)
@@ -174,7 +174,7 @@ func batchRevision(t T, _ *subject, l *batched) {
 	l.wantRevision(t, "after one change", 1)
 	l.commit(t, putChange("a/b", 2), putChange("a/c", 3), delChange("a/b", 4), delChange("a/c", 4))
 	l.wantRevision(t, "after deletes", 4)
-	l.commit(t, storage.Change{Revision: 9})
+	l.commit(t, storage.Change{Clear: true, Revision: 9})
 	l.wantRevision(t, "after a clear", 9)
 	obj := object("a/z", 1)
 	l.commit(t, storage.Change{Key: "a/z", Object: &obj, Revision: math.MaxUint64})
@@ -188,7 +188,7 @@ func batchRevisionSurvives(t T, _ *subject, l *batched) {
 	l.commit(t, delChange("a/c", 8))
 	l.reopen(t)
 	l.wantRevision(t, "after a delete and a restart", 8)
-	l.commit(t, storage.Change{Revision: 11})
+	l.commit(t, storage.Change{Clear: true, Revision: 11})
 	l.reopen(t)
 	l.wantRevision(t, "after a clear and a restart", 11)
 }
@@ -262,4 +262,22 @@ func batchWhole(t T, _ *subject, l *batched) {
 	l.commit(t, changes...)
 	wantContent(t, l, want...)
 	wantLoaded(t, l, want)
+}
+
+func batchNoChange(t T, _ *subject, l *batched) {
+	l.commit(t, putChange("a/b", 1))
+	obj := object("a/c", 2)
+	for what, change := range map[string]storage.Change{
+		"the zero Change":            {},
+		"a Change without a key":     {Revision: 2},
+		"a put without a key":        {Object: &obj, Revision: 2},
+		"a clear that names a key":   {Clear: true, Key: "a/b", Revision: 2},
+		"a clear that has an object": {Clear: true, Object: &obj, Revision: 2},
+		"a clear that is a put, too": {Clear: true, Key: "a/c", Object: &obj, Revision: 2},
+	} {
+		if err := l.batcher().Commit([]storage.Change{change}); err == nil {
+			t.Errorf("Commit of %s is no error", what)
+		}
+		wantContent(t, l, object("a/b", 1))
+	}
 }

@@ -409,7 +409,9 @@ func TestBrokenEvents(t *testing.T) {
 					pass:     broken.pass(),
 				}
 			}}
-			wantFailures(t, eventClauses, s, broken.want...)
+			// Channels beside those of the store cannot know what came and went (TestBrokenLaggards).
+			clauses := slices.DeleteFunc(slices.Clone(eventClauses), func(c Clause) bool { return c.ID == "EVENTS-24" })
+			wantFailures(t, clauses, s, broken.want...)
 		})
 	}
 }

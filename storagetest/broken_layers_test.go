@@ -486,6 +486,17 @@ var brokenLayers = []struct {
 			return nil
 		}
 	}},
+	{"takes what says nothing for a clear", []string{"EMBEDDED-31"}, func(l *brokenLayer) {
+		l.commit = func(changes []storage.Change) error {
+			changes = slices.Clone(changes)
+			for i, c := range changes {
+				if c.Key == "" && c.Object == nil {
+					changes[i].Clear = true
+				}
+			}
+			return l.BatchLayer.Commit(changes)
+		}
+	}},
 	{"refuses to delete an absent key in a batch", []string{"EMBEDDED-23"}, func(l *brokenLayer) {
 		l.commit = func(changes []storage.Change) error {
 			if len(changes) == 1 && changes[0].Object == nil && !changes[0].IsClear() && l.Active() {

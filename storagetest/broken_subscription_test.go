@@ -234,6 +234,14 @@ func TestBrokenSubscriptions(t *testing.T) {
 			})},
 		{name: "says that nothing waits", want: []string{"SUBSCRIBE-34"},
 			tamper: only("s34", func(c *brokenCursor) { c.lag = func() int { return 0 } })},
+		{name: "tells a laggard of all that came and went", want: []string{"SUBSCRIBE-35"},
+			options: func(pattern string, opt *storage.SubscribeOptions) {
+				if strings.HasPrefix(pattern, "s35/") {
+					opt.Buffer = 1 << 20
+				}
+			}},
+		{name: "tells a push apart from what it removes", want: []string{"SUBSCRIBE-12"},
+			tamper: only("s12", with(func(n *storage.Notice) { n.More = false }))},
 		{name: "does not listen to the context of Next", want: []string{"SUBSCRIBE-40"},
 			tamper: only("s40", func(c *brokenCursor) {
 				c.next = func(context.Context) (storage.Notice, error) { return c.Subscription.Next(context.Background()) }

@@ -275,6 +275,8 @@ func (l *BatchLayer) Commit(changes []storage.Change) error {
 	records, revision := maps.Clone(l.open.records), l.open.revision
 	for i, c := range changes {
 		switch {
+		case c.IsClear() && (c.Key != "" || c.Object != nil):
+			return &storage.EntryError{Index: i, Err: fmt.Errorf("a clear with key %q: %w", c.Key, storage.ErrInvalidOptions)}
 		case c.IsClear():
 			clear(records)
 		case !key.IsValid(c.Key) || key.HasGlob(c.Key):

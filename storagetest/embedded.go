@@ -38,6 +38,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-28", "Commit and LastRevision of a layer that is not started return ErrNotActive.", batchInactive},
 	{"EMBEDDED-29", "A batch stores its objects whole: both times, the revision, and data byte for byte.", onBatcher(batchWhole)},
 	{"EMBEDDED-30", "What a layer holds without a revision has one in a store above it, for a condition to name, and the same one after a restart.", onBatcher(batchKeepsRevisions)},
+	{"EMBEDDED-31", "A change that says nothing, or that clears and names something too, is refused, and nothing is removed.", onBatcher(batchNoChange)},
 
 	{"EMBEDDED-40", "Scan of an empty pattern yields everything, in the order of (Parent, Index) as bytes.", onScanner(scanOrder)},
 	{"EMBEDDED-41", "Scan yields what its pattern matches and nothing else.", onScanner(scanPattern)},

@@ -35,6 +35,8 @@ var eventClauses = []Clause{
 	{"EVENTS-21", "Options.Workers is the number of shards, 6 when it is zero or less.", eventsWorkers},
 	{"EVENTS-22", "After Close no goroutine of the database or of its watches is left.", eventsGoroutines},
 	{"EVENTS-23", "Close comes to its end, in bounded time, though a consumer does not read.", onDatabase(eventsCloseStuck)},
+	{"EVENTS-24", "What a consumer that does not read costs is bounded by the keys there are: one that comes and goes meanwhile is told by nothing, one that was there before by its \"del\".", eventsComeAndGo},
+	{"EVENTS-25", "Start with an invalid pattern among NoBroadcastKeys is ErrInvalidPath: what it was to hide is never sent.", eventsBadPattern},
 
 	{"EVENTS-30", "Each Watch, and each WatchWithCallback, sees every change.", onWatcher(watchEach)},
 	{"EVENTS-31", "A Watch sees the changes of all keys in one order, that of their commits.", onWatcher(watchOrder)},
@@ -42,6 +44,7 @@ var eventClauses = []Clause{
 	{"EVENTS-33", "A Watch whose callback panics leaves the store, the other watches, and Close in order.", onWatcher(watchPanics)},
 	{"EVENTS-34", "A Watch whose callback does not return blocks no writer, no other watch, and Close only for a bounded time.", onWatcher(watchStuck)},
 	{"EVENTS-35", "Stop may be called from inside the callback.", onWatcher(watchStopInside)},
+	{"EVENTS-36", "What a Watch whose callback does not return costs is bounded by the keys there are, as that of a channel is.", onWatcher(watchComeAndGo)},
 }
 
 // onWatcher makes the run of a clause that checks nothing when the database has no Watch.

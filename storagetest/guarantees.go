@@ -179,18 +179,32 @@ func CheckReliable(t T, told *Told, log *Log) {
 }
 
 // wantNewest checks that the newest change of each key was told. One that has a newer change behind all
-// that was told is superseded by that, which may wait.
+// that was told is superseded by that, which may wait. The removal of what the subscriber was never told of
+// needs not be told.
 func (told *Told) wantNewest(t T, log *Log, p *part) {
 	t.Helper()
 	had := map[string]uint64{}
+	known := map[string]uint64{}
+	if from, state := p.begin(); !state {
+		known = log.content(told.Pattern, from)
+	}
+	for _, n := range p.state {
+		known[n.Path] = n.Revision
+	}
 	for _, n := range p.changes {
 		had[n.Path] = max(had[n.Path], n.Revision)
+		if known[n.Path] = n.Revision; n.Kind == storage.NoticeDel {
+			delete(known, n.Path)
+		}
 	}
 	newest := map[string]storage.Notice{}
 	for _, n := range log.between(told.Pattern, p.live.Revision, math.MaxUint64) {
 		newest[n.Path] = n
 	}
 	for path, n := range newest {
+		if _, knows := known[path]; n.Kind == storage.NoticeDel && !knows {
+			continue
+		}
 		if n.Revision <= p.bound && had[path] < n.Revision {
 			t.Errorf("%v: live at %d, all told up to %d, but for %s", told, p.live.Revision, p.bound, showNotice(n))
 			return

@@ -26,6 +26,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-09", "Subscribe with an invalid pattern is ErrInvalidPath, with a negative buffer or an unknown policy ErrInvalidOptions, with a context that is done its error; on a database that is not active it is ErrNotActive.", subscribeRefuses},
 	{"SUBSCRIBE-10", "Visible: when a change is told, it can be read.", onSubscriber(subscribeVisible)},
 	{"SUBSCRIBE-11", "The removal of what has expired is told like a delete.", onSubscriber(subscribeExpires)},
+	{"SUBSCRIBE-12", "A write and what Options.Retention removes for it are one change: no mirror holds more than the limit behind a notice without More.", subscribeLimited},
 
 	{"SUBSCRIBE-20", "From resumes: what was committed behind it comes first, then NoticeLive, and no state.", onSubscriber(subscribeResumes)},
 	{"SUBSCRIBE-21", "From a revision that the database has not reached is ErrFutureRevision.", onSubscriber(subscribeFuture)},
@@ -37,6 +38,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-32", "LagError: one that falls behind gets what waits, in full, and then ErrLagged.", onSubscriber(subscribeLagError)},
 	{"SUBSCRIBE-33", "One that does not read blocks no writer and no other subscription, and Close only for a bounded time.", onSubscriber(subscribeStuck)},
 	{"SUBSCRIBE-34", "Lag is how many changes wait for Next.", onSubscriber(subscribeLag)},
+	{"SUBSCRIBE-35", "LagNewest: to one that falls behind, a key that comes and goes meanwhile is told by nothing, one that was there before by its NoticeDel.", onSubscriber(subscribeComesAndGoes)},
 
 	{"SUBSCRIBE-40", "The context of Next ends that Next, also where it need not wait, and the subscription goes on.", onSubscriber(subscribeNextContext)},
 	{"SUBSCRIBE-41", "Close ends a subscription at once, also for a Next that waits, with ErrSubscriptionClosed; it may be called again.", onSubscriber(subscribeClose)},

@@ -282,7 +282,7 @@ func markIsNoContent(t T, _ *subject, l *reopener) {
 	wantLoaded(t, l, []meta.Object{object("a/b", 1)})
 	l.Clear()
 	if batcher, ok := storage.As[storage.Batcher](l.EmbeddedLayer); ok {
-		must(t, "Commit", batcher.Commit([]storage.Change{{Revision: 2}}))
+		must(t, "Commit", batcher.Commit([]storage.Change{{Clear: true, Revision: 2}}))
 	}
 	wantContent(t, l)
 	wantIncomplete(t, l.next(t), "after Clear")

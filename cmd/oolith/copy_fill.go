@@ -126,7 +126,7 @@ func newLayerWriter(layer storage.EmbeddedLayer) *layerWriter {
 // clear removes everything, and notes a revision as the last one.
 func (w *layerWriter) clear(last uint64) error {
 	if w.batcher != nil {
-		return w.batcher.Commit([]storage.Change{{Revision: last}})
+		return w.batcher.Commit([]storage.Change{{Clear: true, Revision: last}})
 	}
 	w.layer.Clear() // cannot say that it failed: what is left does
 	left, err := w.layer.Keys()

@@ -120,7 +120,7 @@ func TestCrashWithinALargeBatch(t *testing.T) {
 			return changes
 		},
 		"a clear and puts": func() []storage.Change {
-			return append([]storage.Change{{Revision: 999_999}}, puts(paths, 30, 1_000_000)...)
+			return append([]storage.Change{{Clear: true, Revision: 999_999}}, puts(paths, 30, 1_000_000)...)
 		},
 		"values of the value log": func() []storage.Change { return puts(paths[:n/2], 2000, 1_000_000) },
 	}

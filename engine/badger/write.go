@@ -40,7 +40,7 @@ func (l *Layer) Del(path string) error {
 // Clear implements storage.Layer. An error can only be logged here: a store clears
 // through Commit, which returns it.
 func (l *Layer) Clear() {
-	err := l.write(func(s *store) error { return s.commit([]storage.Change{{}}, 0) })
+	err := l.write(func(s *store) error { return s.commit([]storage.Change{{Clear: true}}, 0) })
 	if err != nil && !errors.Is(err, storage.ErrNotActive) {
 		l.options.Logger.Error("badger: clear failed, nothing was removed", "error", err)
 	}

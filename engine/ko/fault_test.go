@@ -35,7 +35,7 @@ func newFaulty(t testing.TB, rng *rand.Rand, refuse func(operation) error) *faul
 		Crashed: func(t testing.TB) enginetest.Layer { return disk.crashed(rng).layer(t, Options{}) },
 		Refused: func(t testing.TB) map[string]error {
 			return map[string]error{
-				"a clear":        l.Commit([]storage.Change{{Revision: 1 << 40}}),
+				"a clear":        l.Commit([]storage.Change{{Clear: true, Revision: 1 << 40}}),
 				"MarkIncomplete": l.MarkIncomplete("x"),
 				"Compact":        l.Compact(t.Context()),
 			}

@@ -93,7 +93,7 @@ func TestBatchTooLarge(t *testing.T) {
 	for n := range 200 {
 		enginetest.Set(t, l, fmt.Sprintf("many/%d", n))
 	}
-	err = l.Commit([]storage.Change{{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 3}, {Revision: 4}})
+	err = l.Commit([]storage.Change{{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 3}, {Clear: true, Revision: 4}})
 	if !errors.As(err, &refused) || refused.Index != 1 || !strings.Contains(err.Error(), "delete parts of it first") {
 		t.Errorf("the error is %v, expected an EntryError of the clear", err)
 	}

@@ -72,7 +72,7 @@ func TestLastRevisionIsExactAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	reopen("after a delete", 9)
-	if err := l.Commit([]storage.Change{{Revision: 11}}); err != nil {
+	if err := l.Commit([]storage.Change{{Clear: true, Revision: 11}}); err != nil {
 		t.Fatal(err)
 	}
 	l.Clear()

@@ -69,7 +69,7 @@ func (l *Layer) Clear() {
 	if !l.Active() {
 		return
 	}
-	if err := l.Commit([]storage.Change{{}}); err != nil {
+	if err := l.Commit([]storage.Change{{Clear: true}}); err != nil {
 		l.options.Logger.Error("ko: clear failed, nothing was removed", "dir", l.dir, "error", err)
 	}
 }
@@ -118,7 +118,7 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, cl
 		switch {
 		case c.IsClear():
 			clears = true
-			continue
+			err = enginekit.CheckClear(c)
 		case c.Object == nil:
 			err = enginekit.CheckPath(c.Key)
 			size += len(c.Key) + recordOverhead

@@ -129,7 +129,7 @@ func TestCrashKeepsDeletes(t *testing.T) {
 		return New("a/deep/store", Options{FS: disk.CrashClone(vfs.CrashCloneCfg{})})
 	}
 	enginetest.TestCrashKeepsDeletes(t, l, crashed)
-	if err := l.Commit([]storage.Change{{Revision: 42}}); err != nil {
+	if err := l.Commit([]storage.Change{{Clear: true, Revision: 42}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := enginetest.Start(t, crashed()).LastRevision(); err != nil || got != 42 {

@@ -100,8 +100,8 @@ func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, er
 		revision = max(revision, c.Revision)
 		switch {
 		case c.IsClear():
+			err = enginekit.CheckClear(c)
 			size += 16
-			continue
 		case c.Object == nil:
 			err = enginekit.CheckPath(c.Key)
 			size += objectKeys.Size(c.Key) + recordOverhead

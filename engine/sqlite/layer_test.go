@@ -107,7 +107,7 @@ func TestLastRevision(t *testing.T) {
 	}
 	for _, c := range []storage.Change{
 		{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 3},
-		{Revision: 1<<63 - 1},
+		{Clear: true, Revision: 1<<63 - 1},
 		{Key: "b", Object: enginetest.Object("b", 1, "1"), Revision: 1<<63 + 5},
 	} {
 		if err := l.Commit([]storage.Change{c}); err != nil {

@@ -36,7 +36,7 @@ func (l *Layer) Del(path string) error {
 // Clear implements storage.Layer. An error can only be logged here: a store clears
 // through Commit, which returns it.
 func (l *Layer) Clear() {
-	err := enginekit.Alone(l.write([]storage.Change{{}}))
+	err := enginekit.Alone(l.write([]storage.Change{{Clear: true}}))
 	if err != nil && !errors.Is(err, storage.ErrNotActive) {
 		l.options.Logger.Error("sqlite: clear failed, nothing was removed", "error", err)
 	}

@@ -3,7 +3,7 @@
 //
 // The patterns stand in a trie of their segments. A path follows, at each of its segments, the
 // branch of the same name, the branch of "*", and each branch of a partial glob ("a*") that
-// matches: only different partial globs side by side cost each other anything.
+// matches (partial.go).
 package globindex
 
 import (
@@ -24,7 +24,7 @@ type node[T comparable] struct {
 	values  map[T]struct{}      // of the pattern that ends here
 	literal map[string]*node[T] // by segment
 	any     *node[T]            // "*"
-	partial map[string]*node[T] // by segment, such as "a*"
+	partial partials[T]         // such as "a*"
 }
 
 // Len returns the number of values.
@@ -57,17 +57,16 @@ func (n *node[T]) child(segment string) *node[T] {
 		}
 		return n.any
 	}
-	branches := &n.literal
 	if key.HasGlob(segment) {
-		branches = &n.partial
+		return n.partial.add(segment)
 	}
-	if *branches == nil {
-		*branches = make(map[string]*node[T])
+	if n.literal == nil {
+		n.literal = make(map[string]*node[T])
 	}
-	child := (*branches)[segment]
+	child := n.literal[segment]
 	if child == nil {
 		child = &node[T]{}
-		(*branches)[segment] = child
+		n.literal[segment] = child
 	}
 	return child
 }
@@ -109,7 +108,7 @@ func (n *node[T]) existing(segment string) *node[T] {
 	case segment == "*":
 		return n.any
 	case key.HasGlob(segment):
-		return n.partial[segment]
+		return n.partial.branches[segment]
 	}
 	return n.literal[segment]
 }
@@ -119,14 +118,14 @@ func (n *node[T]) cut(segment string) {
 	case segment == "*":
 		n.any = nil
 	case key.HasGlob(segment):
-		delete(n.partial, segment)
+		n.partial.cut(segment)
 	default:
 		delete(n.literal, segment)
 	}
 }
 
 func (n *node[T]) empty() bool {
-	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial) == 0
+	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial.branches) == 0
 }
 
 // Append appends the values whose patterns match a path to values, once for each such
@@ -149,10 +148,11 @@ func (n *node[T]) append(values []T, path string) []T {
 	if n.any != nil {
 		values = n.any.follow(values, rest, deeper)
 	}
-	for glob, child := range n.partial {
-		if key.Match(glob, segment) {
+	if len(n.partial.branches) > 0 {
+		n.partial.find(segment, func(child *node[T]) bool {
 			values = child.follow(values, rest, deeper)
-		}
+			return true
+		})
 	}
 	return values
 }
@@ -182,15 +182,10 @@ func (n *node[T]) matches(path string) bool {
 	if n.any != nil && n.any.leads(rest, deeper) {
 		return true
 	}
-	if len(n.partial) == 0 {
+	if len(n.partial.branches) == 0 {
 		return false
 	}
-	for glob, child := range n.partial {
-		if key.Match(glob, segment) && child.leads(rest, deeper) {
-			return true
-		}
-	}
-	return false
+	return !n.partial.find(segment, func(child *node[T]) bool { return !child.leads(rest, deeper) })
 }
 
 // leads is follow for matches.
@@ -219,7 +214,7 @@ func (n *node[T]) each(visit func(T)) {
 	if n.any != nil {
 		n.any.each(visit)
 	}
-	for _, child := range n.partial {
+	for _, child := range n.partial.branches {
 		child.each(visit)
 	}
 }

@@ -18,7 +18,7 @@ func randomPattern(r *rand.Rand) string {
 	}
 	segments := make([]string, 1+r.IntN(3))
 	for i := range segments {
-		segments[i] = pick(r, "a", "b", "ab", "*", "a*", "*b", "a*b")
+		segments[i] = pick(r, "a", "b", "ab", "*", "a*", "*b", "a*b", "*a*", "*ab*", "a*b*", "a*a*b*b", "*b*a*", "ab*ab")
 	}
 	return strings.Join(segments, "/")
 }
@@ -43,7 +43,7 @@ func TestAgainstModel(t *testing.T) {
 			index.Remove(h.pattern, h.value)
 			delete(model, h)
 		}
-		path := pick(r, "a", "b", "ab", "x") + "/" + pick(r, "a", "b", "ab", "aab", "x")
+		path := pick(r, "a", "b", "ab", "x", "abab") + "/" + pick(r, "a", "b", "ab", "aab", "x", "abab", "aabb", "bab")
 		if r.IntN(3) == 0 {
 			path = pick(r, "a", "ab", "b")
 		}
@@ -99,6 +99,47 @@ func TestAddTwiceAndRemoveNothing(t *testing.T) {
 	}
 }
 
+// What one segment costs does not grow with the partial globs that it does not match, wherever their stars are.
+func TestPartialGlobsCostEachOtherNothing(t *testing.T) {
+	forms := map[string]string{"head": "%d-*", "tail": "*-%d", "middle": "*-%d-*", "both": "a%d-*-z", "three": "a*-%d-*z"}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			work := func(n int) (looks int) {
+				var index Index[int]
+				for i := range n {
+					index.Add("u/"+fmt.Sprintf(form, i+1_000_000), i)
+				}
+				segment := "a1000017-1000017-1000017-z"
+				p := index.root.literal["u"].partial
+				looks = len(p.heads.widths)
+				for _, head := range p.heads.widths {
+					tails := p.heads.of[segment[:head.bytes]]
+					if tails == nil {
+						continue
+					}
+					looks += len(tails.widths)
+					for _, tail := range tails.widths {
+						cores := tails.of[segment[len(segment)-tail.bytes:]]
+						if cores == nil {
+							continue
+						}
+						looks += len(cores.widths) * len(segment)
+						for _, list := range cores.of {
+							if len(*list) > 1 {
+								looks += len(*list)
+							}
+						}
+					}
+				}
+				return looks
+			}
+			if few, many := work(1000), work(4000); many > few {
+				t.Errorf("1000 globs cost a segment %d looks, 4000 cost %d", few, many)
+			}
+		})
+	}
+}
+
 // BenchmarkMatch shows that patterns of other paths cost nothing.
 func BenchmarkMatch(b *testing.B) {
 	for _, others := range []int{0, 1000, 100_000} {
@@ -127,5 +168,27 @@ func BenchmarkMatch(b *testing.B) {
 				b.Fatal("the wrong paths match")
 			}
 		})
+	}
+}
+
+// BenchmarkPartial shows that partial globs beside each other cost a path nothing.
+func BenchmarkPartial(b *testing.B) {
+	for _, form := range []string{"u/%d-*", "u/*-%d", "u/*-%d-*"} {
+		for _, others := range []int{1, 10_000} {
+			var index Index[int]
+			for i := range others {
+				index.Add(fmt.Sprintf(form, i), i)
+			}
+			b.Run(fmt.Sprintf("%s/others=%d", form, others), func(b *testing.B) {
+				b.ReportAllocs()
+				var found []int
+				for b.Loop() {
+					found = index.Append(found[:0], "u/0-0-0")
+				}
+				if len(found) != 1 || !index.Any("u/0-0-0") {
+					b.Fatalf("found %v, want one value", found)
+				}
+			})
+		}
 	}
 }

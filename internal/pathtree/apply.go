@@ -3,6 +3,7 @@ package pathtree
 import (
 	"sync/atomic"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -34,13 +35,6 @@ type step struct {
 	old, new *Version // nil: none
 }
 
-func (st step) dir() *directory {
-	if st.new != nil {
-		return st.new.entry.dir
-	}
-	return st.old.entry.dir
-}
-
 // Apply makes changes of different keys, all in one instant. It returns the objects as they
 // are stored, shared and read-only, in the order of changes, with nil for removals. A removal of what is not
 // there, or that is named twice, does nothing.
@@ -64,6 +58,9 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 	stored := make([]*meta.Object, len(changes))
 	steps := make(map[*directory][]step, 1)
 	done := new(atomic.Bool)
+	// The changes of a directory often come one behind the other.
+	var dir *directory
+	var of []step // of dir; steps has those of the others
 	for i, c := range changes {
 		st := s.prepare(c, done)
 		switch {
@@ -72,7 +69,17 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 		case st.old == nil:
 			continue
 		}
-		steps[st.dir()] = append(steps[st.dir()], st)
+		if dir == nil || dir.path != key.Parent(c.Path) {
+			if dir != nil {
+				steps[dir] = of
+			}
+			dir = s.home(c.Path)
+			of = steps[dir]
+		}
+		of = append(of, st)
+	}
+	if dir != nil {
+		steps[dir] = of
 	}
 	for dir, of := range steps {
 		dir.mu.Lock()
@@ -89,6 +96,9 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 				st.new.turn.Store(nil)
 			} else {
 				s.objects.remove(st.old)
+			}
+			if st.old != nil {
+				st.old.entry = nil
 			}
 		}
 		dir.settle()

@@ -81,7 +81,10 @@ func pivot(created int64, path string) *entry {
 	return &entry{created: created, node: &Version{Object: meta.Object{Path: path}}}
 }
 
-// directory returns the directory of a path, made with its parents where it is missing.
+// home returns the directory of an object's path, made where it is missing. It needs Tree.write.
+func (s *state) home(path string) *directory { return s.directory(key.Parent(path)) }
+
+// directory returns the directory at a path, made with its parents where it is missing.
 // It needs Tree.write.
 func (s *state) directory(path string) *directory {
 	if path == "" {

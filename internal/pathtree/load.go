@@ -64,7 +64,6 @@ func (t *Tree) Load(
 				dir = s.directory(parent)
 				entries = pending[dir]
 			}
-			n.entry.dir = dir
 			entries = append(entries, n.entry)
 		}
 	}
@@ -105,7 +104,7 @@ func produce(objects iter.Seq2[meta.Object, error], batches chan<- []*Version, s
 		if err != nil {
 			return err
 		}
-		batch = append(batch, newVersion(obj, hashOf(obj.Path), nil))
+		batch = append(batch, newVersion(obj, hashOf(obj.Path)))
 		if len(batch) < loadBatch {
 			continue
 		}

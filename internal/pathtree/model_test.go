@@ -135,7 +135,7 @@ func checkStructure(t *testing.T, tree *Tree) {
 		d.list.Scan(func(e *entry) bool {
 			listed++
 			n := s.objects.load(e.node.Path)
-			if n != e.node || n.entry != e || e.dir != d || e.created != n.Created || n.hash != hashOf(n.Path) {
+			if n != e.node || n.entry != e || s.home(n.Path) != d || e.created != n.Created || n.hash != hashOf(n.Path) {
 				t.Fatalf("the entry of %q and its object do not belong together", e.node.Path)
 			}
 			if last != nil && !entryLess(last, e) {

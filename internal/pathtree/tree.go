@@ -55,13 +55,16 @@ type state struct {
 	bytes   atomic.Int64 // of the data of all objects
 }
 
-// Version is one version of an object. All but turn is immutable.
+// Version is one version of an object. All but turn and entry is immutable.
+//
+// Whoever keeps its object keeps the version, and all that it leads to. So nothing here leads to a
+// directory, which is found by its path, nor from an old version to a newer one.
 type Version struct {
 	// turn is set while a change of several keys, this one among them, is being made. It
 	// stands beside the object, which Get reads too.
 	turn atomic.Pointer[turn]
 	meta.Object
-	entry *entry
+	entry *entry // nil once the version is replaced or removed; only the writer uses it
 	hash  uint64 // hashOf(Path)
 }
 
@@ -69,8 +72,7 @@ type Version struct {
 // key is overwritten, so that no overwrite costs a change of the tree.
 type entry struct {
 	created int64
-	dir     *directory
-	// node is the current version, guarded by dir.mu.
+	// node is the current version, guarded by the directory's mu.
 	node *Version
 }
 
@@ -188,11 +190,12 @@ func (t *Tree) Delete(path string) bool {
 	if n == nil {
 		return false
 	}
-	dir := n.entry.dir
+	dir := s.home(path)
 	dir.mu.Lock()
 	dir.drop(n)
 	s.objects.remove(n)
 	dir.mu.Unlock()
+	n.entry = nil
 	s.count(n, nil)
 	dir.settle()
 	s.prune(dir)
@@ -210,7 +213,7 @@ func (t *Tree) Clear() {
 func (s *state) put(obj meta.Object) *meta.Object {
 	old := s.objects.load(obj.Path)
 	n := s.version(old, obj)
-	dir := n.entry.dir
+	dir := s.home(n.Path)
 	// The index changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.
 	dir.mu.Lock()
@@ -219,6 +222,9 @@ func (s *state) put(obj meta.Object) *meta.Object {
 	dir.mu.Unlock()
 	dir.settle()
 	s.count(old, n)
+	if old != nil {
+		old.entry = nil
+	}
 	return &n.Object
 }
 
@@ -229,18 +235,18 @@ func (s *state) version(old *Version, obj meta.Object) *Version {
 		// The caller's path may be a piece of something larger: keep a copy.
 		obj.Path = strings.Clone(obj.Path)
 		obj.Index = key.LastIndex(obj.Path)
-		return newVersion(obj, hashOf(obj.Path), s.directory(key.Parent(obj.Path)))
+		return newVersion(obj, hashOf(obj.Path))
 	}
 	obj.Path, obj.Index = old.Path, old.Index
 	if obj.Created == old.Created {
 		return &Version{Object: obj, entry: old.entry, hash: old.hash}
 	}
-	return newVersion(obj, old.hash, old.entry.dir)
+	return newVersion(obj, old.hash)
 }
 
 // newVersion makes a version with a place of its own.
-func newVersion(obj meta.Object, hash uint64, dir *directory) *Version {
+func newVersion(obj meta.Object, hash uint64) *Version {
 	n := &Version{Object: obj, hash: hash}
-	n.entry = &entry{created: obj.Created, dir: dir, node: n}
+	n.entry = &entry{created: obj.Created, node: n}
 	return n
 }

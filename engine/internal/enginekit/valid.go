@@ -69,6 +69,14 @@ func CheckPut(path string, obj *meta.Object, maxData int) error {
 	return nil
 }
 
+// CheckClear accepts a change that clears, if it does nothing else.
+func CheckClear(c storage.Change) error {
+	if c.Key != "" || c.Object != nil {
+		return fmt.Errorf("%w: a change clears everything and names key %q, expected one of them", storage.ErrInvalidOptions, c.Key)
+	}
+	return nil
+}
+
 // CheckChanges accepts a batch each of whose changes is good by itself, and returns the highest revision
 // in it. Anything else is a *storage.EntryError with the first that is not.
 func CheckChanges(changes []storage.Change, maxData int) (revision uint64, err error) {
@@ -76,6 +84,7 @@ func CheckChanges(changes []storage.Change, maxData int) (revision uint64, err e
 		revision = max(revision, c.Revision)
 		switch {
 		case c.IsClear():
+			err = CheckClear(c)
 		case c.Object == nil:
 			err = CheckPath(c.Key)
 		default:

@@ -50,7 +50,7 @@ func TestChecks(t *testing.T) {
 
 func TestCheckChanges(t *testing.T) {
 	good := []storage.Change{
-		{Key: "a", Object: &meta.Object{Data: []byte("1")}, Revision: 5}, {Revision: 7}, {Key: "b", Revision: 6},
+		{Key: "a", Object: &meta.Object{Data: []byte("1")}, Revision: 5}, {Clear: true, Revision: 7}, {Key: "b", Revision: 6},
 	}
 	if revision, err := CheckChanges(good, 10); revision != 7 || err != nil {
 		t.Errorf("of good changes the highest revision is %d, %v, expected 7", revision, err)
@@ -58,7 +58,7 @@ func TestCheckChanges(t *testing.T) {
 	if revision, err := CheckChanges(nil, 10); revision != 0 || err != nil {
 		t.Errorf("of no changes the highest revision is %d, %v", revision, err)
 	}
-	for _, bad := range []storage.Change{{Key: "*"}, {Key: "c", Object: &meta.Object{}}, {Key: "c", Object: &meta.Object{Data: make([]byte, 11)}}} {
+	for _, bad := range []storage.Change{{}, {Key: "c", Clear: true}, {Key: "*"}, {Key: "c", Object: &meta.Object{}}, {Key: "c", Object: &meta.Object{Data: make([]byte, 11)}}} {
 		revision, err := CheckChanges(append(good[:3:3], bad, bad), 10)
 		if refused, ok := errors.AsType[*storage.EntryError](err); !ok || refused.Index != 3 || revision != 0 {
 			t.Errorf("with %v: revision %d, %v, expected an EntryError of change 3", bad, revision, err)

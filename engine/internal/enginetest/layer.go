@@ -128,7 +128,7 @@ func testLastRevision(t *testing.T, e Engine) {
 	for _, c := range []storage.Change{
 		{Key: "a", Object: Object("a", 1, "1"), Revision: 3},
 		{Key: "a", Revision: 9},
-		{Revision: 11},
+		{Clear: true, Revision: 11},
 	} {
 		if err := l.Commit([]storage.Change{c}); err != nil {
 			t.Fatal(err)
@@ -155,6 +155,10 @@ func testRefusedEntries(t *testing.T, e Engine) {
 		"too large":                {storage.Change{Key: "b", Object: Object("b", 1, strings.Repeat("1", 101)), Revision: 2}, nil},
 		"invalid path":             {storage.Change{Key: "/", Object: Object("b", 1, "1"), Revision: 2}, storage.ErrInvalidPath},
 		"invalid path of a delete": {storage.Change{Key: "/", Revision: 2}, storage.ErrInvalidPath},
+		"nothing at all":           {storage.Change{}, storage.ErrInvalidPath},
+		"a put without a key":      {storage.Change{Object: Object("b", 1, "1"), Revision: 2}, storage.ErrInvalidPath},
+		"a clear of one key":       {storage.Change{Key: "b", Clear: true, Revision: 2}, storage.ErrInvalidOptions},
+		"a clear and a put":        {storage.Change{Clear: true, Object: Object("b", 1, "1"), Revision: 2}, storage.ErrInvalidOptions},
 		"a glob":                   {storage.Change{Key: "a/*", Revision: 2}, storage.ErrGlobNotAllowed},
 		"empty":                    {storage.Change{Key: "b", Object: &meta.Object{}, Revision: 2}, storage.ErrInvalidStorageData},
 	}

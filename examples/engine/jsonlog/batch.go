@@ -3,6 +3,7 @@ package jsonlog
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/oolith-db/oolith/storage"
@@ -49,10 +50,13 @@ func (l *BatchLayer) Commit(changes []storage.Change) error {
 
 // prepare checks a change and returns its entry as text.
 func (l *BatchLayer) prepare(c storage.Change) (string, error) {
-	if !c.IsClear() {
+	switch {
+	case !c.IsClear():
 		if err := l.accepts(c.Key); err != nil {
 			return "", err
 		}
+	case c.Key != "" || c.Object != nil:
+		return "", fmt.Errorf("a clear with key %q: %w", c.Key, storage.ErrInvalidOptions)
 	}
 	if c.Object != nil && len(c.Object.Data) == 0 {
 		return "", storage.ErrInvalidStorageData
