@@ -10,8 +10,8 @@ import (
 // Layered is the store: a Database over a memory layer, a persistent layer, or both.
 //
 // With both, reads are answered from memory and writes go through the persistent
-// layer first. With LayeredConfig.MemoryOptions.SkipLoadMemory memory is a cache: it starts
-// empty, a read that misses fills it, and lists come from the persistent layer.
+// layer first. With LayeredConfig.MemoryOptions.SkipLoadMemory memory is a cache of a
+// bounded size: it starts empty, a read that misses fills it, and lists come from the persistent layer.
 //
 // All methods may be called from any number of goroutines.
 //
@@ -53,13 +53,11 @@ type run struct {
 	options Options
 	id      uint64 // of the store; 0 for unknown
 
-	memory *pathtree.Tree // nil without a memory layer
+	memory *pathtree.Tree // of all objects; nil without a memory layer, and in the cache mode
+	cache  *cache         // nil without the cache mode
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
-	// cached says that memory holds only a part of layer: the cache mode.
-	cached bool
-	fills  fillGuard
 
 	// calls is held for reading by every read of layer, and for writing by Close, which
 	// sets closed. The pipeline needs it not: Close waits for it.
@@ -71,8 +69,7 @@ type run struct {
 
 	pipeline pipeline
 	timing   timing
-	cache    *cacheCounts // nil without the cache mode
-	locks    *lockTable   // apart: a Lease that is kept holds on to it, and to nothing else
+	locks    *lockTable // apart: a Lease that is kept holds on to it, and to nothing else
 
 	expirer  expirer
 	expiring atomic.Bool // something expires, or did

@@ -68,18 +68,18 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
 			return fmt.Errorf("memory layer: %w", err)
 		}
-		r.memory = memory.tree.Load()
-		if r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory; r.cached {
-			r.cache = &cacheCounts{}
-		}
-		if !r.cached && r.options.BeforeRead == nil {
-			r.direct = r.memory
-		}
 		defer func() {
 			if !opened {
 				memory.Close()
 			}
 		}()
+		if r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory {
+			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
+				return err
+			}
+		} else if r.memory = memory.tree.Load(); r.options.BeforeRead == nil {
+			r.direct = r.memory
+		}
 	}
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)

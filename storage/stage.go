@@ -232,18 +232,22 @@ func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
 		return f, nil
 	}
-	// What a cache holds tells when an object expires by the rules, and not when by itself.
-	if r.memory != nil && !(r.cached && r.ages) {
-		if obj, ok := r.memory.Stored(path); ok {
-			own := obj.Expires
-			if r.ages && own != 0 {
-				own = r.expirer.own(path)
-			}
-			return r.foundObject(obj, own), nil
+	// With rules on ages a cache tells when an object expires by them, and not when by itself.
+	if r.cache != nil && !r.ages {
+		if obj, ok := r.cache.objects.Peek(path); ok {
+			return r.foundObject(obj, obj.Expires), nil
 		}
-		if !r.cached {
+	}
+	if r.memory != nil {
+		obj, ok := r.memory.Stored(path)
+		if !ok {
 			return found{}, nil
 		}
+		own := obj.Expires
+		if r.ages && own != 0 {
+			own = r.expirer.own(path)
+		}
+		return r.foundObject(obj, own), nil
 	}
 	obj, err := r.layer.Get(path)
 	if errors.Is(err, ErrNotFound) {
