@@ -19,7 +19,7 @@ import (
 // What is loaded without a revision, such as by software that knows none, gets one, in the order of
 // (Created, Path), behind all that are in use. A layer with batches keeps it: once, such a start writes these objects
 // anew. In another one, and where that fails, which is logged, they get others at the next start. Where
-// nothing is loaded they have one made of their times and data, until they are written: it stays the same for as long
+// nothing is loaded they have one made of their times, path and data, until they are written: it stays the same for as long
 // as they do. After an error nothing is held open, and Start may be called again.
 func (l *Layered) Start(opt Options) error {
 	l.life.Lock()
