@@ -35,6 +35,7 @@ var arrows = []arrow{
 	{from: "key", to: []string{"monotonic"}},
 	{from: "internal", to: core},
 	{from: "internal/pathtree", to: core, foreign: mapAndTree},
+	{from: "internal/secondchance", to: core, foreign: mapAndTree},
 	{from: "storage", to: core, foreign: mapAndTree},
 
 	{from: "storagetest", to: onStorage},

@@ -99,6 +99,7 @@ func TestLimits(t *testing.T) {
 		{"storage/subscribe.go", "defaultBuffer = 1 << 14", "16,384 changes behind"},
 		{"storage/history.go", "defaultHistory = 1 << 16", "65,536"},
 		{"storage/history.go", "historyBytes = 64 << 20", "64 MiB of them"},
+		{"storage/cache.go", "defaultCacheBytes = 64 << 20", "takes 64 MiB, or"},
 	} {
 		code, err := os.ReadFile(filepath.FromSlash(limit.file))
 		if err != nil {

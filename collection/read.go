@@ -20,8 +20,8 @@ func (c *Collection[T]) Get(index string) (Item[T], error) {
 	return item[T](obj)
 }
 
-// Iterate returns the items in the order of their creation, as storage.Layered.Iterate reads them: in
-// constant memory, each that is there all the time exactly once.
+// Iterate returns the items in the order of their creation, as storage.Layered.Iterate reads them:
+// as the loop goes on, each that is there all the time exactly once.
 //
 // An item that does not fit the type comes without its value and with a *DecodeError, and the loop goes on
 // behind it if it is let. Any other error comes last, with the zero item.

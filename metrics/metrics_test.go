@@ -28,6 +28,7 @@ func full() storage.Stats {
 		Active: true, InMemory: true, Cached: true, Persistent: true,
 		Objects: 1, Directories: 2, DataBytes: 3, Expiring: 4, Revision: 5, Commits: 6, Changes: 7,
 		WritesStopped: errors.New("the disk is gone"), CacheHits: 8, CacheMisses: 9, Locks: 10,
+		CacheEvictions: 21, CacheBytes: 22, CacheLimit: 23,
 		Watchers: 11, Lag: 12, Coalesced: 13, Sharded: storage.ShardedStats{Queued: 14, Coalesced: 15, Dropped: 16},
 		Subscriptions: 17, SubscriptionLag: 18, SubscriptionsCoalesced: 19, SubscriptionResets: 20,
 		Commit: storage.Latencies{Count: 6, Sum: 1500 * time.Millisecond}, Persist: storage.Latencies{Count: 1, Sum: time.Minute},
@@ -79,7 +80,8 @@ oolith_revision{store="a"} 5
 	}
 	wantValues := map[string]float64{
 		"active": 1, "objects": 1, "directories": 2, "data_bytes": 3, "expiring_objects": 4, "revision": 5, "commits_total": 6,
-		"changes_total": 7, "writes_stopped": 1, "cache_hits_total": 8, "cache_misses_total": 9, "locks": 10, "watchers": 11,
+		"changes_total": 7, "writes_stopped": 1, "cache_hits_total": 8, "cache_misses_total": 9, "cache_evictions_total": 21,
+		"cache_bytes": 22, "cache_limit_bytes": 23, "locks": 10, "watchers": 11,
 		"watcher_lag_events": 12, "watcher_coalesced_events_total": 13, "channel_queued_events": 14,
 		"channel_coalesced_events_total": 15, "channel_dropped_events_total": 16, "subscriptions": 17,
 		"subscription_lag_changes": 18, "subscription_coalesced_changes_total": 19, "subscription_resets_total": 20,
@@ -168,7 +170,7 @@ func TestLint(t *testing.T) {
 // themselves, and that they go on through Close and Start.
 func TestStores(t *testing.T) {
 	layer := func() storage.EmbeddedLayer { return storagetest.NewBatchLayer(&storagetest.Disk{}, "d") }
-	const common = 22 - 5 // without memory and cache
+	const common = 25 - 8 // without memory and cache
 	for _, test := range []struct {
 		name   string
 		config storage.LayeredConfig
@@ -178,7 +180,7 @@ func TestStores(t *testing.T) {
 		{"memory over a layer", storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer()}, common + 3 + 2},
 		{"cache over a layer", storage.LayeredConfig{
 			Memory: storage.NewMemoryLayer(), MemoryOptions: storage.LayerOptions{SkipLoadMemory: true}, Embedded: layer(),
-		}, common + 5 + 2},
+		}, common + 8 + 2},
 		{"a layer alone", storage.LayeredConfig{Embedded: layer()}, common + 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,6 +17,8 @@
 //
 // # Limits
 //
+// A test compares numbers of up to 1,000 bytes by their value, and longer ones by their spelling.
+//
 // MaxDepth, MaxOperations and MaxCopied bound what a patch can cost, whoever wrote it. Past
 // one of them it is ErrLimit.
 package patch

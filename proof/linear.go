@@ -183,6 +183,7 @@ func randomStore(c config) (name string, store *storage.Layered, err error) {
 		name = scheme + " "
 	}
 	config.MemoryOptions.SkipLoadMemory = mode == "cache"
+	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
 	if mode == "engine alone" {
 		config.Memory = nil
 	}

@@ -50,6 +50,7 @@ func subjectsOf(dir string) ([]*subjectOf, error) {
 func (s *subjectOf) start() (err error) {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	config.MemoryOptions.SkipLoadMemory = s.cache
+	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
 	if s.bare {
 		config.Memory = nil
 	}

@@ -137,7 +137,23 @@ var mutants = []mutant{
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
-		old: "r.pipeline.begin(max(last, loaded, l.revision))", new: "r.pipeline.begin(loaded + 0*last)",
+		old: "if last = max(last, l.revision); !r.fromLayer() {", new: "if last = 0; !r.fromLayer() {",
+	},
+	{
+		name: "what comes without a revision has none", file: "storage/revision.go", tests: "./storage",
+		old: "\tobj.Revision = r.revisionOf(obj)", new: "\t_ = r.revisionOf(obj)",
+	},
+	{
+		name: "the cache holds what a commit changes", file: "storage/cache.go", tests: "./storage",
+		old: "w.cached = c.objects.Remove(w.target())", new: "w.cached = false",
+	},
+	{
+		name: "bytes that are no UTF-8 are stored", file: "internal/jsonvalid/jsonvalid.go", tests: "./internal/jsonvalid ./storage",
+		old: "return Grammar(data) && utf8.Valid(data)", new: "return Grammar(data) && (utf8.Valid(data) || true)",
+	},
+	{
+		name: "a directory that ends is not told to its parent", file: "internal/pathtree/expiry.go", tests: "./internal/pathtree",
+		old: "\t\td.parent.endChild(d, last)", new: "\t\td.last = last",
 	},
 	{
 		name: "a write is not synced", file: "engine/pebble/write.go", tests: "./engine/pebble",

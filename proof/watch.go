@@ -240,6 +240,7 @@ func watchRound(ctx context.Context, c config, t *tally) error {
 	if mode := c.rng.IntN(4); mode > 0 {
 		config.Memory = storage.NewMemoryLayer()
 		config.MemoryOptions.SkipLoadMemory = mode == 1
+		config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
 	}
 	store := storage.New(config)
 	w := &witness{leftOut: map[string]bool{}}

@@ -147,27 +147,19 @@ func (r *run) settle(group []*write, o ordered) {
 	}
 }
 
-// hide keeps memory off the keys of a group until unhide, in the cache mode (cache.go).
+// hide keeps the cache off the keys of a group until unhide (cache.go).
 func (r *run) hide(leaves []*write) (unhide func()) {
-	if !r.cached {
+	if r.cache == nil {
 		return func() {}
 	}
-	paths := make([]string, 0, len(leaves))
-	for _, w := range leaves {
-		if w.err == nil {
-			paths = append(paths, w.target())
-		}
-	}
-	return r.hidePaths(paths)
+	return r.cache.hide(leaves)
 }
 
 func (r *run) hidePaths(paths []string) (unhide func()) {
-	if !r.cached || len(paths) == 0 {
+	if r.cache == nil {
 		return func() {}
 	}
-	unhide = r.fills.commit(paths...)
-	r.memory.DeleteAll(paths)
-	return unhide
+	return r.cache.hidePaths(paths)
 }
 
 // persist gives the staged writes of a group to the persistent layer. On an error refused
@@ -244,6 +236,8 @@ func (r *run) judge(err error, n int) (at int, judged error) {
 // apply makes the changes of a group visible in memory, and notes what expires.
 func (r *run) apply(o ordered) {
 	switch {
+	case r.cache != nil:
+		r.cache.apply(o.leaves)
 	case r.memory == nil:
 	case o.atOnce:
 		r.applyAtOnce(o.leaves)
@@ -422,9 +416,9 @@ func (r *run) commitClear(w *write) {
 		}
 	}
 	revision := r.pipeline.ordered + 1
-	if r.cached {
-		defer r.fills.commit()()
-		r.memory.Clear()
+	if r.cache != nil {
+		defer r.cache.fills.commit()()
+		r.cache.objects.Clear()
 	}
 	if w.err = r.persistClear(revision); w.err != nil {
 		return

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -128,7 +129,7 @@ func TestFillDuringACommit(t *testing.T) {
 				for range 2 {
 					expect(t, s, "u/a", "1")
 				}
-				if _, ok := s.run.Load().memory.Get("u/a"); ok {
+				if _, ok := s.run.Load().cache.objects.Peek("u/a"); ok {
 					t.Error("memory holds a key that a commit is changing")
 				}
 				close(g.open)
@@ -142,7 +143,7 @@ func TestFillDuringACommit(t *testing.T) {
 				for range 2 {
 					expect(t, s, "u/a", want)
 				}
-				if obj, ok := s.run.Load().memory.Get("u/a"); !ok || string(obj.Data) != want {
+				if obj, ok := s.run.Load().cache.objects.Peek("u/a"); !ok || string(obj.Data) != want {
 					t.Errorf("memory holds %v after the commit and a read, want %s", obj, want)
 				}
 			})
@@ -150,28 +151,86 @@ func TestFillDuringACommit(t *testing.T) {
 	}
 }
 
-// The second read of a key does not go to the layer, and neither does one of a key written.
+// The second read of a key does not go to the layer, and neither does one of what took the place of a key that was read.
+// What is only written is not held.
 func TestCacheIsUsed(t *testing.T) {
-	fake := newFakeBatcher()
-	fake.objects["a"] = meta.Object{Path: "a", Data: []byte("1"), Created: 1}
-	gets := 0
-	fake.before = func(method, _ string) error {
-		if method == "Get" {
-			gets++
+	each(t, Options{}, isCache, func(t *testing.T, k kind, s *Layered, fake *fakeBatcher) {
+		gets := 0
+		fake.onCall(func(method, _ string) error {
+			if method == "Get" {
+				gets++
+			}
+			return nil
+		})
+		held := func() int { return s.Stats().Objects }
+		set(t, s, "a", "1")
+		set(t, s, "b", "1")
+		if held() != 0 {
+			t.Errorf("%d objects are held that nobody has read", held())
 		}
-		return nil
+		gets = 0
+		expect(t, s, "a", "1")
+		expect(t, s, "a", "1")
+		if gets != 1 || held() != 1 {
+			t.Errorf("two reads made %d calls of the layer, and %d objects are held, want 1 and 1", gets, held())
+		}
+		set(t, s, "a", "2")
+		set(t, s, "b", "2")
+		gets = 0
+		expect(t, s, "a", "2")
+		if gets != 0 || held() != 1 {
+			t.Errorf("the read of what was read before a write made %d calls of the layer, %d objects are held, want 0 and 1", gets, held())
+		}
+		if k.batches {
+			var batch Batch
+			batch.Set("a", []byte("3"))
+			batch.Set("c", []byte("3"))
+			batch.Del("b")
+			must(t, second2(s.Commit(&batch)))
+			gets = 0
+			expect(t, s, "a", "3")
+			if gets != 0 || held() != 1 {
+				t.Errorf("the read of what was read before a batch made %d calls of the layer, %d objects are held, want 0 and 1", gets, held())
+			}
+		}
+		must(t, s.Del("a"))
+		set(t, s, "a", "4")
+		if held() != 0 {
+			t.Errorf("%d objects are held after a delete", held())
+		}
+	})
+}
+
+func isCache(k kind) bool { return strings.HasPrefix(k.name, "cache") }
+
+func second2(_ []meta.Object, err error) error { return err }
+
+// TestCacheIsBounded reads and writes more than fits, and what is read again and again stays.
+func TestCacheIsBounded(t *testing.T) {
+	for _, objects := range []int{1000, 4000} {
+		fake := newFakeBatcher()
+		s := start(t, LayeredConfig{
+			Memory: NewMemoryLayer(), MemoryOptions: LayerOptions{SkipLoadMemory: true, CacheBytes: 50_000}, Embedded: fake,
+		}, Options{})
+		for i := range objects {
+			set(t, s, numbered(i), fmt.Sprintf("%q", strings.Repeat("x", 100)))
+		}
+		for i := range objects {
+			_ = object(t, s, numbered(i))
+			set(t, s, numbered((i+objects/2)%objects), "1")
+			_ = object(t, s, numbered(0))
+		}
+		stats := s.Stats()
+		if stats.CacheLimit != 50_000 || stats.CacheBytes > 50_000 || stats.CacheBytes < 40_000 || stats.Objects > 50_000/256 ||
+			stats.CacheEvictions < uint64(objects-50_000/256) || stats.CacheHits != uint64(objects) {
+			t.Errorf("of %d objects: %+v", objects, stats)
+		}
 	}
-	s := cached(t, fake)
-	expect(t, s, "a", "1")
-	expect(t, s, "a", "1")
-	if gets != 1 {
-		t.Errorf("two reads made %d calls of the layer, want 1", gets)
-	}
-	set(t, s, "b", "2")
-	gets = 0
-	expect(t, s, "b", "2")
-	if gets != 0 {
-		t.Errorf("the read of a key just written made %d calls of the layer", gets)
+	s := New(LayeredConfig{
+		Memory: NewMemoryLayer(), MemoryOptions: LayerOptions{SkipLoadMemory: true, CacheBytes: -1}, Embedded: newFake(),
+	})
+	if err := s.Start(Options{}); !errors.Is(err, ErrInvalidOptions) || !strings.Contains(err.Error(), "-1") {
+		t.Errorf("Start with CacheBytes -1 = %v", err)
 	}
 }
 

@@ -82,6 +82,7 @@ type write struct {
 	under    *write       // staged: what the overlay holds below it
 	stored   *meta.Object // applied: the object as readers see it
 	refused  bool         // by the persistent layer, for good
+	cached   bool         // the cache held what was there
 	err      error        // the answer; of a part, that of its batch
 	wake     chan bool    // true: lead; false: answered
 }

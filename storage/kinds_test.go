@@ -105,6 +105,13 @@ func kinds() []kind {
 			return cfg
 		}
 	}
+	tiny := func(layer func(*fakeBatcher) EmbeddedLayer) func(*fakeBatcher) LayeredConfig {
+		return func(f *fakeBatcher) LayeredConfig {
+			cfg := cache(layer)(f)
+			cfg.MemoryOptions.CacheBytes = 3 * 300 // of three objects, so that they come and go
+			return cfg
+		}
+	}
 	memory := func(*fakeBatcher) LayeredConfig { return LayeredConfig{Memory: NewMemoryLayer()} }
 	return []kind{
 		{"memory", memory, false, true, false},
@@ -118,6 +125,7 @@ func kinds() []kind {
 		{"cache of plain", cache(plain), true, false, true},
 		{"cache of batcher", cache(batcher), true, true, true},
 		{"cache of scanner", cache(scanner), true, true, true},
+		{"tiny cache of scanner", tiny(scanner), true, true, true},
 	}
 }
 

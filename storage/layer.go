@@ -40,8 +40,11 @@ type Layer interface {
 // LayerOptions are the options of a single layer.
 type LayerOptions struct {
 	// SkipLoadMemory, in LayeredConfig.MemoryOptions, leaves memory empty at Start and
-	// makes it a cache of the persistent layer.
+	// makes it a cache of the persistent layer: of what was read lately. The MemoryLayer itself stays empty.
 	SkipLoadMemory bool
+	// CacheBytes is roughly how many bytes the cache takes, with what is kept around the objects; 64 MiB when
+	// zero. What was not read for long makes room for what is.
+	CacheBytes int64
 	// AllowIncomplete, in LayeredConfig.EmbeddedOptions, opens a layer that is marked as
 	// incomplete (IncompleteMarker), which Start refuses otherwise with ErrIncomplete.
 	AllowIncomplete bool

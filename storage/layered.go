@@ -10,14 +10,14 @@ import (
 // Layered is the store: a Database over a memory layer, a persistent layer, or both.
 //
 // With both, reads are answered from memory and writes go through the persistent
-// layer first. With LayeredConfig.MemoryOptions.SkipLoadMemory memory is a cache: it starts
-// empty, a read that misses fills it, and lists come from the persistent layer.
+// layer first. With LayeredConfig.MemoryOptions.SkipLoadMemory memory is a cache of a
+// bounded size: it starts empty, a read that misses fills it, and lists come from the persistent layer.
 //
 // All methods may be called from any number of goroutines.
 //
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
 // (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
-// fillGuard.mu, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
+// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
 // Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. Locks of
 // lockTable nest in nothing. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
@@ -53,7 +53,8 @@ type run struct {
 	options Options
 	id      uint64 // of the store; 0 for unknown
 
-	memory *pathtree.Tree // nil without a memory layer
+	memory *pathtree.Tree // of all objects; nil without a memory layer, and in the cache mode
+	cache  *cache         // nil without the cache mode
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
@@ -61,9 +62,6 @@ type run struct {
 	readOnly bool
 	// skips says that layer holds entries which it leaves out, and memory with it.
 	skips bool
-	// cached says that memory holds only a part of layer: the cache mode.
-	cached bool
-	fills  fillGuard
 
 	*readGate
 	// whole is held for reading by every read of a layer without batches, and for writing
@@ -72,8 +70,7 @@ type run struct {
 
 	pipeline pipeline
 	timing   timing
-	cache    *cacheCounts // nil without the cache mode
-	locks    *lockTable   // apart: a Lease that is kept holds on to it, and to nothing else
+	locks    *lockTable // apart: a Lease that is kept holds on to it, and to nothing else
 
 	expirer  expirer
 	expiring atomic.Bool // something expires, or did

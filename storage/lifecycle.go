@@ -19,7 +19,7 @@ import (
 // What is loaded without a revision, such as by software that knows none, gets one, in the order of
 // (Created, Path), behind all that are in use. A layer with batches keeps it: once, such a start writes these objects
 // anew. In another one, and where that fails, which is logged, they get others at the next start. Where
-// nothing is loaded they have one made of their times and data, until they are written: it stays the same for as long
+// nothing is loaded they have one made of their times, path and data, until they are written: it stays the same for as long
 // as they do. After an error nothing is held open, and Start may be called again.
 func (l *Layered) Start(opt Options) error {
 	l.life.Lock()
@@ -74,18 +74,18 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
 			return fmt.Errorf("memory layer: %w", err)
 		}
-		r.memory = memory.tree.Load()
-		if r.cached = r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory; r.cached {
-			r.cache = &cacheCounts{}
-		}
-		if !r.cached && r.options.BeforeRead == nil {
-			r.direct = r.memory
-		}
 		defer func() {
 			if !opened {
 				memory.Close()
 			}
 		}()
+		if r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory {
+			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
+				return err
+			}
+		} else if r.memory = memory.tree.Load(); r.options.BeforeRead == nil {
+			r.direct = r.memory
+		}
 	}
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)

@@ -52,11 +52,14 @@ func (r *run) miss(path string) (meta.Object, error) {
 func (r *run) get(path string) (meta.Object, error) {
 	if r.memory != nil {
 		if obj, ok := r.memory.Get(path); ok {
-			r.countHit()
 			return *obj, nil
 		}
-		if !r.cached {
-			return meta.Object{}, ErrNotFound
+		return meta.Object{}, ErrNotFound
+	}
+	if r.cache != nil {
+		if obj, ok := r.cache.objects.Get(path); ok && !expired(obj.Expires) {
+			r.cache.hits.Inc()
+			return *obj, nil
 		}
 	}
 	r.calls.RLock()
@@ -65,9 +68,9 @@ func (r *run) get(path string) (meta.Object, error) {
 		return meta.Object{}, ErrNotActive
 	}
 	var ticket ticket
-	if r.cached {
+	if r.cache != nil {
 		r.cache.misses.Inc()
-		ticket = r.fills.begin(path)
+		ticket = r.cache.fills.begin(path)
 	}
 	obj, err := r.getFromLayer(path)
 	if err != nil {
@@ -78,8 +81,8 @@ func (r *run) get(path string) (meta.Object, error) {
 		return meta.Object{}, ErrNotFound
 	}
 	r.complete(&obj)
-	if r.cached {
-		r.fills.fill(ticket, func() { r.memory.PutIfAbsent(obj) })
+	if r.cache != nil {
+		r.cache.fills.fill(ticket, func() { r.cache.objects.Put(obj) })
 	}
 	return obj, nil
 }
@@ -243,7 +246,7 @@ func (r *run) beforeRead(path string) {
 }
 
 // fromLayer reports whether lists come from the persistent layer.
-func (r *run) fromLayer() bool { return r.memory == nil || r.cached }
+func (r *run) fromLayer() bool { return r.memory == nil }
 
 // holdWhole keeps glob deletes and clears off a layer that makes them one by one, until release.
 func (r *run) holdWhole() (release func()) {

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"log/slog"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/oolith-db/oolith/meta"
@@ -55,8 +57,8 @@ func (r *run) complete(obj *meta.Object) {
 // revisionOf is the revision of an object of the layer where nothing is loaded.
 func (r *run) revisionOf(obj *meta.Object) uint64 { return revisionOf(obj, r.pipeline.first) }
 
-// revisionOf is an object's revision. Of one that has none it is a hash of its times and data (FNV-1a, 64 bits), below all
-// that a run gives out that began at a revision: whoever changes the object changes it.
+// revisionOf is an object's revision. Of one that has none it is a hash of its times, path and data (FNV-1a, 64 bits), below
+// all that a run gives out that began at a revision: whoever changes the object changes it.
 func revisionOf(obj *meta.Object, begin uint64) uint64 {
 	if obj.Revision != 0 {
 		return obj.Revision
@@ -70,6 +72,9 @@ func revisionOf(obj *meta.Object, begin uint64) uint64 {
 		for shift := 0; shift < 64; shift += 8 {
 			add(byte(t >> shift))
 		}
+	}
+	for i := range len(obj.Path) {
+		add(obj.Path[i])
 	}
 	for _, b := range obj.Data {
 		add(b)
@@ -86,30 +91,54 @@ const (
 )
 
 // keepRevisions writes objects that got a revision as they were loaded, if the layer has batches. Their revisions begin
-// from the time: where this fails, or nothing may be written, those of the next start are others.
+// from the time: those that it does not keep, all of them where nothing may be written, are others at the next start.
 func (r *run) keepRevisions(numbered []*meta.Object) {
-	if r.batch == nil || r.readOnly {
+	if r.batch == nil || r.readOnly || len(numbered) == 0 {
 		return
 	}
 	kept := 0
-	for kept < len(numbered) {
-		var changes []Change
-		for bytes := 0; kept+len(changes) < len(numbered) && len(changes) < keptAtOnce && bytes < keptBytes; {
-			obj := *numbered[kept+len(changes)]
-			if obj.Expires != 0 {
-				obj.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+	var failed error // the first
+	for left := numbered; len(left) > 0; {
+		changes := r.keeping(left)
+		err := r.batch.Commit(changes)
+		left = left[len(changes):]
+		for err != nil && len(changes) > 0 {
+			if failed == nil {
+				failed = err
 			}
-			bytes += len(obj.Data)
-			changes = append(changes, Change{Key: obj.Path, Object: &obj, Revision: obj.Revision})
-		}
-		if err := r.batch.Commit(changes); err != nil {
-			r.options.Logger.Warn("oolith: objects without a revision have one for this run only: the persistent layer does not keep it",
-				slog.Int("objects", len(numbered)-kept), slog.Any("error", err))
-			return
+			entry, refused := errors.AsType[*EntryError](err)
+			if !refused || entry.Index < 0 || entry.Index >= len(changes) {
+				left, changes = nil, nil
+				break
+			}
+			if changes = slices.Delete(changes, entry.Index, entry.Index+1); len(changes) > 0 {
+				err = r.batch.Commit(changes)
+			}
 		}
 		kept += len(changes)
+	}
+	if failed != nil {
+		r.options.Logger.Warn("oolith: objects without a revision have one for this run only: the persistent layer does not keep it",
+			slog.Int("objects", len(numbered)-kept), slog.Any("error", failed))
 	}
 	if kept > 0 {
 		r.options.Logger.Info("oolith: objects without a revision have one now", slog.Int("objects", kept))
 	}
+}
+
+// keeping returns the changes that write the first of some objects, as many as make a batch.
+func (r *run) keeping(objects []*meta.Object) (changes []Change) {
+	bytes := 0
+	for _, numbered := range objects {
+		if len(changes) == keptAtOnce || bytes >= keptBytes {
+			break
+		}
+		obj := *numbered
+		if obj.Expires != 0 {
+			obj.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+		}
+		bytes += len(obj.Data)
+		changes = append(changes, Change{Key: obj.Path, Object: &obj, Revision: obj.Revision})
+	}
+	return changes
 }

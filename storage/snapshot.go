@@ -210,7 +210,7 @@ func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
 	if !r.fromLayer() {
 		s.lists, s.pattern = r.memory.Collect(pattern), pattern
 		if s.kept && r.ages {
-			s.own = r.expirer.ends()
+			s.own = r.expirer.ends(s.lists)
 		}
 		return s, nil
 	}
@@ -226,14 +226,29 @@ func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
 	return s, nil
 }
 
-// ends returns the end of the own time to live of each object that has one.
-func (e *expirer) ends() map[string]int64 {
+// ends returns the end of the own time to live of each object that has one, of those in lists at least. It looks at all
+// that expire or at the lists, whichever are fewer.
+func (e *expirer) ends(lists [][]*meta.Object) map[string]int64 {
+	listed := 0
+	for _, list := range lists {
+		listed += len(list)
+	}
+	ends := make(map[string]int64)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	ends := make(map[string]int64)
-	for path, d := range e.byPath {
-		if d.own != 0 {
-			ends[path] = d.own
+	if len(e.byPath) <= listed {
+		for path, d := range e.byPath {
+			if d.own != 0 {
+				ends[path] = d.own
+			}
+		}
+		return ends
+	}
+	for _, list := range lists {
+		for _, obj := range list {
+			if d := e.byPath[obj.Path]; d != nil && d.own != 0 {
+				ends[obj.Path] = d.own
+			}
 		}
 	}
 	return ends

@@ -234,8 +234,13 @@ func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
 		return f, nil
 	}
-	// What a cache holds tells when an object expires by the rules, and not when by itself.
-	if r.memory != nil && !(r.cached && r.ages) {
+	// With rules on ages a cache tells when an object expires by them, and not when by itself.
+	if r.cache != nil && !r.ages {
+		if obj, ok := r.cache.objects.Peek(path); ok {
+			return r.foundObject(obj, obj.Expires), nil
+		}
+	}
+	if r.memory != nil {
 		if obj, ok := r.memory.Stored(path); ok {
 			own := obj.Expires
 			if r.ages && own != 0 {
@@ -243,7 +248,7 @@ func (r *run) find(path string) (found, error) {
 			}
 			return r.foundObject(obj, own), nil
 		}
-		if !r.cached && !r.skips {
+		if !r.skips {
 			return found{}, nil
 		}
 	}

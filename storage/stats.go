@@ -11,8 +11,7 @@ import (
 type Stats struct {
 	// Active says that the store is started. All else is zero while it is not.
 	Active bool
-	// InMemory says that there is a memory layer: it has all objects, or, if Cached, those that were read
-	// or written lately.
+	// InMemory says that there is a memory layer: it has all objects, or, if Cached, those that were read lately.
 	InMemory bool
 	// Cached says that memory is a cache (LayerOptions.SkipLoadMemory).
 	Cached bool
@@ -21,7 +20,8 @@ type Stats struct {
 
 	// Objects is the number of objects in memory.
 	Objects int
-	// Directories is the number of directories in memory: of paths that have an object below them, at any depth.
+	// Directories is the number of directories in memory: of paths that have an object below them, at any depth. A
+	// cache has none.
 	Directories int
 	// DataBytes is the length of the data of the objects in memory, in bytes: without their paths and
 	// what is kept around them.
@@ -51,6 +51,12 @@ type Stats struct {
 	CacheHits uint64
 	// CacheMisses is the number of those that went to the persistent layer, for absent objects too.
 	CacheMisses uint64
+	// CacheEvictions is the number of objects that had to make room in the cache.
+	CacheEvictions uint64
+	// CacheBytes is roughly how many bytes the cache takes, with what is kept around its objects.
+	CacheBytes int64
+	// CacheLimit is how many it may take: LayerOptions.CacheBytes, or its default.
+	CacheLimit int64
 
 	// Locks is the number of locks that are held, leases included.
 	Locks int
@@ -121,7 +127,7 @@ func (l *Layered) Stats() Stats {
 		return Stats{}
 	}
 	stats := Stats{
-		Active: true, InMemory: r.memory != nil, Cached: r.cached, Persistent: r.layer != nil,
+		Active: true, InMemory: r.memory != nil || r.cache != nil, Cached: r.cache != nil, Persistent: r.layer != nil,
 		Expiring:      r.expirer.len(),
 		Revision:      r.pipeline.revision.Load(),
 		Commits:       r.timing.groups.Load(),
@@ -134,8 +140,10 @@ func (l *Layered) Stats() Stats {
 	if r.memory != nil {
 		stats.Objects, stats.Directories, stats.DataBytes = r.memory.Len(), r.memory.Directories(), r.memory.Bytes()
 	}
-	if r.cache != nil {
-		stats.CacheHits, stats.CacheMisses = r.cache.hits.Value(), r.cache.misses.Value()
+	if c := r.cache; c != nil {
+		stats.Objects, stats.DataBytes = c.objects.Len(), c.objects.Data()
+		stats.CacheHits, stats.CacheMisses, stats.CacheEvictions = c.hits.Value(), c.misses.Value(), c.objects.Evictions()
+		stats.CacheBytes, stats.CacheLimit = c.objects.Size(), c.limit
 	}
 	stats.Subscriptions, stats.SubscriptionLag, stats.SubscriptionsCoalesced, stats.SubscriptionResets = r.feed.stats()
 	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/internal/histogram"
-	"github.com/oolith-db/oolith/internal/tally"
 )
 
 // What the store measures of itself while it works, so little that no write notices.
@@ -66,14 +65,4 @@ func (r *run) persistTimed(leaves []*write) (_ func() error, refused *write, err
 		defer r.persistedSince(began)
 		return durable()
 	}, refused, err
-}
-
-// cacheCounts counts the reads of the cache mode. Readers on different processors do not meet in it.
-type cacheCounts struct{ hits, misses tally.Counter }
-
-// countHit notes a read that memory answered. Without the cache mode it is a look at one word.
-func (r *run) countHit() {
-	if r.cache != nil {
-		r.cache.hits.Inc()
-	}
 }

@@ -168,6 +168,31 @@ func TestRevisionsThatAreNotKept(t *testing.T) {
 	must(t, err)
 }
 
+// TestARefusedRevisionKeepsNoOther has a layer that refuses one object.
+func TestARefusedRevisionKeepsNoOther(t *testing.T) {
+	logger, logged := logs()
+	fake := newFakeBatcher()
+	paths := unrevised(fake)
+	fake.commit = func(changes []Change) error {
+		for i, c := range changes {
+			if c.Key == "d/b" {
+				return &EntryError{Index: i, Err: errors.New("too large")}
+			}
+		}
+		return nil
+	}
+	s := start(t, LayeredConfig{Memory: NewMemoryLayer(), Embedded: fake}, Options{Logger: logger})
+	all := revisionsOf(t, s)
+	for _, path := range paths {
+		if kept := fake.content()[path].Revision; all[path] == 0 || path != "d/b" && kept != all[path] || path == "d/b" && kept != 0 {
+			t.Errorf("%s has revision %d, the layer %d", path, all[path], kept)
+		}
+	}
+	if text := logged(); !strings.Contains(text, "too large") || !strings.Contains(text, "objects=1 ") || !strings.Contains(text, "objects=3") {
+		t.Errorf("the log says %q", text)
+	}
+}
+
 // TestRevisionsAreKeptInBatches counts the commits of a start, and that the next one makes none.
 func TestRevisionsAreKeptInBatches(t *testing.T) {
 	fake := newFakeBatcher()

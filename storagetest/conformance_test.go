@@ -97,7 +97,7 @@ func databaseKinds() []databaseKind {
 			databaseKind{"cache of " + l.name, persistent, func(t T) storage.Database {
 				return storage.New(storage.LayeredConfig{
 					Memory:        storage.NewMemoryLayer(),
-					MemoryOptions: storage.LayerOptions{SkipLoadMemory: true},
+					MemoryOptions: storage.LayerOptions{SkipLoadMemory: true, CacheBytes: 4 << 10}, // objects come and go
 					Embedded:      layer(t),
 				})
 			}},

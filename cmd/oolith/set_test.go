@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
 )
 
 func TestSet(t *testing.T) {
@@ -112,4 +118,33 @@ func TestSetInterrupted(t *testing.T) {
 	c.stdin = pipe
 	go cancel()
 	c.run("set", "a", "-").is(exitInterrupted, "standard input")
+}
+
+// TestConditionOnWhatHasNoRevision changes an object of older software on the revision that get shows, twice.
+func TestConditionOnWhatHasNoRevision(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	layer, err := engine.Open(c.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = layer.Start(storage.LayerOptions{})
+	for _, path := range []string{"d/a", "d/b"} {
+		err = joinErrors(err, layer.Set(path, &meta.Object{Created: 5, Data: []byte(`{"of":"old"}`)}))
+	}
+	layer.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read meta.Object
+	if err := json.Unmarshal([]byte(c.run("get", "d/a", "--json").ok().out), &read); err != nil || read.Revision == 0 {
+		t.Fatalf("get shows %+v, %v, want a revision", read, err)
+	}
+	revision := fmt.Sprint(read.Revision)
+	c.run("list", "d/*", "--json").ok().contains(`"revision":` + revision)
+	c.run("set", "d/a", "1", "--if-revision", revision).ok()
+	c.run("set", "d/a", "2", "--if-revision", revision).is(exitConflict, `"d/a": expected revision `+revision+`, found revision `)
+	c.run("del", "d/a", "--if-revision", revision).is(exitConflict, "expected revision "+revision)
+	c.run("get", "d/a").ok().prints("1\n")
+	c.run("del", "d/b", "--if-revision", revision).is(exitConflict, `"d/b": expected revision `+revision)
 }

@@ -16,13 +16,13 @@ func TestKeptObjectHoldsItselfOnly(t *testing.T) {
 		return tree.Put(meta.Object{Path: path, Created: 1, Data: []byte(data)})
 	}
 	load := func(tree *Tree, paths ...string) error {
-		_, err := tree.Load(iter.Seq2[meta.Object, error](func(yield func(meta.Object, error) bool) {
+		_, _, err := tree.Load(iter.Seq2[meta.Object, error](func(yield func(meta.Object, error) bool) {
 			for _, path := range paths {
 				if !yield(meta.Object{Path: path, Index: path[2:]}, nil) {
 					return
 				}
 			}
-		}), 0)
+		}), 0, func(highest uint64) uint64 { return highest })
 		return err
 	}
 	cases := map[string]func(t *testing.T, tree *Tree) (kept *meta.Object, gone func() bool){

@@ -1,0 +1,150 @@
+// Package secondchance is a cache of objects by path that takes a bounded number of bytes.
+//
+// What is put in goes through a queue, and at its end is evicted, unless it was read since it went in or came to the
+// end the last time: then it gets a second chance. That is as good as to know the order of all reads for what is read
+// again and again, and a read takes no lock: it sets a bit where that is not set.
+package secondchance
+
+import (
+	"container/list"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// Overhead is roughly what an object takes besides its path and data, in bytes.
+const Overhead = 256
+
+// mostChances is how many objects get another chance for one that is evicted: no write waits for longer.
+const mostChances = 64
+
+// Cache holds objects by path. All methods may be called from any number of goroutines.
+type Cache struct {
+	limit     int64
+	items     *xsync.Map[string, *item]
+	evictions atomic.Uint64
+	data      atomic.Int64 // bytes of the data of all objects
+
+	mu    sync.Mutex // guards the fields below, and all changes of items
+	queue *list.List // of *item, the next to be looked at in front
+	size  int64
+}
+
+// item is an object of the cache. All but used is immutable.
+type item struct {
+	object meta.Object
+	used   atomic.Bool // read since it went through the queue
+	place  *list.Element
+}
+
+func (i *item) size() int64 { return int64(Overhead + len(i.object.Path) + cap(i.object.Data)) }
+
+// New returns an empty cache of at most about limit bytes.
+func New(limit int64) *Cache {
+	return &Cache{limit: limit, items: xsync.NewMap[string, *item](), queue: list.New()}
+}
+
+// Get returns the object at a path, shared and read-only.
+func (c *Cache) Get(path string) (*meta.Object, bool) {
+	i, ok := c.items.Load(path)
+	if !ok {
+		return nil, false
+	}
+	if !i.used.Load() {
+		i.used.Store(true)
+	}
+	return &i.object, true
+}
+
+// Peek is Get that is no reason to keep the object.
+func (c *Cache) Peek(path string) (*meta.Object, bool) {
+	i, ok := c.items.Load(path)
+	if !ok {
+		return nil, false
+	}
+	return &i.object, true
+}
+
+// Put stores an object at obj.Path, and returns it as it is stored, shared and read-only. What is too large to
+// be held beside others is not stored, nor is then what was there. The cache keeps obj.Data.
+func (c *Cache) Put(obj meta.Object) *meta.Object {
+	obj.Path = strings.Clone(obj.Path) // the caller's may be a piece of something larger
+	obj.Index = key.LastIndex(obj.Path)
+	i := &item{object: obj}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removeLocked(obj.Path)
+	if i.size() > c.limit {
+		return &i.object
+	}
+	for c.size+i.size() > c.limit {
+		c.evictLocked()
+	}
+	i.place = c.queue.PushBack(i)
+	c.items.Store(obj.Path, i)
+	c.size += i.size()
+	c.data.Add(int64(len(obj.Data)))
+	return &i.object
+}
+
+// Remove removes what is at a path and reports whether there was something.
+func (c *Cache) Remove(path string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removeLocked(path)
+}
+
+// Clear removes everything.
+func (c *Cache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.items.Clear()
+	c.queue.Init()
+	c.size = 0
+	c.data.Store(0)
+}
+
+func (c *Cache) removeLocked(path string) bool {
+	i, ok := c.items.LoadAndDelete(path)
+	if ok {
+		c.queue.Remove(i.place)
+		c.size -= i.size()
+		c.data.Add(-int64(len(i.object.Data)))
+	}
+	return ok
+}
+
+// evictLocked removes an object. There is one.
+func (c *Cache) evictLocked() {
+	for range mostChances {
+		i := c.queue.Front().Value.(*item)
+		if !i.used.Load() {
+			break
+		}
+		i.used.Store(false)
+		c.queue.MoveToBack(i.place)
+	}
+	c.removeLocked(c.queue.Front().Value.(*item).object.Path)
+	c.evictions.Add(1)
+}
+
+// Len returns the number of objects.
+func (c *Cache) Len() int { return c.items.Size() }
+
+// Data returns the bytes of data of all objects.
+func (c *Cache) Data() int64 { return c.data.Load() }
+
+// Size returns roughly how many bytes the cache takes.
+func (c *Cache) Size() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.size
+}
+
+// Evictions returns how many objects had to make room.
+func (c *Cache) Evictions() uint64 { return c.evictions.Load() }
