@@ -339,7 +339,7 @@ func (r *run) commitGlob(w *write) {
 func (r *run) doomed(pattern string) (doomed []*meta.Object, err error) {
 	var now moment
 	if !r.fromLayer() {
-		for _, list := range r.memory.Collect(pattern) {
+		for _, list := range pathtree.Match(r.memory.Collect(pattern), pattern) {
 			live := slices.DeleteFunc(list, func(obj *meta.Object) bool { return now.past(obj.Expires) })
 			if doomed == nil {
 				doomed = live // most globs are one directory

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -124,7 +125,7 @@ func TestSetInterrupted(t *testing.T) {
 func TestConditionOnWhatHasNoRevision(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
-	layer, err := engine.Open(c.store)
+	layer, err := engine.Open(c.store, all.Engines()...)
 	if err != nil {
 		t.Fatal(err)
 	}
