@@ -198,6 +198,8 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	case s.reading: // a second Next at a time, which has no business here: it waits
 		s.idle = true
 		return n, false, stepNone, nil
+	case len(s.rest) > 0: // whatever begins anew: a change that is begun is told to its end
+		n = s.takePartLocked()
 	case s.reset:
 		// What was told is to be forgotten: until the fresh state is complete there is nothing to resume from.
 		s.reset, s.revision = false, 0
@@ -205,15 +207,12 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	case s.state != nil:
 		s.reading = true
 		return n, false, stepRead, nil
-	case len(s.missed) > 0:
-		n = s.noticeLocked(&s.missed[0], len(s.missed) > 1 && s.missed[1].change == s.missed[0].change)
-		s.missed = advance(s.missed)
+	case s.dequeueMissedLocked():
+		n = s.takePartLocked()
 	case s.live:
 		s.live = false
 		s.revision = s.at
 		n = Notice{Kind: NoticeLive, Revision: s.at}
-	case len(s.rest) > 0:
-		n = s.takePartLocked()
 	case s.overflow:
 		s.reading = true
 		return n, false, stepRefresh, nil
@@ -247,6 +246,19 @@ func (s *Subscription) dequeueLocked() bool {
 	for change := rec.change; ok && rec.change == change; rec, ok = s.queue.first() {
 		s.queue.pop()
 		s.rest = append(s.rest, rec)
+	}
+	return true
+}
+
+// dequeueMissedLocked is dequeueLocked for what was missed.
+func (s *Subscription) dequeueMissedLocked() bool {
+	if len(s.missed) == 0 {
+		return false
+	}
+	s.rest = s.few[:0]
+	for change := s.missed[0].change; len(s.missed) > 0 && s.missed[0].change == change; s.missed = advance(s.missed) {
+		rec := s.missed[0]
+		s.rest = append(s.rest, &rec)
 	}
 	return true
 }

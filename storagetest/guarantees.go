@@ -101,7 +101,7 @@ func CheckAtomic(t T, told *Told, log *Log) {
 			!errors.Is(told.End, storage.ErrNotActive) && !errors.Is(told.End, storage.ErrLagged)
 		for k, n := range run {
 			if more := k < len(run)-1 || left; n.More != more {
-				t.Errorf("%v: that another key of the same change follows is %v, and it tells %s", told, more, showNotice(n.Notice))
+				t.Errorf("%v: that another key of the same change follows is %v, and it tells %s:%s", told, more, showNotice(n.Notice), told.around(told.place(n.Notice)))
 				return
 			}
 		}

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -253,4 +254,11 @@ func (told *Told) around(at int) string {
 		}
 	}
 	return text
+}
+
+// place is where a notice stands; 0 for one that is not there.
+func (told *Told) place(n storage.Notice) int {
+	return max(0, slices.IndexFunc(told.Notes, func(other Note) bool {
+		return other.Kind == n.Kind && other.Path == n.Path && other.Revision == n.Revision
+	}))
 }
