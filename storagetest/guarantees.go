@@ -184,15 +184,13 @@ func CheckReliable(t T, told *Told, log *Log) {
 func (told *Told) wantNewest(t T, log *Log, p *part) {
 	t.Helper()
 	had := map[string]uint64{}
-	known := map[string]uint64{}
-	if from, state := p.begin(); !state {
-		known = log.content(told.Pattern, from)
-	}
-	for _, n := range p.state {
-		known[n.Path] = n.Revision
-	}
+	// What was told up to NoticeLive is for the other promises to check.
+	known := log.content(told.Pattern, p.live.Revision)
 	for _, n := range p.changes {
-		had[n.Path] = max(had[n.Path], n.Revision)
+		if n.Revision <= max(had[n.Path], p.live.Revision) {
+			continue // nor is the order
+		}
+		had[n.Path] = n.Revision
 		if known[n.Path] = n.Revision; n.Kind == storage.NoticeDel {
 			delete(known, n.Path)
 		}
