@@ -61,6 +61,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -174,6 +175,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Logger = enginekit.Apart(o.Logger)
 	return o
 }
 

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"log/slog"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -79,4 +80,12 @@ func flipByte(o Options) func(t storagetest.T, dir, path string) {
 			t.Fatalf("set %q: %v", path, err)
 		}
 	}
+}
+
+func TestLogHandler(t *testing.T) {
+	enginetest.TestLogHandler(t, func(dir string, log *slog.Logger) storage.EmbeddedLayer {
+		options := small()
+		options.Logger = log
+		return New(dir, options)
+	})
 }

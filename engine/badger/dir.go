@@ -26,12 +26,15 @@ type lock struct{ files []*os.File }
 
 // lockDir takes the lock of a directory. Who only reads shares it with others who do, and makes no file for it.
 func lockDir(dir string, shared bool) (*lock, error) {
-	return enginekit.Locked("the directory", func() (*lock, error) { return tryLockDir(dir, shared) }, isHeld)
+	return enginekit.Locked("the directory", func() (*lock, error) { return tryLockDir(dir, shared) }, lockHolder)
 }
 
-// isHeld reports whether another has the directory's lock: ours, or Badger's own.
-func isHeld(err error) bool {
-	return errors.Is(err, errHeld) || strings.Contains(err.Error(), "Cannot acquire directory lock")
+// lockHolder says who has the directory's lock: ours, or Badger's own.
+func lockHolder(err error) enginekit.Holder {
+	if errors.Is(err, errHeld) || strings.Contains(err.Error(), "Cannot acquire directory lock") {
+		return enginekit.Anywhere
+	}
+	return enginekit.Nobody
 }
 
 func tryLockDir(dir string, shared bool) (_ *lock, err error) {
@@ -91,13 +94,8 @@ func restored(err error) error {
 // explain says what to do about an error of opening.
 func explain(err error) error {
 	err = restored(err)
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("the directory cannot be written; change its permissions or choose another: %w", err)
-	case errors.Is(err, syscall.ENOSPC) && !errors.Is(err, errFull):
-		return fmt.Errorf("the disk is full; make room: %w", err)
-	case errors.Is(err, syscall.EMFILE):
-		return fmt.Errorf("too many files are open; raise the limit (ulimit -n): %w", err)
+	if errors.Is(err, errFull) {
+		return err // says it better
 	}
-	return err
+	return enginekit.Explain("the directory", err)
 }

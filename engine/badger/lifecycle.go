@@ -159,7 +159,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 		return err
 	}
 	err = s.guard("open", func() error {
-		s.db, err = enginekit.Locked("the directory", func() (*badger.DB, error) { return badger.OpenManaged(o) }, isHeld)
+		s.db, err = enginekit.Locked("the directory", func() (*badger.DB, error) { return badger.OpenManaged(o) }, lockHolder)
 		return err
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -121,6 +122,7 @@ func TestLogger(t *testing.T) {
 	l := start(t, t.TempDir(), options)
 	enginetest.SetAll(t, l, "a")
 	l.Close()
+	enginekit.Drain(l.options.Logger)
 	if !strings.Contains(logged.String(), "level=DEBUG") || strings.Contains(logged.String(), "level=ERROR") {
 		t.Errorf("logged is %q", logged.String())
 	}

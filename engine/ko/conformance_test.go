@@ -3,6 +3,7 @@ package ko
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -39,4 +40,10 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err := errors.Join(db.Put([]byte(path), flipped, nil), db.Close()); err != nil {
 		t.Fatalf("put %q: %v", path, err)
 	}
+}
+
+func TestLogHandler(t *testing.T) {
+	enginetest.TestLogHandler(t, func(dir string, log *slog.Logger) storage.EmbeddedLayer {
+		return New(dir, Options{Logger: log, WriteBuffer: 256 << 10})
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -94,27 +93,29 @@ func firstLine(name string) string {
 
 // opened opens and locks a directory by one of the ways there are.
 func opened(open func(dir string) (disk, error), dir string) (disk, error) {
-	return enginekit.Locked("the directory", func() (disk, error) { return open(dir) }, isHeld)
+	return enginekit.Locked("the directory", func() (disk, error) { return open(dir) }, lockHolder)
 }
 
-// isHeld reports whether another has the directory's lock.
-func isHeld(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, ldbstorage.ErrLocked)
+// lockHolder says who has the directory's lock.
+func lockHolder(err error) enginekit.Holder {
+	switch {
+	case errors.Is(err, ldbstorage.ErrLocked):
+		return enginekit.Here
+	case errors.Is(err, syscall.EAGAIN):
+		return enginekit.Anywhere
+	}
+	return enginekit.Nobody
 }
 
 // explain says what to do about an error of opening.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("the directory cannot be written; change its permissions or choose another: %w", err)
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("the disk is full; make room: %w", err)
 	case isForeign(err):
 		return fmt.Errorf("it holds a LevelDB database of other software; choose an empty or new directory: %w", err)
 	case isCorrupt(err):
 		return fmt.Errorf("%s: %w", corruptAdvice, err)
 	}
-	return err
+	return enginekit.Explain("the directory", err)
 }
 
 // isForeign tells whether a database has its keys in another order than that of bytes.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -261,6 +262,7 @@ func TestErrorsAreLogged(t *testing.T) {
 	enginetest.Set(t, l, "a")
 	armed.Store(true)
 	l.Close()
+	enginekit.Drain(l.options.Logger)
 	if got := logged.String(); !strings.Contains(got, "ko: close") || !strings.Contains(got, syscall.EIO.Error()) {
 		t.Errorf("logged is %q, expected the failure of Close", got)
 	}
@@ -269,6 +271,7 @@ func TestErrorsAreLogged(t *testing.T) {
 	l = enginetest.Start(t, disk.layer(t, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))}))
 	l.disk.fail(syscall.EIO)
 	l.Clear()
+	enginekit.Drain(l.options.Logger)
 	if got := logged.String(); !strings.Contains(got, "clear failed") || !strings.Contains(got, syscall.EIO.Error()) {
 		t.Errorf("logged is %q, expected the failure of Clear", got)
 	}

@@ -134,6 +134,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Logger = enginekit.Apart(o.Logger)
 	return o
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -101,6 +102,7 @@ func TestRecovery(t *testing.T) {
 					t.Errorf("%s is %s", path, obj.Data)
 				}
 			}
+			enginekit.Drain(l.options.Logger)
 			if !strings.Contains(logged.String(), "recovered a corrupt store") {
 				t.Errorf("logged is %q", logged.String())
 			}

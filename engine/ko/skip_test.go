@@ -96,7 +96,7 @@ func TestSkipUndecodable(t *testing.T) {
 	if n, found := enginetest.Checked(t, l); n != 1 || len(found) != 2 {
 		t.Errorf("the check counts %d and finds %q", n, found)
 	}
-	if err := l.Commit([]storage.Change{{}}); err != nil {
+	if err := l.Commit([]storage.Change{{Clear: true, Revision: 9}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := l.Get("a/bad"); !errors.Is(err, storage.ErrNotFound) {

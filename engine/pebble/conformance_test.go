@@ -46,3 +46,9 @@ func flipByte(t storagetest.T, dir, path string) {
 		t.Fatalf("set %q: %v", path, err)
 	}
 }
+
+func TestLogHandler(t *testing.T) {
+	enginetest.TestLogHandler(t, func(dir string, log *slog.Logger) storage.EmbeddedLayer {
+		return New(dir, Options{Logger: log, MemTableSize: 256 << 10})
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -162,6 +163,7 @@ func TestFatalfStopsWriting(t *testing.T) {
 	if _, err := l.Get("a"); err != nil {
 		t.Errorf("a read after it: %v", err)
 	}
+	enginekit.Drain(l.options.Logger)
 	if !strings.Contains(logged.String(), "a contradiction in file 7") {
 		t.Errorf("logged is %q", logged.String())
 	}

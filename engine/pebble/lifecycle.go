@@ -45,7 +45,7 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	}
 	lock, err := enginekit.Locked("the directory", func() (*pebble.Lock, error) {
 		return pebble.LockDirectory(dir, lockFS{files, l.options.ReadOnly})
-	}, isHeld)
+	}, lockHolder)
 	if err != nil {
 		return fmt.Errorf("pebble: open %s: %w", l.dir, explain(err))
 	}
@@ -240,20 +240,21 @@ func makeDir(disk vfs.FS, dir string) error {
 	return syncDir(disk, parent)
 }
 
-// isHeld reports whether another has the directory's lock. Within one process Pebble has no sentinel for it.
-func isHeld(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, errHeld) || strings.Contains(err.Error(), "held by current process")
+// lockHolder says who has the directory's lock. Within one process Pebble has no sentinel for it.
+func lockHolder(err error) enginekit.Holder {
+	switch {
+	case errors.Is(err, errHeld), strings.Contains(err.Error(), "held by current process"):
+		return enginekit.Here
+	case errors.Is(err, syscall.EAGAIN):
+		return enginekit.Anywhere
+	}
+	return enginekit.Nobody
 }
 
 // explain says what to do about an error of opening.
 func explain(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("the directory cannot be written; change its permissions or choose another: %w", err)
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("the disk is full; make room: %w", err)
-	case pebble.IsCorruptionError(err):
+	if pebble.IsCorruptionError(err) {
 		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
 	}
-	return err
+	return enginekit.Explain("the directory", err)
 }

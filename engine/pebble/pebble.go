@@ -105,6 +105,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Logger = enginekit.Apart(o.Logger)
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}

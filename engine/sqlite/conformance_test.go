@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -39,4 +40,8 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err = enginekit.FirstError(err, c.close()); err != nil {
 		t.Fatalf("flip a byte of %q: %v", path, err)
 	}
+}
+
+func TestLogHandler(t *testing.T) {
+	enginetest.TestLogHandler(t, func(dir string, log *slog.Logger) storage.EmbeddedLayer { return New(in(dir), Options{Logger: log}) })
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
@@ -191,8 +192,8 @@ func (c *conn) fillNew() (err error) {
 // explain says what to do about an error of opening.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
-		return fmt.Errorf("the file or its directory cannot be written; change the permissions or choose another: %w", err)
+	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // as SQLite says it
+		return fmt.Errorf("the file or its directory cannot be written; change its permissions, choose another, or open it to read only (readonly=on): %w", err)
 	case isNoRoom(err):
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case isCode(err, sqlite3.BUSY):
@@ -202,5 +203,5 @@ func explain(err error) error {
 	case isCorrupt(err):
 		return fmt.Errorf("the file is corrupt; restore it from a backup: %w", err)
 	}
-	return err
+	return enginekit.Explain("the file or its directory", err)
 }

@@ -24,7 +24,12 @@ func lockFile(path string) (*os.File, error) { return locked(path, os.O_RDWR|os.
 // locked opens and locks FILE-lock.
 func locked(path string, flags int) (*os.File, error) {
 	return enginekit.Locked("the file", func() (*os.File, error) { return lockOpen(path+lockSuffix, flags) },
-		func(err error) bool { return errors.Is(err, errLocked) })
+		func(err error) enginekit.Holder {
+			if errors.Is(err, errLocked) {
+				return enginekit.Anywhere
+			}
+			return enginekit.Nobody
+		})
 }
 
 // noteProcess notes who has the lock, only for the message of whoever is refused.

@@ -202,7 +202,7 @@ func TestOpenInUseByAnotherProcess(t *testing.T) {
 func TestOpenReadOnly(t *testing.T) {
 	for _, cause := range []error{syscall.EROFS, syscall.EACCES} {
 		d := newDisk(t, func(op diskOp) error { return cause })
-		mustRefuse(t, New(in(t.TempDir()), Options{vfs: d.name}), "cannot be written; change the permissions")
+		mustRefuse(t, New(in(t.TempDir()), Options{vfs: d.name}), "cannot be written; change its permissions")
 	}
 	if os.Getuid() == 0 {
 		t.Log("permissions bind no superuser: the part on a real directory says nothing here")

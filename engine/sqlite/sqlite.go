@@ -46,6 +46,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -116,6 +117,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Logger = enginekit.Apart(o.Logger)
 	return o
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // errInUse is what a store says that another one has open.
-var errInUse = fmt.Errorf("in use by another process or by another store of this one (waited %v for its lock); close that first", lockPatience)
+var errInUse = errors.New("in use")
 
 const (
 	// lockPatience is how long a lock that is held is waited for. A program that starts another one holds each of
@@ -17,16 +17,31 @@ const (
 	lockPause    = 5 * time.Millisecond
 )
 
-// Locked takes a lock by try, and again for a moment while held says of its error that another has it. What, "the
-// directory" say, then begins the error, which holds the last one of try.
-func Locked[L any](what string, try func() (L, error), held func(error) bool) (L, error) {
+// Holder is who has a lock that is not given.
+type Holder int
+
+const (
+	Nobody   Holder = iota // something else is wrong
+	Here                   // another store of this process: there is nothing to wait for
+	Anywhere               // another process, or another store of this one
+)
+
+// Locked takes a lock by try, and again for a moment while its error says that it is held anywhere. What, "the
+// directory" say, begins the error of a lock that is held, which holds the last one of try.
+func Locked[L any](what string, try func() (L, error), holder func(error) Holder) (L, error) {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
 		lock, err := try()
-		switch {
-		case err == nil || !held(err):
+		if err == nil {
+			return lock, nil
+		}
+		switch by := holder(err); {
+		case by == Nobody:
 			return lock, err
+		case by == Here:
+			return lock, fmt.Errorf("%s is %w by another store of this process; close that first: %w", what, errInUse, err)
 		case time.Now().After(end):
-			return lock, fmt.Errorf("%s is %w: %w", what, errInUse, err)
+			return lock, fmt.Errorf("%s is %w by another process or by another store of this one (waited %v for its lock); close that first: %w",
+				what, errInUse, lockPatience, err)
 		}
 	}
 }
