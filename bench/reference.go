@@ -142,3 +142,15 @@ func (r *reference) getN(pattern string, n int) []meta.Object {
 	})
 	return found[:min(n, len(found))]
 }
+
+// newest is a side that lists the newest n objects.
+func (r *reference) newest(pattern string, n int) side {
+	return func(times int) error {
+		for range times {
+			if len(r.getN(pattern, n)) == 0 {
+				return fmt.Errorf("%s: expected objects, found none", pattern)
+			}
+		}
+		return nil
+	}
+}

@@ -113,6 +113,7 @@ func referenceRows(c config) (rows []row, err error) {
 						writesOf(readers, set, get, 10, paths), writesOf(readers, plain.set, plain.get, 10, paths), ratioAtMost(goal))
 				}
 			}
+			add("newest 100 of a list / plain reference", getN(store, "places/*"), plain.newest("places/*", 100), ratioAtMost(1.0))
 			push := func(pattern string, data json.RawMessage) error { _, err := store.Push(pattern, data); return err }
 			lists := []string{"pushed/a/*", "pushed/b/*", "pushed/c/*"}
 			add("Push / strict reference", writesOf(1, push, get, 0, lists), writesOf(1, strict.push, strict.get, 0, lists), ratioAtMost(1.0))

@@ -51,7 +51,7 @@ func decode(scheme, raw string) (string, error) {
 	case location == "~" || strings.HasPrefix(location, "~/"):
 		return "", fmt.Errorf("nobody expands the ~ of %q, expected %s:$HOME%s, or %s:./%s for a place of that name", location, scheme, location[1:], scheme, location)
 	case location == ":memory:":
-		return "", fmt.Errorf("%q is SQLite's own name, expected memory:", location)
+		return "", fmt.Errorf("expected memory: for a store that keeps nothing, %q is SQLite's own name", location)
 	case strings.HasPrefix(location, "file:"):
 		return "", fmt.Errorf("%q is a URL within a URL, expected %s:%s", location, scheme, strings.TrimPrefix(location, "file:"))
 	case strings.TrimSpace(location) != location:
