@@ -5,7 +5,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sync/atomic"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -143,13 +142,19 @@ func pagesShowLists(t T, _ *subject, db storage.Database, p pager) {
 
 func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 	const stay = 20
-	var done atomic.Bool
+	// A page at a time has writes beside it, some: they would go on for as long as the engine reads what they overwrite.
+	pages := make(chan struct{}, 1)
 	for i := range int64(stay) {
 		setAt(t, db, object(fmt.Sprintf("w/stays%02d", i), i*10))
 	}
 	s.together(t, 2, func(g int) {
 		if g == 0 {
-			for i := int64(0); !done.Load(); i++ {
+			for i := int64(0); ; i++ {
+				if i%8 == 0 {
+					if _, more := <-pages; !more {
+						return
+					}
+				}
 				path := fmt.Sprintf("w/comes%d", i*5%7)
 				_, err := db.SetWithMeta(path, dataOf(i), i*37%200, 0)
 				if err == nil && i%3 == 0 {
@@ -163,14 +168,17 @@ func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 					return
 				}
 			}
-			return
 		}
-		defer done.Store(true)
+		defer close(pages)
 		for round := range 25 {
 			s.beats.advance()
 			opt := storage.ListOptions{Limit: 1 + round%4, Descending: round%2 == 0}
 			seen := make(map[string]int)
 			for {
+				select {
+				case pages <- struct{}{}:
+				default: // the writes for the page before go on
+				}
 				page, err := p.Page("w/*", opt)
 				if err != nil {
 					t.Errorf("Page: %v", err)

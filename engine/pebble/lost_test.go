@@ -3,6 +3,7 @@ package pebble
 import (
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -36,9 +37,12 @@ func TestLostFiles(t *testing.T) {
 func TestCrashInTheMaking(t *testing.T) {
 	rng := enginetest.Seeded(t)
 	disk := vfs.NewCrashableMem()
+	var mu sync.Mutex // guards what follows: Pebble works in several goroutines
 	var crashed []*vfs.MemFS
 	ops := 0
 	watched := &eachOperation{FS: disk, before: func() {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, percent := range []int{0, 50, 100} {
 			crashed = append(crashed, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
 		}
