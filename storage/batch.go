@@ -151,7 +151,7 @@ func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
 func (r *run) commitParts(batch write) error {
 	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
 		part := batch.parts[0]
-		stored, err := r.commit(*part)
+		stored, err := r.commit(part)
 		part.object, part.revision = stored, stored.Revision
 		if batch.lenient && errorIsNothing(err) {
 			return nil
@@ -187,7 +187,7 @@ func (l *Layered) storeWith(op string, kind operation, path string, data json.Ra
 	}
 	var stored meta.Object
 	if err == nil {
-		stored, err = r.commit(w)
+		stored, err = r.commit(&w)
 	}
 	if err != nil {
 		return meta.Object{}, failed(op, path, err)
@@ -204,7 +204,7 @@ func (l *Layered) DelWith(path string, opt DelOptions) error {
 		w, err = newDel(path, opt)
 	}
 	if err == nil {
-		_, err = r.commit(w)
+		_, err = r.commit(&w)
 	}
 	if err != nil {
 		return failed("del", path, err)

@@ -135,15 +135,22 @@ func (p *pipeline) begin(revision uint64) {
 }
 
 // commit passes a write of one key through the pipeline and returns the object that it stored, or
-// for a delete only where it was and its revision.
-func (r *run) commit(request write) (stored meta.Object, err error) {
+// for a delete only where it was and its revision. It keeps nothing of the request itself.
+func (r *run) commit(request *write) (stored meta.Object, err error) {
+	if r.inPlace && request.op <= opDel {
+		if err = r.commitInPlace(request); err == nil {
+			stored = request.result()
+		}
+		return stored, err
+	}
 	w := r.pipeline.writes.Get().(*write)
-	request.wake = w.wake
-	*w = request
+	wake := w.wake
+	*w = *request
+	w.wake = wake
 	if err = r.pass(w); err == nil {
 		stored = w.result()
 	}
-	*w = write{wake: w.wake}
+	*w = write{wake: wake}
 	r.pipeline.writes.Put(w)
 	return stored, err
 }
@@ -156,10 +163,52 @@ func (w *write) result() meta.Object {
 	return meta.Object{Path: w.path, Revision: w.revision}
 }
 
+// commitInPlace takes a write of one key through all steps in a store without a persistent layer, where nothing is to
+// be waited for: no queue, no group, and nothing that outlives the call but the object.
+func (r *run) commitInPlace(w *write) error {
+	p := &r.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrNotActive
+	}
+	began := r.stopwatch()
+	if err := r.stageOne(w, p.ordered+1); err != nil {
+		return err
+	}
+	r.applyOne(w)
+	r.noteOne(w)
+	p.committed(w.revision)
+	r.publishOne(w)
+	r.committedSince(began)
+	return nil
+}
+
+// passAlone is pass in a store without a persistent layer: each write is a group of its own.
+func (r *run) passAlone(w *write) error {
+	p := &r.pipeline
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrNotActive
+	}
+	r.commitGroup([]*write{w})
+	remarks := p.remarks
+	p.remarks = nil
+	p.mu.Unlock()
+	for _, remark := range remarks {
+		remark()
+	}
+	return w.err
+}
+
 // pass returns when the write is answered.
 func (r *run) pass(w *write) error {
 	if r.readOnly && w.op != opInstant {
 		return ErrReadOnly
+	}
+	if r.layer == nil {
+		return r.passAlone(w)
 	}
 	p := &r.pipeline
 	p.mu.Lock()

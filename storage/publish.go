@@ -9,13 +9,12 @@ import (
 
 // publish publishes the committed changes of a group, in their order.
 func (r *run) publish(o ordered) {
-	sharded, logged, fed := r.sharded.Load(), r.log.watched(), r.feed.on()
-	if sharded == nil && !logged && !fed {
+	if !r.watched() {
 		return
 	}
 	var whole uint64 // the change that all are a part of; 0 for none
 	for _, w := range o.leaves {
-		if w.err != nil || key.Contains(r.options.NoBroadcastKeys, w.target()) {
+		if w.err != nil {
 			continue
 		}
 		change := w.change()
@@ -23,32 +22,45 @@ func (r *run) publish(o ordered) {
 			whole = cmp.Or(whole, change)
 			change = whole
 		}
-		if w.silent {
-			r.publishGone(w.path, newsSilent, w.revision, change)
-			continue
-		}
-		object := w.published()
-		fresh := w.stores() && !w.found.exists && !w.found.past
-		if logged || sharded != nil {
-			event := news{Event: w.event(object)}
-			if fresh {
-				event.kind = newsCreation
-			}
-			if logged {
-				r.log.append(event)
-			}
-			if sharded != nil {
-				sharded.tell(event)
-			}
-		}
-		if fed {
-			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
-		}
+		r.stageNews(w, change)
 	}
-	if logged {
-		r.log.flush()
-	}
+	r.log.flush()
 	r.feed.flush()
+}
+
+// publishOne is publish of a single change.
+func (r *run) publishOne(w *write) {
+	if r.watched() {
+		r.stageNews(w, w.revision)
+		r.log.flush()
+		r.feed.flush()
+	}
+}
+
+// watched reports whether anybody consumes what is published.
+func (r *run) watched() bool {
+	return r.sharded.Load() != nil || r.log.watched() || r.feed.on()
+}
+
+// stageNews gives a change to the channels, and to the log and the feed until they are flushed.
+func (r *run) stageNews(w *write, change uint64) {
+	if key.Contains(r.options.NoBroadcastKeys, w.target()) {
+		return
+	}
+	if w.silent {
+		r.publishGone(w.path, newsSilent, w.revision, change)
+		return
+	}
+	object := w.published()
+	fresh := w.stores() && !w.found.exists && !w.found.past
+	event := news{Event: w.event(object)}
+	if fresh {
+		event.kind = newsCreation
+	}
+	r.tell(event)
+	if r.feed.on() {
+		r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
+	}
 }
 
 // change is what the parts of a batch have in common, the revision of the first.

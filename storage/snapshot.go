@@ -67,7 +67,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 		r.beforeRead(pattern)
 	}
 	s := &Snapshot{gate: r.readGate, ctx: ctx, pattern: pattern}
-	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
+	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		s.revision = revision
 		if r.fromLayer() {
 			if err = r.pipeline.cause(); err != nil {

@@ -57,7 +57,7 @@ func (l *Layered) update(path string, change func(old meta.Object) (json.RawMess
 			return meta.Object{}, err
 		}
 		w.condition, w.keepsExpiry = demand, true
-		stored, err := r.commit(w)
+		stored, err := r.commit(&w)
 		if errors.Is(err, ErrConflict) {
 			continue // another writer was faster: there is progress
 		}
