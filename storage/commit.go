@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -75,16 +76,17 @@ type write struct {
 	instant func(revision uint64) // of opInstant
 
 	// What the leader sets.
-	revision uint64       // staged: its place in the commit order
-	object   meta.Object  // staged: the object to store; Expires also says what the rules say
-	own      int64        // staged: the end of the object's own time to live; 0 for never
-	found    found        // staged: what the write replaces or removes
-	under    *write       // staged: what the overlay holds below it
-	stored   *meta.Object // applied: the object as readers see it
-	refused  bool         // by the persistent layer, for good
-	cached   bool         // the cache held what was there
-	err      error        // the answer; of a part, that of its batch
-	wake     chan bool    // true: lead; false: answered
+	revision uint64            // staged: its place in the commit order
+	object   meta.Object       // staged: the object to store; Expires also says what the rules say
+	own      int64             // staged: the end of the object's own time to live; 0 for never
+	found    found             // staged: what the write replaces or removes
+	under    *write            // staged: what the overlay holds below it
+	version  *pathtree.Version // applied: the object in memory
+	stored   *meta.Object      // published: the object as consumers share it
+	refused  bool              // by the persistent layer, for good
+	cached   bool              // the cache held what was there
+	err      error             // the answer; of a part, that of its batch
+	wake     chan bool         // true: lead; false: answered
 }
 
 const (

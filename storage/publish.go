@@ -72,7 +72,7 @@ func (w *write) change() uint64 {
 }
 
 // publishGlob publishes a glob delete or a clear, which removed objects.
-func (r *run) publishGlob(w *write, removed []*meta.Object) {
+func (r *run) publishGlob(w *write, removed []removal) {
 	kind := newsGone
 	if w.silent {
 		kind = newsSilent
@@ -80,9 +80,9 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	if w.op == opClear {
 		r.tell(news{kind: newsClearing})
 	} else {
-		for _, obj := range removed {
-			if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-				r.publishGone(obj.Path, kind, w.revision, w.revision)
+		for _, d := range removed {
+			if !key.Contains(r.options.NoBroadcastKeys, d.path) {
+				r.publishGone(d.path, kind, w.revision, w.revision)
 			}
 		}
 	}
@@ -94,9 +94,9 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 		r.feed.flush()
 		return
 	}
-	for _, obj := range removed {
-		if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-			r.feed.stage(record{object: obj, revision: w.revision, change: w.revision, removed: true})
+	for i := range removed {
+		if !key.Contains(r.options.NoBroadcastKeys, removed[i].path) {
+			r.feed.stage(record{object: removed[i].removed(), revision: w.revision, change: w.revision, removed: true})
 		}
 	}
 	r.feed.flush()
@@ -134,6 +134,9 @@ func (w *write) published() *meta.Object {
 		return w.shared()
 	case w.found.object != nil:
 		return w.found.object
+	case w.found.spot.Version != nil:
+		obj := w.found.spot.Version.Object()
+		return &obj
 	}
 	return w.found.by.shared() // without memory no groups overlap: it is of this one
 }
@@ -154,6 +157,9 @@ func (w *write) event(object *meta.Object) Event {
 func (w *write) shared() *meta.Object {
 	if w.stored == nil {
 		stored := w.object
+		if w.version != nil {
+			stored = w.version.Object() // whose path is not a piece of the caller's
+		}
 		w.stored = &stored
 	}
 	return w.stored

@@ -22,7 +22,7 @@ func (t *Tree) Count(pattern string, at int64) int {
 			count += d.countMatches(last, clock{at})
 		default:
 			clock := clock{at}
-			if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
+			if n := s.load(d.join(last)); n != nil && !clock.expired(n) {
 				count++
 			}
 		}
@@ -34,8 +34,8 @@ func (t *Tree) Count(pattern string, at int64) int {
 func (d *directory) countMatches(name string, clock clock) (count int) {
 	var c collector
 	c.take(d)
-	for _, obj := range c.objects {
-		if key.Match(name, obj.Index) && !clock.expired(obj) {
+	for _, n := range c.versions {
+		if key.Match(name, n.Index()) && !clock.expired(n) {
 			count++
 		}
 	}
