@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -101,12 +102,12 @@ func (h *hub) tellState(c *conn, members []*member, version, reason string) {
 	if c.protocol == wire {
 		t := members[0].topic
 		if version == "" || h.live.opt.View != nil || !t.versions.is(t.pattern, t.last, version) {
-			c.tell(t.snapshot().wire)
+			c.state(t.snapshot().wire)
 		}
 		return
 	}
 	for _, f := range h.stateFrames(c, members, reason) {
-		c.tell(f)
+		c.state(f)
 	}
 }
 
@@ -246,53 +247,55 @@ type missedCommit struct {
 
 var errNotKept = errors.New("live: the store does not keep the changes since")
 
-// history reads from the store what was committed between two revisions, in order, as the caller sees it.
-func (h *hub) history(ctx context.Context, c *conn, patterns []string, from, to uint64) ([]missedCommit, error) {
-	viewer := h.live.viewerOf(c.caller.Identity)
-	byRevision := make(map[uint64]*missedCommit)
-	size := 0
-	for i, pattern := range patterns {
-		var failure error
-		err := h.live.notices(ctx, pattern, from, func(n storage.Notice) {
-			switch {
-			case n.Kind == storage.NoticeReset:
-				failure = errNotKept
-			case failure != nil || n.Kind == storage.NoticeLive || n.Revision > to:
-				return
-			}
-			if failure != nil {
-				return
-			}
-			ch := change{n.Object, n.Kind == storage.NoticeDel}
-			if !ch.removed {
-				ch = h.seen(viewer, n.Object)
-			}
-			if size += sizeOf(ch.object) + 40; size > h.live.opt.Limits.Unsent {
-				failure = errTooMuch
-				return
-			}
-			one := byRevision[n.Revision]
-			if one == nil {
-				one = &missedCommit{n.Revision, make([][]change, len(patterns))}
-				byRevision[n.Revision] = one
-			}
-			one.changes[i] = append(one.changes[i], ch)
-		})
-		if err = errors.Join(failure, err); err != nil {
+// history reads from the store what was committed between two revisions, in order, as the caller sees it. It reads the
+// changes of everything, since only then it is known which of them are one commit.
+func (h *hub) history(ctx context.Context, c *conn, patterns []string, from, to uint64) (commits []missedCommit, err error) {
+	// Whether the changes are kept is asked with a pattern that costs nothing where they are not.
+	for _, pattern := range []string{nowhere, ""} {
+		commits, err = h.commits(ctx, c, pattern, patterns, from, to)
+		if err != nil {
 			return nil, err
 		}
 	}
-	commits := make([]missedCommit, 0, len(byRevision))
-	for _, one := range byRevision {
-		commits = append(commits, *one)
-	}
-	slices.SortFunc(commits, func(a, b missedCommit) int {
-		if a.revision < b.revision {
-			return -1
-		}
-		return 1
-	})
 	return commits, nil
+}
+
+func (h *hub) commits(ctx context.Context, c *conn, all string, patterns []string, from, to uint64) (commits []missedCommit, failure error) {
+	viewer := h.live.viewerOf(c.caller.Identity)
+	size, one := 0, missedCommit{}
+	err := h.live.notices(ctx, all, from, func(n storage.Notice) {
+		switch {
+		case failure != nil || n.Kind == storage.NoticeLive || n.Revision > to && n.Kind != storage.NoticeReset:
+			return
+		case n.Kind == storage.NoticeReset:
+			failure = errNotKept
+			return
+		}
+		for i, pattern := range patterns {
+			if !key.Match(pattern, n.Path) {
+				continue
+			}
+			ch := change{n.Object, true}
+			if n.Kind == storage.NoticeSet {
+				ch = h.seen(viewer, n.Object)
+			}
+			size += sizeOf(ch.object) + 40
+			if one.changes == nil {
+				one.changes = make([][]change, len(patterns))
+			}
+			one.changes[i] = append(one.changes[i], ch)
+		}
+		if size > h.live.opt.Limits.Unsent {
+			failure = errTooMuch
+			return
+		}
+		if !n.More && one.changes != nil {
+			one.revision = n.Revision
+			commits = append(commits, one)
+			one = missedCommit{}
+		}
+	})
+	return commits, errors.Join(failure, err)
 }
 
 // seen is the change that an identity sees of an object that was stored.

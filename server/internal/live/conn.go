@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +55,9 @@ type conn struct {
 	heard atomic.Int64 // when something was read last, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the fields below
-	queue   []*frame
-	few     [2]*frame // memory of queue, for most connections
+	queue   []queued
+	few     [2]queued // memory of queue, for most connections
+	heldAt  int       // how many of queue were there when held began
 	unsent  int       // bytes of queue
 	writing bool      // a goroutine is at it, or hold
 	held    bool      // nothing is written until release
@@ -71,26 +73,53 @@ func (l *Live) newConn(s sink, p protocol, caller Caller) *conn {
 	return c
 }
 
-// push queues a change. Past the limit all that waits is dropped, and the connection gets the fresh state instead.
-func (c *conn) push(f *frame) { c.enqueue(f, false) }
+// queued is a frame that waits.
+type queued struct {
+	frame *frame
+	kept  bool // it is neither a change nor a state, which a fresh state replaces
+}
 
-// tell queues what is no change: it is never dropped for being too much.
-func (c *conn) tell(f *frame) { c.enqueue(f, true) }
+// mostQueued is how many frames may wait for a client that asks and does not read the answers.
+const mostQueued = 4096
 
-func (c *conn) enqueue(f *frame, always bool) {
+// push queues a change. Past the limit all changes that wait are dropped, and the connection gets the fresh state instead.
+func (c *conn) push(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.dropped || c.ending:
+	if c.behind || c.ending || c.dropped {
 		return
-	case c.behind && !always:
-		return
-	case !always && c.unsent > 0 && c.unsent+f.size > c.live.opt.Limits.Unsent:
+	}
+	if c.unsent > 0 && c.unsent+f.size > c.live.opt.Limits.Unsent {
 		c.fallBehindLocked()
 		return
 	}
-	c.queue = append(c.queue, f)
-	c.unsent += f.size
+	c.enqueueLocked(queued{f, false})
+}
+
+// state queues a state, or a part of one.
+func (c *conn) state(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueueLocked(queued{f, false})
+}
+
+// tell queues an answer, or what keeps the connection alive.
+func (c *conn) tell(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueueLocked(queued{f, true})
+}
+
+func (c *conn) enqueueLocked(q queued) {
+	if c.dropped || c.ending {
+		return
+	}
+	if len(c.queue) >= mostQueued {
+		go c.drop() // it takes locks that may not be taken here
+		return
+	}
+	c.queue = append(c.queue, q)
+	c.unsent += q.frame.size
 	c.wakeLocked()
 }
 
@@ -109,9 +138,18 @@ func (c *conn) fallBehindLocked() {
 	c.wakeLocked()
 }
 
+// emptyLocked drops the changes and states that wait.
 func (c *conn) emptyLocked() {
-	clear(c.queue)
-	c.queue, c.unsent = c.few[:0], 0
+	all := c.queue
+	c.queue, c.unsent, c.heldAt = nil, 0, 0
+	for _, q := range all {
+		if q.kept {
+			c.queue = append(c.queue, q)
+			c.unsent += q.frame.size
+			c.heldAt++
+		}
+	}
+	clear(c.few[:])
 }
 
 // wakeLocked lets a goroutine write what waits.
@@ -127,7 +165,7 @@ func (c *conn) wakeLocked() {
 func (c *conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = true
+	c.held, c.heldAt = true, len(c.queue)
 }
 
 // release lets what was held follow some frames.
@@ -139,10 +177,12 @@ func (c *conn) release(first []*frame) {
 		return
 	}
 	if !c.behind {
-		c.queue = append(first, c.queue...)
-		for _, f := range first {
+		missed := make([]queued, len(first))
+		for i, f := range first {
+			missed[i].frame = f
 			c.unsent += f.size
 		}
+		c.queue = slices.Insert(c.queue, c.heldAt, missed...)
 	}
 	if c.behind || len(c.queue) > 0 {
 		c.wakeLocked()
@@ -251,8 +291,8 @@ func (c *conn) another() *frame {
 }
 
 func (c *conn) popLocked() *frame {
-	f := c.queue[0]
-	c.queue[0] = nil
+	f := c.queue[0].frame
+	c.queue[0] = queued{}
 	c.queue = c.queue[1:]
 	c.unsent -= f.size
 	return f
@@ -268,10 +308,8 @@ func (c *conn) endWith(last *frame) {
 	if c.dropped || c.ending {
 		return
 	}
-	if c.behind {
-		c.behind = false
-	}
-	c.queue = append(c.queue, last)
+	c.behind = false
+	c.queue = append(c.queue, queued{last, true})
 	c.unsent += last.size
 	c.ending, c.held = true, false
 	c.wakeLocked()
@@ -285,7 +323,7 @@ func (c *conn) drop() {
 		return
 	}
 	c.dropped, c.behind = true, false
-	c.emptyLocked()
+	c.queue, c.few = nil, [2]queued{}
 	c.mu.Unlock()
 	_ = c.sink.Close() // there is nobody to tell
 	c.live.hub.leave(c)
