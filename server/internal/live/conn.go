@@ -44,6 +44,7 @@ type conn struct {
 	protocol protocol
 	slot     uint8 // when it is kept alive
 	caller   Caller
+	viewer   any           // whose topics it follows
 	gone     chan struct{} // closed with the connection; nil where nobody waits for that
 	session  *session      // of oolith.v1
 
@@ -66,8 +67,8 @@ type conn struct {
 	dropped bool
 }
 
-func (l *Live) newConn(s sink, p protocol, caller Caller) *conn {
-	c := &conn{live: l, sink: s, protocol: p, caller: caller}
+func (l *Live) newConn(s sink, p protocol, caller Caller, viewer any) *conn {
+	c := &conn{live: l, sink: s, protocol: p, caller: caller, viewer: viewer}
 	c.queue = c.few[:0]
 	c.heard.Store(l.opt.Now().UnixNano())
 	return c
@@ -161,6 +162,13 @@ func (c *conn) wakeLocked() {
 	go c.write()
 }
 
+// isBehind reports whether changes were dropped and the fresh state is to come.
+func (c *conn) isBehind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.behind
+}
+
 // hold keeps what comes from being written, until release.
 func (c *conn) hold() {
 	c.mu.Lock()
@@ -202,7 +210,9 @@ func (c *conn) write() {
 		f, refresh, more := c.next()
 		switch {
 		case refresh:
-			c.live.hub.refresh(c)
+			if !c.live.hub.refresh(c) {
+				return
+			}
 			continue
 		case !more:
 			return
@@ -268,7 +278,6 @@ func (c *conn) next() (f *frame, refresh, more bool) {
 	case len(c.queue) > 0:
 		return c.popLocked(), false, true
 	case c.behind:
-		c.behind = false
 		return nil, true, true
 	case c.ending:
 		go c.drop() // it takes locks that may not be taken here

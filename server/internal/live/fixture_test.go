@@ -311,8 +311,7 @@ func (v view) apply(t testing.TB, m ours) {
 		held := v[part.Pattern]
 		switch m.Type {
 		case "reset":
-			delete(v, part.Pattern)
-			continue
+			continue // the snapshot behind it replaces what is held, and not before it is there
 		case "snapshot":
 			held = nil
 		}
@@ -458,7 +457,7 @@ func (c *sseClient) of(kind string) (sseEvent, ours) {
 		c.Fatalf("an event %+v, %v, want %s", e, err, kind)
 	}
 	m := decode[ours](c, e.data)
-	if m.Type != kind || (e.id != m.Token) == (kind != "reset") {
+	if m.Type != kind || e.id != m.Token || (e.id == "") != (kind == "reset") {
 		c.Fatalf("an event %+v", e)
 	}
 	return e, m
