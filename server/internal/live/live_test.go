@@ -230,10 +230,13 @@ func TestHubBeginsAnew(t *testing.T) {
 	c.of("snapshot")
 	c.of("live")
 	f.live.hub.mu.Lock() // the hub cannot go on
-	for range 1<<14 + 100 {
+	follow := f.live.hub.follow.sub
+	for follow.Lag() < 1<<14 {
 		f.set("b/1", `1`)
+		follow.Revision() // hands on what was written
 	}
 	f.set("a/1", `"last"`)
+	follow.Revision()
 	f.live.hub.mu.Unlock()
 	for !strings.Contains(string(a.state), "last") {
 		a.next()
