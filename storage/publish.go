@@ -42,7 +42,7 @@ func (r *run) publish(o ordered) {
 			}
 		}
 		if fed {
-			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
+			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), reason: w.op.reason(), fresh: fresh})
 		}
 	}
 	if logged {
@@ -84,7 +84,7 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	}
 	for _, obj := range removed {
 		if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-			r.feed.stage(record{object: obj, revision: w.revision, change: w.revision, removed: true})
+			r.feed.stage(record{object: obj, revision: w.revision, change: w.revision, removed: true, reason: w.op.reason()})
 		}
 	}
 	r.feed.flush()
@@ -113,6 +113,23 @@ func (r *run) publishGone(path string, kind newsKind, revision, change uint64) {
 	if kind == newsSilent && r.feed.lagged.Load() {
 		r.feed.stage(record{object: &meta.Object{Path: path}, revision: revision, change: change, removed: true, silent: true})
 	}
+}
+
+// reason is why a write of this kind removes an object; ReasonNone where it stores one.
+func (op operation) reason() Reason {
+	switch op {
+	case opDel:
+		return ReasonDeleted
+	case opExpire:
+		return ReasonExpired
+	case opTrim:
+		return ReasonLimit
+	case opClear:
+		return ReasonCleared
+	case opDelGlob:
+		return ReasonPattern
+	}
+	return ReasonNone
 }
 
 // published is the object that a committed write of one key stored or removed.
