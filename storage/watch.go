@@ -1,5 +1,10 @@
 package storage
 
+import (
+	"context"
+	"fmt"
+)
+
 // Watch calls callback with every event from now on, in the one order in which the
 // changes were committed, on a goroutine of the watch, one event at a time. Each watch
 // sees every change, however many there are.
@@ -17,6 +22,23 @@ func (l *Layered) Watch(callback EventCallback) (stop func()) {
 		return func() {}
 	}
 	return r.log.watch(callback)
+}
+
+// WatchContext is Watch that a context ends, in place of a function: it may be called after the context's end for an
+// event that is under way, and for no later one. On a store that is not active it is ErrNotActive.
+func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) error {
+	if err := checkContext(ctx); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	r, err := l.active()
+	if err == nil && callback == nil {
+		err = fmt.Errorf("%w: the callback is nil", ErrInvalidOptions)
+	}
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	context.AfterFunc(ctx, r.log.watch(callback))
+	return nil
 }
 
 // WatchSharded returns the store's event channels, of which there is one set from Start to Close,
