@@ -36,7 +36,8 @@ type record struct {
 	change  uint64
 	size    uint32 // of the object's data
 	removed bool
-	fresh   bool // stored where there was nothing
+	reason  Reason // of a removal
+	fresh   bool   // stored where there was nothing
 	// silent says that the object was removed by DelSilent: no subscription tells it.
 	silent bool
 	// ignored says that it concerned nobody when it was committed; whoever comes later has no

@@ -59,7 +59,7 @@ func (r *run) stageNews(w *write, change uint64) {
 	}
 	r.tell(event)
 	if r.feed.on() {
-		r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
+		r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), reason: w.op.reason(), fresh: fresh})
 	}
 }
 
@@ -96,7 +96,7 @@ func (r *run) publishGlob(w *write, removed []removal) {
 	}
 	for i := range removed {
 		if !key.Contains(r.options.NoBroadcastKeys, removed[i].path) {
-			r.feed.stage(record{object: removed[i].removed(), revision: w.revision, change: w.revision, removed: true})
+			r.feed.stage(record{object: removed[i].removed(), revision: w.revision, change: w.revision, removed: true, reason: w.op.reason()})
 		}
 	}
 	r.feed.flush()
@@ -125,6 +125,23 @@ func (r *run) publishGone(path string, kind newsKind, revision, change uint64) {
 	if kind == newsSilent && r.feed.lagged.Load() {
 		r.feed.stage(record{object: &meta.Object{Path: path}, revision: revision, change: change, removed: true, silent: true})
 	}
+}
+
+// reason is why a write of this kind removes an object; ReasonNone where it stores one.
+func (op operation) reason() Reason {
+	switch op {
+	case opDel:
+		return ReasonDeleted
+	case opExpire:
+		return ReasonExpired
+	case opTrim:
+		return ReasonLimit
+	case opClear:
+		return ReasonCleared
+	case opDelGlob:
+		return ReasonPattern
+	}
+	return ReasonNone
 }
 
 // published is the object that a committed write of one key stored or removed.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -379,7 +380,7 @@ func (r *run) removeAtOnce(op operation, paths []string) error {
 	for _, path := range paths {
 		batch.parts = append(batch.parts, &write{op: op, path: path})
 	}
-	return r.commitParts(batch)
+	return r.commitParts(context.Background(), batch)
 }
 
 // noMoreWrites reports whether an error says that a store takes no writes before its next Start.
