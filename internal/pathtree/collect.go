@@ -20,8 +20,7 @@ func (t *Tree) Collect(pattern string) [][]*meta.Object {
 		s.root.all(c.take)
 		return c.lists
 	}
-	name := key.LastIndex(pattern)
-	s.walk(key.Parent(pattern), func(d *directory) {
+	s.each(pattern, func(d *directory, name string) {
 		if key.HasGlob(name) {
 			c.take(d)
 		} else if n := s.load(d.join(name)); n != nil {
@@ -34,7 +33,7 @@ func (t *Tree) Collect(pattern string) [][]*meta.Object {
 // Match leaves of what Collect returned for a pattern what matches it.
 func Match(lists [][]*meta.Object, pattern string) [][]*meta.Object {
 	name := key.LastIndex(pattern)
-	if name == "*" || !key.HasGlob(name) { // or everything
+	if name == "*" || !key.HasGlob(name) || key.IsSubtree(pattern) { // or everything
 		return lists
 	}
 	matching := lists[:0]
