@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -60,7 +59,7 @@ func (r *run) iterate(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	switch {
 	case r.fromLayer():
 		return r.iterateLayer(q)
-	case key.HasGlob(key.Parent(q.Pattern)):
+	case !pathtree.OneDirectory(q.Pattern):
 		return r.iterateAll(q)
 	}
 	return r.iteratePages(q)

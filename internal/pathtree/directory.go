@@ -122,6 +122,19 @@ func (s *state) prune(d *directory) {
 	}
 }
 
+// each calls visit with every directory that an object matching a pattern can be in, and with what the names of
+// those objects match: "*" for the directories of a subtree. No lock is held in visit.
+func (s *state) each(pattern string, visit func(d *directory, name string)) {
+	if root, isSubtree := key.Root(pattern); isSubtree {
+		s.walk(root, func(d *directory) {
+			d.all(func(d *directory) { visit(d, "*") })
+		})
+		return
+	}
+	name := key.LastIndex(pattern)
+	s.walk(key.Parent(pattern), func(d *directory) { visit(d, name) })
+}
+
 // walk calls visit with every directory that matches a pattern of directories ("" is the root).
 // No lock is held in visit.
 func (s *state) walk(pattern string, visit func(*directory)) {

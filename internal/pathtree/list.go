@@ -75,17 +75,20 @@ const maxPath = "\xff"
 func (t *Tree) Select(q Query) []*Version {
 	s := t.state.Load()
 	pick := picker{query: q}
-	last := key.LastIndex(q.Pattern)
-	parent := key.Parent(q.Pattern)
-	if !key.HasGlob(last) {
-		s.walk(parent, func(d *directory) { pick.single(s, d, last) })
-	} else if !key.HasGlob(parent) {
-		pick.ordered = true
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
-	} else {
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
-	}
+	pick.ordered = OneDirectory(q.Pattern)
+	s.each(q.Pattern, func(d *directory, name string) {
+		if key.HasGlob(name) {
+			pick.list(d, name)
+		} else {
+			pick.single(s, d, name)
+		}
+	})
 	return pick.result()
+}
+
+// OneDirectory reports whether all that matches a pattern is in one directory.
+func OneDirectory(pattern string) bool {
+	return !key.IsSubtree(pattern) && !key.HasGlob(key.Parent(pattern))
 }
 
 // Paths returns all paths of objects that are not expired at a time (Query.At), in byte order.

@@ -216,6 +216,9 @@ func randomQuery(r *rand.Rand) Query {
 	for i := range segments {
 		segments[i] = pick(r, "a", "b", "ab", "*", "*", "*", "a*", "*b", "*a*", "a*b", "none")
 	}
+	if r.IntN(4) == 0 {
+		segments[len(segments)-1] = "**"
+	}
 	q := Everything(strings.Join(segments, "/"))
 	q.Descending = r.IntN(2) == 0
 	if r.IntN(2) == 0 {
