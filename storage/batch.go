@@ -176,7 +176,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 func (r *run) commitParts(ctx context.Context, batch write) error {
 	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
 		part := batch.parts[0]
-		stored, err := r.commitContext(ctx, *part)
+		stored, err := r.commitContext(ctx, part)
 		part.object, part.revision = stored, stored.Revision
 		if batch.lenient && errorIsNothing(err) {
 			return nil
@@ -214,7 +214,7 @@ func (l *Layered) commitOne(ctx context.Context, op string, w write, refused err
 	}
 	var stored meta.Object
 	if err == nil {
-		stored, err = r.commitContext(ctx, w)
+		stored, err = r.commitContext(ctx, &w)
 	}
 	if err != nil {
 		return meta.Object{}, failed(op, w.path, err)

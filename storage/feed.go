@@ -103,21 +103,23 @@ func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 }
 
 // everything returns all objects, those that are expired and not removed yet included.
-func (r *run) everything() (objects []*meta.Object, err error) {
+func (r *run) everything() (all []removal, err error) {
 	if !r.fromLayer() {
 		for _, list := range r.memory.Collect("") {
-			objects = append(objects, list...)
+			for _, n := range list {
+				all = append(all, removal{path: n.Path(), version: n})
+			}
 		}
-		return objects, nil
+		return all, nil
 	}
 	for obj, err := range Scan(r.layer, "") {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
 		r.complete(&obj)
-		objects = append(objects, &obj)
+		all = append(all, removal{path: obj.Path, object: &obj})
 	}
-	return objects, nil
+	return all, nil
 }
 
 // on reports whether anybody ever subscribed.

@@ -63,6 +63,9 @@ type run struct {
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
+	// inPlace says that a write of one key has nobody to wait for (commitInPlace): there is memory alone, and no
+	// limit of a list.
+	inPlace bool
 	// readOnly says that layer is opened to read only: no write is taken.
 	readOnly bool
 	// skips says that layer holds entries which it leaves out, and memory with it.

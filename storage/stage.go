@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/monotonic"
@@ -23,8 +24,10 @@ type found struct {
 	revision         uint64
 	// broken is why what is there is no object: ErrUndecodable. Then object has no more than its path.
 	broken error
-	// object is what is there; nil when an earlier write that is not applied yet put it there.
+	// object is what is there; nil when memory has it, or when an earlier write that is not applied yet put it there.
 	object *meta.Object
+	// spot is where memory has it, or would have it.
+	spot pathtree.Spot
 	// by is that write. Once it is applied its caller may use it anew: only where
 	// both are of one group may it be looked into.
 	by *write
@@ -266,10 +269,15 @@ func (r *run) findWhole(path string) (found, meta.Object, error) {
 		return f, obj, nil
 	}
 	f, err := r.find(path)
-	if err != nil || f.object == nil {
+	switch {
+	case err != nil:
 		return f, meta.Object{}, err
+	case f.spot.Version != nil:
+		return f, f.spot.Version.Object(), nil
+	case f.object != nil:
+		return f, *f.object, nil
 	}
-	return f, *f.object, nil
+	return f, meta.Object{}, nil
 }
 
 // find returns what a write finds at a path.
@@ -284,15 +292,16 @@ func (r *run) find(path string) (found, error) {
 		}
 	}
 	if r.memory != nil {
-		if obj, ok := r.memory.Stored(path); ok {
-			own := obj.Expires
-			if r.ages && own != 0 {
-				own = r.expirer.own(path)
+		spot := r.memory.Find(path)
+		if n := spot.Version; n != nil {
+			f := found{exists: true, created: n.Created(), expires: n.Expires(), own: n.Expires(), revision: n.Revision(), spot: spot}
+			if r.ages && f.own != 0 {
+				f.own = r.expirer.own(path)
 			}
-			return r.foundObject(obj, own), nil
+			return f.now(), nil
 		}
 		if !r.skips {
-			return found{}, nil
+			return found{spot: spot}, nil
 		}
 	}
 	obj, err := getFrom(r.layer, path)

@@ -65,7 +65,7 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 			return meta.Object{}, err
 		}
 		w.condition, w.keepsExpiry = demand, true
-		stored, err := r.commitContext(ctx, w)
+		stored, err := r.commitContext(ctx, &w)
 		if errors.Is(err, ErrConflict) {
 			continue // another writer was faster: there is progress
 		}

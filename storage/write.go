@@ -87,7 +87,7 @@ func (l *Layered) Truncate() error {
 }
 
 func (r *run) truncate() error {
-	_, err := r.commit(write{op: opClear})
+	_, err := r.commit(&write{op: opClear})
 	return err
 }
 
@@ -117,7 +117,7 @@ func (r *run) store(w write, data json.RawMessage) (string, error) {
 		return "", err
 	}
 	w.data = copyData(data)
-	stored, err := r.commit(w)
+	stored, err := r.commit(&w)
 	return stored.Path, err
 }
 
@@ -134,7 +134,7 @@ func (l *Layered) del(op, path string, silent bool) error {
 	default:
 		return failed(op, path, err)
 	}
-	if _, err := r.commit(w); err != nil {
+	if _, err := r.commit(&w); err != nil {
 		return failed(op, path, err)
 	}
 	if !silent {
