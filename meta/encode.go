@@ -10,7 +10,7 @@ import (
 
 // The names in this file are for persistent layers that keep objects as JSON.
 
-// New returns an object as JSON, or nil when its Data is no JSON, or when there is no object. Encode says why.
+// New returns an object as JSON, its Data in compact form, or nil when its Data is no JSON, or when there is no object. Encode says why.
 func New(obj *Object) []byte {
 	if obj == nil {
 		return nil
@@ -22,7 +22,8 @@ func New(obj *Object) []byte {
 	return data
 }
 
-// Encode returns an object or a list of objects as JSON. The result is the caller's. An error says what is no JSON.
+// Encode returns an object or a list of objects as JSON, their Data in compact form: the values stay, spaces do not, and
+// '<', '>' and '&' are escaped. The result is the caller's. An error says what is no JSON.
 func Encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
