@@ -83,17 +83,17 @@ func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		q.Limit = iteratePage
 		for {
-			objects := r.memory.Select(q)
-			for _, obj := range objects {
-				if !yield(*obj, nil) {
+			found := r.memory.Select(q)
+			for _, n := range found {
+				if !yield(n.Object(), nil) {
 					return
 				}
 			}
-			if len(objects) < q.Limit {
+			if len(found) < q.Limit {
 				return
 			}
-			last := objects[len(objects)-1]
-			q.After, q.Offset = &pathtree.Position{Created: last.Created, Path: last.Path}, 0
+			last := found[len(found)-1].Position()
+			q.After, q.Offset = &last, 0
 		}
 	}
 }
@@ -101,10 +101,10 @@ func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 // iterateAll reads several directories of memory at once: each page would have to look at all of them.
 func (r *run) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
-		objects := r.memory.Select(q)
-		for i, obj := range objects {
-			objects[i] = nil // it is let go of
-			if !expired(obj.Expires) && !yield(*obj, nil) {
+		found := r.memory.Select(q)
+		for i, n := range found {
+			found[i] = nil // it is let go of
+			if !expired(n.Expires()) && !yield(n.Object(), nil) {
 				return
 			}
 		}
@@ -140,10 +140,10 @@ func (r *run) iterateLayer(ctx context.Context, q pathtree.Query) iter.Seq2[meta
 func (r *run) places(ctx context.Context, q pathtree.Query) (places []place, err error) {
 	bytes := 0
 	err = r.eachFromLayer(ctx, q.Pattern, func(obj *meta.Object) {
-		if !q.Holds(obj) {
+		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
+		if !q.Holds(p.Position) {
 			return
 		}
-		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
 		if bytes += len(obj.Data) + placeBytes; bytes <= iterateBytes {
 			r.complete(obj)
 			p.object = obj

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -183,7 +184,13 @@ func (r *run) excess(g *growth) ([]*meta.Object, error) {
 	}
 	q := pathtree.Everything(below(dir))
 	q.At, q.Limit = now, count-limit+len(staged)
-	oldest := slices.DeleteFunc(list.Select(q), func(obj *meta.Object) bool { return staged[obj.Path] != nil })
+	var oldest []*meta.Object
+	for _, n := range list.Select(q) {
+		if staged[n.Path()] == nil {
+			obj := n.Object()
+			oldest = append(oldest, &obj)
+		}
+	}
 	for _, w := range staged {
 		if w.stores() && !w.object.Expired(now) {
 			oldest = append(oldest, &w.object)
@@ -310,9 +317,13 @@ func (r *run) enforce() error {
 		if rule.Count == 0 {
 			continue
 		}
-		objects, err := r.doomed(rule.Pattern)
+		doomed, err := r.doomed(rule.Pattern)
 		if err != nil {
 			return err
+		}
+		objects := make([]*meta.Object, len(doomed))
+		for i := range doomed {
+			objects[i] = doomed[i].removed()
 		}
 		slices.SortFunc(objects, func(a, b *meta.Object) int {
 			if c := strings.Compare(key.Parent(a.Path), key.Parent(b.Path)); c != 0 {
@@ -370,7 +381,7 @@ func (r *run) removeAtOnce(op operation, paths []string) error {
 	for _, path := range paths {
 		batch.parts = append(batch.parts, &write{op: op, path: path})
 	}
-	return r.commitParts(batch)
+	return r.commitParts(context.Background(), batch)
 }
 
 // noMoreWrites reports whether an error says that a store takes no writes before its next Start.

@@ -18,7 +18,7 @@ func (t *Tree) Count(pattern string, at int64) int {
 			count += d.countMatches(name, clock{at})
 		default:
 			clock := clock{at}
-			if n := s.load(d.join(name)); n != nil && !clock.expired(&n.Object) {
+			if n := s.load(d.join(name)); n != nil && !clock.expired(n) {
 				count++
 			}
 		}
@@ -30,8 +30,8 @@ func (t *Tree) Count(pattern string, at int64) int {
 func (d *directory) countMatches(name string, clock clock) (count int) {
 	var c collector
 	c.take(d)
-	for _, obj := range c.objects {
-		if key.Match(name, obj.Index) && !clock.expired(obj) {
+	for _, n := range c.versions {
+		if key.Match(name, n.Index()) && !clock.expired(n) {
 			count++
 		}
 	}
