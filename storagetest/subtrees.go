@@ -29,7 +29,7 @@ var subtreeEventClauses = []Clause{
 }
 
 var subtreeSubscribeClauses = []Clause{
-	{"SUBSCRIBE-13", "A subscription to a subtree pattern tells everything below, at any depth, and nothing else.", onSubscriber(subscribeSubtrees)},
+	{"SUBSCRIBE-14", "A subscription to a subtree pattern tells everything below, at any depth, and nothing else.", onSubscriber(subscribeSubtrees)},
 }
 
 func layerSubtrees(t T, _ *subject, l storage.Layer) {
