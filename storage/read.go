@@ -309,14 +309,15 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 		}
 		// Twice the limit at most are kept, so that a short list of a long
 		// directory takes little memory.
-		if q.Limit > 0 && q.Limit < math.MaxInt/2 && len(objects) == 2*q.Limit {
+		if reach := q.Reach(); reach > 0 && reach < math.MaxInt/2 && len(objects) == 2*reach {
 			objects = first(objects, q)
 		}
 	}
-	return first(objects, q), nil
+	objects = first(objects, q)
+	return objects[min(q.Offset, len(objects)):], nil
 }
 
-// first sorts objects by a query's order and cuts them to its limit.
+// first sorts objects by a query's order and cuts them to its reach.
 func first(objects []meta.Object, q pathtree.Query) []meta.Object {
 	slices.SortFunc(objects, func(a, b meta.Object) int {
 		if q.Descending {
@@ -324,8 +325,8 @@ func first(objects []meta.Object, q pathtree.Query) []meta.Object {
 		}
 		return pathtree.Compare(&a, &b)
 	})
-	if q.Limit > 0 && len(objects) > q.Limit {
-		objects = objects[:q.Limit]
+	if reach := q.Reach(); reach > 0 && len(objects) > reach {
+		objects = objects[:reach]
 	}
 	return objects
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Watch calls callback with every event from now on, in the one order in which the
@@ -34,11 +35,11 @@ type watch struct {
 	signal   chan struct{} // 1 token: look at the queue again
 	quit     chan struct{} // closed by stop
 	done     chan struct{} // closed when run has ended
+	returned atomic.Uint64 // calls of callback
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	queue   backlog
-	idle    bool   // run found nothing: signal it
-	taken   uint64 // events that run took
+	idle    bool // run found nothing: signal it
 	stopped bool
 }
 
@@ -118,13 +119,13 @@ func (w *watch) take() (Event, bool) {
 	}
 	event := c.Event
 	w.queue.pop()
-	w.taken++
 	return event, true
 }
 
 // call runs the callback. A panic in it costs the watch that event and nobody anything.
 func (w *watch) call(event Event) {
 	defer func() {
+		w.returned.Add(1)
 		if value := recover(); value != nil {
 			w.feed.logger.Error("oolith: a watcher panicked; its watch goes on",
 				slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
@@ -139,11 +140,7 @@ func (w *watch) lag() (events int, coalesced uint64) {
 	return w.queue.live, w.queue.coalesced
 }
 
-func (w *watch) progress() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.taken
-}
+func (w *watch) progress() uint64 { return w.returned.Load() }
 
 // giveUp ends the watch. The callback may be running, or about to run for the last time.
 func (w *watch) giveUp() {
