@@ -14,7 +14,6 @@ import (
 	"github.com/oolith-db/oolith/patch"
 )
 
-
 // batchRequest is the body of POST /~/batch.
 type batchRequest struct {
 	Changes []batchChange `json:"changes"`

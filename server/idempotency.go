@@ -108,3 +108,7 @@ func (c *call) earlier(retried *retry, count int) ([]outcome, error) {
 	}
 	return made.Outcomes, nil
 }
+
+// Reserved is the pattern of what the server keeps in the store: the outcomes of requests with an Idempotency-Key. It is
+// for Options.NoBroadcastKeys of the store: then no watcher and no subscription hears of them.
+const Reserved = outcomesDir + "/*"

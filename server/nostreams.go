@@ -9,10 +9,14 @@ type noStreams struct{}
 
 func newStreams(*Server) streams { return noStreams{} }
 
-func (noStreams) refuse(w http.ResponseWriter) { http.Error(w, "streams are not there yet", http.StatusNotImplemented) }
+func (noStreams) refuse(w http.ResponseWriter) {
+	http.Error(w, "streams are not there yet", http.StatusNotImplemented)
+}
 
-func (n noStreams) ServeWire(w http.ResponseWriter, r *http.Request, c caller, path string) { n.refuse(w) }
-func (n noStreams) ServeSocket(w http.ResponseWriter, r *http.Request, c caller)              { n.refuse(w) }
+func (n noStreams) ServeWire(w http.ResponseWriter, r *http.Request, c caller, path string) {
+	n.refuse(w)
+}
+func (n noStreams) ServeSocket(w http.ResponseWriter, r *http.Request, c caller) { n.refuse(w) }
 func (n noStreams) ServeEvents(w http.ResponseWriter, r *http.Request, c caller, patterns []string) {
 	n.refuse(w)
 }

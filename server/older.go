@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
 )
 
 // What is at "/": a page for a browser, the clock for a WebSocket, and what the explorer of the older servers asks for.
@@ -140,4 +139,3 @@ func (c *call) keysPage() error {
 func (s *Server) state() map[string]any {
 	return map[string]any{"pools": []any{}, "totalConnections": s.open.Load()}
 }
-

@@ -38,7 +38,7 @@ type Server struct {
 	figures *figures
 	started time.Time
 
-	closing atomic.Bool // it ends: readyz says so
+	closing atomic.Bool  // it ends: readyz says so
 	open    atomic.Int64 // streams
 }
 

@@ -100,7 +100,11 @@ func (c *call) checkTarget(e *entry) error {
 		}
 		e.operation = "push"
 		if err := key.ValidateGlob(c.path); err != nil {
-			return problem(InvalidPath, "%v", err).saying(err.Error())
+			older := "key: glob pattern must be at the end of the path"
+			if errors.Is(err, key.ErrInvalidGlobCount) {
+				older = "key: contains more than one glob pattern"
+			}
+			return problem(InvalidPath, "%v", err).saying(older)
 		}
 		if !e.cond.none() {
 			return problem(InvalidHeader, "a push makes a new path: conditions have no meaning")
