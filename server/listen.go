@@ -21,16 +21,24 @@ const drainTime = 10 * time.Second
 // requests that are under way are answered, streams are closed, and after 10 seconds at most what is left is cut
 // off. It returns nil after that, or why the listener cannot be served.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	return s.serveOn(ctx, listener, s)
+	return s.serveOn(ctx, listener, nil, s)
+}
+
+// ServeTLS is Serve over TLS: HTTP/2 and HTTP/1.1.
+func (s *Server) ServeTLS(ctx context.Context, listener net.Listener, config *tls.Config) error {
+	return s.serveOn(ctx, listener, config, s)
 }
 
 // ServeAdmin is Serve of the handler of Admin.
 func (s *Server) ServeAdmin(ctx context.Context, listener net.Listener) error {
-	return s.serveOn(ctx, listener, s.Admin())
+	return s.serveOn(ctx, listener, nil, s.Admin())
 }
 
-func (s *Server) serveOn(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	counted := &countingListener{Listener: listener, connections: &s.figures.connections}
+func (s *Server) serveOn(ctx context.Context, listener net.Listener, config *tls.Config, handler http.Handler) error {
+	listener = &countingListener{Listener: listener, connections: &s.figures.connections}
+	if config != nil {
+		listener = tls.NewListener(listener, config)
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -41,7 +49,7 @@ func (s *Server) serveOn(ctx context.Context, listener net.Listener, handler htt
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(counted) }()
+	go func() { ended <- srv.Serve(listener) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("server: %w", err)

@@ -191,6 +191,8 @@ func (c *call) write(status int, contentType string, body []byte) {
 func (c *call) route() error {
 	c.w.Header().Add("Vary", "Origin")
 	c.w.Header().Add("Vary", "Accept-Encoding")
+	own, isOwn := strings.CutPrefix(c.r.URL.EscapedPath(), "/~/")
+	c.older = !isOwn && c.isOlder()
 	if err := c.checkConnection(); err != nil {
 		return err
 	}
@@ -200,10 +202,9 @@ func (c *call) route() error {
 	if preflight, err := c.checkOrigin(); err != nil || preflight {
 		return err
 	}
-	if own, ok := strings.CutPrefix(c.r.URL.EscapedPath(), "/~/"); ok {
+	if isOwn {
 		return c.own(own)
 	}
-	c.older = c.isOlder()
 	if err := c.findPath(); err != nil {
 		return err
 	}

@@ -213,3 +213,11 @@ func (a answer) data() string {
 }
 
 const asProblem = "Accept: application/problem+json"
+
+// fixtureOf serves another handler.
+func fixtureOf(t *testing.T, handler http.Handler) *fixture {
+	t.Helper()
+	listening := httptest.NewServer(handler)
+	t.Cleanup(listening.Close)
+	return &fixture{t: t, url: listening.URL, client: listening.Client(), log: &logged{}}
+}

@@ -114,7 +114,7 @@ func (s *serving) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = joinClose(err, audit) }()
-	if err := s.listen(ctx, config); err != nil {
+	if err := s.listen(ctx); err != nil {
 		return err
 	}
 	if err := s.openServed(logger); err != nil {
@@ -129,15 +129,21 @@ func (s *serving) run(ctx context.Context) (err error) {
 	if err := s.greet(); err != nil {
 		return joinErrors(err, s.closeListeners())
 	}
-	return s.serve(ctx)
+	return s.serve(ctx, config)
 }
 
-func (s *serving) serve(ctx context.Context) error {
+func (s *serving) serve(ctx context.Context, config *tls.Config) error {
 	s.options.SeparateAdmin = s.adminOn != nil
 	handler := server.New(s.storage, s.options)
 	defer handler.Close()
-	if s.adminOn == nil {
+	serve := func(ctx context.Context) error {
+		if config != nil {
+			return handler.ServeTLS(ctx, s.listener, config)
+		}
 		return handler.Serve(ctx, s.listener)
+	}
+	if s.adminOn == nil {
+		return serve(ctx)
 	}
 	// What fails first ends the other.
 	ctx, stop := context.WithCancel(ctx)
@@ -147,7 +153,7 @@ func (s *serving) serve(ctx context.Context) error {
 		defer stop()
 		admin <- handler.ServeAdmin(ctx, s.adminOn)
 	}()
-	err := handler.Serve(ctx, s.listener)
+	err := serve(ctx)
 	stop()
 	return joinErrors(err, <-admin)
 }
@@ -254,7 +260,7 @@ func (s *serving) openAudit() (io.Closer, error) {
 }
 
 // listen opens the addresses, before the store: one that is taken makes no store.
-func (s *serving) listen(ctx context.Context, config *tls.Config) (err error) {
+func (s *serving) listen(ctx context.Context) (err error) {
 	var listening net.ListenConfig
 	if s.listener, err = listening.Listen(ctx, "tcp", s.addr); err != nil {
 		return fmt.Errorf("--addr %s: %w", s.addr, err)
@@ -263,9 +269,6 @@ func (s *serving) listen(ctx context.Context, config *tls.Config) (err error) {
 		if s.adminOn, err = listening.Listen(ctx, "tcp", s.adminAddr); err != nil {
 			return joinErrors(fmt.Errorf("--admin-addr %s: %w", s.adminAddr, err), s.closeListeners())
 		}
-	}
-	if config != nil {
-		s.listener = tls.NewListener(s.listener, config)
 	}
 	return nil
 }
