@@ -254,12 +254,12 @@ func (r *run) apply(o ordered) {
 // applyOne applies one change.
 func (r *run) applyOne(w *write) {
 	if w.stores() {
-		w.stored = r.memory.Put(w.object)
+		w.version = r.memory.PutAt(w.found.spot, &w.object)
 		return
 	}
 	// What memory holds now is what the writes before left, and is whole.
-	if obj, ok := r.memory.Stored(w.path); ok {
-		w.found.object = obj
+	if n, ok := r.memory.Stored(w.path); ok {
+		w.found.spot.Version = n
 		r.memory.Delete(w.path)
 	}
 }
@@ -280,8 +280,8 @@ func (r *run) applyAtOnce(leaves []*write) {
 			change.Object = &w.object
 		} else if again {
 			w.found.object = writers[at].shared()
-		} else if obj, ok := r.memory.Stored(path); ok {
-			w.found.object = obj
+		} else if n, ok := r.memory.Stored(path); ok {
+			w.found.spot.Version = n
 		}
 		if again {
 			changes[at], writers[at] = change, w
@@ -290,8 +290,8 @@ func (r *run) applyAtOnce(leaves []*write) {
 		last[path] = len(changes)
 		changes, writers = append(changes, change), append(writers, w)
 	}
-	for i, stored := range r.memory.Apply(changes) {
-		writers[i].stored = stored
+	for i, version := range r.memory.Apply(changes) {
+		writers[i].version = version
 	}
 }
 
@@ -317,8 +317,8 @@ func (r *run) commitGlob(w *write) {
 		return
 	}
 	paths := make([]string, len(doomed))
-	for i, obj := range doomed {
-		paths[i] = obj.Path
+	for i := range doomed {
+		paths[i] = doomed[i].path
 	}
 	defer r.hidePaths(paths)()
 	revision := r.pipeline.ordered + 1
@@ -335,16 +335,32 @@ func (r *run) commitGlob(w *write) {
 	r.committedSince(began)
 }
 
+// removal is an object that a glob delete or a clear removes.
+type removal struct {
+	path    string
+	version *pathtree.Version // in memory
+	object  *meta.Object      // nil until somebody wants it of memory
+}
+
+// removed returns the object, to be kept by anybody.
+func (d *removal) removed() *meta.Object {
+	if d.object == nil {
+		obj := d.version.Object()
+		d.object = &obj
+	}
+	return d.object
+}
+
 // doomed returns what a glob delete removes, or all for an empty pattern, in no order: writers wait meanwhile.
-func (r *run) doomed(pattern string) (doomed []*meta.Object, err error) {
+func (r *run) doomed(pattern string) (doomed []removal, err error) {
 	var now moment
 	if !r.fromLayer() {
 		for _, list := range pathtree.Match(r.memory.Collect(pattern), pattern) {
-			live := slices.DeleteFunc(list, func(obj *meta.Object) bool { return now.past(obj.Expires) })
-			if doomed == nil {
-				doomed = live // most globs are one directory
-			} else {
-				doomed = append(doomed, live...)
+			doomed = slices.Grow(doomed, len(list))
+			for _, n := range list {
+				if !now.past(n.Expires()) {
+					doomed = append(doomed, removal{path: n.Path(), version: n})
+				}
 			}
 		}
 		return doomed, nil
@@ -358,22 +374,22 @@ func (r *run) doomed(pattern string) (doomed []*meta.Object, err error) {
 			obj.Data = nil // only an undo and subscribers need it
 		}
 		if !now.past(r.expiryOf(&obj)) {
-			doomed = append(doomed, &obj)
+			doomed = append(doomed, removal{path: obj.Path, object: &obj})
 		}
 	}
 	return doomed, nil
 }
 
 // persistGlob deletes objects from the persistent layer, all or none.
-func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
+func (r *run) persistGlob(doomed []removal, revision uint64) error {
 	if r.layer == nil {
 		return nil
 	}
 	defer r.persistedSince(r.clock())
 	if r.batch != nil {
 		changes := make([]Change, len(doomed))
-		for i, obj := range doomed {
-			changes[i] = Change{Key: obj.Path, Revision: revision}
+		for i := range doomed {
+			changes[i] = Change{Key: doomed[i].path, Revision: revision}
 		}
 		return r.commitBatch(changes)
 	}
@@ -382,9 +398,9 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 		r.whole.Lock()
 		defer r.whole.Unlock()
 	}
-	for i, obj := range doomed {
-		if err := r.layer.Del(obj.Path); err != nil {
-			err = fmt.Errorf("persistent layer: %s: %w", obj.Path, err)
+	for i, d := range doomed {
+		if err := r.layer.Del(d.path); err != nil {
+			err = fmt.Errorf("persistent layer: %s: %w", d.path, err)
 			return r.restore(doomed[:i], err)
 		}
 	}
@@ -393,14 +409,14 @@ func (r *run) persistGlob(doomed []*meta.Object, revision uint64) error {
 
 // restore undoes deletes in a layer that cannot batch, after cause ended them. When it
 // cannot, the pipeline stops.
-func (r *run) restore(deleted []*meta.Object, cause error) error {
-	for _, obj := range deleted {
-		kept := *obj
-		if !r.fromLayer() && obj.Expires != 0 {
-			kept.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+func (r *run) restore(deleted []removal, cause error) error {
+	for i := range deleted {
+		kept := *deleted[i].removed()
+		if !r.fromLayer() && kept.Expires != 0 {
+			kept.Expires = r.expirer.own(kept.Path) // memory's is the end that a rule sets, too
 		}
-		if err := r.layer.Set(obj.Path, &kept); err != nil {
-			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, obj.Path, err))
+		if err := r.layer.Set(kept.Path, &kept); err != nil {
+			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, kept.Path, err))
 		}
 	}
 	return cause
@@ -409,7 +425,7 @@ func (r *run) restore(deleted []*meta.Object, cause error) error {
 // commitClear removes everything.
 func (r *run) commitClear(w *write) {
 	began := r.stopwatch()
-	var doomed []*meta.Object
+	var doomed []removal
 	if r.feed.on() {
 		if doomed, w.err = r.everything(); w.err != nil {
 			return

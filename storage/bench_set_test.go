@@ -9,6 +9,50 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
+// BenchmarkSetConsumed overwrites objects in memory, with each kind of consumer.
+func BenchmarkSetConsumed(b *testing.B) {
+	consumers := []struct {
+		name    string
+		consume func(*Layered)
+	}{
+		{"by nobody", func(*Layered) {}},
+		{"by Watch", func(s *Layered) { s.Watch(func(Event) {}) }},
+		{"by channels", func(s *Layered) { WatchStorageNoop(s) }},
+		{"by Subscribe", func(s *Layered) {
+			sub, err := s.Subscribe(b.Context(), "cities/*", SubscribeOptions{Lag: LagNewest})
+			if err != nil {
+				b.Fatal(err)
+			}
+			go func() {
+				for range sub.All(b.Context()) {
+				}
+			}()
+		}},
+	}
+	for _, c := range consumers {
+		b.Run(c.name, func(b *testing.B) {
+			s := New(LayeredConfig{Memory: NewMemoryLayer()})
+			if err := s.Start(Options{}); err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			paths := make([]string, 1024)
+			for i := range paths {
+				paths[i] = fmt.Sprintf("cities/%08d", i)
+			}
+			c.consume(s)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				n++
+				if _, err := s.Set(paths[n%len(paths)], cityData); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkSet overwrites objects among a million in memory, with a watcher.
 func BenchmarkSet(b *testing.B) {
 	paths := make([]string, 1024)

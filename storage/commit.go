@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -45,6 +47,7 @@ type operation uint8
 const (
 	opSet operation = iota
 	opSetMeta
+	opTouch // a set of the data that is there, with another end
 	opPush
 	opDel
 	opExpire // a delete of what is past its time to live
@@ -55,6 +58,9 @@ const (
 	opClear
 	opInstant // changes nothing: see run.instant
 )
+
+// single reports whether the operation is that of one key, made by a call and not by the store itself.
+func (op operation) single() bool { return op <= opDel }
 
 // write is one change on its way through the pipeline, or a batch of them.
 type write struct {
@@ -75,16 +81,17 @@ type write struct {
 	instant func(revision uint64) // of opInstant
 
 	// What the leader sets.
-	revision uint64       // staged: its place in the commit order
-	object   meta.Object  // staged: the object to store; Expires also says what the rules say
-	own      int64        // staged: the end of the object's own time to live; 0 for never
-	found    found        // staged: what the write replaces or removes
-	under    *write       // staged: what the overlay holds below it
-	stored   *meta.Object // applied: the object as readers see it
-	refused  bool         // by the persistent layer, for good
-	cached   bool         // the cache held what was there
-	err      error        // the answer; of a part, that of its batch
-	wake     chan bool    // true: lead; false: answered
+	revision uint64            // staged: its place in the commit order
+	object   meta.Object       // staged: the object to store; Expires also says what the rules say
+	own      int64             // staged: the end of the object's own time to live; 0 for never
+	found    found             // staged: what the write replaces or removes
+	under    *write            // staged: what the overlay holds below it
+	version  *pathtree.Version // applied: the object in memory
+	stored   *meta.Object      // published: the object as consumers share it
+	refused  bool              // by the persistent layer, for good
+	cached   bool              // the cache held what was there
+	err      error             // the answer; of a part, that of its batch
+	wake     chan bool         // true: lead; false: answered
 }
 
 const (
@@ -135,15 +142,27 @@ func (p *pipeline) begin(revision uint64) {
 }
 
 // commit passes a write of one key through the pipeline and returns the object that it stored, or
-// for a delete only where it was and its revision.
-func (r *run) commit(request write) (stored meta.Object, err error) {
+// for a delete only where it was and its revision. It keeps nothing of the request itself.
+func (r *run) commit(request *write) (stored meta.Object, err error) {
+	return r.commitContext(context.Background(), request)
+}
+
+// commitContext is commit that a context can end while the write waits in the queue.
+func (r *run) commitContext(ctx context.Context, request *write) (stored meta.Object, err error) {
+	if r.inPlace && request.op.single() {
+		if err = r.commitInPlace(request); err == nil {
+			stored = request.result()
+		}
+		return stored, err
+	}
 	w := r.pipeline.writes.Get().(*write)
-	request.wake = w.wake
-	*w = request
-	if err = r.pass(w); err == nil {
+	wake := w.wake
+	*w = *request
+	w.wake = wake
+	if err = r.pass(ctx, w); err == nil {
 		stored = w.result()
 	}
-	*w = write{wake: w.wake}
+	*w = write{wake: wake}
 	r.pipeline.writes.Put(w)
 	return stored, err
 }
@@ -156,10 +175,52 @@ func (w *write) result() meta.Object {
 	return meta.Object{Path: w.path, Revision: w.revision}
 }
 
-// pass returns when the write is answered.
-func (r *run) pass(w *write) error {
+// commitInPlace takes a write of one key through all steps in a store without a persistent layer, where nothing is to
+// be waited for: no queue, no group, and nothing that outlives the call but the object.
+func (r *run) commitInPlace(w *write) error {
+	p := &r.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrNotActive
+	}
+	began := r.stopwatch()
+	if err := r.stageOne(w, p.ordered+1); err != nil {
+		return err
+	}
+	r.applyOne(w)
+	r.noteOne(w)
+	p.committed(w.revision)
+	r.publishOne(w)
+	r.committedSince(began)
+	return nil
+}
+
+// passAlone is pass in a store without a persistent layer: each write is a group of its own.
+func (r *run) passAlone(w *write) error {
+	p := &r.pipeline
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrNotActive
+	}
+	r.commitGroup([]*write{w})
+	remarks := p.remarks
+	p.remarks = nil
+	p.mu.Unlock()
+	for _, remark := range remarks {
+		remark()
+	}
+	return w.err
+}
+
+// pass returns when the write is answered, or with the context's error when it is withdrawn (context.go).
+func (r *run) pass(ctx context.Context, w *write) error {
 	if r.readOnly && w.op != opInstant {
 		return ErrReadOnly
+	}
+	if r.layer == nil {
+		return r.passAlone(w)
 	}
 	p := &r.pipeline
 	p.mu.Lock()
@@ -170,7 +231,10 @@ func (r *run) pass(w *write) error {
 	p.waiting = append(p.waiting, w)
 	if p.leading {
 		p.mu.Unlock()
-		if lead := <-w.wake; !lead {
+		switch lead, err := p.await(ctx, w); {
+		case err != nil:
+			return err
+		case !lead:
 			return w.err
 		}
 	} else {
@@ -179,8 +243,8 @@ func (r *run) pass(w *write) error {
 	}
 	if r.async == nil {
 		r.lead(w)
-	} else {
-		r.leadAsync(w)
+	} else if err := r.leadAsync(ctx, w); err != nil {
+		return err
 	}
 	return w.err
 }
@@ -205,17 +269,20 @@ func (r *run) finish(group []*write, leader *write) {
 	}
 }
 
-// leadAsync is lead over a layer that orders a group before it is durable.
-func (r *run) leadAsync(w *write) {
+// leadAsync is lead over a layer that orders a group before it is durable. An error is the context's: the write is
+// withdrawn.
+func (r *run) leadAsync(ctx context.Context, w *write) error {
 	p := &r.pipeline
-	p.inFlight <- struct{}{}
+	if err := p.enter(ctx, w); err != nil {
+		return err
+	}
 	defer func() { <-p.inFlight }()
 	group := r.take()
 	if !group[0].grouped() || r.retains(group) {
 		<-p.last
 		r.commitGroup(group)
 		r.finish(group, w)
-		return
+		return nil
 	}
 	var o ordered
 	r.guard(group, func() { o = r.order(group) })
@@ -223,7 +290,7 @@ func (r *run) leadAsync(w *write) {
 		<-p.last
 		r.guard(group, func() { r.commitParted(group) })
 		r.finish(group, w)
-		return
+		return nil
 	}
 	before, settled := p.last, make(chan struct{})
 	p.last = settled
@@ -233,6 +300,7 @@ func (r *run) leadAsync(w *write) {
 	r.guard(group, func() { r.settle(group, o) })
 	close(settled)
 	r.answer(group, w)
+	return nil
 }
 
 // take returns the next group.

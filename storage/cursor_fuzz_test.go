@@ -51,7 +51,7 @@ func FuzzCursor(f *testing.F) {
 		}
 		q.After = at
 		for i := range page.Objects {
-			if !q.Holds(&page.Objects[i]) {
+			if !q.Holds(pathtree.Position{Created: page.Objects[i].Created, Path: page.Objects[i].Path}) {
 				t.Fatalf("cursor %q of %+v: the page holds %v", cursor, at, page.Objects[i])
 			}
 		}

@@ -280,14 +280,20 @@ func (d *deadlines) Pop() any {
 func (r *run) note(leaves []*write) {
 	r.retained.note(leaves)
 	for _, w := range leaves {
-		switch {
-		case w.err != nil:
-		case w.stores() && w.object.Expires != 0:
-			r.expiring.Store(true)
-			r.expirer.add(w.object.Path, w.object.Expires, w.own)
-		case r.expiring.Load():
-			r.expirer.drop(w.target())
+		if w.err == nil {
+			r.noteOne(w)
 		}
+	}
+}
+
+// noteOne takes in what expires by a change.
+func (r *run) noteOne(w *write) {
+	switch {
+	case w.stores() && w.object.Expires != 0:
+		r.expiring.Store(true)
+		r.expirer.add(w.object.Path, w.object.Expires, w.own)
+	case r.expiring.Load():
+		r.expirer.drop(w.target())
 	}
 }
 

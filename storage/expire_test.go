@@ -135,7 +135,7 @@ func TestExpiredAtItsVeryInstant(t *testing.T) {
 		})
 		if !k.persistent {
 			go func() {
-				_, err := s.run.Load().commit(write{op: opInstant, instant: func(uint64) { g.pass() }})
+				_, err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }})
 				if err != nil {
 					t.Error(err)
 				}
@@ -394,7 +394,7 @@ func TestExpiryBehindAGroupInFlight(t *testing.T) {
 
 // A removal that a renewal overtakes does not happen.
 func TestRenewalBeforeTheRemoval(t *testing.T) {
-	inBubble(t, Options{}, batching, func(t *testing.T, k kind, s *Layered, fake *fakeBatcher) {
+	inBubble(t, Options{}, queueing, func(t *testing.T, k kind, s *Layered, fake *fakeBatcher) {
 		var seen tape
 		s.Watch(seen.record)
 		setTTL(t, s, "a", time.Minute)
@@ -403,7 +403,7 @@ func TestRenewalBeforeTheRemoval(t *testing.T) {
 		// The leader waits while the end comes. The renewal is behind it, and the removal behind that.
 		g := newGate()
 		go func() {
-			if _, err := s.run.Load().commit(write{op: opInstant, instant: func(uint64) { g.pass() }}); err != nil {
+			if _, err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }}); err != nil {
 				t.Error(err)
 			}
 		}()

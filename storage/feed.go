@@ -36,7 +36,8 @@ type record struct {
 	change  uint64
 	size    uint32 // of the object's data
 	removed bool
-	fresh   bool // stored where there was nothing
+	reason  Reason // of a removal
+	fresh   bool   // stored where there was nothing
 	// silent says that the object was removed by DelSilent: no subscription tells it.
 	silent bool
 	// ignored says that it concerned nobody when it was committed; whoever comes later has no
@@ -102,21 +103,23 @@ func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 }
 
 // everything returns all objects, those that are expired and not removed yet included.
-func (r *run) everything() (objects []*meta.Object, err error) {
+func (r *run) everything() (all []removal, err error) {
 	if !r.fromLayer() {
 		for _, list := range r.memory.Collect("") {
-			objects = append(objects, list...)
+			for _, n := range list {
+				all = append(all, removal{path: n.Path(), version: n})
+			}
 		}
-		return objects, nil
+		return all, nil
 	}
 	for obj, err := range Scan(r.layer, "") {
 		if err != nil {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
 		r.complete(&obj)
-		objects = append(objects, &obj)
+		all = append(all, removal{path: obj.Path, object: &obj})
 	}
-	return objects, nil
+	return all, nil
 }
 
 // on reports whether anybody ever subscribed.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -60,7 +59,7 @@ func (r *run) iterate(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	switch {
 	case r.fromLayer():
 		return r.iterateLayer(q)
-	case key.HasGlob(key.Parent(q.Pattern)):
+	case !pathtree.OneDirectory(q.Pattern):
 		return r.iterateAll(q)
 	}
 	return r.iteratePages(q)
@@ -71,17 +70,17 @@ func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		q.Limit = iteratePage
 		for {
-			objects := r.memory.Select(q)
-			for _, obj := range objects {
-				if !yield(*obj, nil) {
+			found := r.memory.Select(q)
+			for _, n := range found {
+				if !yield(n.Object(), nil) {
 					return
 				}
 			}
-			if len(objects) < q.Limit {
+			if len(found) < q.Limit {
 				return
 			}
-			last := objects[len(objects)-1]
-			q.After = &pathtree.Position{Created: last.Created, Path: last.Path}
+			last := found[len(found)-1].Position()
+			q.After = &last
 		}
 	}
 }
@@ -89,10 +88,10 @@ func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 // iterateAll reads several directories of memory at once: each page would have to look at all of them.
 func (r *run) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
-		objects := r.memory.Select(q)
-		for i, obj := range objects {
-			objects[i] = nil // it is let go of
-			if !expired(obj.Expires) && !yield(*obj, nil) {
+		found := r.memory.Select(q)
+		for i, n := range found {
+			found[i] = nil // it is let go of
+			if !expired(n.Expires()) && !yield(n.Object(), nil) {
 				return
 			}
 		}
@@ -128,10 +127,10 @@ func (r *run) iterateLayer(q pathtree.Query) iter.Seq2[meta.Object, error] {
 func (r *run) places(q pathtree.Query) (places []place, err error) {
 	bytes := 0
 	err = r.eachFromLayer(q.Pattern, func(obj *meta.Object) {
-		if !q.Holds(obj) {
+		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
+		if !q.Holds(p.Position) {
 			return
 		}
-		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
 		if bytes += len(obj.Data) + placeBytes; bytes <= iterateBytes {
 			r.complete(obj)
 			p.object = obj

@@ -8,7 +8,6 @@ import (
 	"weak"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/meta"
 )
 
 // What a consumer keeps costs itself: none of it holds a store that is closed, nor what a Clear removed.
@@ -137,7 +136,7 @@ func TestWhatIsKeptHoldsNoStore(t *testing.T) {
 
 // keepAfter keeps something of a store until behind its end, and tells by weak pointers what is left of its
 // memory and of another object than u/kept.
-func keepAfter(t *testing.T, keep func(*testing.T, *Layered) any, end string) (any, weak.Pointer[pathtree.Tree], weak.Pointer[meta.Object]) {
+func keepAfter(t *testing.T, keep func(*testing.T, *Layered) any, end string) (any, weak.Pointer[pathtree.Tree], weak.Pointer[pathtree.Version]) {
 	t.Helper()
 	s := New(LayeredConfig{Memory: NewMemoryLayer()})
 	must(t, s.Start(Options{History: 1})) // else what was removed is kept for those who resume

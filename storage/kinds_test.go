@@ -144,6 +144,9 @@ func each(t *testing.T, options Options, only func(kind) bool, test func(t *test
 
 func batching(k kind) bool { return k.batches }
 
+// queueing are those that have a queue: without a persistent layer a write waits for nothing but its turn.
+func queueing(k kind) bool { return k.batches && k.persistent }
+
 func restart(t testing.TB, s *Layered) {
 	t.Helper()
 	s.Close()

@@ -18,8 +18,8 @@ import (
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
 // (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
 // fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
-// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. Locks of
-// lockTable nest in nothing. None is held across a hook, a watcher's callback, or a send that can block.
+// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
+// is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
 	cfg     LayeredConfig
 	options Options
@@ -58,6 +58,9 @@ type run struct {
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
+	// inPlace says that a write of one key has nobody to wait for (commitInPlace): there is memory alone, and no
+	// limit of a list.
+	inPlace bool
 	// readOnly says that layer is opened to read only: no write is taken.
 	readOnly bool
 	// skips says that layer holds entries which it leaves out, and memory with it.

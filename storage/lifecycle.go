@@ -90,6 +90,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
 		r.id = rand.Uint64() | 1
+		r.inPlace = len(r.options.Retention) == 0
 		err = r.checkRetention()
 		opened = err == nil
 		return err

@@ -45,8 +45,8 @@ func (m *MemoryLayer) Get(k string) (meta.Object, error) {
 	if tree == nil {
 		return meta.Object{}, failed("get", k, ErrNotActive)
 	}
-	if obj, ok := tree.Stored(k); ok {
-		return *obj, nil
+	if n, ok := tree.Stored(k); ok {
+		return n.Object(), nil
 	}
 	if err := checkKey(k); err != nil {
 		return meta.Object{}, failed("get", k, err)
@@ -131,10 +131,10 @@ func (m *MemoryLayer) Len() int {
 func copyData(data []byte) []byte { return bytes.Clone(data)[:len(data):len(data)] }
 
 // copyObjects returns the objects by value. Their Data stays shared.
-func copyObjects(shared []*meta.Object) []meta.Object {
-	objects := make([]meta.Object, len(shared))
-	for i, obj := range shared {
-		objects[i] = *obj
+func copyObjects(versions []*pathtree.Version) []meta.Object {
+	objects := make([]meta.Object, len(versions))
+	for i, n := range versions {
+		objects[i] = n.Object()
 	}
 	return objects
 }

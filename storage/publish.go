@@ -9,13 +9,12 @@ import (
 
 // publish publishes the committed changes of a group, in their order.
 func (r *run) publish(o ordered) {
-	sharded, logged, fed := r.sharded.Load(), r.log.watched(), r.feed.on()
-	if sharded == nil && !logged && !fed {
+	if !r.watched() {
 		return
 	}
 	var whole uint64 // the change that all are a part of; 0 for none
 	for _, w := range o.leaves {
-		if w.err != nil || key.Contains(r.options.NoBroadcastKeys, w.target()) {
+		if w.err != nil {
 			continue
 		}
 		change := w.change()
@@ -23,32 +22,45 @@ func (r *run) publish(o ordered) {
 			whole = cmp.Or(whole, change)
 			change = whole
 		}
-		if w.silent {
-			r.publishGone(w.path, newsSilent, w.revision, change)
-			continue
-		}
-		object := w.published()
-		fresh := w.stores() && !w.found.exists && !w.found.past
-		if logged || sharded != nil {
-			event := news{Event: w.event(object)}
-			if fresh {
-				event.kind = newsCreation
-			}
-			if logged {
-				r.log.append(event)
-			}
-			if sharded != nil {
-				sharded.tell(event)
-			}
-		}
-		if fed {
-			r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), fresh: fresh})
-		}
+		r.stageNews(w, change)
 	}
-	if logged {
-		r.log.flush()
-	}
+	r.log.flush()
 	r.feed.flush()
+}
+
+// publishOne is publish of a single change.
+func (r *run) publishOne(w *write) {
+	if r.watched() {
+		r.stageNews(w, w.revision)
+		r.log.flush()
+		r.feed.flush()
+	}
+}
+
+// watched reports whether anybody consumes what is published.
+func (r *run) watched() bool {
+	return r.sharded.Load() != nil || r.log.watched() || r.feed.on()
+}
+
+// stageNews gives a change to the channels, and to the log and the feed until they are flushed.
+func (r *run) stageNews(w *write, change uint64) {
+	if key.Contains(r.options.NoBroadcastKeys, w.target()) {
+		return
+	}
+	if w.silent {
+		r.publishGone(w.path, newsSilent, w.revision, change)
+		return
+	}
+	object := w.published()
+	fresh := w.stores() && !w.found.exists && !w.found.past
+	event := news{Event: w.event(object)}
+	if fresh {
+		event.kind = newsCreation
+	}
+	r.tell(event)
+	if r.feed.on() {
+		r.feed.stage(record{object: object, revision: w.revision, change: change, removed: !w.stores(), reason: w.op.reason(), fresh: fresh})
+	}
 }
 
 // change is what the parts of a batch have in common, the revision of the first.
@@ -60,7 +72,7 @@ func (w *write) change() uint64 {
 }
 
 // publishGlob publishes a glob delete or a clear, which removed objects.
-func (r *run) publishGlob(w *write, removed []*meta.Object) {
+func (r *run) publishGlob(w *write, removed []removal) {
 	kind := newsGone
 	if w.silent {
 		kind = newsSilent
@@ -68,9 +80,9 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 	if w.op == opClear {
 		r.tell(news{kind: newsClearing})
 	} else {
-		for _, obj := range removed {
-			if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-				r.publishGone(obj.Path, kind, w.revision, w.revision)
+		for _, d := range removed {
+			if !key.Contains(r.options.NoBroadcastKeys, d.path) {
+				r.publishGone(d.path, kind, w.revision, w.revision)
 			}
 		}
 	}
@@ -82,9 +94,9 @@ func (r *run) publishGlob(w *write, removed []*meta.Object) {
 		r.feed.flush()
 		return
 	}
-	for _, obj := range removed {
-		if !key.Contains(r.options.NoBroadcastKeys, obj.Path) {
-			r.feed.stage(record{object: obj, revision: w.revision, change: w.revision, removed: true})
+	for i := range removed {
+		if !key.Contains(r.options.NoBroadcastKeys, removed[i].path) {
+			r.feed.stage(record{object: removed[i].removed(), revision: w.revision, change: w.revision, removed: true, reason: w.op.reason()})
 		}
 	}
 	r.feed.flush()
@@ -115,6 +127,23 @@ func (r *run) publishGone(path string, kind newsKind, revision, change uint64) {
 	}
 }
 
+// reason is why a write of this kind removes an object; ReasonNone where it stores one.
+func (op operation) reason() Reason {
+	switch op {
+	case opDel:
+		return ReasonDeleted
+	case opExpire:
+		return ReasonExpired
+	case opTrim:
+		return ReasonLimit
+	case opClear:
+		return ReasonCleared
+	case opDelGlob:
+		return ReasonPattern
+	}
+	return ReasonNone
+}
+
 // published is the object that a committed write of one key stored or removed.
 func (w *write) published() *meta.Object {
 	switch {
@@ -122,6 +151,9 @@ func (w *write) published() *meta.Object {
 		return w.shared()
 	case w.found.object != nil:
 		return w.found.object
+	case w.found.spot.Version != nil:
+		obj := w.found.spot.Version.Object()
+		return &obj
 	}
 	return w.found.by.shared() // without memory no groups overlap: it is of this one
 }
@@ -142,6 +174,9 @@ func (w *write) event(object *meta.Object) Event {
 func (w *write) shared() *meta.Object {
 	if w.stored == nil {
 		stored := w.object
+		if w.version != nil {
+			stored = w.version.Object() // whose path is not a piece of the caller's
+		}
 		w.stored = &stored
 	}
 	return w.stored

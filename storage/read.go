@@ -15,7 +15,7 @@ func (l *Layered) Get(path string) (meta.Object, error) {
 	// What is found has a valid path: a hit needs no check.
 	if r := l.run.Load(); r != nil && r.direct != nil {
 		if version := r.direct.Latest(path); version.Plain() {
-			return version.Object, nil
+			return version.Object(), nil
 		}
 	}
 	return l.get(path)
@@ -51,8 +51,8 @@ func (r *run) miss(path string) (meta.Object, error) {
 // get reads a valid path.
 func (r *run) get(path string) (meta.Object, error) {
 	if r.memory != nil {
-		if obj, ok := r.memory.Get(path); ok {
-			return *obj, nil
+		if n, ok := r.memory.Get(path); ok {
+			return n.Object(), nil
 		}
 		return meta.Object{}, ErrNotFound
 	}
@@ -145,8 +145,8 @@ func (l *Layered) KeysRange(path string, from, to int64) ([]string, error) {
 	if !r.fromLayer() {
 		found := r.memory.Select(q)
 		paths := make([]string, len(found))
-		for i, obj := range found {
-			paths[i] = obj.Path
+		for i, n := range found {
+			paths[i] = n.Path()
 		}
 		return paths, nil
 	}
@@ -279,7 +279,7 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 		if err != nil {
 			return nil, err
 		}
-		if q.Holds(&obj) && !r.isPast(&now, &obj) {
+		if q.Holds(pathtree.Position{Created: obj.Created, Path: obj.Path}) && !r.isPast(&now, &obj) {
 			r.complete(&obj)
 			objects = append(objects, obj)
 		}

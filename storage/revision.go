@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -92,7 +93,7 @@ const (
 
 // keepRevisions writes objects that got a revision as they were loaded, if the layer has batches. Their revisions begin
 // from the time: those that it does not keep, all of them where nothing may be written, are others at the next start.
-func (r *run) keepRevisions(numbered []*meta.Object) {
+func (r *run) keepRevisions(numbered []*pathtree.Version) {
 	if r.batch == nil || r.readOnly || len(numbered) == 0 {
 		return
 	}
@@ -127,13 +128,13 @@ func (r *run) keepRevisions(numbered []*meta.Object) {
 }
 
 // keeping returns the changes that write the first of some objects, as many as make a batch.
-func (r *run) keeping(objects []*meta.Object) (changes []Change) {
+func (r *run) keeping(objects []*pathtree.Version) (changes []Change) {
 	bytes := 0
 	for _, numbered := range objects {
 		if len(changes) == keptAtOnce || bytes >= keptBytes {
 			break
 		}
-		obj := *numbered
+		obj := numbered.Object()
 		if obj.Expires != 0 {
 			obj.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
 		}

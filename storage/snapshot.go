@@ -67,7 +67,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 		r.beforeRead(pattern)
 	}
 	s := &Snapshot{gate: r.readGate, ctx: ctx, pattern: pattern}
-	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
+	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		s.revision = revision
 		if r.fromLayer() {
 			if err = r.pipeline.cause(); err != nil {
@@ -184,10 +184,12 @@ type snapshot struct {
 	hide  []string // patterns of what is left out
 	// kept says that Expires is to be as a persistent layer keeps it: without what rules add.
 	kept bool
-	own  map[string]int64 // kept, from memory, with rules: those of the objects that have one
+	// object is what next returned, if kept.
+	object meta.Object
+	own    map[string]int64 // kept, from memory, with rules: those of the objects that have one
 
 	// lists are what is left of a snapshot of memory, a list for each directory.
-	lists   [][]*meta.Object
+	lists   [][]*pathtree.Version
 	pattern string // of lists
 	matched bool   // lists hold what matches it, and nothing else
 	sorted  bool   // lists are in the order of directories, and are to be in that of indexes
@@ -228,7 +230,7 @@ func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
 
 // ends returns the end of the own time to live of each object that has one, of those in lists at least. It looks at all
 // that expire or at the lists, whichever are fewer.
-func (e *expirer) ends(lists [][]*meta.Object) map[string]int64 {
+func (e *expirer) ends(lists [][]*pathtree.Version) map[string]int64 {
 	listed := 0
 	for _, list := range lists {
 		listed += len(list)
@@ -245,9 +247,9 @@ func (e *expirer) ends(lists [][]*meta.Object) map[string]int64 {
 		return ends
 	}
 	for _, list := range lists {
-		for _, obj := range list {
-			if d := e.byPath[obj.Path]; d != nil && d.own != 0 {
-				ends[obj.Path] = d.own
+		for _, n := range list {
+			if d := e.byPath[n.Path()]; d != nil && d.own != 0 {
+				ends[n.Path()] = d.own
 			}
 		}
 	}
@@ -264,8 +266,8 @@ func (s *snapshot) match() {
 // sort brings a snapshot of memory into the order that a scan of a layer has.
 func (s *snapshot) sort() {
 	s.match()
-	slices.SortFunc(s.lists, func(a, b []*meta.Object) int {
-		return strings.Compare(key.Parent(a[0].Path), key.Parent(b[0].Path))
+	slices.SortFunc(s.lists, func(a, b []*pathtree.Version) int {
+		return strings.Compare(key.Parent(a[0].Path()), key.Parent(b[0].Path()))
 	})
 	s.sorted = true
 	s.sortList()
@@ -275,7 +277,7 @@ func (s *snapshot) sort() {
 func (s *snapshot) sortList() {
 	if s.sorted && len(s.lists) > 0 {
 		// Where indexes come from pushes, the order is there already, and this is one pass.
-		slices.SortFunc(s.lists[0], func(a, b *meta.Object) int { return strings.Compare(a.Index, b.Index) })
+		slices.SortFunc(s.lists[0], func(a, b *pathtree.Version) int { return strings.Compare(a.Index(), b.Index()) })
 	}
 }
 
@@ -297,10 +299,8 @@ func (s *snapshot) next() (*meta.Object, error) {
 		if obj.Expired(s.now) || key.Contains(s.hide, obj.Path) {
 			continue
 		}
-		if s.kept && obj.Expires != own {
-			copied := *obj // what memory has is shared
-			copied.Expires = own
-			return &copied, nil
+		if s.kept {
+			obj.Expires = own
 		}
 		return obj, nil
 	}
@@ -329,7 +329,11 @@ func (s *snapshot) readList() *meta.Object {
 		return nil
 	}
 	list := s.lists[0]
-	obj := list[0]
+	obj := &s.object
+	if !s.kept {
+		obj = new(meta.Object) // a subscriber may keep it
+	}
+	*obj = list[0].Object()
 	list[0] = nil
 	if s.lists[0] = list[1:]; len(list) == 1 {
 		s.lists = s.lists[1:]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/monotonic"
@@ -23,8 +24,10 @@ type found struct {
 	revision         uint64
 	// broken is why what is there is no object: ErrUndecodable. Then object has no more than its path.
 	broken error
-	// object is what is there; nil when an earlier write that is not applied yet put it there.
+	// object is what is there; nil when memory has it, or when an earlier write that is not applied yet put it there.
 	object *meta.Object
+	// spot is where memory has it, or would have it.
+	spot pathtree.Spot
 	// by is that write. Once it is applied its caller may use it anew: only where
 	// both are of one group may it be looked into.
 	by *write
@@ -59,10 +62,26 @@ func (o *overlay) get(path string) (found, bool) {
 	if w == nil {
 		return found{}, false
 	}
+	return w.asFound(), true
+}
+
+// whole is get with the object that is stored, for who writes its data anew.
+func (o *overlay) whole(path string) (f found, obj meta.Object, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.keys[path]
+	if w == nil {
+		return found{}, meta.Object{}, false
+	}
+	return w.asFound(), w.object, true
+}
+
+// asFound is what a write finds behind w, which is staged and not applied.
+func (w *write) asFound() found {
 	f := found{
 		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
 	}
-	return f.now(), true
+	return f.now()
 }
 
 func (o *overlay) put(w *write) {
@@ -175,7 +194,12 @@ func (w *write) named() map[string]bool {
 func (r *run) stageOne(w *write, revision uint64) (err error) {
 	now := monotonic.Now()
 	path := w.path
-	if w.op == opPush {
+	var touched meta.Object // of opTouch
+	if w.op == opTouch {
+		if w.found, touched, err = r.findWhole(path); err != nil {
+			return err
+		}
+	} else if w.op == opPush {
 		// The time is unique in this process; an earlier one, with another clock, may
 		// have used it.
 		for path = key.At(w.path, now); ; path = key.At(w.path, now) {
@@ -190,7 +214,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	} else if w.found, err = r.find(path); err != nil {
 		return err
 	}
-	if err := w.condition.check(path, w.found); err != nil {
+	if err := w.condition.check(path, w.found, r.locks); err != nil {
 		return err
 	}
 	w.revision = revision
@@ -205,6 +229,15 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 			return ErrNotFound
 		}
 		return nil
+	case w.op == opTouch:
+		switch {
+		case w.found.broken != nil:
+			return fmt.Errorf("persistent layer: %w", w.found.broken)
+		case !w.found.exists:
+			return ErrNotFound
+		}
+		w.object = meta.Object{Created: touched.Created, Updated: touched.Updated}
+		w.data = touched.Data // shared with what is there: no data of a store is ever changed
 	case w.op == opSetMeta:
 		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.found.exists && w.found.broken == nil:
@@ -229,6 +262,24 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	return nil
 }
 
+// findWhole is find with the object, where there is one.
+func (r *run) findWhole(path string) (found, meta.Object, error) {
+	// Only the leader puts writes into the overlay: one that is not there now is not there for find either.
+	if f, obj, ok := r.pipeline.overlay.whole(path); ok {
+		return f, obj, nil
+	}
+	f, err := r.find(path)
+	switch {
+	case err != nil:
+		return f, meta.Object{}, err
+	case f.spot.Version != nil:
+		return f, f.spot.Version.Object(), nil
+	case f.object != nil:
+		return f, *f.object, nil
+	}
+	return f, meta.Object{}, nil
+}
+
 // find returns what a write finds at a path.
 func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
@@ -241,15 +292,16 @@ func (r *run) find(path string) (found, error) {
 		}
 	}
 	if r.memory != nil {
-		if obj, ok := r.memory.Stored(path); ok {
-			own := obj.Expires
-			if r.ages && own != 0 {
-				own = r.expirer.own(path)
+		spot := r.memory.Find(path)
+		if n := spot.Version; n != nil {
+			f := found{exists: true, created: n.Created(), expires: n.Expires(), own: n.Expires(), revision: n.Revision(), spot: spot}
+			if r.ages && f.own != 0 {
+				f.own = r.expirer.own(path)
 			}
-			return r.foundObject(obj, own), nil
+			return f.now(), nil
 		}
 		if !r.skips {
-			return found{}, nil
+			return found{spot: spot}, nil
 		}
 	}
 	obj, err := getFrom(r.layer, path)

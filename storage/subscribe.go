@@ -35,6 +35,32 @@ func (k NoticeKind) String() string {
 	return fmt.Sprintf("NoticeKind(%d)", uint8(k))
 }
 
+// Reason says why an object was removed.
+type Reason uint8
+
+const (
+	// ReasonNone is that of a Notice other than NoticeDel.
+	ReasonNone Reason = iota
+	// ReasonDeleted is a delete of exactly this key, alone or in a batch.
+	ReasonDeleted
+	// ReasonExpired is the end of its time to live, or of Retention.Age.
+	ReasonExpired
+	// ReasonLimit is a list with a Retention.Count that had no room left for it.
+	ReasonLimit
+	// ReasonCleared is a Clear, or a Truncate.
+	ReasonCleared
+	// ReasonPattern is a delete of a glob that the key matches.
+	ReasonPattern
+)
+
+func (r Reason) String() string {
+	names := []string{"none", "deleted", "expired", "limit", "cleared", "pattern"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
 // Notice is one thing that a subscription tells.
 type Notice struct {
 	Kind NoticeKind
@@ -46,6 +72,8 @@ type Notice struct {
 	// Object is the stored or removed object, shared and read-only; nil for NoticeLive and
 	// NoticeReset.
 	Object *meta.Object
+	// Reason is why a NoticeDel removed the object; ReasonNone for all other kinds.
+	Reason Reason
 	// More says that the next notice is a part of the same change: of a batch or a glob
 	// delete, or a write and what Retention removes for it. Who resumes from a revision later takes that of a
 	// notice without More.
@@ -147,7 +175,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 // attach takes its place in the commit order: it gets the state, or the changes behind a revision, and
 // from then on every change. It reports false when the pipeline is closed.
 func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
-	_, failure := r.commit(write{op: opInstant, instant: func(revision uint64) {
+	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
 		err = s.attachAt(r, revision, from)
 	}})

@@ -311,6 +311,17 @@ func TestBeforeReadRunsOnceForASubscription(t *testing.T) {
 	}
 }
 
+func TestReasonsHaveNames(t *testing.T) {
+	for reason, want := range map[Reason]string{
+		ReasonNone: "none", ReasonDeleted: "deleted", ReasonExpired: "expired", ReasonLimit: "limit",
+		ReasonCleared: "cleared", ReasonPattern: "pattern", 9: "Reason(9)",
+	} {
+		if got := reason.String(); got != want {
+			t.Errorf("Reason %d is %q, want %q", uint8(reason), got, want)
+		}
+	}
+}
+
 func TestNoticeKindsHaveNames(t *testing.T) {
 	for kind, want := range map[NoticeKind]string{
 		0: "none", NoticeState: "state", NoticeLive: "live", NoticeSet: "set", NoticeDel: "del", NoticeReset: "reset", 9: "NoticeKind(9)",

@@ -283,7 +283,7 @@ func advance[E any](list []E) []E {
 func (s *Subscription) noticeLocked(rec *record, more bool) Notice {
 	n := Notice{Kind: NoticeSet, Revision: rec.revision, Path: rec.object.Path, Object: rec.object, More: more}
 	if rec.removed {
-		n.Kind = NoticeDel
+		n.Kind, n.Reason = NoticeDel, rec.reason
 	}
 	if !more {
 		s.revision = n.Revision

@@ -51,7 +51,7 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	if err != nil {
 		return "", failed(op, path, err)
 	}
-	r.afterWrite(stored)
+	r.afterWrite(stored, opSet)
 	return key.LastIndex(stored), nil
 }
 
@@ -87,7 +87,7 @@ func (l *Layered) Truncate() error {
 }
 
 func (r *run) truncate() error {
-	_, err := r.commit(write{op: opClear})
+	_, err := r.commit(&write{op: opClear})
 	return err
 }
 
@@ -107,7 +107,7 @@ func (l *Layered) store(op string, w write, data json.RawMessage) (string, error
 	if err != nil {
 		return "", failed(op, w.path, err)
 	}
-	r.afterWrite(path)
+	r.afterWrite(path, w.op)
 	return key.LastIndex(path), nil
 }
 
@@ -117,7 +117,7 @@ func (r *run) store(w write, data json.RawMessage) (string, error) {
 		return "", err
 	}
 	w.data = copyData(data)
-	stored, err := r.commit(w)
+	stored, err := r.commit(&w)
 	return stored.Path, err
 }
 
@@ -134,17 +134,25 @@ func (l *Layered) del(op, path string, silent bool) error {
 	default:
 		return failed(op, path, err)
 	}
-	if _, err := r.commit(w); err != nil {
+	if _, err := r.commit(&w); err != nil {
 		return failed(op, path, err)
 	}
 	if !silent {
-		r.afterWrite(path)
+		r.afterWrite(path, w.op)
 	}
 	return nil
 }
 
-func (r *run) afterWrite(path string) {
+// afterWrite runs the hooks of a write of one kind, or of a glob delete. No lock is held.
+func (r *run) afterWrite(path string, op operation) {
 	if r.options.AfterWrite != nil {
 		r.options.AfterWrite(path)
+	}
+	if r.options.AfterOperation != nil {
+		operation := OperationSet
+		if op.reason() != ReasonNone {
+			operation = OperationDel
+		}
+		r.options.AfterOperation(path, operation)
 	}
 }

@@ -27,6 +27,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-10", "Visible: when a change is told, it can be read.", onSubscriber(subscribeVisible)},
 	{"SUBSCRIBE-11", "The removal of what has expired is told like a delete.", onSubscriber(subscribeExpires)},
 	{"SUBSCRIBE-12", "A write and what Options.Retention removes for it are one change: no mirror holds more than the limit behind a notice without More.", subscribeLimited},
+	{"SUBSCRIBE-13", "A NoticeDel says why: a delete, an expiry, a limit, a clear, a pattern; also to one that fell behind and to one that resumes.", subscribeReasons},
 
 	{"SUBSCRIBE-20", "From resumes: what was committed behind it comes first, then NoticeLive, and no state.", onSubscriber(subscribeResumes)},
 	{"SUBSCRIBE-21", "From a revision that the database has not reached is ErrFutureRevision.", onSubscriber(subscribeFuture)},

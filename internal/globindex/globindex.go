@@ -3,7 +3,7 @@
 //
 // The patterns stand in a trie of their segments. A path follows, at each of its segments, the
 // branch of the same name, the branch of "*", and each branch of a partial glob ("a*") that
-// matches (partial.go).
+// matches (partial.go). A subtree pattern ends in a branch "**", whose values every longer path has.
 package globindex
 
 import (
@@ -25,6 +25,7 @@ type node[T comparable] struct {
 	literal map[string]*node[T] // by segment
 	any     *node[T]            // "*"
 	partial partials[T]         // such as "a*"
+	below   *node[T]            // "**": it ends there
 }
 
 // Len returns the number of values.
@@ -56,6 +57,12 @@ func (n *node[T]) child(segment string) *node[T] {
 			n.any = &node[T]{}
 		}
 		return n.any
+	}
+	if segment == "**" {
+		if n.below == nil {
+			n.below = &node[T]{}
+		}
+		return n.below
 	}
 	if key.HasGlob(segment) {
 		return n.partial.add(segment)
@@ -107,6 +114,8 @@ func (n *node[T]) existing(segment string) *node[T] {
 	switch {
 	case segment == "*":
 		return n.any
+	case segment == "**":
+		return n.below
 	case key.HasGlob(segment):
 		return n.partial.branches[segment]
 	}
@@ -117,6 +126,8 @@ func (n *node[T]) cut(segment string) {
 	switch {
 	case segment == "*":
 		n.any = nil
+	case segment == "**":
+		n.below = nil
 	case key.HasGlob(segment):
 		n.partial.cut(segment)
 	default:
@@ -125,7 +136,7 @@ func (n *node[T]) cut(segment string) {
 }
 
 func (n *node[T]) empty() bool {
-	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial.branches) == 0
+	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && n.below == nil && len(n.partial.branches) == 0
 }
 
 // Append appends the values whose patterns match a path to values, once for each such
@@ -141,6 +152,9 @@ func (x *Index[T]) Append(values []T, path string) []T {
 }
 
 func (n *node[T]) append(values []T, path string) []T {
+	if n.below != nil {
+		values = n.below.follow(values, "", false)
+	}
 	segment, rest, deeper := strings.Cut(path, "/")
 	if child := n.literal[segment]; child != nil {
 		values = child.follow(values, rest, deeper)
@@ -175,6 +189,9 @@ func (x *Index[T]) Any(path string) bool {
 }
 
 func (n *node[T]) matches(path string) bool {
+	if n.below != nil {
+		return true
+	}
 	segment, rest, deeper := strings.Cut(path, "/")
 	if child := n.literal[segment]; child != nil && child.leads(rest, deeper) {
 		return true
@@ -213,6 +230,9 @@ func (n *node[T]) each(visit func(T)) {
 	}
 	if n.any != nil {
 		n.any.each(visit)
+	}
+	if n.below != nil {
+		n.below.each(visit)
 	}
 	for _, child := range n.partial.branches {
 		child.each(visit)

@@ -20,6 +20,9 @@ func randomPattern(r *rand.Rand) string {
 	for i := range segments {
 		segments[i] = pick(r, "a", "b", "ab", "*", "a*", "*b", "a*b", "*a*", "*ab*", "a*b*", "a*a*b*b", "*b*a*", "ab*ab")
 	}
+	if r.IntN(4) == 0 {
+		segments[len(segments)-1] = "**"
+	}
 	return strings.Join(segments, "/")
 }
 
@@ -44,8 +47,11 @@ func TestAgainstModel(t *testing.T) {
 			delete(model, h)
 		}
 		path := pick(r, "a", "b", "ab", "x", "abab") + "/" + pick(r, "a", "b", "ab", "aab", "x", "abab", "aabb", "bab")
-		if r.IntN(3) == 0 {
+		switch r.IntN(4) {
+		case 0:
 			path = pick(r, "a", "ab", "b")
+		case 1:
+			path += "/" + pick(r, "a", "x") + "/" + pick(r, "a", "x")
 		}
 		var want []int
 		got := index.Append(nil, path)

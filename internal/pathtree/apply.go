@@ -35,10 +35,10 @@ type step struct {
 	old, new *Version // nil: none
 }
 
-// Apply makes changes of different keys, all in one instant. It returns the objects as they
-// are stored, shared and read-only, in the order of changes, with nil for removals. A removal of what is not
+// Apply makes changes of different keys, all in one instant. It returns the versions that
+// are stored, in the order of changes, with nil for removals. A removal of what is not
 // there, or that is named twice, does nothing.
-func (t *Tree) Apply(changes []Mutation) []*meta.Object {
+func (t *Tree) Apply(changes []Mutation) []*Version {
 	t.write.Lock()
 	defer t.write.Unlock()
 	return t.state.Load().apply(changes)
@@ -54,8 +54,8 @@ func (t *Tree) DeleteAll(paths []string) {
 }
 
 // apply needs Tree.write.
-func (s *state) apply(changes []Mutation) []*meta.Object {
-	stored := make([]*meta.Object, len(changes))
+func (s *state) apply(changes []Mutation) []*Version {
+	stored := make([]*Version, len(changes))
 	steps := make(map[*directory][]step, 1)
 	done := new(atomic.Bool)
 	// The changes of a directory often come one behind the other.
@@ -65,15 +65,15 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 		st := s.prepare(c, done)
 		switch {
 		case st.new != nil:
-			stored[i] = &st.new.Object
+			stored[i] = st.new
 		case st.old == nil:
 			continue
 		}
-		if dir == nil || dir.path != key.Parent(c.Path) {
+		if parent := key.Parent(c.Path); dir == nil || dir.path != parent {
 			if dir != nil {
 				steps[dir] = of
 			}
-			dir = s.home(c.Path)
+			dir = s.directory(parent)
 			of = steps[dir]
 		}
 		of = append(of, st)
@@ -93,7 +93,7 @@ func (s *state) apply(changes []Mutation) []*meta.Object {
 		for _, st := range of {
 			s.count(st.old, st.new)
 			if st.new != nil {
-				st.new.turn.Store(nil)
+				st.new.setTurn(nil)
 			} else {
 				s.objects.remove(st.old)
 			}
@@ -112,11 +112,11 @@ func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
 	old := s.objects.load(c.Path)
 	switch {
 	case c.Object != nil:
-		st = step{old, s.version(old, *c.Object)}
-		st.new.turn.Store(&turn{done, old, st.new})
-	case old != nil && old.turn.Load() == nil:
+		st = step{old, successor(old, c.Object)}
+		st.new.setTurn(&turn{done, old, st.new})
+	case old != nil && !old.turning():
 		st.old = old
-		old.turn.Store(&turn{done, old, nil})
+		old.setTurn(&turn{done, old, nil})
 	}
 	return st
 }

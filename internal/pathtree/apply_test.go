@@ -43,7 +43,7 @@ func TestApplyIsOneInstant(t *testing.T) {
 				round := seen
 				switch {
 				case ok:
-					round = obj.Revision
+					round = obj.Revision()
 				case a.even && a.odd:
 					return fmt.Sprintf("%s is gone", a.path)
 				case seen%2 == 0 && a.even || seen%2 == 1 && a.odd:
@@ -59,7 +59,7 @@ func TestApplyIsOneInstant(t *testing.T) {
 				if len(list) == 0 {
 					continue
 				}
-				round := list[0].Revision
+				round := list[0].Revision()
 				want := 0
 				for _, a := range applied {
 					if key.Match(dir, a.path) && (round%2 == 0 && a.even || round%2 == 1 && a.odd) {
@@ -70,8 +70,8 @@ func TestApplyIsOneInstant(t *testing.T) {
 					return fmt.Sprintf("%s lists %d objects of round %d, want %d, after round %d was seen", dir, len(list), round, want, seen)
 				}
 				for _, obj := range list {
-					if obj.Revision != round {
-						return fmt.Sprintf("%s lists rounds %d and %d", dir, round, obj.Revision)
+					if obj.Revision() != round {
+						return fmt.Sprintf("%s lists rounds %d and %d", dir, round, obj.Revision())
 					}
 				}
 				seen = round

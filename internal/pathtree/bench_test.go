@@ -38,9 +38,9 @@ func BenchmarkGet(b *testing.B) {
 		}
 	})
 	b.Run("bare map", func(b *testing.B) {
-		bare := xsync.NewMap[string, *meta.Object](xsync.WithPresize(100_000))
+		bare := xsync.NewMap[string, *Version](xsync.WithPresize(100_000))
 		for _, obj := range filled(b, 100_000).Select(Everything("users/*")) {
-			bare.Store(obj.Path, obj)
+			bare.Store(obj.Path(), obj)
 		}
 		b.ReportAllocs()
 		for b.Loop() {

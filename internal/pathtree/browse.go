@@ -11,18 +11,17 @@ import (
 // read. Directories that match as a whole cost nothing for each object, whether or not some end.
 func (t *Tree) Count(pattern string, at int64) int {
 	s := t.state.Load()
-	last := key.LastIndex(pattern)
 	count := 0
-	s.walk(key.Parent(pattern), func(d *directory) {
+	s.each(pattern, func(d *directory, name string) {
 		switch {
-		case last == "*":
+		case name == "*":
 			objects, _ := d.count(at)
 			count += objects
-		case key.HasGlob(last):
-			count += d.countMatches(last, clock{at})
+		case key.HasGlob(name):
+			count += d.countMatches(name, clock{at})
 		default:
 			clock := clock{at}
-			if n := s.load(d.join(last)); n != nil && !clock.expired(&n.Object) {
+			if n := s.load(d.join(name)); n != nil && !clock.expired(n) {
 				count++
 			}
 		}
@@ -34,8 +33,8 @@ func (t *Tree) Count(pattern string, at int64) int {
 func (d *directory) countMatches(name string, clock clock) (count int) {
 	var c collector
 	c.take(d)
-	for _, obj := range c.objects {
-		if key.Match(name, obj.Index) && !clock.expired(obj) {
+	for _, n := range c.versions {
+		if key.Match(name, n.Index()) && !clock.expired(n) {
 			count++
 		}
 	}

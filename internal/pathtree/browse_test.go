@@ -32,7 +32,7 @@ func TestPagesMakeTheList(t *testing.T) {
 				whole := Everything(pattern)
 				whole.Descending, whole.From, whole.To = descending, 3, 36
 				want := tree.Select(whole)
-				var got []*meta.Object
+				var got []*Version
 				for q := whole; ; {
 					q.Limit = limit
 					page := tree.Select(q)
@@ -41,7 +41,7 @@ func TestPagesMakeTheList(t *testing.T) {
 						break
 					}
 					last := page[limit-1]
-					q.After = &Position{last.Created, last.Path}
+					q.After = &Position{last.created, last.path}
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("%s, descending %v: pages of %d show %d objects, the list %d, or in another order",
@@ -91,7 +91,7 @@ func TestPositions(t *testing.T) {
 				q := Query{Pattern: "*/*", From: test.from, To: test.to, Descending: test.descending, Limit: limit, After: &test.after}
 				paths := []string{}
 				for _, obj := range tree.Select(q) {
-					paths = append(paths, obj.Path)
+					paths = append(paths, obj.Path())
 				}
 				q.Limit = 0
 				if all := tree.Select(q); limit > 0 && len(paths) != min(limit, len(all)) {
@@ -145,7 +145,7 @@ func TestExpiryComesByItself(t *testing.T) {
 
 		at := Everything("*/*")
 		at.At = end
-		if got := tree.Select(at); len(got) != 1 || got[0].Path != "d/2" {
+		if got := tree.Select(at); len(got) != 1 || got[0].Path() != "d/2" {
 			t.Errorf("Select at an earlier time = %v, want d/2", got)
 		}
 		if got := tree.Count("d/*", end); got != 1 || tree.Count("d/*", end+1) != 0 {

@@ -25,16 +25,15 @@ func TestBytes(t *testing.T) {
 		t.Helper()
 		var want int64
 		for _, obj := range tree.All(0) {
-			want += int64(len(obj.Data))
+			want += int64(len(obj.Data()))
 		}
 		if got := tree.Bytes(); got != want {
 			t.Fatalf("after %s: %d bytes, want %d", step, got, want)
 		}
 	}
 	steps := map[string]func(){
-		"put":           func() { tree.Put(object()) },
-		"put if absent": func() { tree.PutIfAbsent(object()) },
-		"delete":        func() { tree.Delete(object().Path) },
+		"put":    func() { tree.Put(object()) },
+		"delete": func() { tree.Delete(object().Path) },
 		"several": func() {
 			changes := map[string]Mutation{}
 			for range random.IntN(6) {
@@ -54,7 +53,7 @@ func TestBytes(t *testing.T) {
 			if random.IntN(10) == 0 {
 				var paths []string
 				for _, obj := range tree.Select(Everything("d1/*")) {
-					paths = append(paths, obj.Path, obj.Path) // one named twice
+					paths = append(paths, obj.Path(), obj.Path()) // one named twice
 				}
 				tree.DeleteAll(paths)
 			}
@@ -81,10 +80,10 @@ func TestBytes(t *testing.T) {
 }
 
 // some yields half of some objects.
-func some(objects []*meta.Object) iter.Seq2[meta.Object, error] {
+func some(objects []*Version) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for i := 0; i < len(objects); i += 2 {
-			if !yield(*objects[i], nil) {
+			if !yield(objects[i].Object(), nil) {
 				return
 			}
 		}

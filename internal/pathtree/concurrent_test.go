@@ -50,13 +50,13 @@ func TestListIsNeverTorn(t *testing.T) {
 					return fmt.Sprintf("a list of %d objects, want 2", len(list))
 				}
 				for i, obj := range list {
-					if i > 0 && Compare(list[i-1], obj) >= 0 {
-						return fmt.Sprintf("%s is listed before %s", describe(list[i-1]), describe(obj))
+					if i > 0 && CompareVersions(list[i-1], obj) >= 0 {
+						return fmt.Sprintf("%s is listed before %s", describeVersion(list[i-1]), describeVersion(obj))
 					}
-					if obj.Index == "a" {
-						a = obj.Revision
+					if obj.Index() == "a" {
+						a = obj.Revision()
 					} else {
-						b = obj.Revision
+						b = obj.Revision()
 					}
 				}
 				if b > a || a > b+1 {
@@ -88,8 +88,8 @@ func TestReadsAgree(t *testing.T) {
 		got, _ := tree.Get("d/a")
 		list := tree.Select(Everything("*/*"))
 		again, _ := tree.Get("d/a")
-		if got.Revision < floor || len(list) != 1 || list[0].Revision < got.Revision || again.Revision < list[0].Revision {
-			return fmt.Sprintf("written %d, then got %d, then listed %v, then got %d", floor, got.Revision, list, again.Revision)
+		if got.Revision() < floor || len(list) != 1 || list[0].Revision() < got.Revision() || again.Revision() < list[0].Revision() {
+			return fmt.Sprintf("written %d, then got %d, then listed %v, then got %d", floor, got.Revision(), list, again.Revision())
 		}
 		return ""
 	}
@@ -153,7 +153,7 @@ func TestDirectoriesUnderLoad(t *testing.T) {
 		for _, pattern := range []string{"base/*/stays", "base/deep/*", "*/deep/s*", "*/*/*"} {
 			n := 0
 			for _, obj := range tree.Select(Everything(pattern)) {
-				if obj.Path == "base/deep/stays" {
+				if obj.Path() == "base/deep/stays" {
 					n++
 				}
 			}
@@ -170,7 +170,7 @@ func TestDirectoriesUnderLoad(t *testing.T) {
 				for i := range 5000 {
 					path := fmt.Sprintf("base/g%d/k%d", g, i%3)
 					tree.Put(meta.Object{Path: path, Created: int64(i)})
-					tree.PutIfAbsent(meta.Object{Path: path + "/below"})
+					tree.Put(meta.Object{Path: path + "/below"})
 					tree.DeleteAll([]string{path, path + "/below"})
 				}
 			})

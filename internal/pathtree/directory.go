@@ -8,7 +8,6 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/meta"
 )
 
 // directory is what has one parent path: objects ordered by (Created, Path), and child
@@ -73,16 +72,13 @@ func entryLess(a, b *entry) bool {
 	if a.created != b.created {
 		return a.created < b.created
 	}
-	return a.node.Path < b.node.Path
+	return a.node.path < b.node.path
 }
 
 // pivot returns an entry that sorts by a time and a path, to start an iteration at.
 func pivot(created int64, path string) *entry {
-	return &entry{created: created, node: &Version{Object: meta.Object{Path: path}}}
+	return &entry{created: created, node: &Version{path: path}}
 }
-
-// home returns the directory of an object's path, made where it is missing. It needs Tree.write.
-func (s *state) home(path string) *directory { return s.directory(key.Parent(path)) }
 
 // directory returns the directory at a path, made with its parents where it is missing.
 // It needs Tree.write.
@@ -90,7 +86,11 @@ func (s *state) directory(path string) *directory {
 	if path == "" {
 		return s.root
 	}
+	if s.recent != nil && s.recent.path == path {
+		return s.recent
+	}
 	if d, ok := s.dirs.Load(path); ok {
+		s.recent = d
 		return d
 	}
 	parent := s.directory(key.Parent(path))
@@ -115,10 +115,24 @@ func (s *state) prune(d *directory) {
 		parent.endChild(d, never)
 		d.last = 0
 		parent.mu.Unlock()
+		s.recent = nil
 		s.dirs.Delete(d.path)
 		parent.settle()
 		d = parent
 	}
+}
+
+// each calls visit with every directory that an object matching a pattern can be in, and with what the names of
+// those objects match: "*" for the directories of a subtree. No lock is held in visit.
+func (s *state) each(pattern string, visit func(d *directory, name string)) {
+	if root, isSubtree := key.Root(pattern); isSubtree {
+		s.walk(root, func(d *directory) {
+			d.all(func(d *directory) { visit(d, "*") })
+		})
+		return
+	}
+	name := key.LastIndex(pattern)
+	s.walk(key.Parent(pattern), func(d *directory) { visit(d, name) })
 }
 
 // walk calls visit with every directory that matches a pattern of directories ("" is the root).

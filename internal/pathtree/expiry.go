@@ -40,12 +40,12 @@ func ended[T any](tree *btree.BTreeG[T], at int64, end func(T) int64) int {
 	})
 }
 
-func endOf(n *Version) int64 { return n.Expires }
+func endOf(n *Version) int64 { return n.Expires() }
 
 func lastOf(d *directory) int64 { return d.last }
 
 func endsBefore(a, b *Version) bool {
-	return cmp.Or(cmp.Compare(a.Expires, b.Expires), strings.Compare(a.Path, b.Path)) < 0
+	return cmp.Or(cmp.Compare(a.Expires(), b.Expires()), strings.Compare(a.path, b.path)) < 0
 }
 
 func lastBefore(a, b *directory) bool {
@@ -54,14 +54,14 @@ func lastBefore(a, b *directory) bool {
 
 // noteEnd takes in that a node is in the list. It needs mu.
 func (d *directory) noteEnd(n *Version) {
-	if n.Expires != 0 {
+	if n.Expires() != 0 {
 		set(&d.ends, n, endsBefore)
 	}
 }
 
 // forgetEnd takes in that a node is in the list no more. It needs mu.
 func (d *directory) forgetEnd(n *Version) {
-	if n.Expires == 0 {
+	if n.Expires() == 0 {
 		return
 	}
 	if d.ends.Delete(n); d.ends.Len() == 0 {
@@ -89,7 +89,7 @@ func (d *directory) lastEnd() int64 {
 	var last int64
 	if d.ends != nil {
 		n, _ := d.ends.Max()
-		last = n.Expires
+		last = n.Expires()
 	}
 	if d.ending != nil {
 		child, _ := d.ending.Max()

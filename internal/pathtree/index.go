@@ -89,14 +89,16 @@ func (x *index) size() int { return int(x.count.Load()) }
 //
 // It says again what find says, since with a call of it, whatever the compiler and the processor make of that, a
 // look-up that misses the caches takes half as long again.
-func (x *index) load(path string) *Version {
-	hash := hashOf(path)
+func (x *index) load(path string) *Version { return x.loadAt(hashOf(path), path) }
+
+// loadAt is load for a path whose hash is known.
+func (x *index) loadAt(hash uint64, path string) *Version {
 	tag := tagOf(hash)
 	t := x.table.Load()
 	if t.from.Load() == nil {
 		for b := t.home(hash); b != nil; b = b.next.Load() {
 			for c := candidates(b.tags.Load(), tag); c != 0; c &= c - 1 {
-				if v := b.slot[slotOf(c)].Load(); v != nil && v.Path == path {
+				if v := b.slot[slotOf(c)].Load(); v != nil && v.path == path {
 					return v
 				}
 			}
@@ -134,7 +136,7 @@ func (t *table) find(path string, hash uint64) *Version {
 	tag := tagOf(hash)
 	for b := t.home(hash); b != nil; b = b.next.Load() {
 		for c := candidates(b.tags.Load(), tag); c != 0; c &= c - 1 {
-			if v := b.slot[slotOf(c)].Load(); v != nil && v.Path == path {
+			if v := b.slot[slotOf(c)].Load(); v != nil && v.path == path {
 				return v
 			}
 		}
@@ -143,16 +145,19 @@ func (t *table) find(path string, hash uint64) *Version {
 }
 
 // store puts a version at its path, in place of old, which is what is there; nil for nothing. It is the writer's.
-func (x *index) store(old, v *Version) {
+func (x *index) store(old, v *Version) { x.storeAt(hashOf(v.path), old, v) }
+
+// storeAt is store for a path whose hash is known.
+func (x *index) storeAt(hash uint64, old, v *Version) {
 	x.move(movesPerChange)
 	t := x.table.Load()
-	if old != nil && t.replace(old, v) {
+	if old != nil && t.replace(old, v, hash) {
 		return
 	}
-	t.add(v)
+	t.add(v, hash)
 	if old != nil {
 		// In the new table first: there is no moment when readers find neither.
-		t.from.Load().drop(old)
+		t.from.Load().drop(old, hash)
 		return
 	}
 	if x.count.Add(1) > int64(len(t.buckets)*full) {
@@ -164,8 +169,9 @@ func (x *index) store(old, v *Version) {
 func (x *index) remove(v *Version) {
 	x.move(movesPerChange)
 	t := x.table.Load()
-	if !t.drop(v) {
-		t.from.Load().drop(v)
+	hash := hashOf(v.path)
+	if !t.drop(v, hash) {
+		t.from.Load().drop(v, hash)
 	}
 	if x.count.Add(-1) < int64(len(t.buckets)*full/8) && len(t.buckets) > fewest {
 		x.resize(max(fewest, len(t.buckets)/4))
@@ -192,7 +198,7 @@ func (x *index) move(n int) {
 		for b := &from.buckets[x.moved]; b != nil; b = b.next.Load() {
 			for i := range b.slot {
 				if v := b.slot[i].Load(); v != nil {
-					t.add(v)
+					t.add(v, hashOf(v.path))
 					b.slot[i].Store(nil)
 				}
 			}
@@ -205,9 +211,9 @@ func (x *index) move(n int) {
 }
 
 // add puts a version into a free slot.
-func (t *table) add(v *Version) {
-	tag := tagOf(v.hash)
-	b := t.home(v.hash)
+func (t *table) add(v *Version, hash uint64) {
+	tag := tagOf(hash)
+	b := t.home(hash)
 	for {
 		tags := b.tags.Load()
 		if free := candidates(tags, 0); free != 0 {
@@ -229,8 +235,8 @@ func (t *table) add(v *Version) {
 }
 
 // slotWith returns the slot that a version is in; no bucket when it is in none.
-func (t *table) slotWith(v *Version) (b *bucket, i int) {
-	for b := t.home(v.hash); b != nil; b = b.next.Load() {
+func (t *table) slotWith(v *Version, hash uint64) (b *bucket, i int) {
+	for b := t.home(hash); b != nil; b = b.next.Load() {
 		for i := range b.slot {
 			if b.slot[i].Load() == v {
 				return b, i
@@ -241,8 +247,8 @@ func (t *table) slotWith(v *Version) (b *bucket, i int) {
 }
 
 // replace puts a version in the place of another one of its path, if that is there.
-func (t *table) replace(old, v *Version) bool {
-	b, i := t.slotWith(old)
+func (t *table) replace(old, v *Version, hash uint64) bool {
+	b, i := t.slotWith(old, hash)
 	if b == nil {
 		return false
 	}
@@ -251,8 +257,8 @@ func (t *table) replace(old, v *Version) bool {
 }
 
 // drop takes a version out, if it is there.
-func (t *table) drop(v *Version) bool {
-	b, i := t.slotWith(v)
+func (t *table) drop(v *Version, hash uint64) bool {
+	b, i := t.slotWith(v, hash)
 	if b == nil {
 		return false
 	}

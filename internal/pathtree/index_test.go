@@ -7,12 +7,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"unsafe"
-
-	"github.com/oolith-db/oolith/meta"
 )
 
 func versionOf(path string, revision uint64) *Version {
-	return &Version{Object: meta.Object{Path: path, Revision: revision}, hash: hashOf(path)}
+	return &Version{path: path, revision: revision}
 }
 
 // Growing and shrinking again and again, the index holds what a map holds.
@@ -94,11 +92,11 @@ func TestIndexReadersBesideWriter(t *testing.T) {
 						t.Errorf("steady/%d is not there after version %d", i, seen[i])
 						return
 					}
-					if v.Revision < seen[i] {
-						t.Errorf("steady/%d: version %d after version %d", i, v.Revision, seen[i])
+					if v.revision < seen[i] {
+						t.Errorf("steady/%d: version %d after version %d", i, v.revision, seen[i])
 						return
 					}
-					seen[i] = v.Revision
+					seen[i] = v.revision
 				}
 			}
 		})
@@ -107,7 +105,7 @@ func TestIndexReadersBesideWriter(t *testing.T) {
 	overwrite := func() {
 		revision++
 		i := int(revision) % steady
-		v := versionOf(kept[i].Path, revision)
+		v := versionOf(kept[i].path, revision)
 		x.store(kept[i], v)
 		kept[i] = v
 	}
@@ -170,23 +168,22 @@ func TestIndexCollisions(t *testing.T) {
 	var same []*Version
 	for i := range 20 {
 		v := versionOf(fmt.Sprint("c/", i), 1)
-		v.hash = 0
 		same = append(same, v)
-		x.table.Load().add(v)
+		x.table.Load().add(v, 0)
 	}
-	find := func(v *Version) *Version { return x.table.Load().find(v.Path, 0) }
+	find := func(v *Version) *Version { return x.table.Load().find(v.path, 0) }
 	for _, v := range same {
 		if find(v) != v {
-			t.Errorf("%q is not found", v.Path)
+			t.Errorf("%q is not found", v.path)
 		}
 	}
 	for i, v := range same {
-		if !x.table.Load().drop(v) || find(v) != nil {
-			t.Errorf("%q is not dropped", v.Path)
+		if !x.table.Load().drop(v, 0) || find(v) != nil {
+			t.Errorf("%q is not dropped", v.path)
 		}
 		for _, other := range same[i+1:] {
 			if find(other) != other {
-				t.Errorf("%q is gone with %q", other.Path, v.Path)
+				t.Errorf("%q is gone with %q", other.path, v.path)
 			}
 		}
 	}

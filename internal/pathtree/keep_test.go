@@ -12,7 +12,7 @@ import (
 
 // An object that somebody keeps holds neither the tree that it was in, nor a newer object of its key.
 func TestKeptObjectHoldsItselfOnly(t *testing.T) {
-	put := func(tree *Tree, path, data string) *meta.Object {
+	put := func(tree *Tree, path, data string) *Version {
 		return tree.Put(meta.Object{Path: path, Created: 1, Data: []byte(data)})
 	}
 	load := func(tree *Tree, paths ...string) error {
@@ -25,14 +25,14 @@ func TestKeptObjectHoldsItselfOnly(t *testing.T) {
 		}), 0, func(highest uint64) uint64 { return highest })
 		return err
 	}
-	cases := map[string]func(t *testing.T, tree *Tree) (kept *meta.Object, gone func() bool){
-		"cleared": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+	cases := map[string]func(t *testing.T, tree *Tree) (kept *Version, gone func() bool){
+		"cleared": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept, other := put(tree, "a/kept", "1"), weak.Make(put(tree, "a/other", "2"))
 			root := weak.Make(tree.state.Load().root)
 			tree.Clear()
 			return kept, func() bool { return other.Value() == nil && root.Value() == nil }
 		},
-		"loaded, then cleared": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"loaded, then cleared": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			if err := load(tree, "a/kept", "a/other"); err != nil {
 				t.Fatal(err)
 			}
@@ -41,33 +41,33 @@ func TestKeptObjectHoldsItselfOnly(t *testing.T) {
 			tree.Clear()
 			return kept, func() bool { return root.Value() == nil }
 		},
-		"overwritten": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"overwritten": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept := put(tree, "a/kept", "1")
 			newer := weak.Make(put(tree, "a/kept", "2"))
 			tree.Delete("a/kept")
 			return kept, func() bool { return newer.Value() == nil }
 		},
-		"moved": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"moved": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept := put(tree, "a/kept", "1")
 			newer := weak.Make(tree.Put(meta.Object{Path: "a/kept", Created: 2}))
 			tree.Delete("a/kept")
 			return kept, func() bool { return newer.Value() == nil }
 		},
-		"overwritten at once with another": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"overwritten at once with another": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept := put(tree, "a/kept", "1")
 			stored := tree.Apply([]Mutation{{"a/kept", &meta.Object{Path: "a/kept", Created: 1}}, {"b/other", &meta.Object{Path: "b/other"}}})
 			newer := weak.Make(stored[0])
 			tree.DeleteAll([]string{"a/kept", "b/other"})
 			return kept, func() bool { return newer.Value() == nil }
 		},
-		"removed, with its directory": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"removed, with its directory": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept := put(tree, "a/kept", "1")
 			d, _ := tree.state.Load().dirs.Load("a")
 			dir := weak.Make(d)
 			tree.Delete("a/kept")
 			return kept, func() bool { return dir.Value() == nil }
 		},
-		"removed at once with others": func(t *testing.T, tree *Tree) (*meta.Object, func() bool) {
+		"removed at once with others": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept, other := put(tree, "a/kept", "1"), weak.Make(put(tree, "a/other", "2"))
 			tree.DeleteAll([]string{"a/kept", "a/other"})
 			return kept, func() bool { return other.Value() == nil }

@@ -38,24 +38,19 @@ func (p *Position) Compare(other *Position) int {
 	return cmp.Or(cmp.Compare(p.Created, other.Created), strings.Compare(p.Path, other.Path))
 }
 
-// compare orders positions and objects.
-func (p *Position) compare(obj *meta.Object) int {
-	return p.Compare(&Position{obj.Created, obj.Path})
-}
-
-// Holds reports whether a query's range and position let an object in; its pattern is not
+// Holds reports whether a query's range and position let in what is at a position; its pattern is not
 // looked at.
-func (q *Query) Holds(obj *meta.Object) bool {
-	if obj.Created < q.From || obj.Created > q.To {
+func (q *Query) Holds(p Position) bool {
+	if p.Created < q.From || p.Created > q.To {
 		return false
 	}
 	if q.After == nil {
 		return true
 	}
 	if q.Descending {
-		return q.After.compare(obj) > 0
+		return q.After.Compare(&p) > 0
 	}
-	return q.After.compare(obj) < 0
+	return q.After.Compare(&p) < 0
 }
 
 // Everything is a query for all that matches a pattern, oldest first.
@@ -74,31 +69,34 @@ func Compare(a, b *meta.Object) int {
 // maxPath sorts behind every path of the same time: no path has a byte above 'z'.
 const maxPath = "\xff"
 
-// Select returns the objects of a query in its order, shared and read-only. Each
+// Select returns the versions of a query in its order. Each
 // directory is read in one consistent snapshot, and costs what it contributes: a
 // directory's lock is held while pointers are copied, and not while a long list is matched.
-func (t *Tree) Select(q Query) []*meta.Object {
+func (t *Tree) Select(q Query) []*Version {
 	s := t.state.Load()
 	pick := picker{query: q}
-	last := key.LastIndex(q.Pattern)
-	parent := key.Parent(q.Pattern)
-	if !key.HasGlob(last) {
-		s.walk(parent, func(d *directory) { pick.single(s, d, last) })
-	} else if !key.HasGlob(parent) {
-		pick.ordered = true
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
-	} else {
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
-	}
+	pick.ordered = OneDirectory(q.Pattern)
+	s.each(q.Pattern, func(d *directory, name string) {
+		if key.HasGlob(name) {
+			pick.list(d, name)
+		} else {
+			pick.single(s, d, name)
+		}
+	})
 	return pick.result()
+}
+
+// OneDirectory reports whether all that matches a pattern is in one directory.
+func OneDirectory(pattern string) bool {
+	return !key.IsSubtree(pattern) && !key.HasGlob(key.Parent(pattern))
 }
 
 // Paths returns all paths of objects that are not expired at a time (Query.At), in byte order.
 func (t *Tree) Paths(at int64) []string {
-	objects := t.All(at)
-	paths := make([]string, len(objects))
-	for i, obj := range objects {
-		paths[i] = obj.Path
+	all := t.All(at)
+	paths := make([]string, len(all))
+	for i, n := range all {
+		paths[i] = n.path
 	}
 	slices.Sort(paths)
 	return paths
@@ -107,23 +105,23 @@ func (t *Tree) Paths(at int64) []string {
 // Always is a time at which nothing is expired.
 const Always = math.MinInt64
 
-// All returns all objects that are not expired at a time (Query.At), in no order, shared and read-only. Each
+// All returns all versions that are not expired at a time (Query.At), in no order. Each
 // directory is read in one consistent snapshot.
-func (t *Tree) All(at int64) []*meta.Object {
+func (t *Tree) All(at int64) []*Version {
 	s := t.state.Load()
-	objects := make([]*meta.Object, 0, s.objects.size())
+	all := make([]*Version, 0, s.objects.size())
 	s.root.all(func(d *directory) {
 		clock := clock{at}
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 		d.list.Scan(func(e *entry) bool {
-			if !clock.expired(&e.node.Object) {
-				objects = append(objects, &e.node.Object)
+			if !clock.expired(e.node) {
+				all = append(all, e.node)
 			}
 			return true
 		})
 	})
-	return objects
+	return all
 }
 
 // picker gathers the objects of a query from any number of directories.
@@ -131,7 +129,7 @@ type picker struct {
 	query Query
 	// ordered says that a single directory contributes: what it yields is in order.
 	ordered bool
-	picked  []*meta.Object
+	picked  []*Version
 }
 
 // clock is the one time at which a directory is read, in Unix nanoseconds; 0 until an object that
@@ -139,12 +137,13 @@ type picker struct {
 // before it changed the directory is expired for whoever sees the change.
 type clock struct{ time int64 }
 
-func (c *clock) expired(obj *meta.Object) bool {
-	if obj.Expires == 0 {
+func (c *clock) expired(n *Version) bool {
+	end := n.Expires()
+	if end == 0 {
 		return false
 	}
 	c.read()
-	return obj.Expired(c.time)
+	return end <= c.time
 }
 
 func (c *clock) read() {
@@ -157,8 +156,8 @@ func (c *clock) read() {
 func (p *picker) single(s *state, d *directory, name string) {
 	n := s.load(d.join(name))
 	clock := clock{p.query.At}
-	if n != nil && p.query.Holds(&n.Object) && !clock.expired(&n.Object) {
-		p.add(&n.Object)
+	if n != nil && p.query.Holds(n.Position()) && !clock.expired(n) {
+		p.add(n)
 	}
 }
 
@@ -172,13 +171,13 @@ func (p *picker) list(d *directory, name string) {
 	q := &p.query
 	clock := clock{q.At}
 	take := func(n *Version) bool {
-		if name != "*" && !key.Match(name, n.Index) || clock.expired(&n.Object) {
+		if name != "*" && !key.Match(name, n.Index()) || clock.expired(n) {
 			return true
 		}
-		if q.After != nil && !q.Holds(&n.Object) {
+		if q.After != nil && !q.Holds(n.Position()) {
 			return true // the position itself, where the iteration began
 		}
-		return p.add(&n.Object)
+		return p.add(n)
 	}
 	for _, n := range p.scan(d, name, &clock, take) {
 		if !take(n) {
@@ -201,7 +200,7 @@ func (p *picker) scan(d *directory, name string, clock *clock, take func(*Versio
 				rest = append(rest, e.node)
 				return true
 			}
-			budget -= len(name) + len(e.node.Index)
+			budget -= len(name) + len(e.node.Index())
 		}
 		return take(e.node)
 	}
@@ -214,7 +213,7 @@ func (p *picker) scan(d *directory, name string, clock *clock, take func(*Versio
 		if q.Limit > 0 {
 			size = min(size, q.Limit)
 		}
-		p.picked = make([]*meta.Object, 0, size)
+		p.picked = make([]*Version, 0, size)
 	}
 	switch start := q.start(); {
 	case start == nil && q.Descending:
@@ -246,22 +245,22 @@ func (q *Query) start() *entry {
 	return nil
 }
 
-// add takes an object and reports whether a later one of the same directory can still be
+// add takes a version and reports whether a later one of the same directory can still be
 // part of the result.
-func (p *picker) add(obj *meta.Object) bool {
+func (p *picker) add(n *Version) bool {
 	limit := p.query.Limit
 	switch {
 	case limit == 0:
-		p.picked = append(p.picked, obj)
+		p.picked = append(p.picked, n)
 		return true
 	case p.ordered:
-		p.picked = append(p.picked, obj)
+		p.picked = append(p.picked, n)
 		return len(p.picked) < limit
 	case len(p.picked) < limit:
-		heap.Push(p, obj)
+		heap.Push(p, n)
 		return true
-	case p.compare(obj, p.picked[0]) < 0:
-		p.picked[0] = obj
+	case p.compare(n, p.picked[0]) < 0:
+		p.picked[0] = n
 		heap.Fix(p, 0)
 		return true
 	default:
@@ -270,14 +269,14 @@ func (p *picker) add(obj *meta.Object) bool {
 }
 
 // compare orders by the query's direction.
-func (p *picker) compare(a, b *meta.Object) int {
+func (p *picker) compare(a, b *Version) int {
 	if p.query.Descending {
-		return Compare(b, a)
+		return CompareVersions(b, a)
 	}
-	return Compare(a, b)
+	return CompareVersions(a, b)
 }
 
-func (p *picker) result() []*meta.Object {
+func (p *picker) result() []*Version {
 	if !p.ordered {
 		slices.SortFunc(p.picked, p.compare)
 	}
@@ -290,7 +289,7 @@ func (p *picker) result() []*meta.Object {
 func (p *picker) Len() int           { return len(p.picked) }
 func (p *picker) Less(i, j int) bool { return p.compare(p.picked[i], p.picked[j]) > 0 }
 func (p *picker) Swap(i, j int)      { p.picked[i], p.picked[j] = p.picked[j], p.picked[i] }
-func (p *picker) Push(x any)         { p.picked = append(p.picked, x.(*meta.Object)) }
+func (p *picker) Push(x any)         { p.picked = append(p.picked, x.(*Version)) }
 
 func (p *picker) Pop() any {
 	last := p.picked[len(p.picked)-1]

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -23,14 +22,14 @@ const loadBatch = 512
 // hint is roughly the number of objects, 0 when it is unknown.
 //
 // Objects without a revision get those behind the one that after returns for the highest that was loaded, in
-// the order of lists; they are returned, shared and read-only. A nil after leaves them without.
+// the order of lists; they are returned. A nil after leaves them without.
 func (t *Tree) Load(
 	objects iter.Seq2[meta.Object, error], hint int, after func(highest uint64) uint64,
-) (revision uint64, numbered []*meta.Object, err error) {
+) (revision uint64, numbered []*Version, err error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := newState(hint)
-	batches := make(chan []*Version, 8)
+	batches := make(chan []loaded, 8)
 	stop := make(chan struct{})
 	var failed error // read after batches is closed
 	go func() {
@@ -43,21 +42,22 @@ func (t *Tree) Load(
 	var entries []*entry // of dir
 	bytes := 0
 	for batch := range batches {
-		for _, n := range batch {
+		for _, one := range batch {
 			if err != nil {
 				break // drain
 			}
-			if s.objects.load(n.Path) != nil {
-				err = fmt.Errorf("pathtree: load: key %q comes twice", n.Path)
+			n := one.version
+			if s.objects.loadAt(one.hash, n.path) != nil {
+				err = fmt.Errorf("pathtree: load: key %q comes twice", n.path)
 				close(stop)
 				break
 			}
-			s.objects.store(nil, n)
-			if revision = max(revision, n.Revision); n.Revision == 0 && after != nil {
-				numbered = append(numbered, &n.Object)
+			s.objects.storeAt(one.hash, nil, n)
+			if revision = max(revision, n.revision); n.revision == 0 && after != nil {
+				numbered = append(numbered, n)
 			}
-			bytes += len(n.Data)
-			if parent := key.Parent(n.Path); dir == nil || dir.path != parent {
+			bytes += len(n.data)
+			if parent := n.parent(); dir == nil || dir.path != parent {
 				if dir != nil {
 					pending[dir] = entries
 				}
@@ -74,11 +74,11 @@ func (t *Tree) Load(
 		return 0, nil, err
 	}
 	if len(numbered) > 0 {
-		slices.SortFunc(numbered, Compare)
+		slices.SortFunc(numbered, CompareVersions)
 		revision = after(revision)
-		for _, obj := range numbered {
+		for _, n := range numbered {
 			revision++
-			obj.Revision = revision // nobody else knows it yet
+			n.revision = revision // nobody else knows it yet
 		}
 	}
 	if dir != nil {
@@ -91,26 +91,32 @@ func (t *Tree) Load(
 	return revision, numbered, nil
 }
 
-// produce turns objects into nodes and sends them on in batches, until stop. A panic of the
+// loaded is an object on its way, with the hash of its path.
+type loaded struct {
+	version *Version
+	hash    uint64
+}
+
+// produce turns objects into versions and sends them on in batches, until stop. A panic of the
 // sequence is an error: on this goroutine nobody could recover it.
-func produce(objects iter.Seq2[meta.Object, error], batches chan<- []*Version, stop <-chan struct{}) (err error) {
+func produce(objects iter.Seq2[meta.Object, error], batches chan<- []loaded, stop <-chan struct{}) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = fmt.Errorf("pathtree: load: reading panicked: %v", value)
 		}
 	}()
-	batch := make([]*Version, 0, loadBatch)
+	batch := make([]loaded, 0, loadBatch)
 	for obj, err := range objects {
 		if err != nil {
 			return err
 		}
-		batch = append(batch, newVersion(obj, hashOf(obj.Path)))
+		batch = append(batch, loaded{placed(&obj), hashOf(obj.Path)})
 		if len(batch) < loadBatch {
 			continue
 		}
 		select {
 		case batches <- batch:
-			batch = make([]*Version, 0, loadBatch)
+			batch = make([]loaded, 0, loadBatch)
 		case <-stop:
 			return nil
 		}
@@ -149,7 +155,7 @@ func fillAll(pending map[*directory][]*entry) {
 
 // fill builds an empty directory's list. Nobody else knows the directory yet.
 func (d *directory) fill(entries []*entry) {
-	compare := func(a, b *entry) int { return Compare(&a.node.Object, &b.node.Object) }
+	compare := func(a, b *entry) int { return CompareVersions(a.node, b.node) }
 	if !slices.IsSortedFunc(entries, compare) {
 		slices.SortFunc(entries, compare)
 	}

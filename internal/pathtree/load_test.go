@@ -81,9 +81,9 @@ func TestLoadNumbers(t *testing.T) {
 	}
 	next := uint64(5001)
 	for _, obj := range tree.Select(Everything("*/*")) {
-		if obj.Revision > 5000 {
-			if obj.Revision != next || numbered[next-5001] != obj {
-				t.Fatalf("%s has revision %d, want %d", obj.Path, obj.Revision, next)
+		if obj.Revision() > 5000 {
+			if obj.Revision() != next || numbered[next-5001] != obj {
+				t.Fatalf("%s has revision %d, want %d", obj.Path(), obj.Revision(), next)
 			}
 			next++
 		}

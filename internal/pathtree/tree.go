@@ -27,14 +27,12 @@
 package pathtree
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -53,27 +51,7 @@ type state struct {
 	dirs    *xsync.Map[string, *directory]
 	root    *directory
 	bytes   atomic.Int64 // of the data of all objects
-}
-
-// Version is one version of an object. All but turn and entry is immutable.
-//
-// Whoever keeps its object keeps the version, and all that it leads to. So nothing here leads to a
-// directory, which is found by its path, nor from an old version to a newer one.
-type Version struct {
-	// turn is set while a change of several keys, this one among them, is being made. It
-	// stands beside the object, which Get reads too.
-	turn atomic.Pointer[turn]
-	meta.Object
-	entry *entry // nil once the version is replaced or removed; only the writer uses it
-	hash  uint64 // hashOf(Path)
-}
-
-// entry is the stable place of a key in its directory. It stays the same while the
-// key is overwritten, so that no overwrite costs a change of the tree.
-type entry struct {
-	created int64
-	// node is the current version, guarded by the directory's mu.
-	node *Version
+	recent  *directory   // the last one that was written to, nil for none; only the writer uses it
 }
 
 // New returns an empty tree.
@@ -89,38 +67,35 @@ func newState(size int) *state {
 	return s
 }
 
-// Get returns the object at a path, unless it is expired. It is shared: read-only.
-func (t *Tree) Get(path string) (*meta.Object, bool) {
+// Get returns the version at a path, unless it is expired.
+func (t *Tree) Get(path string) (*Version, bool) {
 	n := t.Latest(path)
 	if n.Plain() {
-		return &n.Object, true
+		return n, true
 	}
 	if n != nil {
 		n = n.now()
 	}
-	if n == nil || n.Expires != 0 && n.Expired(now()) {
+	if n == nil {
 		return nil, false
 	}
-	return &n.Object, true
+	if end := n.Expires(); end != 0 && end <= now() {
+		return nil, false
+	}
+	return n, true
 }
 
-// Latest returns the version that the map has of a path, nil for none. If it is Plain it is what Get
+// Latest returns the version that the index has of a path, nil for none. If it is Plain it is what Get
 // returns; else Get has more to look at. Both are small enough for the compiler to put them
 // where they are called, which a point read feels.
 func (t *Tree) Latest(path string) *Version {
 	return t.state.Load().objects.load(path)
 }
 
-// Plain reports whether there is a version that has no time to live and no change of several keys under way.
-func (n *Version) Plain() bool { return n != nil && n.Expires == 0 && n.turn.Load() == nil }
-
-// Stored returns the object at a path, expired or not. It is shared: read-only.
-func (t *Tree) Stored(path string) (*meta.Object, bool) {
+// Stored returns the version at a path, expired or not.
+func (t *Tree) Stored(path string) (*Version, bool) {
 	n := t.state.Load().load(path)
-	if n == nil {
-		return nil, false
-	}
-	return &n.Object, true
+	return n, n != nil
 }
 
 // load returns what readers see at a path now, nil for nothing.
@@ -130,14 +105,6 @@ func (s *state) load(path string) *Version {
 		return nil
 	}
 	return n.now()
-}
-
-// now returns what readers see of a node that is in the map, nil for nothing.
-func (n *Version) now() *Version {
-	if t := n.turn.Load(); t != nil {
-		return t.now()
-	}
-	return n
 }
 
 // now is the time that expiry is held against, in Unix nanoseconds.
@@ -150,10 +117,10 @@ func (t *Tree) Bytes() int64 { return t.state.Load().bytes.Load() }
 func (s *state) count(before, after *Version) {
 	grown := 0
 	if before != nil {
-		grown -= len(before.Data)
+		grown -= len(before.data)
 	}
 	if after != nil {
-		grown += len(after.Data)
+		grown += len(after.data)
 	}
 	if grown != 0 {
 		s.bytes.Add(int64(grown))
@@ -163,22 +130,44 @@ func (s *state) count(before, after *Version) {
 // Len returns the number of objects.
 func (t *Tree) Len() int { return t.state.Load().objects.size() }
 
-// Put stores an object at obj.Path, whose Index must be its last segment, and returns it
-// as it is stored, shared and read-only. The tree keeps obj.Data.
-func (t *Tree) Put(obj meta.Object) *meta.Object {
-	t.write.Lock()
-	defer t.write.Unlock()
-	return t.state.Load().put(obj)
-}
-
-// PutIfAbsent is Put where there is no object yet.
-func (t *Tree) PutIfAbsent(obj meta.Object) {
+// Put stores an object at its Path and returns the version of it. The tree keeps the object's Data.
+func (t *Tree) Put(obj meta.Object) *Version {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := t.state.Load()
-	if s.objects.load(obj.Path) == nil {
-		s.put(obj)
+	hash := hashOf(obj.Path)
+	return s.put(hash, s.objects.loadAt(hash, obj.Path), &obj)
+}
+
+// Spot is what Find found at a path, for a Put there. The zero value knows nothing of any path.
+type Spot struct {
+	// Version is what is stored, expired or not; nil for nothing.
+	Version *Version
+	hash    uint64
+	state   *state
+}
+
+// Find looks for what is stored at a path.
+func (t *Tree) Find(path string) Spot {
+	spot := Spot{hash: hashOf(path), state: t.state.Load()}
+	if n := spot.state.objects.loadAt(spot.hash, path); n != nil {
+		spot.Version = n.now()
 	}
+	return spot
+}
+
+// PutAt is Put at the path that a spot was found for. It saves the search, unless somebody else was there meanwhile.
+func (t *Tree) PutAt(spot Spot, obj *meta.Object) *Version {
+	t.write.Lock()
+	defer t.write.Unlock()
+	s, old := t.state.Load(), spot.Version
+	if spot.state == nil {
+		spot.hash = hashOf(obj.Path)
+	}
+	if old == nil || old.entry == nil || s != spot.state {
+		old = s.objects.loadAt(spot.hash, obj.Path)
+	}
+	return s.put(spot.hash, old, obj)
 }
 
 // Delete removes the object at a path and reports whether there was one.
@@ -190,7 +179,7 @@ func (t *Tree) Delete(path string) bool {
 	if n == nil {
 		return false
 	}
-	dir := s.home(path)
+	dir := s.home(n)
 	dir.mu.Lock()
 	dir.drop(n)
 	s.objects.remove(n)
@@ -209,44 +198,20 @@ func (t *Tree) Clear() {
 	t.state.Store(newState(0))
 }
 
-// put needs Tree.write.
-func (s *state) put(obj meta.Object) *meta.Object {
-	old := s.objects.load(obj.Path)
-	n := s.version(old, obj)
-	dir := s.home(n.Path)
+// put stores an object in place of old, which is what is there, nil for nothing. It needs Tree.write.
+func (s *state) put(hash uint64, old *Version, obj *meta.Object) *Version {
+	n := successor(old, obj)
+	dir := s.home(n)
 	// The index changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.
 	dir.mu.Lock()
 	dir.place(old, n)
-	s.objects.store(old, n)
+	s.objects.storeAt(hash, old, n)
 	dir.mu.Unlock()
 	dir.settle()
 	s.count(old, n)
 	if old != nil {
 		old.entry = nil
 	}
-	return &n.Object
-}
-
-// version makes the version of an object that is to take the place of old, or that is new
-// where old is nil. It needs Tree.write.
-func (s *state) version(old *Version, obj meta.Object) *Version {
-	if old == nil {
-		// The caller's path may be a piece of something larger: keep a copy.
-		obj.Path = strings.Clone(obj.Path)
-		obj.Index = key.LastIndex(obj.Path)
-		return newVersion(obj, hashOf(obj.Path))
-	}
-	obj.Path, obj.Index = old.Path, old.Index
-	if obj.Created == old.Created {
-		return &Version{Object: obj, entry: old.entry, hash: old.hash}
-	}
-	return newVersion(obj, old.hash)
-}
-
-// newVersion makes a version with a place of its own.
-func newVersion(obj meta.Object, hash uint64) *Version {
-	n := &Version{Object: obj, hash: hash}
-	n.entry = &entry{created: obj.Created, node: n}
 	return n
 }

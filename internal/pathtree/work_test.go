@@ -88,7 +88,7 @@ func TestLongListsAreMatchedUnlocked(t *testing.T) {
 		matched := 0
 		p := picker{query: Everything("d/" + name)}
 		rest := p.scan(dir, name, new(clock), func(v *Version) bool {
-			matched += len(name) + len(v.Index)
+			matched += len(name) + len(v.Index())
 			if dir.mu.TryLock() {
 				t.Fatal("the directory is not locked")
 			}
@@ -101,7 +101,7 @@ func TestLongListsAreMatchedUnlocked(t *testing.T) {
 			q := Everything("d/" + name)
 			q.Descending, q.Limit = descending, n-1
 			got := tree.Select(q)
-			if len(got) != n-1 || !slices.IsSortedFunc(got, func(a, b *meta.Object) int { return (&picker{query: q}).compare(a, b) }) {
+			if len(got) != n-1 || !slices.IsSortedFunc(got, func(a, b *Version) int { return (&picker{query: q}).compare(a, b) }) {
 				t.Errorf("of %d objects %d are listed, or in another order", n, len(got))
 			}
 		}
@@ -122,11 +122,11 @@ func TestCollectMatchesLater(t *testing.T) {
 		if key.HasGlob(key.LastIndex(pattern)) && key.Parent(pattern) == "*" && all != 200 {
 			t.Errorf("Collect(%s) has %d objects, want all 200", pattern, all)
 		}
-		var got []*meta.Object
+		var got []*Version
 		for _, list := range Match(tree.Collect(pattern), pattern) {
 			got = append(got, list...)
 		}
-		slices.SortFunc(got, Compare)
+		slices.SortFunc(got, CompareVersions)
 		if want := tree.Select(Everything(pattern)); !slices.Equal(got, want) {
 			t.Errorf("Match of Collect(%s) has %d objects, Select %d, or others", pattern, len(got), len(want))
 		}

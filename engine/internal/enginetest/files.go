@@ -2,7 +2,9 @@ package enginetest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,14 +12,19 @@ import (
 )
 
 // Copy copies the files of a directory into a new one. Of a store that is open, these are the files that it
-// leaves when its process is killed.
+// leaves when its process is killed: the copy begins anew where the store's own upkeep removes a file in the middle of it.
 func Copy(t testing.TB, dir string) (copied string) {
 	t.Helper()
-	copied = filepath.Join(t.TempDir(), "store")
-	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for {
+		copied = filepath.Join(t.TempDir(), "store")
+		err := os.CopyFS(copied, os.DirFS(dir))
+		if err == nil {
+			return copied
+		}
+		if _, gone := os.Stat(dir); gone != nil || !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
-	return copied
 }
 
 // Digest is the names of a directory's files with a hash of what each holds; empty for a directory that is not
