@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -29,9 +30,6 @@ func (c *call) commit(entries []entry, body []byte) (outcomes []outcome, replaye
 		// Another writer was faster: there is progress. What it wrote decides anew.
 		if !errors.Is(err, storage.ErrConflict) {
 			return outcomes, false, err
-		}
-		if err := c.r.Context().Err(); err != nil {
-			return nil, false, problem(Unavailable, "the client is gone: %v", err)
 		}
 	}
 }
@@ -70,9 +68,12 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 			batch.SetWith(ch.path, ch.data, ch.opt)
 		}
 	}
-	objects, err := c.s.store.Commit(&batch)
+	objects, err := c.s.store.CommitContext(c.r.Context(), &batch)
 	if errors.Is(err, storage.ErrNotFound) && len(entries) == 1 {
 		return nil, notFound(entries[0].path).saying("storage: not found")
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil, problem(Unavailable, "the client is gone: nothing was written")
 	}
 	if err != nil {
 		return nil, err

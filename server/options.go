@@ -189,17 +189,9 @@ func (o *Options) Check() error {
 		}
 	}
 	for _, pattern := range o.RequireCondition {
-		if err := checkPattern(pattern); err != nil {
+		if err := key.Check(pattern); err != nil {
 			wrong = append(wrong, fmt.Errorf("pattern %q of RequireCondition: %w", pattern, err))
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-// checkPattern accepts a path, a pattern, and one that ends in **, which stands for all below.
-func checkPattern(pattern string) error {
-	if pattern == "**" {
-		return nil
-	}
-	return key.Check(strings.TrimSuffix(pattern, "/**"))
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oolith-db/oolith/key"
@@ -24,19 +25,20 @@ type caller struct {
 	Allowed func(verb, pattern string) error
 	// Done is closed when the caller's rights end; nil for never.
 	Done <-chan struct{}
+	// Ended is called once when the stream is over, from any goroutine. A stream outlives its handler.
+	Ended func()
 }
 
-// stream runs a stream, unless there are too many. It ends with the stream.
+// stream begins a stream, unless there are too many.
 func (c *call) stream(run func(caller)) error {
 	if c.s.open.Add(1) > int64(c.s.limits.Streams) {
 		c.s.open.Add(-1)
 		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	defer c.s.open.Add(-1)
 	who := caller{Identity: c.identity, Allowed: func(verb, pattern string) error {
 		return c.s.allowed(c.identity, verb, pattern)
-	}}
+	}, Ended: sync.OnceFunc(func() { c.s.open.Add(-1) })}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}

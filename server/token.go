@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oolith-db/oolith/key"
 )
 
 // Tokens are in a directory beside the store, and not in it: they can be made and revoked while a server holds the
@@ -43,7 +45,7 @@ func ParseScope(text string) (Scope, error) {
 }
 
 func (s Scope) check() error {
-	if err := checkPattern(s.Pattern); err != nil {
+	if err := key.Check(s.Pattern); err != nil {
 		return fmt.Errorf("scope %q: the pattern: %w", s, err)
 	}
 	if len(s.Verbs) == 0 {

@@ -155,7 +155,7 @@ func TestIdempotency(t *testing.T) {
 		f.do("GET", "/"+record.Path, "").isProblem(server.ReservedPath, "")
 		f.do("DELETE", "/"+record.Path, "").isProblem(server.ReservedPath, "")
 	}
-	for _, pattern := range []string{"/*/*/*/*/*/*", "/_*/http/*/*/*/*"} {
+	for _, pattern := range []string{"/*/*/*/*/*/*", "/_*/http/*/*/*/*", "/_*/**"} {
 		f.do("GET", pattern, "").is(200, "[]")
 		f.do("DELETE", pattern, "").isProblem(server.ReservedPath, "")
 	}
