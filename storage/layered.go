@@ -17,7 +17,7 @@ import (
 //
 // LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
 // (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
-// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
+// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
 // Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
 // is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
@@ -81,7 +81,6 @@ type run struct {
 	ages     bool        // a rule of Options.Retention has an Age
 
 	feed        feed
-	log         *changeLog
 	sharded     atomic.Pointer[ShardedChan] // nil until the first WatchSharded
 	shardedOnce sync.Once
 }

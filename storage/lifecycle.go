@@ -49,11 +49,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
-	r.log = newChangeLog(func(value any, stack []byte) {
-		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
-			slog.Any("panic", value), slog.String("stack", string(stack)))
-	})
-	r.feed.init(options.History, l.resumable(layer))
+	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
 	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
 	if err := l.openLayers(r); err != nil {
@@ -229,7 +225,6 @@ func (l *Layered) close() (r *run, err error) {
 // closeConsumers ends all that consumes events, side by side.
 func (r *run) closeConsumers() {
 	var consumers sync.WaitGroup
-	consumers.Go(r.log.close)
 	consumers.Go(func() { r.feed.close(r) })
 	// Whoever comes too late to watch gets closed channels.
 	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })

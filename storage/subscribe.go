@@ -212,14 +212,14 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 
 // resume hands on what was committed up to a revision, the present one, and returns what was
 // committed since another one, if that is known.
-func (f *feed) resume(revision, from uint64) (missed []record, resumed bool, err error) {
+func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
 		return nil, false, fmt.Errorf("%w: it is %d, the store is at %d", ErrFutureRevision, from, revision)
 	}
 	f.dispatchLocked()
-	f.startLocked(revision)
+	f.beginKeepingLocked(revision)
 	if from != 0 {
 		missed, resumed = f.history.since(from)
 	}
@@ -229,7 +229,7 @@ func (f *feed) resume(revision, from uint64) (missed []record, resumed bool, err
 // begin makes the subscription begin, or begin anew, with a state, or else with what was missed from
 // a revision to another. It needs the feed's mu. It reports whether it began, which it does not when it is
 // closed, and whether that was anew.
-func (s *Subscription) begin(state *snapshot, missed []record, revision, from uint64) (began, anew bool) {
+func (s *Subscription) begin(state *snapshot, missed []change, revision, from uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
@@ -255,10 +255,10 @@ func (s *Subscription) sift() {
 	if s.pattern == "" || len(all) == 0 {
 		return
 	}
-	var matching []record
-	for _, rec := range all {
-		if key.Match(s.pattern, rec.object.Path) {
-			matching = append(matching, rec)
+	var matching []change
+	for _, c := range all {
+		if key.Match(s.pattern, c.Key) {
+			matching = append(matching, c)
 		}
 	}
 	s.mu.Lock()
