@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/oolith-db/oolith/metrics"
+	"github.com/oolith-db/oolith/server/internal/live"
 )
 
 // figures are what the server counts, beside those of the store.
@@ -49,12 +50,29 @@ func newFigures(s *Server) *figures {
 		gauge("oolith_http_streams", "Streams over SSE, WebSocket and long poll.",
 			func() float64 { return float64(s.open.Load()) }),
 	)
+	counter := func(name, help string, value func(live.Stats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(s.streams.Stats())) })
+	}
+	registry.MustRegister(
+		gauge("oolith_stream_patterns", "Patterns whose state is kept for streams.",
+			func() float64 { return float64(s.streams.Stats().Patterns) }),
+		counter("oolith_stream_messages_encoded_total", "Messages that were made for streams: one for all that follow a pattern over one protocol.",
+			func(s live.Stats) uint64 { return s.Encoded }),
+		counter("oolith_stream_messages_sent_total", "Messages that were handed to streams.",
+			func(s live.Stats) uint64 { return s.Sent }),
+		counter("oolith_stream_catch_ups_total", "How often a stream fell behind and got the fresh state.",
+			func(s live.Stats) uint64 { return s.CatchUps }),
+		counter("oolith_stream_stalled_total", "Streams that were closed because their client took nothing.",
+			func(s live.Stats) uint64 { return s.Stalled }),
+		counter("oolith_stream_resets_total", "How often the streams began anew because they fell behind the store.",
+			func(s live.Stats) uint64 { return s.Resets }),
+	)
 	f.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return f
 }
 
 // count counts a request. A method that is none of HTTP's is "other": what clients send makes no new figure.
-func (f *figures) count(method string, status int, took time.Duration) {
+func (f *figures) count(method string, status int, took time.Duration, stream bool) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
@@ -62,7 +80,9 @@ func (f *figures) count(method string, status int, took time.Duration) {
 	}
 	f.requests.Add(1)
 	f.answers.WithLabelValues(method, strconv.Itoa(status)).Inc()
-	f.durations.WithLabelValues(method).Observe(took.Seconds())
+	if !stream {
+		f.durations.WithLabelValues(method).Observe(took.Seconds())
+	}
 }
 
 // writeJSON answers with a value as JSON.

@@ -3,8 +3,11 @@ package server
 import (
 	_ "embed"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/oolith-db/oolith/server/internal/live"
 )
 
 // What is at "/": a page for a browser, the clock for a WebSocket, and what the explorer of the older servers asks for.
@@ -24,7 +27,7 @@ func (c *call) root() error {
 			header("Allow", "GET, HEAD, OPTIONS").saying("Method Not Allowed\n")
 	}
 	if isUpgrade(c.r) {
-		return c.stream(func(who caller) { c.s.streams.ServeWire(c.w, c.r, who, "") })
+		return c.stream(func(who live.Caller) { c.s.streams.ServeWire(c.w, c.r, who, "") })
 	}
 	c.w.Header().Add("Vary", "Accept")
 	switch api := c.query().Get("api"); {
@@ -135,7 +138,16 @@ func (c *call) keysPage() error {
 	})
 }
 
-// state is who follows what.
+// state is how many follow what: of this server, the streams by their protocols.
 func (s *Server) state() map[string]any {
-	return map[string]any{"pools": []any{}, "totalConnections": s.open.Load()}
+	type pool struct {
+		Key         string `json:"key"`
+		Connections int    `json:"connections"`
+	}
+	pools := []pool{}
+	for protocol, n := range s.streams.Stats().Connections {
+		pools = append(pools, pool{"(" + protocol + ")", n})
+	}
+	slices.SortFunc(pools, func(a, b pool) int { return strings.Compare(a.Key, b.Key) })
+	return map[string]any{"pools": pools, "totalConnections": s.open.Load()}
 }

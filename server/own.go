@@ -49,7 +49,7 @@ func (c *call) own(name string) error {
 		if err := c.enter(); err != nil {
 			return err
 		}
-		return c.live()
+		return c.follows()
 	}
 	return noSuchResource(name)
 }

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oolith-db/oolith/server/internal/live"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -33,7 +34,7 @@ type Server struct {
 	limits  Limits
 	log     *slog.Logger
 	origins origins
-	streams streams
+	streams *live.Live
 	rate    *rates
 	figures *figures
 	started time.Time
@@ -85,6 +86,7 @@ type call struct {
 	identity any
 	started  time.Time
 	older    bool // an older client may have sent it: its errors have the texts of old
+	streams  bool // it is a stream, which may outlive its handler
 	batch    bool // it is a batch: problems say of which entry they are
 }
 
@@ -116,7 +118,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, run func(*call) e
 // done accounts for a request.
 func (c *call) done() {
 	took := time.Since(c.started)
-	c.s.figures.count(c.r.Method, c.w.status, took)
+	if c.w.status == 0 && c.streams { // the connection was taken over
+		c.w.status = http.StatusOK
+		if isUpgrade(c.r) {
+			c.w.status = http.StatusSwitchingProtocols
+		}
+	}
+	c.s.figures.count(c.r.Method, c.w.status, took, c.streams)
 	if c.s.log.Enabled(c.r.Context(), slog.LevelDebug) {
 		c.s.log.Debug("request", c.about("status", c.w.status, "bytes", c.w.bytes, "took", took)...)
 	}

@@ -4,45 +4,31 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/server/internal/live"
 )
 
-// streams is what follows the store for a client. The package live has it.
-type streams interface {
-	ServeWire(w http.ResponseWriter, r *http.Request, c caller, path string)
-	ServeSocket(w http.ResponseWriter, r *http.Request, c caller)
-	ServeEvents(w http.ResponseWriter, r *http.Request, c caller, patterns []string)
-	ServePoll(w http.ResponseWriter, r *http.Request, c caller, pattern string, wait time.Duration)
-	Close()
-}
-
-// caller is who a stream is for.
-type caller struct {
-	Identity any
-	// Allowed says whether the caller may do what a verb says with a pattern.
-	Allowed func(verb, pattern string) error
-	// Done is closed when the caller's rights end; nil for never.
-	Done <-chan struct{}
-	// Ended is called once when the stream is over, from any goroutine. A stream outlives its handler.
-	Ended func()
+// newStreams returns what follows the store for clients.
+func newStreams(s *Server) *live.Live {
+	return live.New(s.store, live.Options{Store: s.storeID(), Logger: s.log, View: s.opt.View, Hidden: isReserved})
 }
 
 // stream begins a stream, unless there are too many.
-func (c *call) stream(run func(caller)) error {
+func (c *call) stream(run func(live.Caller)) error {
 	if c.s.open.Add(1) > int64(c.s.limits.Streams) {
 		c.s.open.Add(-1)
 		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	who := caller{Identity: c.identity, Allowed: func(verb, pattern string) error {
+	who := live.Caller{Identity: c.identity, Allowed: func(verb, pattern string) error {
 		return c.s.allowed(c.identity, verb, pattern)
 	}, Ended: sync.OnceFunc(func() { c.s.open.Add(-1) })}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}
 	c.w.deadline(0)
+	c.streams = true
 	run(who)
 	return nil
 }
@@ -63,24 +49,24 @@ func (c *call) follow() (bool, error) {
 	}
 	switch {
 	case upgrade:
-		return true, c.stream(func(who caller) { c.s.streams.ServeWire(c.w, c.r, who, c.path) })
+		return true, c.stream(func(who live.Caller) { c.s.streams.ServeWire(c.w, c.r, who, c.path) })
 	case events:
-		return true, c.stream(func(who caller) { c.s.streams.ServeEvents(c.w, c.r, who, []string{c.path}) })
+		return true, c.stream(func(who live.Caller) { c.s.streams.ServeEvents(c.w, c.r, who, []string{c.path}) })
 	}
 	seconds, ok := parseTTL(wait)
 	if !ok || strings.TrimLeft(wait, "0123456789") != "" {
 		return true, problem(InvalidHeader, "Prefer: wait=%q, expected seconds such as 30", clip(wait)).with("header", "Prefer")
 	}
-	return true, c.stream(func(who caller) { c.s.streams.ServePoll(c.w, c.r, who, c.path, seconds) })
+	return true, c.stream(func(who live.Caller) { c.s.streams.ServePoll(c.w, c.r, who, c.path, seconds) })
 }
 
 // live answers /~/live: one stream for many patterns.
-func (c *call) live() error {
+func (c *call) follows() error {
 	if c.r.Method != http.MethodGet {
 		return allowed("GET", c.r.Method)
 	}
 	if isUpgrade(c.r) {
-		return c.stream(func(who caller) { c.s.streams.ServeSocket(c.w, c.r, who) })
+		return c.stream(func(who live.Caller) { c.s.streams.ServeSocket(c.w, c.r, who) })
 	}
 	query := c.query()
 	for name := range query {
@@ -100,5 +86,5 @@ func (c *call) live() error {
 			return err
 		}
 	}
-	return c.stream(func(who caller) { c.s.streams.ServeEvents(c.w, c.r, who, patterns) })
+	return c.stream(func(who live.Caller) { c.s.streams.ServeEvents(c.w, c.r, who, patterns) })
 }

@@ -23,9 +23,9 @@ import (
 
 // notSeen are answers that no request of this test gets, each with its reason.
 var notSeen = []string{
-	"408", // takes time: TestStalledBodies
-	"500", // TestHooks
-	"501", // TestStoreThatIsNotWell
+	"408",                                                   // takes time: TestStalledBodies
+	"500",                                                   // TestHooks
+	"501",                                                   // TestStoreThatIsNotWell
 	"get /~/live 101", "get /~/live 200", "get /~/live 429", // streams have their own description
 	"get /~/readyz 503", "503", // TestStoreThatIsNotWell
 }
