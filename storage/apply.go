@@ -295,7 +295,7 @@ func (r *run) applyAtOnce(leaves []*write) {
 	}
 }
 
-// committed notes the revision of a change that committed alone.
+// committed notes the revision of a change that committed alone, once readers see it.
 func (p *pipeline) committed(revision uint64) {
 	p.ordered = revision
 	p.revision.Store(revision)
@@ -325,10 +325,10 @@ func (r *run) commitGlob(w *write) {
 	if w.err = r.persistGlob(doomed, revision); w.err != nil {
 		return
 	}
-	r.pipeline.committed(revision)
 	if !r.fromLayer() {
 		r.memory.DeleteAll(paths)
 	}
+	r.pipeline.committed(revision)
 	r.forget(paths)
 	w.revision = revision
 	r.publishGlob(w, doomed)
@@ -459,10 +459,10 @@ func (r *run) commitClear(w *write) {
 	if w.err = r.persistClear(revision); w.err != nil {
 		return
 	}
-	r.pipeline.committed(revision)
 	if !r.fromLayer() {
 		r.memory.Clear()
 	}
+	r.pipeline.committed(revision)
 	r.forgetAll()
 	w.revision = revision
 	r.publishGlob(w, doomed)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"slices"
 
 	"github.com/oolith-db/oolith/meta"
@@ -39,25 +38,6 @@ func (l *Layered) UpdateContext(ctx context.Context, path string, change func(ol
 		return meta.Object{}, failed("update", path, err)
 	}
 	return l.updateContext(ctx, path, change)
-}
-
-// IterateContext is Iterate that ends with the context's error, before the next object. A read of the persistent layer
-// that is under way is waited for.
-func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		if err := checkContext(ctx); err != nil {
-			yield(meta.Object{}, failed("iterate", pattern, err))
-			return
-		}
-		for obj, err := range l.Iterate(pattern, opt) {
-			if err == nil && ctx.Err() != nil {
-				obj, err = meta.Object{}, failed("iterate", pattern, ctx.Err())
-			}
-			if !yield(obj, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // A write is in the queue until the leader takes it, both under pipeline.mu. So a write that is still there can be

@@ -27,10 +27,19 @@ func (l *Layered) Start(opt Options) error {
 	if l.Active() {
 		return fmt.Errorf("start: %w", ErrActive)
 	}
-	r, err := l.open(l.options.replacedBy(opt).withDefaults())
+	l.hooks.Lock()
+	options := l.options.replacedBy(opt)
+	l.hooks.Unlock()
+	r, err := l.open(options.withDefaults())
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	l.hooks.Lock()
+	defer l.hooks.Unlock()
+	if opt.BeforeRead == nil {
+		options.BeforeRead = l.options.BeforeRead // SetBeforeRead may have set it while the layers were opened
+	}
+	r.setBeforeRead(options.BeforeRead)
 	l.run.Store(r)
 	return nil
 }
@@ -79,13 +88,14 @@ func (l *Layered) openLayers(r *run) (err error) {
 			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
 				return err
 			}
-		} else if r.memory = memory.tree.Load(); r.options.BeforeRead == nil {
-			r.direct = r.memory
+		} else {
+			r.memory = memory.tree.Load()
 		}
 	}
+	r.identity = rand.Uint64() | 1
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
-		r.id = rand.Uint64() | 1
+		r.id = r.identity
 		r.inPlace = len(r.options.Retention) == 0
 		err = r.checkRetention()
 		opened = err == nil
@@ -110,6 +120,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if r.id, err = identified.ID(); err != nil {
 			return fmt.Errorf("persistent layer: id: %w", err)
 		}
+		r.identity = r.id
 	}
 	r.batch, _ = As[Batcher](r.layer)
 	if err := r.checkRetention(); err != nil {

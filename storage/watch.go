@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Watch calls callback with every event from now on, in the one order in which the
@@ -32,11 +35,11 @@ type watch struct {
 	signal   chan struct{} // 1 token: look at the queue again
 	quit     chan struct{} // closed by stop
 	done     chan struct{} // closed when run has ended
+	returned atomic.Uint64 // calls of callback
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	queue   backlog
-	idle    bool   // run found nothing: signal it
-	taken   uint64 // events that run took
+	idle    bool // run found nothing: signal it
 	stopped bool
 }
 
@@ -116,13 +119,13 @@ func (w *watch) take() (Event, bool) {
 	}
 	event := c.Event
 	w.queue.pop()
-	w.taken++
 	return event, true
 }
 
 // call runs the callback. A panic in it costs the watch that event and nobody anything.
 func (w *watch) call(event Event) {
 	defer func() {
+		w.returned.Add(1)
 		if value := recover(); value != nil {
 			w.feed.logger.Error("oolith: a watcher panicked; its watch goes on",
 				slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
@@ -137,11 +140,7 @@ func (w *watch) lag() (events int, coalesced uint64) {
 	return w.queue.live, w.queue.coalesced
 }
 
-func (w *watch) progress() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.taken
-}
+func (w *watch) progress() uint64 { return w.returned.Load() }
 
 // giveUp ends the watch. The callback may be running, or about to run for the last time.
 func (w *watch) giveUp() {
@@ -160,6 +159,23 @@ func (w *watch) end() {
 	w.giveUp()
 	w.feed.leave(w)
 	w.feed, w.callback = nil, nil // a push, which needs the feed, finds it stopped
+}
+
+// WatchContext is Watch that a context ends, in place of a function: it may be called after the context's end for an
+// event that is under way, and for no later one. On a store that is not active it is ErrNotActive.
+func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) error {
+	if err := checkContext(ctx); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	r, err := l.active()
+	if err == nil && callback == nil {
+		err = fmt.Errorf("%w: the callback is nil", ErrInvalidOptions)
+	}
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	context.AfterFunc(ctx, r.feed.watch(callback))
+	return nil
 }
 
 // WatchSharded returns the store's event channels, of which there is one set from Start to Close,

@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var subscribeClauses = []Clause{
+var subscribeClauses = slices.Concat([]Clause{
 	{"SUBSCRIBE-01", "A subscription tells the objects that match, then NoticeLive, then each change.", onSubscriber(subscribeTells)},
 	{"SUBSCRIBE-02", "It follows a glob, a single path, or everything for an empty pattern, and tells nothing else.", onSubscriber(subscribePatterns)},
 	{"SUBSCRIBE-03", "A NoticeSet has the stored object, a NoticeDel the removed one, each with the revision of its change; NoticeLive has that of the state.", onSubscriber(subscribeObjects)},
@@ -46,7 +46,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-42", "The context of Subscribe ends a subscription at once, with its error.", onSubscriber(subscribeContext)},
 	{"SUBSCRIBE-43", "Close of the database delivers what was committed, and then Next returns ErrNotActive.", onSubscriber(subscribeStoreClose)},
 	{"SUBSCRIBE-44", "After Close of the database no goroutine is left.", subscribeGoroutines},
-}
+}, subtreeSubscribeClauses)
 
 // TestSubscribe runs the SUBSCRIBE clauses, on a database that offers Subscribe. Each opens a fresh, empty
 // database.
