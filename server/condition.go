@@ -11,6 +11,17 @@ import (
 // An entity tag is "<store>-<revision>": the identity of the store, so that after a restore 42 means something else, and the
 // revision of the object, or of a list's reading.
 
+// storeID is the store's identity, in 16 hexadecimal digits.
+func (s *Server) storeID() string {
+	const digits = "0123456789abcdef"
+	var text [16]byte
+	id := s.store.ID()
+	for i := range text {
+		text[i] = digits[id>>(60-4*i)&15]
+	}
+	return string(text[:])
+}
+
 // tag makes the entity tag of a revision.
 func (s *Server) tag(revision uint64) string {
 	return `"` + s.storeID() + "-" + strconv.FormatUint(revision, 10) + `"`

@@ -118,8 +118,7 @@ func (c *call) list() error {
 	if whole {
 		query.Limit = most
 	}
-	// What was read before the list holds at least all that there was at this revision.
-	page, revision, err := c.page(c.path, query)
+	page, err := c.s.store.Page(c.path, query)
 	if err != nil {
 		return err
 	}
@@ -136,12 +135,12 @@ func (c *call) list() error {
 		}
 	}
 	header := c.w.Header()
-	header.Set("Etag", c.s.tag(revision))
+	header.Set("Etag", c.s.tag(page.Revision))
 	header.Set("Cache-Control", "no-cache")
 	if page.Next != "" {
 		header.Set("Link", "<"+c.nextPage(page.Next)+`>; rel="next"`)
 	}
-	if cond.noneMatch.given && cond.noneMatch.has(revision) {
+	if cond.noneMatch.given && cond.noneMatch.has(page.Revision) {
 		c.write(http.StatusNotModified, "", nil)
 		return nil
 	}
@@ -179,7 +178,7 @@ func (c *call) nextPage(cursor string) string {
 // listQuery reads the parameters of a list. An older client's are not looked at.
 func (c *call) listQuery() (opt storage.ListOptions, err error) {
 	opt.Descending = true
-	query, err := c.parameters(listParameters...)
+	query, err := c.parameters("limit", "cursor", "order", "from", "to", "at", "v")
 	if err != nil {
 		return opt, err
 	}
@@ -209,7 +208,15 @@ func (c *call) listQuery() (opt storage.ListOptions, err error) {
 	if query.Has("cursor") && opt.Cursor == "" {
 		return opt, badParameter("cursor", "it is empty, expected the one of a Link")
 	}
-	return opt, c.rankParameter(query, &opt)
+	if text := query.Get("at"); query.Has("at") {
+		if opt.Offset, err = strconv.Atoi(text); err != nil || opt.Offset < 0 {
+			return opt, badParameter("at", "%q, expected how many objects come before the first, from 0", clip(text))
+		}
+		if query.Has("cursor") {
+			return opt, badParameter("at", "there is a cursor too, expected one of them")
+		}
+	}
+	return opt, nil
 }
 
 // timeParameter reads a time: Unix nanoseconds, or RFC 3339.

@@ -219,6 +219,9 @@ func TestLists(t *testing.T) {
 		{fmt.Sprintf("?from=%d&to=%d", times[2], times[4]), "4 3 2"},
 		{fmt.Sprintf("?from=%d&limit=2&order=asc", times[2]), "2 3"},
 		{"?to=2001-01-01T00:00:00Z", ""},
+		{"?at=3&limit=2", "6 5"},
+		{"?at=8&order=asc", "8 9"},
+		{"?at=10", ""},
 		{"?from=2001-01-01T00:00:00%2B02:00&limit=1", "9"},
 	} {
 		if got := f.do("GET", "/l/*"+c.query, "").is(200, "*").data(); got != c.want {
@@ -244,7 +247,7 @@ func TestLists(t *testing.T) {
 	for _, c := range []struct{ query, parameter string }{
 		{"?limit=0", "limit"}, {"?limit=21", "limit"}, {"?limit=x", "limit"}, {"?limit=", "limit"},
 		{"?order=up", "order"}, {"?from=yesterday", "from"}, {"?to=x", "to"}, {"?from=5&to=4", "to"},
-		{"?cursor=", "cursor"}, {"?cursor=nope", "cursor"}, {"?nope=1", "nope"}, {"?limit=1&limit=2", "limit"},
+		{"?at=-1", "at"}, {"?at=x", "at"}, {"?at=1&cursor=x", "at"}, {"?cursor=", "cursor"}, {"?cursor=nope", "cursor"}, {"?nope=1", "nope"}, {"?limit=1&limit=2", "limit"},
 	} {
 		f.do("GET", "/l/*"+c.query, "").isProblem(server.InvalidParameter, "").member(t, "parameter", c.parameter)
 	}
