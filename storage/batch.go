@@ -24,6 +24,8 @@ type SetOptions struct {
 	TTL time.Duration
 	// Expires is the end of the object's time to live in Unix nanoseconds, instead of TTL; 0 for never.
 	Expires int64
+	// KeepTTL leaves the time to live of the object that is there as it is, as Update does. A new object has none.
+	KeepTTL bool
 	// Times are stored as given, instead of now; nil for now.
 	Times *Times
 	// Lease binds the write to a lease: it fails with ErrLeaseLost unless the lease holds its lock when
@@ -265,7 +267,7 @@ func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w 
 	if err := opt.checkExpiry(); err != nil {
 		return w, err
 	}
-	w.ttl, w.expires = opt.TTL, opt.Expires
+	w.ttl, w.expires, w.keepsExpiry = opt.TTL, opt.Expires, opt.KeepTTL
 	if opt.Times != nil {
 		w.op, w.created, w.updated = opSetMeta, opt.Times.Created, opt.Times.Updated
 	}
@@ -310,6 +312,8 @@ func (o *SetOptions) checkExpiry() error {
 		return fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
 	case o.TTL > 0 && o.Expires != 0:
 		return fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
+	case o.KeepTTL && (o.TTL > 0 || o.Expires != 0):
+		return fmt.Errorf("%w: KeepTTL beside TTL or Expires, expected one of them", ErrInvalidOptions)
 	}
 	return nil
 }

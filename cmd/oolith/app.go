@@ -104,6 +104,7 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 		a.listCommand(), a.keysCommand(), a.infoCommand(),
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
+		a.serveCommand(), a.tokenCommand(),
 		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)
