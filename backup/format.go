@@ -90,7 +90,7 @@ func parseHeader(header []byte) (info Info, err error) {
 	info.Revision = binary.LittleEndian.Uint64(body[12:])
 	info.Taken = time.Unix(0, int64(binary.LittleEndian.Uint64(body[20:])))
 	info.Pattern = string(body[headerFixed:])
-	if info.Pattern != "" && !key.IsValid(info.Pattern) {
+	if info.Pattern != "" && key.Check(info.Pattern) != nil {
 		return info, fmt.Errorf("%w: its pattern is none", ErrDamaged)
 	}
 	return info, nil

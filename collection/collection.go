@@ -54,17 +54,19 @@ type Collection[T any] struct {
 // Item is an object of a collection.
 type Item[T any] struct {
 	// Index is the last segment of Path.
-	Index string
+	Index string `json:"index"`
 	// Path is where the object is in the store.
-	Path string
-	// Created and Updated are Unix nanoseconds; Updated is 0 while the object was never overwritten.
-	Created, Updated int64
+	Path string `json:"path"`
+	// Created is when the object was created, in Unix nanoseconds.
+	Created int64 `json:"created"`
+	// Updated is when it was last overwritten, in Unix nanoseconds; 0 for never.
+	Updated int64 `json:"updated"`
 	// Revision is the place of the object's last change in the commit order.
-	Revision uint64
+	Revision uint64 `json:"revision"`
 	// Expires is when the object ceases to be, in Unix nanoseconds; 0 for never.
-	Expires int64
+	Expires int64 `json:"expires,omitempty"`
 	// Value is what the object holds.
-	Value T
+	Value T `json:"value"`
 }
 
 // DecodeError says that the data of an object does not fit the type of its collection.

@@ -42,9 +42,11 @@ func (c *Collection[T]) Iterate(opt storage.ListOptions) iter.Seq2[Item[T], erro
 // Page is a part of a collection.
 type Page[T any] struct {
 	// Items are in the order that was asked for.
-	Items []Item[T]
+	Items []Item[T] `json:"items"`
 	// Next is the cursor of the page that follows; empty when there is none.
-	Next string
+	Next string `json:"next,omitempty"`
+	// Revision is storage.Page.Revision: every change up to it is in the page.
+	Revision uint64 `json:"revision"`
 }
 
 // Page reads a part of the collection, as storage.Layered.Page does. An item that does not fit the type
@@ -54,7 +56,7 @@ func (c *Collection[T]) Page(opt storage.ListOptions) (Page[T], error) {
 	if err != nil {
 		return Page[T]{}, err
 	}
-	typed := Page[T]{Items: make([]Item[T], len(page.Objects)), Next: page.Next}
+	typed := Page[T]{Items: make([]Item[T], len(page.Objects)), Next: page.Next, Revision: page.Revision}
 	for i, obj := range page.Objects {
 		if typed.Items[i], err = item[T](obj); err != nil {
 			return Page[T]{}, err

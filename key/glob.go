@@ -11,15 +11,28 @@ var (
 	ErrGlobNotAtEnd     = errors.New("key: glob not at the end, expected '*' as the whole last segment")
 )
 
-// HasGlob reports whether a path has a '*' anywhere.
+// HasGlob reports whether a path has a '*' anywhere, as every glob and every subtree pattern does.
 func HasGlob(path string) bool { return strings.IndexByte(path, '*') >= 0 }
 
-// IsGlob reports whether the last segment of a path is exactly "*".
+// IsGlob reports whether the last segment of a path is exactly "*". It is false for a subtree
+// pattern, whose last segment is "**": IsSubtree tells those.
 func IsGlob(path string) bool { return LastIndex(path) == "*" }
+
+// IsSubtree reports whether the last segment of a path is exactly "**", which matches everything below.
+func IsSubtree(path string) bool { return LastIndex(path) == "**" }
+
+// Root returns what a subtree pattern is below: "users" for "users/**", and "" for "**" alone, which
+// matches every path. It is false, with the path itself, for what is no subtree pattern.
+func Root(path string) (root string, isSubtree bool) {
+	if !IsSubtree(path) {
+		return path, false
+	}
+	return Parent(path), true
+}
 
 // ValidateGlob returns ErrInvalidGlobCount for a path with more than one '*',
 // ErrGlobNotAtEnd for one whose '*' is not the whole last segment, and nil for any other,
-// a path without '*' included.
+// a path without '*' included. A subtree pattern, such as "users/**", has more than one.
 func ValidateGlob(key string) error {
 	switch {
 	case strings.Count(key, "*") > 1:
@@ -31,7 +44,9 @@ func ValidateGlob(key string) error {
 }
 
 // Match reports whether a pattern matches a key. Each '*' stands for zero or more bytes
-// of one segment, never for a slash; a segment that is only '*' needs at least one byte.
+// of one segment, never for a slash; a segment that is only '*' needs at least one byte. A last segment
+// "**" stands for all that is left of the key, slashes included, and needs at least one byte too:
+// "users/**" matches "users/1" and "users/1/posts", and not "users".
 // A pattern matches itself, and a '*' in the key is a byte like any other. It takes time linear in
 // the two lengths, whatever the pattern, and so however many stars there are.
 func Match(pattern, key string) bool {
@@ -42,6 +57,9 @@ func Match(pattern, key string) bool {
 		return false
 	}
 	for {
+		if pattern == "**" {
+			return key != ""
+		}
 		p, patternRest, patternMore := strings.Cut(pattern, "/")
 		k, keyRest, keyMore := strings.Cut(key, "/")
 		if patternMore != keyMore || !matchSegment(p, k) {

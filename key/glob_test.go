@@ -30,6 +30,8 @@ func TestGlobKinds(t *testing.T) {
 		{"a*b*", true, false, ErrInvalidGlobCount},
 		{"*/*/a", true, false, ErrInvalidGlobCount},
 		{"**", true, false, ErrInvalidGlobCount},
+		{"a/**", true, false, ErrInvalidGlobCount},
+		{"*/**", true, false, ErrInvalidGlobCount},
 	} {
 		t.Run(c.path, func(t *testing.T) {
 			if got := HasGlob(c.path); got != c.hasGlob {
@@ -95,6 +97,23 @@ var matches = []struct {
 	{"overlap", "*aba", "ababa", true},
 	{"parts in two segments", "a*/b*", "ax/by", true},
 	{"parts in two segments, second fails", "a*/b*", "ax/cy", false},
+	{"subtree, a child", "users/**", "users/1", true},
+	{"subtree, deeper", "users/**", "users/1/posts/2", true},
+	{"subtree, not its root", "users/**", "users", false},
+	{"subtree, not an empty rest", "users/**", "users/", false},
+	{"subtree, not a name that begins alike", "users/**", "users-x/1", false},
+	{"subtree, another root", "users/**", "posts/1", false},
+	{"everything, top level", "**", "a", true},
+	{"everything, deeper", "**", "a/b/c", true},
+	{"everything, not the empty key", "**", "", false},
+	{"subtree below a star", "*/**", "a/b/c", true},
+	{"subtree below a star, not the top level", "*/**", "a", false},
+	{"subtree below a part", "a*/x/**", "ab/x/c/d", true},
+	{"subtree below a part, other name", "a*/x/**", "ab/y/c/d", false},
+	{"subtree matches a glob in it", "users/**", "users/*/posts", true},
+	{"subtree matches a subtree in it", "users/**", "users/1/**", true},
+	{"subtree matches a narrower one only", "users/1/**", "users/**", false},
+	{"glob matches a subtree pattern as a key", "users/*", "users/**", true},
 	{"empty both", "", "", true},
 	{"empty pattern", "", "a", false},
 	{"invalid, slashes", "//*", "//a", true},
@@ -129,6 +148,11 @@ func TestPeer(t *testing.T) {
 		{"a/b", "a/*", true},
 		{"a/b*", "a/*", true},
 		{"a/*", "b/*", false},
+		{"a/**", "a/b/*", true},
+		{"a/**", "a/b/**", true},
+		{"**", "a/*", true},
+		{"a/**", "a", false},
+		{"a/**", "b/**", false},
 		{"a*", "*b", false}, // each matches "ab", neither matches the other
 	} {
 		if got := Peer(c.a, c.b); got != c.want {
@@ -141,13 +165,15 @@ func TestPeer(t *testing.T) {
 }
 
 func TestContains(t *testing.T) {
-	patterns := []string{"config", "users/*", "logs/*/line"}
+	patterns := []string{"config", "users/*", "logs/*/line", "trees/**"}
 	for key, want := range map[string]bool{
 		"config":      true,
 		"users/1":     true,
 		"logs/a/line": true,
 		"users/*":     true,
 		"users":       false,
+		"trees":       false,
+		"trees/a/b":   true,
 		"config/a":    false,
 		"logs/a":      false,
 		"":            false,
@@ -167,6 +193,12 @@ func matchModel(pattern, key string) bool {
 		return true
 	}
 	ps, ks := strings.Split(pattern, "/"), strings.Split(key, "/")
+	if last := len(ps) - 1; ps[last] == "**" {
+		if len(ks) <= last || strings.Join(ks[last:], "/") == "" {
+			return false
+		}
+		ps, ks = ps[:last], ks[:last]
+	}
 	if len(ps) != len(ks) {
 		return false
 	}
@@ -233,6 +265,7 @@ func BenchmarkMatch(b *testing.B) {
 		{"last", "users/*", "users/17f0c2d5a9b3e8c1"},
 		{"middle", "users/*/posts/*", "users/17f0c2d5a9b3e8c1/posts/1"},
 		{"part", "users/17*c1", "users/17f0c2d5a9b3e8c1"},
+		{"subtree", "users/**", "users/17f0c2d5a9b3e8c1/posts/1"},
 		{"many stars", strings.Repeat("*a", 300) + "*b", strings.Repeat("a", MaxLength)},
 		{"long literal", "*" + strings.Repeat("a", MaxLength/2) + "b", strings.Repeat("a", MaxLength)},
 		{"long piece", "*" + strings.Repeat("a", MaxLength/2) + "b*", strings.Repeat("a", MaxLength)},

@@ -3,10 +3,12 @@
 //
 // A path is segments of A-Z a-z 0-9 - _ . joined by single slashes, at most MaxLength
 // bytes, with no segment "." or "..". Case matters. A glob adds '*', for a whole segment
-// or part of one; it matches within that segment only, and two of them never touch.
+// or part of one; it matches within that segment only, and two of them never touch. A subtree
+// pattern ends in "**" as its whole last segment, which matches everything below: one segment or more.
 //
 // Every function takes any string, valid or not, and never panics. All are safe for
-// concurrent use. None but Build, At and a failing Check allocates.
+// concurrent use. None but Build, At, Escape, Unescape and a
+// failing Check allocates.
 package key
 
 import (
@@ -37,7 +39,8 @@ var classes = func() (table [256]class) {
 	return table
 }()
 
-// IsValid reports whether path is a valid path or glob.
+// IsValid reports whether path is a valid path or glob. It is false for a subtree pattern, such as
+// "users/**": Check accepts both.
 func IsValid(path string) bool {
 	if path == "" || len(path) > MaxLength {
 		return false
@@ -65,12 +68,12 @@ func IsValid(path string) bool {
 // isSegment tells whether bytes that are all allowed make a segment.
 func isSegment(s string) bool { return s != "" && s != "." && s != ".." }
 
-// Check returns nil for a path or glob that IsValid accepts, else an error that says what
-// is wrong and at which byte, counted from 0. The error is one short line whatever the
+// Check returns nil for a path or glob that IsValid accepts and for a subtree pattern (IsSubtree) whose
+// other segments are valid, else an error that says what is wrong and at which byte, counted from 0. The error is one short line whatever the
 // path holds: it quotes a character or a segment "..", never more of the path.
 func Check(path string) error {
 	switch {
-	case IsValid(path):
+	case IsValid(path) || isValidSubtree(path):
 		return nil
 	case path == "":
 		return errors.New("empty path")
@@ -78,6 +81,12 @@ func Check(path string) error {
 		return fmt.Errorf("%d bytes, at most %d", len(path), MaxLength)
 	}
 	return explain(path)
+}
+
+// isValidSubtree reports whether path is a valid subtree pattern.
+func isValidSubtree(path string) bool {
+	root, isSubtree := Root(path)
+	return isSubtree && len(path) <= MaxLength && (path == "**" || IsValid(root))
 }
 
 // explain returns the first fault of an invalid path of a valid length.
@@ -98,7 +107,7 @@ func explain(path string) error {
 		case plain:
 		case star:
 			if i > 0 && path[i-1] == '*' {
-				return fmt.Errorf(`"**" at byte %d`, i-1)
+				return fmt.Errorf(`"**" at byte %d, expected only as the whole last segment`, i-1)
 			}
 		default:
 			return fmt.Errorf("byte %d: %s is not one of A-Z a-z 0-9 - _ . / *", i, quote(path[i:]))

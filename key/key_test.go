@@ -36,9 +36,15 @@ var paths = []struct{ name, path, fault string }{
 	{"dot in the middle", "a/./b", `segment "." at byte 2`},
 	{"two dots in the middle", "ab/../c", `segment ".." at byte 3`},
 	{"two dots at the end", "a/..", `segment ".." at byte 2`},
-	{"two stars", "**", `"**" at byte 0`},
-	{"two stars in a segment end", "a/b**", `"**" at byte 3`},
-	{"three stars", "a***", `"**" at byte 1`},
+	{"two stars in a segment end", "a/b**", `"**" at byte 3, expected only as the whole last segment`},
+	{"two stars in a segment beginning", "a/**b", `"**" at byte 2, expected only as the whole last segment`},
+	{"two stars in the middle", "a/**/b", `"**" at byte 2, expected only as the whole last segment`},
+	{"two stars twice", "**/**", `"**" at byte 0, expected only as the whole last segment`},
+	{"three stars", "a/***", `"**" at byte 2, expected only as the whole last segment`},
+	{"a subtree of the dot", "./**", `segment "." at byte 0`},
+	{"a subtree of an empty segment", "a//**", `empty segment at byte 2`},
+	{"a subtree at a slash", "/**", `empty segment at byte 0`},
+	{"a subtree that is too long", strings.Repeat("a", MaxLength-2) + "/**", `1025 bytes, at most 1024`},
 	{"space", "users one", `byte 5: ' ' is not one of A-Z a-z 0-9 - _ . / *`},
 	{"first byte", "$a", `byte 0: '$' is not one of A-Z a-z 0-9 - _ . / *`},
 	{"quote", "a'", `byte 1: '\'' is not one of A-Z a-z 0-9 - _ . / *`},
@@ -55,6 +61,30 @@ var paths = []struct{ name, path, fault string }{
 	{"the first of two faults", "a//b c", `empty segment at byte 2`},
 	{"one byte too long", strings.Repeat("a", MaxLength+1), `1025 bytes, at most 1024`},
 	{"too long and bad", strings.Repeat("\x00", 5000), `5000 bytes, at most 1024`},
+}
+
+// TestSubtreePatterns says which functions take "**".
+func TestSubtreePatterns(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"**": "", "a/**": "a", "a/b/**": "a/b", "*/**": "*", "a*/x/**": "a*/x",
+		strings.Repeat("a", MaxLength-3) + "/**": strings.Repeat("a", MaxLength-3),
+	} {
+		if err := Check(pattern); err != nil {
+			t.Errorf("Check(%q) = %v", pattern, err)
+		}
+		if root, ok := Root(pattern); root != want || !ok || !IsSubtree(pattern) {
+			t.Errorf("Root(%q) = %q, %v, want %q; IsSubtree %v", pattern, root, ok, want, IsSubtree(pattern))
+		}
+		if IsValid(pattern) || IsGlob(pattern) || !HasGlob(pattern) || ValidateGlob(pattern) == nil {
+			t.Errorf("of %q: IsValid %v, IsGlob %v, HasGlob %v, ValidateGlob %v, want false, false, true, an error",
+				pattern, IsValid(pattern), IsGlob(pattern), HasGlob(pattern), ValidateGlob(pattern))
+		}
+	}
+	for _, path := range []string{"", "a", "*", "a/*", "a**", "**a", "a/b**"} {
+		if root, ok := Root(path); root != path || ok || IsSubtree(path) {
+			t.Errorf("Root(%q) = %q, %v, want the path itself", path, root, ok)
+		}
+	}
 }
 
 func TestIsValidAndCheck(t *testing.T) {
@@ -121,6 +151,7 @@ func TestNoAllocation(t *testing.T) {
 		"IsValid":      func() { _ = IsValid(key) },
 		"Check":        func() { _ = Check(key) },
 		"Match":        func() { _ = Match(patterns[1], key) },
+		"subtree":      func() { _ = Match("users/**", key) && Check("users/**") == nil },
 		"Peer":         func() { _ = Peer(key, patterns[1]) },
 		"Contains":     func() { _ = Contains(patterns, key) },
 		"ValidateGlob": func() { _ = ValidateGlob(patterns[1]) },
@@ -162,8 +193,11 @@ func FuzzValid(f *testing.F) {
 			t.Errorf("IsValid(%q) = %v, want %v", path, got, want)
 		}
 		err := Check(path)
-		if (err == nil) != want {
-			t.Errorf("Check(%q) = %v, want an error: %v", path, err, !want)
+		root, isSubtree := strings.CutSuffix("/"+path, "/**")
+		root = strings.TrimPrefix(root, "/")
+		accepted := want || isSubtree && len(path) <= 1024 && (path == "**" || validBySpec(root))
+		if (err == nil) != accepted {
+			t.Errorf("Check(%q) = %v, want an error: %v", path, err, !accepted)
 		}
 		if err == nil {
 			if parent := Parent(path); parent != "" && !IsValid(parent) {

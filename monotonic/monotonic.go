@@ -5,16 +5,37 @@ package monotonic
 import "time"
 
 // process is the one clock of the process.
-var process = func() *clock {
+var process = New().clock
+
+// Clock gives out times as Now does, but unique among its own only. New makes them. All methods may be called from any
+// number of goroutines. The zero value is the clock of the process.
+type Clock struct{ clock *clock }
+
+// New returns a clock of its own. It needs no goroutine, and so no Stop.
+func New() *Clock {
 	start := time.Now()
-	return newClock(source{
+	return &Clock{newClock(source{
 		mono: func() time.Duration { return time.Since(start) },
 		both: func() (time.Duration, int64) {
 			t := time.Now()
 			return t.Sub(start), t.UnixNano()
 		},
-	})
-}()
+	})}
+}
+
+// Now is the Now of this clock.
+func (c *Clock) Now() int64 {
+	if c.clock == nil {
+		return Now()
+	}
+	return c.clock.now()
+}
+
+// Stop has nothing to stop, and stops nothing: Now goes on. It may be called any number of times.
+func (c *Clock) Stop() {}
+
+// Stop is that of the clock of the process: like Init, it has nothing to do.
+func Stop() {}
 
 // Init has nothing to set up: Now works without it. It may be called any number of times,
 // from any goroutine.

@@ -295,7 +295,7 @@ func (r *run) applyAtOnce(leaves []*write) {
 	}
 }
 
-// committed notes the revision of a change that committed alone.
+// committed notes the revision of a change that committed alone, once readers see it.
 func (p *pipeline) committed(revision uint64) {
 	p.ordered = revision
 	p.revision.Store(revision)
@@ -325,10 +325,10 @@ func (r *run) commitGlob(w *write) {
 	if w.err = r.persistGlob(doomed, revision); w.err != nil {
 		return
 	}
-	r.pipeline.committed(revision)
 	if !r.fromLayer() {
 		r.memory.DeleteAll(paths)
 	}
+	r.pipeline.committed(revision)
 	r.forget(paths)
 	w.revision = revision
 	r.publishGlob(w, doomed)
@@ -370,7 +370,7 @@ func (r *run) doomed(pattern string) (doomed []removal, err error) {
 			return nil, fmt.Errorf("persistent layer: %w", err)
 		}
 		obj.Revision = r.revisionOf(&obj)
-		if r.batch != nil && !r.feed.on() {
+		if r.batch != nil && !r.feed.keeping.Load() {
 			obj.Data = nil // only an undo and subscribers need it
 		}
 		if !now.past(r.expiryOf(&obj)) {
@@ -378,6 +378,26 @@ func (r *run) doomed(pattern string) (doomed []removal, err error) {
 		}
 	}
 	return doomed, nil
+}
+
+// everything returns all objects, those that are expired and not removed yet included.
+func (r *run) everything() (all []removal, err error) {
+	if !r.fromLayer() {
+		for _, list := range r.memory.Collect("") {
+			for _, n := range list {
+				all = append(all, removal{path: n.Path(), version: n})
+			}
+		}
+		return all, nil
+	}
+	for obj, err := range Scan(r.layer, "") {
+		if err != nil {
+			return nil, fmt.Errorf("persistent layer: %w", err)
+		}
+		r.complete(&obj)
+		all = append(all, removal{path: obj.Path, object: &obj})
+	}
+	return all, nil
 }
 
 // persistGlob deletes objects from the persistent layer, all or none.
@@ -426,7 +446,7 @@ func (r *run) restore(deleted []removal, cause error) error {
 func (r *run) commitClear(w *write) {
 	began := r.stopwatch()
 	var doomed []removal
-	if r.feed.on() {
+	if r.feed.keeping.Load() {
 		if doomed, w.err = r.everything(); w.err != nil {
 			return
 		}
@@ -439,10 +459,10 @@ func (r *run) commitClear(w *write) {
 	if w.err = r.persistClear(revision); w.err != nil {
 		return
 	}
-	r.pipeline.committed(revision)
 	if !r.fromLayer() {
 		r.memory.Clear()
 	}
+	r.pipeline.committed(revision)
 	r.forgetAll()
 	w.revision = revision
 	r.publishGlob(w, doomed)

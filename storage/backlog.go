@@ -1,7 +1,5 @@
 package storage
 
-import "time"
-
 // backlogLimit is how many entries wait for one consumer in full. Past it, only the newest
 // entry of each key is kept.
 const backlogLimit = 1 << 14
@@ -11,13 +9,13 @@ const backlogLimit = 1 << 14
 // these newest ones, and none of a key that came and went meanwhile. So its size is bounded by the limit, the
 // keys that there are and those that the consumer was told of, however long it is stuck and
 // however much changes. It is not safe for concurrent use.
-type backlog[T keyed] struct {
+type backlog struct {
 	// limit is backlogLimit when zero.
 	limit int
 	// keepAll says that everything is kept past the limit too: its owner sees to the bound.
 	keepAll bool
 	// slots[head:] are the entries in order, with gaps where newer ones took their place.
-	slots []slot[T]
+	slots []slot
 	head  int
 	live  int // slots[head:] without the gaps
 	// newest is the index in slots of the newest entry of each key, or ghost; nil up to the limit.
@@ -30,34 +28,22 @@ type backlog[T keyed] struct {
 // tells.
 const ghost = -1
 
-// keyed is what a backlog can hold.
-type keyed interface {
-	queueKey() string
-	// creates and removes say that the key had no object before the change, and that it has none after it.
-	creates() bool
-	removes() bool
-}
-
-func (e Event) queueKey() string { return e.Key }
-func (e Event) creates() bool    { return false } // as far as an event tells
-func (e Event) removes() bool    { return e.Operation == OperationDel }
-
-type slot[T any] struct {
-	value T
-	gap   bool
+type slot struct {
+	change
+	gap bool
 	// known says, past the limit, that the consumer was told of an object of the key.
 	known bool
 }
 
-func (b *backlog[T]) most() int {
+func (b *backlog) most() int {
 	if b.limit > 0 {
 		return b.limit
 	}
 	return backlogLimit
 }
 
-func (b *backlog[T]) push(value T) {
-	b.slots = append(b.slots, slot[T]{value: value})
+func (b *backlog) push(c *change) {
+	b.slots = append(b.slots, slot{change: *c})
 	b.live++
 	if b.newest != nil {
 		b.fold(len(b.slots) - 1)
@@ -72,26 +58,25 @@ func (b *backlog[T]) push(value T) {
 
 // fold makes an entry, the last one, the only one of its key. If it removes an object that the consumer was
 // never told of, none is left.
-func (b *backlog[T]) fold(last int) {
+func (b *backlog) fold(last int) {
 	s := &b.slots[last]
-	key := s.value.queueKey()
-	s.known = !s.value.creates()
-	if i, ok := b.newest[key]; ok {
+	s.known = !s.creates()
+	if i, ok := b.newest[s.Key]; ok {
 		s.known = i == ghost || b.slots[i].known
 		b.drop(i)
 	}
-	if s.value.removes() && !s.known {
-		delete(b.newest, key)
+	if s.removes() && !s.known {
+		delete(b.newest, s.Key)
 		b.drop(last)
 		return
 	}
-	b.newest[key] = last
+	b.newest[s.Key] = last
 }
 
 // drop drops an entry.
-func (b *backlog[T]) drop(i int) {
+func (b *backlog) drop(i int) {
 	if i != ghost {
-		b.slots[i] = slot[T]{gap: true}
+		b.slots[i] = slot{gap: true}
 		b.live--
 		b.coalesced++
 	}
@@ -99,7 +84,7 @@ func (b *backlog[T]) drop(i int) {
 
 // gone takes in that the object of a key was removed with no entry of its own: told says that another one tells
 // the consumer, that of a glob delete.
-func (b *backlog[T]) gone(key string, told bool) {
+func (b *backlog) gone(key string, told bool) {
 	if b.newest == nil {
 		return
 	}
@@ -114,7 +99,7 @@ func (b *backlog[T]) gone(key string, told bool) {
 
 // allGone takes in that everything was removed, which another entry tells the consumer, of this backlog or of
 // one beside it.
-func (b *backlog[T]) allGone() {
+func (b *backlog) allGone() {
 	if b.newest != nil {
 		b.coalesced += uint64(b.live)
 		b.slots, b.head, b.live = nil, 0, 0
@@ -123,7 +108,7 @@ func (b *backlog[T]) allGone() {
 }
 
 // coalesce begins to keep only the newest entry of each key.
-func (b *backlog[T]) coalesce() {
+func (b *backlog) coalesce() {
 	b.newest = make(map[string]int, b.live)
 	for i := b.head; i < len(b.slots); i++ {
 		b.fold(i)
@@ -132,12 +117,12 @@ func (b *backlog[T]) coalesce() {
 }
 
 // compact closes the gaps that superseded entries left, and the one before head.
-func (b *backlog[T]) compact() {
-	kept := make([]slot[T], 0, b.live+b.live/4)
+func (b *backlog) compact() {
+	kept := make([]slot, 0, b.live+b.live/4)
 	for _, s := range b.slots[b.head:] {
 		if !s.gap {
 			if b.newest != nil {
-				b.newest[s.value.queueKey()] = len(kept)
+				b.newest[s.Key] = len(kept)
 			}
 			kept = append(kept, s)
 		}
@@ -145,8 +130,8 @@ func (b *backlog[T]) compact() {
 	b.slots, b.head = kept, 0
 }
 
-// first returns the entry to deliver next, or false when there is none.
-func (b *backlog[T]) first() (value T, ok bool) {
+// first returns the entry to deliver next, until it is popped, or false when there is none.
+func (b *backlog) first() (c *change, ok bool) {
 	for b.head < len(b.slots) && b.slots[b.head].gap {
 		b.head++
 	}
@@ -156,50 +141,35 @@ func (b *backlog[T]) first() (value T, ok bool) {
 			b.slots = nil
 		}
 		b.slots, b.head, b.newest = b.slots[:0], 0, nil
-		return value, false
+		return nil, false
 	}
-	return b.slots[b.head].value, true
+	return &b.slots[b.head].change, true
 }
 
 // keptSlots is how many slots an empty backlog keeps for the next entries.
 const keptSlots = 64
 
 // pop removes what first returned.
-func (b *backlog[T]) pop() {
+func (b *backlog) pop() {
 	if b.newest != nil {
-		delete(b.newest, b.slots[b.head].value.queueKey())
+		delete(b.newest, b.slots[b.head].Key)
 	}
-	b.slots[b.head] = slot[T]{gap: true}
+	b.slots[b.head] = slot{gap: true}
 	b.head++
 	b.live--
 }
 
-// How long a Close goes on delivering to a consumer: as long as it takes events, but
-// no longer than drainIdle for one event and drainLimit in all.
-const (
-	drainIdle  = time.Second
-	drainLimit = 5 * time.Second
-)
-
-// drain waits until done is closed, while progress goes on. It reports whether done came.
-func drain(done <-chan struct{}, progress func() uint64) bool {
-	limit := time.NewTimer(drainLimit)
-	defer limit.Stop()
-	idle := time.NewTicker(drainIdle)
-	defer idle.Stop()
-	last := progress()
-	for {
-		select {
-		case <-done:
-			return true
-		case <-limit.C:
-			return false
-		case <-idle.C:
-			now := progress()
-			if now == last {
-				return false
-			}
-			last = now
-		}
+// add takes in a change for a consumer that is told of events.
+func (b *backlog) add(c *change) {
+	switch c.kind {
+	case changePart:
+		b.gone(c.Key, true)
+	case changeSilent:
+		b.gone(c.Key, false)
+	case changeClear:
+		b.allGone()
+		b.push(c)
+	default:
+		b.push(c)
 	}
 }

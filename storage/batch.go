@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -23,8 +24,19 @@ type SetOptions struct {
 	TTL time.Duration
 	// Expires is the end of the object's time to live in Unix nanoseconds, instead of TTL; 0 for never.
 	Expires int64
+	// KeepTTL leaves the time to live of the object that is there as it is, as Update does. A new object has none.
+	KeepTTL bool
 	// Times are stored as given, instead of now; nil for now.
 	Times *Times
+	// Lease binds the write to a lease: it fails with ErrLeaseLost unless the lease holds its lock when
+	// the write takes its place in the commit order; nil for no lease. So no write of a holder that lost its lease is
+	// committed behind one that is bound to a later lease of the same path. A read by the later holder can come before
+	// the last write of the earlier one is visible: a later holder that writes what it computed from a read demands
+	// IfRevision too.
+	//
+	// The path of the lease may be another one than that of the write. In a batch, all changes fail with the one
+	// that is bound. A lease of another store that holds its lock there is ErrInvalidOptions.
+	Lease *Lease
 }
 
 // Times are those of an object, in Unix nanoseconds.
@@ -35,6 +47,8 @@ type DelOptions struct {
 	// IfRevision makes the delete fail with a *ConflictError unless the object has this
 	// revision; 0 for no condition.
 	IfRevision uint64
+	// Lease binds the delete to a lease, as SetOptions.Lease does a write.
+	Lease *Lease
 }
 
 // Batch gathers changes for Commit. The zero value is empty and ready. A batch may be committed
@@ -59,7 +73,7 @@ func (b *Batch) Push(pattern string, data json.RawMessage) {
 	b.PushWith(pattern, data, SetOptions{})
 }
 
-// PushWith adds a Push with a time to live. The data is copied.
+// PushWith adds a Push with a time to live, or bound to a lease. The data is copied.
 func (b *Batch) PushWith(pattern string, data json.RawMessage, opt SetOptions) {
 	w, err := newSet(opPush, pattern, data, opt)
 	b.add("push", w, err)
@@ -72,6 +86,15 @@ func (b *Batch) Del(path string) { b.DelWith(path, DelOptions{}) }
 func (b *Batch) DelWith(path string, opt DelOptions) {
 	w, err := newDel(path, opt)
 	b.add("del", w, err)
+}
+
+// Touch adds a Touch. The batch fails with ErrNotFound if there is no object.
+func (b *Batch) Touch(path string, ttl time.Duration) { b.TouchWith(path, SetOptions{TTL: ttl}) }
+
+// TouchWith adds a Touch with conditions. The batch fails with ErrNotFound if there is no object.
+func (b *Batch) TouchWith(path string, opt SetOptions) {
+	w, err := newTouch(path, opt)
+	b.add("touch", w, err)
 }
 
 // Len returns the number of changes.
@@ -101,14 +124,18 @@ func (b *Batch) add(op string, w write, err error) {
 // On a persistent layer without atomic batches (Batcher) a batch of more than one change is
 // ErrBatchUnsupported.
 func (l *Layered) Commit(batch *Batch) ([]meta.Object, error) {
-	objects, err := l.commitBatch(batch)
+	return l.commitAll(context.Background(), batch)
+}
+
+func (l *Layered) commitAll(ctx context.Context, batch *Batch) ([]meta.Object, error) {
+	objects, err := l.commitBatch(ctx, batch)
 	if err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	return objects, nil
 }
 
-func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
+func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object, error) {
 	r, err := l.active()
 	switch {
 	case err != nil:
@@ -134,7 +161,7 @@ func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
 		}
 		whole.parts = append(whole.parts, part)
 	}
-	if err := r.commitParts(whole); err != nil {
+	if err := r.commitParts(ctx, whole); err != nil {
 		return nil, err
 	}
 	objects := make([]meta.Object, len(copies))
@@ -142,16 +169,16 @@ func (l *Layered) commitBatch(batch *Batch) ([]meta.Object, error) {
 		objects[i] = copies[i].result()
 	}
 	for i := range objects {
-		r.afterWrite(objects[i].Path)
+		r.afterWrite(objects[i].Path, copies[i].op)
 	}
 	return objects, nil
 }
 
 // commitParts passes a batch through the pipeline.
-func (r *run) commitParts(batch write) error {
+func (r *run) commitParts(ctx context.Context, batch write) error {
 	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
 		part := batch.parts[0]
-		stored, err := r.commit(part)
+		stored, err := r.commitContext(ctx, part)
 		part.object, part.revision = stored, stored.Revision
 		if batch.lenient && errorIsNothing(err) {
 			return nil
@@ -164,53 +191,61 @@ func (r *run) commitParts(batch write) error {
 	for _, part := range whole.parts {
 		part.whole = whole
 	}
-	return r.pass(whole)
+	return r.pass(ctx, whole)
 }
 
 // SetWith is Set with conditions and times. It returns the object as it was stored, its Data
 // shared and read-only.
 func (l *Layered) SetWith(path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	return l.storeWith("set", opSet, path, data, opt)
+	w, err := newSet(opSet, path, data, opt)
+	return l.commitOne(context.Background(), "set", w, err)
 }
 
-// PushWith is Push with a time to live. It returns the object as it was stored, its Data shared
-// and read-only. Conditions and Times make no sense here and are ErrInvalidOptions.
+// PushWith is Push with a time to live, or bound to a lease. It returns the object as it was stored, its Data shared
+// and read-only. IfRevision, IfAbsent and Times make no sense here and are ErrInvalidOptions.
 func (l *Layered) PushWith(pattern string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	return l.storeWith("push", opPush, pattern, data, opt)
+	w, err := newSet(opPush, pattern, data, opt)
+	return l.commitOne(context.Background(), "push", w, err)
 }
 
-func (l *Layered) storeWith(op string, kind operation, path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
+// commitOne commits a write, unless its input was refused.
+func (l *Layered) commitOne(ctx context.Context, op string, w write, refused error) (meta.Object, error) {
 	r, err := l.active()
-	var w write
 	if err == nil {
-		w, err = newSet(kind, path, data, opt)
+		err = refused
 	}
 	var stored meta.Object
 	if err == nil {
-		stored, err = r.commit(&w)
+		stored, err = r.commitContext(ctx, &w)
 	}
 	if err != nil {
-		return meta.Object{}, failed(op, path, err)
+		return meta.Object{}, failed(op, w.path, err)
 	}
-	r.afterWrite(stored.Path)
+	r.afterWrite(stored.Path, w.op)
 	return stored, nil
+}
+
+// Touch gives the object at a path another time to live, which begins now; 0 ends the one that it has. Its data and
+// both of its times stay. It is a change like any other: it is durable, the object has a new revision, watchers see a
+// "set" with it, and AfterWrite runs. What is there is what the writes before it left: none of them is undone. An absent
+// or expired object is ErrNotFound, a ttl below zero ErrInvalidTTL. It returns the object as it is stored, its Data
+// shared and read-only. A Retention.Age counts from Created, and goes on.
+func (l *Layered) Touch(path string, ttl time.Duration) (meta.Object, error) {
+	return l.TouchWith(path, SetOptions{TTL: ttl})
+}
+
+// TouchWith is Touch with the TTL or Expires of the options, and with their IfRevision and Lease. IfAbsent and Times
+// make no sense here and are ErrInvalidOptions.
+func (l *Layered) TouchWith(path string, opt SetOptions) (meta.Object, error) {
+	w, err := newTouch(path, opt)
+	return l.commitOne(context.Background(), "touch", w, err)
 }
 
 // DelWith is Del of one key with a condition. A glob is ErrGlobNotAllowed.
 func (l *Layered) DelWith(path string, opt DelOptions) error {
-	r, err := l.active()
-	var w write
-	if err == nil {
-		w, err = newDel(path, opt)
-	}
-	if err == nil {
-		_, err = r.commit(&w)
-	}
-	if err != nil {
-		return failed("del", path, err)
-	}
-	r.afterWrite(path)
-	return nil
+	w, err := newDel(path, opt)
+	_, err = l.commitOne(context.Background(), "del", w, err)
+	return err
 }
 
 // newSet makes the write of a set or a push from its checked input.
@@ -226,13 +261,13 @@ func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w 
 	if op == opPush && (opt.IfRevision != 0 || opt.IfAbsent || opt.Times != nil) {
 		return w, fmt.Errorf("%w: a push makes a new path: conditions and times have no meaning", ErrInvalidOptions)
 	}
-	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent); err != nil {
+	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent, opt.Lease); err != nil {
 		return w, err
 	}
 	if err := opt.checkExpiry(); err != nil {
 		return w, err
 	}
-	w.ttl, w.expires = opt.TTL, opt.Expires
+	w.ttl, w.expires, w.keepsExpiry = opt.TTL, opt.Expires, opt.KeepTTL
 	if opt.Times != nil {
 		w.op, w.created, w.updated = opSetMeta, opt.Times.Created, opt.Times.Updated
 	}
@@ -243,13 +278,28 @@ func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w 
 	return w, nil
 }
 
+// newTouch makes the write of a touch from its checked input.
+func newTouch(path string, opt SetOptions) (w write, err error) {
+	w = write{op: opTouch, path: path, ttl: opt.TTL, expires: opt.Expires}
+	if err := checkKey(path); err != nil {
+		return w, err
+	}
+	if opt.IfAbsent || opt.Times != nil {
+		return w, fmt.Errorf("%w: a touch leaves an object its times: IfAbsent and Times have no meaning", ErrInvalidOptions)
+	}
+	if w.condition, err = conditionOf(opt.IfRevision, false, opt.Lease); err != nil {
+		return w, err
+	}
+	return w, opt.checkExpiry()
+}
+
 // newDel makes the write of a delete of one key from its checked input.
 func newDel(path string, opt DelOptions) (w write, err error) {
 	w = write{op: opDel, path: path}
 	if err := checkKey(path); err != nil {
 		return w, err
 	}
-	w.condition, err = conditionOf(opt.IfRevision, false)
+	w.condition, err = conditionOf(opt.IfRevision, false, opt.Lease)
 	return w, err
 }
 
@@ -262,6 +312,8 @@ func (o *SetOptions) checkExpiry() error {
 		return fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
 	case o.TTL > 0 && o.Expires != 0:
 		return fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
+	case o.KeepTTL && (o.TTL > 0 || o.Expires != 0):
+		return fmt.Errorf("%w: KeepTTL beside TTL or Expires, expected one of them", ErrInvalidOptions)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -28,13 +29,15 @@ import (
 //	           before it change (stage.go); what is too many in a list (retain.go)
 //	2 persist  one atomic batch, one sync (apply.go)
 //	3 apply    memory: now visible to readers
-//	4 publish  the change log, the sharded channels and the feed of the subscriptions,
-//	           in commit order
+//	4 publish  the sharded channels and the feed, in commit order (publish.go)
 //
 // Then the callers return, and run their hooks. When step 2 fails, the callers get the
 // error and nothing else happens. When the layer cannot tell whether it kept the group,
 // the pipeline takes no more writes: what is in memory could no longer be known to be what is on
 // disk.
+//
+// In a store without a persistent layer there is nothing to wait for: a write takes pipeline.mu and goes through the
+// steps itself, with no queue and no group (commitInPlace, passAlone).
 //
 // Over a layer that can (AsyncBatcher), two groups overlap: the lead is handed on as soon
 // as the layer has the group in its order, so that the next one is staged and
@@ -46,6 +49,7 @@ type operation uint8
 const (
 	opSet operation = iota
 	opSetMeta
+	opTouch // a set of the data that is there, with another end
 	opPush
 	opDel
 	opExpire // a delete of what is past its time to live
@@ -56,6 +60,9 @@ const (
 	opClear
 	opInstant // changes nothing: see run.instant
 )
+
+// single reports whether the operation is that of one key, made by a call and not by the store itself.
+func (op operation) single() bool { return op <= opDel }
 
 // write is one change on its way through the pipeline, or a batch of them.
 type write struct {
@@ -139,7 +146,12 @@ func (p *pipeline) begin(revision uint64) {
 // commit passes a write of one key through the pipeline and returns the object that it stored, or
 // for a delete only where it was and its revision. It keeps nothing of the request itself.
 func (r *run) commit(request *write) (stored meta.Object, err error) {
-	if r.inPlace && request.op <= opDel {
+	return r.commitContext(context.Background(), request)
+}
+
+// commitContext is commit that a context can end while the write waits in the queue.
+func (r *run) commitContext(ctx context.Context, request *write) (stored meta.Object, err error) {
+	if r.inPlace && request.op.single() {
 		if err = r.commitInPlace(request); err == nil {
 			stored = request.result()
 		}
@@ -149,7 +161,7 @@ func (r *run) commit(request *write) (stored meta.Object, err error) {
 	wake := w.wake
 	*w = *request
 	w.wake = wake
-	if err = r.pass(w); err == nil {
+	if err = r.pass(ctx, w); err == nil {
 		stored = w.result()
 	}
 	*w = write{wake: wake}
@@ -204,8 +216,8 @@ func (r *run) passAlone(w *write) error {
 	return w.err
 }
 
-// pass returns when the write is answered.
-func (r *run) pass(w *write) error {
+// pass returns when the write is answered, or with the context's error when it is withdrawn (context.go).
+func (r *run) pass(ctx context.Context, w *write) error {
 	if r.readOnly && w.op != opInstant {
 		return ErrReadOnly
 	}
@@ -221,7 +233,10 @@ func (r *run) pass(w *write) error {
 	p.waiting = append(p.waiting, w)
 	if p.leading {
 		p.mu.Unlock()
-		if lead := <-w.wake; !lead {
+		switch lead, err := p.await(ctx, w); {
+		case err != nil:
+			return err
+		case !lead:
 			return w.err
 		}
 	} else {
@@ -230,8 +245,8 @@ func (r *run) pass(w *write) error {
 	}
 	if r.async == nil {
 		r.lead(w)
-	} else {
-		r.leadAsync(w)
+	} else if err := r.leadAsync(ctx, w); err != nil {
+		return err
 	}
 	return w.err
 }
@@ -256,17 +271,20 @@ func (r *run) finish(group []*write, leader *write) {
 	}
 }
 
-// leadAsync is lead over a layer that orders a group before it is durable.
-func (r *run) leadAsync(w *write) {
+// leadAsync is lead over a layer that orders a group before it is durable. An error is the context's: the write is
+// withdrawn.
+func (r *run) leadAsync(ctx context.Context, w *write) error {
 	p := &r.pipeline
-	p.inFlight <- struct{}{}
+	if err := p.enter(ctx, w); err != nil {
+		return err
+	}
 	defer func() { <-p.inFlight }()
 	group := r.take()
 	if !group[0].grouped() || r.retains(group) {
 		<-p.last
 		r.commitGroup(group)
 		r.finish(group, w)
-		return
+		return nil
 	}
 	var o ordered
 	r.guard(group, func() { o = r.order(group) })
@@ -274,7 +292,7 @@ func (r *run) leadAsync(w *write) {
 		<-p.last
 		r.guard(group, func() { r.commitParted(group) })
 		r.finish(group, w)
-		return
+		return nil
 	}
 	before, settled := p.last, make(chan struct{})
 	p.last = settled
@@ -284,6 +302,7 @@ func (r *run) leadAsync(w *write) {
 	r.guard(group, func() { r.settle(group, o) })
 	close(settled)
 	r.answer(group, w)
+	return nil
 }
 
 // take returns the next group.

@@ -6,6 +6,7 @@ import "fmt"
 type condition struct {
 	kind     conditionKind
 	revision uint64 // of ifRevision
+	lease    *Lease // that must hold its lock; nil for none
 }
 
 type conditionKind uint8
@@ -17,21 +18,26 @@ const (
 )
 
 // conditionOf makes a condition of its public form.
-func conditionOf(revision uint64, absent bool) (condition, error) {
+func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) {
 	switch {
 	case revision != 0 && absent:
 		return condition{}, fmt.Errorf("%w: both IfRevision %d and IfAbsent, expected one of them", ErrInvalidOptions, revision)
 	case absent:
-		return condition{kind: ifAbsent}, nil
+		return condition{kind: ifAbsent, lease: lease}, nil
 	case revision != 0:
-		return condition{kind: ifRevision, revision: revision}, nil
+		return condition{kind: ifRevision, revision: revision, lease: lease}, nil
 	}
-	return condition{}, nil
+	return condition{lease: lease}, nil
 }
 
-// check returns a *ConflictError when the condition does not hold. Of an entry that is no object nothing is known that
-// a condition could be about.
-func (c condition) check(path string, f found) error {
+// check returns a *ConflictError when the condition does not hold, or why the lease that it demands does not. Of an
+// entry that is no object nothing is known that a condition could be about.
+func (c condition) check(path string, f found, locks *lockTable) error {
+	if c.lease != nil {
+		if err := c.lease.holdsIn(locks); err != nil {
+			return err
+		}
+	}
 	if f.broken != nil && c.kind != unconditional {
 		return fmt.Errorf("persistent layer: %w", f.broken)
 	}

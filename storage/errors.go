@@ -25,7 +25,9 @@ var (
 
 	// ErrLockOwned is returned by Unlock and SetAndUnlock of a path that a Lease holds.
 	ErrLockOwned = errors.New("storage: a lease holds the lock, only its owner can release it")
-	// ErrLeaseLost is returned by Release and Renew of a Lease that has ended.
+	// ErrLocked is returned by TryAcquire of a path that another holds.
+	ErrLocked = errors.New("storage: another holds the lock")
+	// ErrLeaseLost is returned by Release and Renew of a Lease that has ended, and by a write that is bound to one.
 	ErrLeaseLost = errors.New("storage: the lease holds its lock no more")
 	// ErrActive is returned by Start of a store or layer that is active already.
 	ErrActive = errors.New("storage: storage is already active")

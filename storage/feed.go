@@ -1,95 +1,88 @@
 package storage
 
 import (
-	"fmt"
-	"math"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
 	"github.com/oolith-db/oolith/internal/globindex"
-	"github.com/oolith-db/oolith/meta"
 )
 
-// The feed carries committed changes, key by key, to the subscriptions.
+// The feed carries committed changes to their consumers: watches and subscriptions, each of which has a queue.
 //
-// The pipeline appends to it, at a cost that no number of subscriptions changes: it asks the index of
-// patterns whether a change concerns anybody, and wakes the goroutine of the feed only then. The
-// goroutine finds the subscriptions that each change concerns, and puts it into their queues. It
-// also keeps the newest changes (history.go). Nothing is kept before the first subscription.
+// The leader of the pipeline hands a change that concerns few on by itself, so that its consumers are awake before
+// the write returns. All else, whole batches and what concerns many, waits for a goroutine that lives for as long as
+// something does: so the cost of a write does not grow with the number of consumers. An index of the patterns finds
+// those that a change concerns. The feed also keeps the newest changes (history.go), from the first subscription on.
+// The channels of WatchSharded are told beside it (sharded.go): there a change is to be when its write returns.
 
 const (
-	// feedIdle and feedIdleBytes are how many changes that concern nobody, and how much of
-	// their data, may wait until the goroutine is woken for them.
-	feedIdle      = 512
-	feedIdleBytes = 1 << 20
+	// feedFew is how many consumers the leader hands a change on to by itself.
+	feedFew = 4
 	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
 	// until the writer of the next change does its work.
 	feedFold      = 1 << 14
 	feedFoldBytes = 16 << 20
 )
 
-// record is a committed change of one key. It is immutable.
-type record struct {
-	object   *meta.Object // stored or removed
-	revision uint64
-	// change is what the keys of one batch or glob delete have in common, and nothing else has.
-	change  uint64
-	size    uint32 // of the object's data
-	removed bool
-	fresh   bool // stored where there was nothing
-	// silent says that the object was removed by DelSilent: no subscription tells it.
-	silent bool
-	// ignored says that it concerned nobody when it was committed; whoever comes later has no
-	// part in it.
-	ignored bool
+// consumer is a watch or a subscription.
+type consumer interface {
+	// push adds the changes of a group, all or none. It reports false when the consumer takes no more.
+	push(group []change) bool
+	// consumes is the pattern of what it is told of: "" for everything.
+	consumes() string
+	// lag is how many changes wait, and how many were dropped because newer ones took their place.
+	lag() (waiting int, coalesced uint64)
+	// progress grows with each change that the consumer takes out of its queue.
+	progress() uint64
+	// giveUp ends the consumer at once, if it still needs anything of the store.
+	giveUp()
 }
-
-func (r *record) queueKey() string { return r.object.Path }
-func (r *record) creates() bool    { return r.fresh }
-func (r *record) removes() bool    { return r.removed }
 
 // feed is the feed of one run of a store.
 type feed struct {
-	started atomic.Bool
-	lagged  atomic.Bool   // a subscription with LagNewest was past its limit
-	signal  chan struct{} // 1 token: look at what waits
-	quit    chan struct{}
-	done    chan struct{}
+	wanted  atomic.Bool   // a consumer is there, or changes are kept
+	keeping atomic.Bool   // changes are kept: there was a subscription
+	lagged  atomic.Bool   // a consumer was past the limit of its queue
 	ended   chan struct{} // closed by close: nothing is committed any more
 	// told is the revision up to which all changes are in the queues that they concern.
-	told atomic.Uint64
+	told   atomic.Uint64
+	logger *slog.Logger
 
-	staged []record // what the pipeline publishes next; only it uses this
+	staged []change // what the pipeline publishes next; only it uses this
 
 	// mu is held while changes are handed on. It guards all that follows.
 	mu            sync.Mutex
-	subscriptions map[*Subscription]struct{} // that are not closed
+	index         globindex.Index[consumer] // those that take changes
+	watches       map[*watch]struct{}       // that are not over
+	subscriptions map[*Subscription]struct{}
 	history       history
 	over          bool // no more reads of the persistent layer
 
-	// coalesced is of the subscriptions that are gone, resets of all.
-	coalesced, resets uint64
+	// watchesCoalesced and coalesced are of the watches and the subscriptions that are gone, resets of all.
+	watchesCoalesced, coalesced, resets uint64
 
-	spare   []record        // the memory of waiting to come
-	matched []*Subscription // scratch memory, as are the next two
-	touched []*Subscription // those that a change of several keys concerns
-	gone    []*Subscription // those that take no more
+	spare   []change   // the memory of waiting to come
+	matched []consumer // scratch memory, as are the next two
+	touched map[consumer][]change
+	gone    []consumer // those that take no more
 
 	// incoming guards what follows. It is taken after mu, and held for moments only.
 	incoming sync.Mutex
-	waiting  []record
+	waiting  []change
 	bytes    int // of the data of waiting
-	// index has the subscriptions by pattern. It is changed with both locks held, and read with any.
-	index globindex.Index[*Subscription]
+	busy     bool
+	work     sync.WaitGroup // the goroutine, while busy
 }
 
 // init makes a feed ready that keeps a number of changes. No revision below lowest can be resumed from.
-func (f *feed) init(keep int, lowest uint64) {
-	f.signal = make(chan struct{}, 1)
-	f.quit, f.done, f.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
+func (f *feed) init(keep int, lowest uint64, logger *slog.Logger) {
+	f.ended = make(chan struct{})
+	f.watches = make(map[*watch]struct{})
 	f.subscriptions = make(map[*Subscription]struct{})
-	f.history.limit = keep
-	f.history.floor = lowest
+	f.touched = make(map[consumer][]change)
+	f.history.limit, f.history.floor = keep, lowest
+	f.logger = logger
 }
 
 // resumable is the lowest revision from which a run over a layer can be resumed. Without a layer the
@@ -101,97 +94,77 @@ func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 	return 0
 }
 
-// everything returns all objects, those that are expired and not removed yet included.
-func (r *run) everything() (all []removal, err error) {
-	if !r.fromLayer() {
-		for _, list := range r.memory.Collect("") {
-			for _, n := range list {
-				all = append(all, removal{path: n.Path(), version: n})
-			}
-		}
-		return all, nil
-	}
-	for obj, err := range Scan(r.layer, "") {
-		if err != nil {
-			return nil, fmt.Errorf("persistent layer: %w", err)
-		}
-		r.complete(&obj)
-		all = append(all, removal{path: obj.Path, object: &obj})
-	}
-	return all, nil
-}
-
-// on reports whether anybody ever subscribed.
-func (f *feed) on() bool { return f.started.Load() }
-
 // stage adds a change to those that flush publishes. Only the pipeline calls the two.
-func (f *feed) stage(rec record) { f.staged = append(f.staged, rec) }
+func (f *feed) stage(c change) { f.staged = append(f.staged, c) }
 
-// flush publishes what was staged: whole changes.
+// flush publishes what was staged: whole groups.
 func (f *feed) flush() {
 	if len(f.staged) == 0 {
 		return
 	}
-	wake, fold := f.enqueue()
+	if len(f.staged) > 1 || !f.handOn(f.staged) {
+		f.enqueue()
+	}
 	if cap(f.staged) > 16 {
 		f.staged = nil
 	}
 	// What a few of them hold on to until the next change is not worth the clearing.
 	f.staged = f.staged[:0]
-	switch {
-	case fold:
-		f.dispatch()
-	case wake:
-		select {
-		case f.signal <- struct{}{}:
-		default:
+}
+
+// handOn hands a single change on if nothing waits before it and it concerns few.
+func (f *feed) handOn(group []change) bool {
+	if !f.mu.TryLock() {
+		return false
+	}
+	defer f.mu.Unlock()
+	if len(f.waiting) > 0 { // only the pipeline, which is here, makes it more
+		return false
+	}
+	var all bool
+	if f.matched, all = f.index.AppendMost(f.matched[:0], group[0].path(), feedFew); !all {
+		return false
+	}
+	f.keepLocked(group)
+	for _, c := range f.matched {
+		if !c.push(group) {
+			f.gone = append(f.gone, c)
 		}
 	}
+	clear(f.matched)
+	f.told.Store(group[0].revision)
+	f.dropGoneLocked()
+	return true
 }
 
-// enqueue makes what was staged wait. It tells whether the goroutine is to be woken, which it is once for
-// changes that concern nobody, and whether too much waits for it.
-func (f *feed) enqueue() (wake, fold bool) {
+// enqueue makes what was staged wait for the goroutine, or does its work if too much waits.
+func (f *feed) enqueue() {
 	f.incoming.Lock()
-	idle := f.idleLocked()
-	// One change, however large, is the goroutine's work: its writer holds up the others.
-	fold = len(f.waiting) > feedFold || f.bytes > feedFoldBytes
+	// One group, however large, is the goroutine's work: its writer holds up the others.
+	fold := len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	for i := range f.staged {
-		rec := &f.staged[i]
-		rec.size = uint32(min(uint64(len(rec.object.Data)), math.MaxUint32))
-		f.bytes += int(rec.size)
-		rec.ignored = !f.index.Any(rec.object.Path)
-		wake = wake || !rec.ignored
+		f.bytes += f.staged[i].bytes()
 	}
 	f.waiting = append(f.waiting, f.staged...)
-	wake = wake || idle && !f.idleLocked()
-	f.incoming.Unlock()
-	return wake, fold
-}
-
-// idleLocked reports whether so little waits that it may wait on. It needs incoming.
-func (f *feed) idleLocked() bool { return len(f.waiting) < feedIdle && f.bytes < feedIdleBytes }
-
-// startLocked makes the feed keep changes behind a revision. It needs mu, in an instant of the
-// pipeline.
-func (f *feed) startLocked(revision uint64) {
-	if f.started.Load() {
-		return
+	if !f.busy {
+		f.busy = true
+		f.work.Go(f.handOnAll)
 	}
-	f.history.floor = max(f.history.floor, revision)
-	f.told.Store(revision)
-	f.started.Store(true)
-	go f.run()
+	f.incoming.Unlock()
+	if fold {
+		f.dispatch()
+	}
 }
 
-func (f *feed) run() {
-	defer close(f.done)
+// handOnAll hands on what waits, until nothing does.
+func (f *feed) handOnAll() {
 	for {
-		select {
-		case <-f.signal:
-			f.dispatch()
-		case <-f.quit:
-			f.dispatch()
+		f.dispatch()
+		f.incoming.Lock()
+		f.busy = len(f.waiting) > 0
+		more := f.busy
+		f.incoming.Unlock()
+		if !more {
 			return
 		}
 	}
@@ -224,7 +197,7 @@ func (f *feed) dispatchLocked() {
 	}
 	for left := all; len(left) > 0; {
 		n := 1
-		for n < len(left) && left[n].change == left[0].change {
+		for n < len(left) && left[n].group == left[0].group {
 			n++
 		}
 		f.tellLocked(left[:n])
@@ -238,86 +211,109 @@ func (f *feed) dispatchLocked() {
 	}
 }
 
-// tellLocked puts the keys of one change into the history and into the queues that they concern.
-func (f *feed) tellLocked(change []record) {
-	if len(change) == 1 && !change[0].silent {
-		rec := f.matchLocked(change[0])
-		for _, s := range f.matched {
-			if !s.push(rec) {
-				f.gone = append(f.gone, s)
-			}
+// tellLocked keeps a group and puts it into the queues that it concerns.
+func (f *feed) tellLocked(group []change) {
+	f.keepLocked(group)
+	if len(group) == 1 {
+		f.matched = f.index.Append(f.matched[:0], group[0].path())
+		for _, c := range f.matched {
+			f.pushLocked(c, group)
 		}
 		return
 	}
-	for i := range change {
-		if change[i].silent {
-			f.forgetLocked(change[i].object.Path)
-			continue
-		}
-		rec := f.matchLocked(change[i])
-		for _, s := range f.matched {
-			if len(s.gathered) == 0 {
-				f.touched = append(f.touched, s)
-			}
-			s.gathered = append(s.gathered, rec)
+	for i := range group {
+		f.matched = f.index.Append(f.matched[:0], group[i].path())
+		for _, c := range f.matched {
+			f.touched[c] = append(f.touched[c], group[i])
 		}
 	}
-	for _, s := range f.touched {
-		if !s.push(s.gathered...) {
-			f.gone = append(f.gone, s)
-		}
-		s.gathered = nil
+	for c, part := range f.touched {
+		f.pushLocked(c, part)
 	}
 	clear(f.touched)
-	f.touched = f.touched[:0]
 }
 
-// forgetLocked takes in that DelSilent removed an object.
-func (f *feed) forgetLocked(path string) {
-	f.matched = f.index.Append(f.matched[:0], path)
-	for _, s := range f.matched {
-		s.forget(path)
+func (f *feed) pushLocked(c consumer, group []change) {
+	if !c.push(group) {
+		f.gone = append(f.gone, c)
 	}
 }
 
-// matchLocked puts one key of a change into the history and finds those that it concerns. Only if
-// there are some it returns a copy of the record, which they share.
-func (f *feed) matchLocked(rec record) *record {
-	f.history.add(rec)
-	f.matched = f.matched[:0]
-	if rec.ignored {
-		return nil
+// path is what the index finds a change by: nothing for what concerns those alone that consume everything.
+func (c *change) path() string {
+	if c.kind >= changePattern {
+		return ""
 	}
-	f.matched = f.index.Append(f.matched, rec.object.Path)
-	shared := new(record)
-	*shared = rec
-	return shared
+	return c.Key
+}
+
+// keepLocked puts the changes of a group into the history.
+func (f *feed) keepLocked(group []change) {
+	if !f.keeping.Load() {
+		return
+	}
+	for i := range group {
+		if group[i].kind <= changePart {
+			f.history.add(group[i])
+		}
+	}
+}
+
+// beginKeepingLocked makes the feed keep changes behind a revision. It needs mu, in an instant of the pipeline.
+func (f *feed) beginKeepingLocked(revision uint64) {
+	if f.keeping.Load() {
+		return
+	}
+	f.history.floor = max(f.history.floor, revision)
+	f.told.Store(revision)
+	f.keeping.Store(true)
+	f.wanted.Store(true)
 }
 
 // dropGoneLocked takes those out of the index that take no more changes.
 func (f *feed) dropGoneLocked() {
-	if len(f.gone) == 0 {
-		return
-	}
-	f.incoming.Lock()
-	defer f.incoming.Unlock()
-	for _, s := range f.gone {
-		f.index.Remove(s.pattern, s)
+	for _, c := range f.gone {
+		f.index.Remove(c.consumes(), c)
 	}
 	clear(f.gone)
 	f.gone = f.gone[:0]
 }
 
+// join lets a watch have the changes from now on. It reports false when the feed is closed.
+func (f *feed) join(w *watch) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if isClosed(f.ended) {
+		return false
+	}
+	f.dispatchLocked()
+	f.watches[w] = struct{}{}
+	f.index.Add(w.consumes(), w)
+	f.wanted.Store(true)
+	return true
+}
+
+// leave takes a watch out. Nothing is told any more when nobody is left.
+func (f *feed) leave(w *watch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.index.Remove(w.consumes(), w)
+	delete(f.watches, w)
+	_, coalesced := w.lag()
+	f.watchesCoalesced += coalesced
+	if len(f.watches) == 0 && !f.keeping.Load() {
+		f.wanted.Store(false)
+	}
+}
+
 // joinLocked lets a subscription have the changes from now on.
 func (f *feed) joinLocked(s *Subscription) {
 	f.subscriptions[s] = struct{}{}
-	f.incoming.Lock()
-	defer f.incoming.Unlock()
 	f.index.Add(s.pattern, s)
 }
 
-// leave takes a subscription out.
-func (f *feed) leave(s *Subscription) {
+// unsubscribe takes a subscription out.
+func (f *feed) unsubscribe(s *Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, there := f.subscriptions[s]; !there {
@@ -326,33 +322,40 @@ func (f *feed) leave(s *Subscription) {
 	delete(f.subscriptions, s)
 	_, coalesced := s.lag()
 	f.coalesced += coalesced
-	f.incoming.Lock()
-	defer f.incoming.Unlock()
 	f.index.Remove(s.pattern, s)
 }
 
-// close hands on what waits and ends all subscriptions behind it. The pipeline is closed. It gives
-// those that have to read the persistent layer yet the time for it, within bounds.
+// close hands on what waits, lets watches take it, and ends all subscriptions behind it, within bounds: those that have
+// to read the persistent layer yet get the time for it. The pipeline is closed.
 func (f *feed) close(r *run) {
-	close(f.ended)
-	if f.started.Load() {
-		close(f.quit)
-		<-f.done
-	}
-	reading := make(map[*Subscription]<-chan struct{})
 	f.mu.Lock()
+	f.dispatchLocked()
+	close(f.ended) // with mu held: no watch joins behind it
+	over := make(map[consumer]<-chan struct{}, len(f.watches))
+	for w := range f.watches {
+		over[w] = w.done
+	}
 	for s := range f.subscriptions {
 		if !r.fromLayer() && s.behind() {
 			// It gets what there is now: to look later it would have to hold all memory until then.
 			_ = s.beginLast(r) // memory cannot fail
 		}
 		if settled := s.end(ErrNotActive); settled != nil {
-			reading[s] = settled
+			over[s] = settled
 		}
 	}
 	f.mu.Unlock()
-	if len(reading) > 0 {
-		f.awaitReaders(reading)
+	f.work.Wait()
+	if !await(over) {
+		f.mu.Lock()
+		f.over = true
+		f.mu.Unlock()
+		for c, done := range over {
+			c.giveUp()
+			if _, reads := c.(*Subscription); reads {
+				<-done
+			}
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -360,44 +363,40 @@ func (f *feed) close(r *run) {
 	f.history = history{}
 }
 
-// awaitReaders returns when the given subscriptions read the persistent layer no more. It ends those
-// that take too long.
-func (f *feed) awaitReaders(reading map[*Subscription]<-chan struct{}) {
-	settled := make(chan struct{})
+// await returns when all consumers are over, and reports false when they take too long.
+func await(over map[consumer]<-chan struct{}) bool {
+	if len(over) == 0 {
+		return true
+	}
+	all := make(chan struct{})
 	go func() {
-		defer close(settled)
-		for _, one := range reading {
-			<-one
+		defer close(all)
+		for _, done := range over {
+			<-done
 		}
 	}()
-	progress := func() (sum uint64) {
-		for s := range reading {
-			sum += s.progress()
+	return drain(all, func() (sum uint64) {
+		for c := range over {
+			sum += c.progress()
 		}
 		return sum
-	}
-	if drain(settled, progress) {
-		return
-	}
-	f.mu.Lock()
-	f.over = true
-	f.mu.Unlock()
-	for s := range reading {
-		s.giveUp(ErrNotActive)
-	}
-	<-settled
+	})
 }
 
-// stats returns how many subscriptions there are, how far the last of them is behind, in
-// changes, how many changes were coalesced, and how often a subscription began anew.
-func (f *feed) stats() (subscriptions, lag int, coalesced, resets uint64) {
+// stats adds the figures of the feed.
+func (f *feed) stats(stats *Stats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	coalesced = f.coalesced
-	for s := range f.subscriptions {
-		behind, c := s.lag()
-		lag = max(lag, behind)
-		coalesced += c
+	stats.Watchers, stats.Coalesced = len(f.watches), f.watchesCoalesced
+	for w := range f.watches {
+		behind, coalesced := w.lag()
+		stats.Lag = max(stats.Lag, behind)
+		stats.Coalesced += coalesced
 	}
-	return len(f.subscriptions), lag, coalesced, f.resets
+	stats.Subscriptions, stats.SubscriptionsCoalesced, stats.SubscriptionResets = len(f.subscriptions), f.coalesced, f.resets
+	for s := range f.subscriptions {
+		behind, coalesced := s.lag()
+		stats.SubscriptionLag = max(stats.SubscriptionLag, behind)
+		stats.SubscriptionsCoalesced += coalesced
+	}
 }

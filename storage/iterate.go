@@ -1,11 +1,11 @@
 package storage
 
 import (
+	"context"
 	"iter"
 	"slices"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -28,9 +28,18 @@ const (
 // from the persistent layer it is scanned once, which finds the order: 32 MiB of objects are kept, and of
 // those beyond the path, by which each is read when its turn comes.
 func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
+	return l.IterateContext(context.Background(), pattern, opt)
+}
+
+// IterateContext is Iterate that a context ends, with its error: between two objects, and while the persistent layer is
+// scanned.
+func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		var q pathtree.Query
 		r, err := l.active()
+		if err == nil {
+			err = checkContext(ctx)
+		}
 		if err == nil {
 			q, err = opt.query(pattern, r.id)
 		}
@@ -41,9 +50,12 @@ func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object
 			yield(meta.Object{}, failed("iterate", pattern, err))
 			return
 		}
-		for obj, err := range r.iterate(q) {
+		for obj, err := range r.iterate(ctx, q) {
 			if err == nil && l.run.Load() != r {
 				err = ErrNotActive
+			}
+			if err == nil {
+				err = ctx.Err()
 			}
 			if err != nil {
 				yield(meta.Object{}, failed("iterate", pattern, err))
@@ -56,11 +68,11 @@ func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object
 	}
 }
 
-func (r *run) iterate(q pathtree.Query) iter.Seq2[meta.Object, error] {
+func (r *run) iterate(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
 	switch {
 	case r.fromLayer():
-		return r.iterateLayer(q)
-	case key.HasGlob(key.Parent(q.Pattern)):
+		return r.iterateLayer(ctx, q)
+	case !pathtree.OneDirectory(q.Pattern):
 		return r.iterateAll(q)
 	}
 	return r.iteratePages(q)
@@ -81,7 +93,7 @@ func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 				return
 			}
 			last := found[len(found)-1].Position()
-			q.After = &last
+			q.After, q.Offset = &last, 0
 		}
 	}
 }
@@ -106,9 +118,9 @@ type place struct {
 }
 
 // iterateLayer scans once and yields in the order of the query.
-func (r *run) iterateLayer(q pathtree.Query) iter.Seq2[meta.Object, error] {
+func (r *run) iterateLayer(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
-		places, err := r.places(q)
+		places, err := r.places(ctx, q)
 		if err != nil {
 			yield(meta.Object{}, err)
 			return
@@ -125,9 +137,9 @@ func (r *run) iterateLayer(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	}
 }
 
-func (r *run) places(q pathtree.Query) (places []place, err error) {
+func (r *run) places(ctx context.Context, q pathtree.Query) (places []place, err error) {
 	bytes := 0
-	err = r.eachFromLayer(q.Pattern, func(obj *meta.Object) {
+	err = r.eachFromLayer(ctx, q.Pattern, func(obj *meta.Object) {
 		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
 		if !q.Holds(p.Position) {
 			return
@@ -144,7 +156,7 @@ func (r *run) places(q pathtree.Query) (places []place, err error) {
 		}
 		return a.Compare(&b.Position)
 	})
-	return places, err
+	return places[min(q.Offset, len(places)):], err
 }
 
 // objectAt returns the object of a place, or ErrNotFound for what is no longer there or not to be seen. It lets go of it.

@@ -15,11 +15,11 @@ import (
 //
 // All methods may be called from any number of goroutines.
 //
-// LOCK ORDER: Layered.life; then what a commit takes: the leadership of the pipeline
-// (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
-// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then changeLog.mu, watcher.mu; then feed.mu,
-// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. Locks of
-// lockTable nest in nothing. None is held across a hook, a watcher's callback, or a send that can block.
+// LOCK ORDER: Layered.life; then Layered.hooks; then what a commit takes: the leadership of the pipeline
+// (pipeline.mu, which is held for moments only, but for a whole commit where there is no persistent layer), readGate.calls, run.whole, the locks inside of layers,
+// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
+// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
+// is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
 	cfg     LayeredConfig
 	options Options
@@ -27,6 +27,8 @@ type Layered struct {
 	// run is what exists between Start and Close; nil otherwise. All other state of the
 	// store lives in it, so that no flag can be out of step.
 	run atomic.Pointer[run]
+
+	hooks sync.Mutex // guards options.BeforeRead, and the store of run; nothing is done under it
 
 	life sync.Mutex // serialises Start and Close, guards revision
 	// revision is the last one of the runs that ended.
@@ -47,11 +49,14 @@ func New(cfg LayeredConfig, options ...Options) *Layered {
 
 // run is a store from Start to Close.
 type run struct {
-	// direct is memory where a Get that finds its object there has nothing else to do.
-	direct *pathtree.Tree
+	// direct is memory where a Get that finds its object there has nothing else to do; nil where a hook comes first.
+	direct atomic.Pointer[pathtree.Tree]
 
 	options Options
-	id      uint64 // of the store; 0 for unknown
+	// hook is Options.BeforeRead, or what took its place; nil for none.
+	hook     atomic.Pointer[func(key string)]
+	id       uint64 // of the store, for its cursors; 0 for unknown
+	identity uint64 // the same, or one of this run where it is unknown
 
 	memory *pathtree.Tree // of all objects; nil without a memory layer, and in the cache mode
 	cache  *cache         // nil without the cache mode
@@ -81,7 +86,6 @@ type run struct {
 	ages     bool        // a rule of Options.Retention has an Age
 
 	feed        feed
-	log         *changeLog
 	sharded     atomic.Pointer[ShardedChan] // nil until the first WatchSharded
 	shardedOnce sync.Once
 }
@@ -101,6 +105,22 @@ func (l *Layered) active() (*run, error) {
 		return r, nil
 	}
 	return nil, ErrNotActive
+}
+
+// ID tells the content of this store from that of every other one: it was drawn at random when the persistent layer was
+// made, and stays for as long as that lives. 0 stands for a store that is not active.
+//
+// Revisions of one store mean nothing in another. Who keeps a revision outside of the store, in a resume token or an
+// ETag, keeps the ID with it, and begins anew where it is another one. A backup, a copy and an export hold no ID: what
+// they are restored into has one of its own. A copy of the files of a layer has the same as the original.
+//
+// A store in memory, and one over a layer that is not Identified, has another ID after each Start. An ID can be beyond
+// 2^53: in JSON, readers that take numbers for floats need it as a string.
+func (l *Layered) ID() uint64 {
+	if r := l.run.Load(); r != nil {
+		return r.identity
+	}
+	return 0
 }
 
 // Active reports whether the store is started.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 //
 // A holder can lose its lease without noticing: it is put aside for longer than its time, and
 // goes on. Done and Expires tell it, though a write may be under way by then. Where that
-// matters, give the Token along with each write, and refuse what has a smaller one than was seen.
+// matters, bind each write of this store to the lease (SetOptions.Lease, DelOptions.Lease). For what is
+// outside of the store, give the Token along with each write, and refuse what has a smaller one than was seen.
 //
 // All methods may be called from any number of goroutines. The zero value has ended.
 type Lease struct {
@@ -39,6 +41,7 @@ var (
 	errLeaseExpired  = fmt.Errorf("%w: it expired", ErrLeaseLost)
 	errLeaseClosed   = fmt.Errorf("%w: %w", ErrLeaseLost, ErrNotActive)
 	errLeaseNever    = fmt.Errorf("%w: Acquire did not make it", ErrLeaseLost)
+	errLeaseEarlier  = fmt.Errorf("%w: the store was closed since", ErrLeaseLost)
 )
 
 // Acquire locks a path for a time that counts from when it has the lock, and returns the lease.
@@ -60,7 +63,32 @@ func (l *Layered) Acquire(ctx context.Context, path string, ttl time.Duration) (
 	return lease, nil
 }
 
+// TryAcquire is Acquire that does not wait: a lease at once, or ErrLocked when another holds the lock, by a lease
+// or by Lock, TryLock or GetAndLock.
+func (l *Layered) TryAcquire(path string, ttl time.Duration) (*Lease, error) {
+	lease, err := l.lease(path, ttl)
+	if err == nil {
+		err = lease.table.try(path, &hold{lease: lease})
+	}
+	if err != nil {
+		return nil, failed("try acquire", path, err)
+	}
+	return lease, nil
+}
+
 func (l *Layered) acquire(ctx context.Context, path string, ttl time.Duration) (*Lease, error) {
+	lease, err := l.lease(path, ttl)
+	if err != nil {
+		return nil, err
+	}
+	if err := lease.table.acquire(ctx, path, &hold{lease: lease}); err != nil {
+		return nil, err
+	}
+	return lease, nil
+}
+
+// lease makes a lease that does not hold its lock yet, from checked input.
+func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 	r, err := l.active()
 	if err != nil {
 		return nil, err
@@ -71,11 +99,7 @@ func (l *Layered) acquire(ctx context.Context, path string, ttl time.Duration) (
 	if err := checkLease(ttl); err != nil {
 		return nil, err
 	}
-	lease := &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{})}
-	if err := r.locks.acquire(ctx, path, &hold{lease: lease}); err != nil {
-		return nil, err
-	}
-	return lease, nil
+	return &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{})}, nil
 }
 
 // checkLease accepts the time that a lease is to last.
@@ -188,6 +212,27 @@ func (l *Lease) lostLocked() error {
 		l.table.releaseLocked(l.path)
 	}
 	return l.ended
+}
+
+// holdsIn says why a write that is bound to the lease must not be made in a store, or nothing when it may: the lease
+// holds its lock in that very store. The leader of the pipeline calls it: table.mu is held for a moment, and nobody
+// who holds it waits for anything.
+func (l *Lease) holdsIn(locks *lockTable) error {
+	if l.table == nil {
+		return errLeaseNever
+	}
+	l.table.mu.Lock()
+	defer l.table.mu.Unlock()
+	switch lost := l.lostLocked(); {
+	case l.table == locks:
+		return lost
+	case lost == nil:
+		return fmt.Errorf("%w: the lease of %q is one of another store", ErrInvalidOptions, l.path)
+	case errors.Is(lost, ErrNotActive):
+		return errLeaseEarlier // of this store or another one, which is not what is not active
+	default:
+		return lost
+	}
 }
 
 // endLocked ends a lease that holds its lock, which it leaves to the caller.

@@ -27,10 +27,19 @@ func (l *Layered) Start(opt Options) error {
 	if l.Active() {
 		return fmt.Errorf("start: %w", ErrActive)
 	}
-	r, err := l.open(l.options.replacedBy(opt).withDefaults())
+	l.hooks.Lock()
+	options := l.options.replacedBy(opt)
+	l.hooks.Unlock()
+	r, err := l.open(options.withDefaults())
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	l.hooks.Lock()
+	defer l.hooks.Unlock()
+	if opt.BeforeRead == nil {
+		options.BeforeRead = l.options.BeforeRead // SetBeforeRead may have set it while the layers were opened
+	}
+	r.setBeforeRead(options.BeforeRead)
 	l.run.Store(r)
 	return nil
 }
@@ -49,11 +58,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
-	r.log = newChangeLog(func(value any, stack []byte) {
-		options.Logger.Error("oolith: a watcher panicked; its watch goes on",
-			slog.Any("panic", value), slog.String("stack", string(stack)))
-	})
-	r.feed.init(options.History, l.resumable(layer))
+	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
 	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
 	if err := l.openLayers(r); err != nil {
@@ -83,13 +88,14 @@ func (l *Layered) openLayers(r *run) (err error) {
 			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
 				return err
 			}
-		} else if r.memory = memory.tree.Load(); r.options.BeforeRead == nil {
-			r.direct = r.memory
+		} else {
+			r.memory = memory.tree.Load()
 		}
 	}
+	r.identity = rand.Uint64() | 1
 	if r.layer == nil {
 		r.pipeline.begin(l.revision)
-		r.id = rand.Uint64() | 1
+		r.id = r.identity
 		r.inPlace = len(r.options.Retention) == 0
 		err = r.checkRetention()
 		opened = err == nil
@@ -114,6 +120,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		if r.id, err = identified.ID(); err != nil {
 			return fmt.Errorf("persistent layer: id: %w", err)
 		}
+		r.identity = r.id
 	}
 	r.batch, _ = As[Batcher](r.layer)
 	if err := r.checkRetention(); err != nil {
@@ -229,7 +236,6 @@ func (l *Layered) close() (r *run, err error) {
 // closeConsumers ends all that consumes events, side by side.
 func (r *run) closeConsumers() {
 	var consumers sync.WaitGroup
-	consumers.Go(r.log.close)
 	consumers.Go(func() { r.feed.close(r) })
 	// Whoever comes too late to watch gets closed channels.
 	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })

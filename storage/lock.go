@@ -34,7 +34,7 @@ func (l *Layered) LockContext(ctx context.Context, path string) error {
 // false for a path that cannot be locked and for a store that is not active.
 func (l *Layered) TryLock(path string) bool {
 	r, err := l.active()
-	return err == nil && checkLock(path) == nil && r.locks.try(path, &hold{})
+	return err == nil && checkLock(path) == nil && r.locks.try(path, &hold{}) == nil
 }
 
 // GetAndLock locks a path, waiting for its turn, and returns the path's object. When there
@@ -90,7 +90,7 @@ func (l *Layered) Unlock(path string) error {
 
 // lockTable is the registry of the locks in use, those of leases included.
 type lockTable struct {
-	mu     sync.Mutex // guards the fields below, and those of leases
+	mu     sync.Mutex // guards the fields below, and those of leases; no other lock is taken under it
 	held   map[string]*pathLock
 	closed bool
 }
@@ -112,11 +112,17 @@ type hold struct {
 	granted chan error
 }
 
-// try takes a free lock for a hold and reports whether it did.
-func (t *lockTable) try(path string, h *hold) bool {
+// try takes a free lock for a hold, or returns ErrLocked or ErrNotActive.
+func (t *lockTable) try(path string, h *hold) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.closed && t.tryLocked(path, h)
+	switch {
+	case t.closed:
+		return ErrNotActive
+	case !t.tryLocked(path, h):
+		return ErrLocked
+	}
+	return nil
 }
 
 func (t *lockTable) tryLocked(path string, h *hold) bool {

@@ -1,15 +1,15 @@
 package storage
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math"
-	"strings"
+	"sync/atomic"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -26,6 +26,14 @@ type ListOptions struct {
 	Limit int
 	// Cursor is Page.Next of the page before; empty for the first.
 	Cursor string
+	// Offset is how many objects within From and To, in the order asked for, come before the first that is read: a page
+	// by rank. With a Cursor it is ErrInvalidOptions; a negative one is ErrInvalidLimit. The whole list of one directory in memory
+	// ("users/*") finds its place by a search. A partial glob, several directories, and lists that come from the
+	// persistent layer cost what is passed over too.
+	//
+	// A rank is a place for an instant only: what is written between two pages moves it. Cursor is for those who follow
+	// a list.
+	Offset int
 }
 
 const defaultPage = 100
@@ -33,9 +41,13 @@ const defaultPage = 100
 // Page is a part of a list.
 type Page struct {
 	// Objects are in the order that was asked for. Their Data is shared and read-only.
-	Objects []meta.Object
+	Objects []meta.Object `json:"objects"`
 	// Next is the cursor of the page that follows; empty when there is none.
-	Next string
+	Next string `json:"next,omitempty"`
+	// Revision is that of a commit: every change up to it is in the page. Later ones may be. So a subscription of the
+	// pattern with this revision as SubscribeOptions.From misses no change that the page lacks, and may repeat some
+	// that it has. In a store without a commit it is 0, where a subscription begins with the state.
+	Revision uint64 `json:"revision"`
 }
 
 // Page reads a part of what matches a glob.
@@ -77,6 +89,7 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 	if err != nil {
 		return Page{}, err
 	}
+	page.Revision = r.visible()
 	if page.Objects, err = r.read(q); err != nil {
 		return Page{}, err
 	}
@@ -97,7 +110,13 @@ func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, err
 	if opt.To != nil {
 		q.To = *opt.To
 	}
-	if opt.Cursor == "" {
+	switch {
+	case opt.Offset < 0:
+		return q, fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+	case opt.Offset > 0 && opt.Cursor != "":
+		return q, fmt.Errorf("%w: an offset and a cursor, expected one of them", ErrInvalidOptions)
+	case opt.Cursor == "":
+		q.Offset = opt.Offset
 		return q, nil
 	}
 	var err error
@@ -159,15 +178,26 @@ func (l *Layered) Count(pattern string) (int, error) {
 		return r.memory.Count(pattern, 0), nil
 	}
 	n := 0
-	err = r.eachFromLayer(pattern, func(*meta.Object) { n++ })
+	err = r.eachFromLayer(context.Background(), pattern, func(*meta.Object) { n++ })
 	if err != nil {
 		return 0, failed("count", pattern, err)
 	}
 	return n, nil
 }
 
-// eachFromLayer visits what matches a pattern in the persistent layer.
-func (r *run) eachFromLayer(pattern string, visit func(*meta.Object)) error {
+// eachFromLayer visits what matches a pattern in the persistent layer, until the context is done.
+func (r *run) eachFromLayer(ctx context.Context, pattern string, visit func(*meta.Object)) error {
+	// The methods of a context are the caller's code, which runs under no lock.
+	var done atomic.Bool
+	defer context.AfterFunc(ctx, func() { done.Store(true) })()
+	if err := r.eachUntil(&done, pattern, visit); err != nil || !done.Load() {
+		return err
+	}
+	return ctx.Err()
+}
+
+// eachUntil is eachFromLayer that ends without an error once done is set.
+func (r *run) eachUntil(done *atomic.Bool, pattern string, visit func(*meta.Object)) error {
 	r.calls.RLock()
 	defer r.calls.RUnlock()
 	if r.closed {
@@ -176,7 +206,7 @@ func (r *run) eachFromLayer(pattern string, visit func(*meta.Object)) error {
 	defer r.holdWhole()()
 	var now moment
 	for obj, err := range Scan(r.layer, pattern) {
-		if err != nil {
+		if err != nil || done.Load() {
 			return err
 		}
 		if !r.isPast(&now, &obj) {
@@ -184,46 +214,4 @@ func (r *run) eachFromLayer(pattern string, visit func(*meta.Object)) error {
 		}
 	}
 	return nil
-}
-
-// Directory is what is directly below a path.
-type Directory struct {
-	// Name is its last segment.
-	Name string
-	// Objects is how many objects are directly in it.
-	Objects int
-	// Directories is how many directories are directly in it.
-	Directories int
-}
-
-// Directories returns the directories directly below a path, "" for the top, by name in byte
-// order: what a browser of the store shows. A directory is there while it holds an
-// object, at any depth. From memory it costs its answer, else the store.
-func (l *Layered) Directories(path string) ([]Directory, error) {
-	r, err := l.active()
-	if err == nil && path != "" {
-		err = checkKey(path)
-	}
-	if err != nil {
-		return nil, failed("directories", path, err)
-	}
-	r.beforeRead(path)
-	tree := r.memory
-	if r.fromLayer() {
-		// The paths alone make the tree.
-		tree = pathtree.New()
-		err := r.eachFromLayer("", func(obj *meta.Object) {
-			if path == "" || strings.HasPrefix(obj.Path, path+"/") {
-				tree.Put(meta.Object{Path: obj.Path, Index: key.LastIndex(obj.Path)})
-			}
-		})
-		if err != nil {
-			return nil, failed("directories", path, err)
-		}
-	}
-	found := []Directory{}
-	for _, child := range tree.Children(path) {
-		found = append(found, Directory{child.Name, child.Objects, child.Children})
-	}
-	return found, nil
 }

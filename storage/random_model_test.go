@@ -83,8 +83,8 @@ func (r *randomRun) pattern() string {
 	return patterns[r.IntN(len(patterns))]
 }
 
-// change is one change of a call or of a batch.
-type change struct {
+// modelled is one change of a call or of a batch.
+type modelled struct {
 	path    string // the pattern of a push
 	data    json.RawMessage
 	del     bool
@@ -93,7 +93,7 @@ type change struct {
 	ifFound uint64 // the revision that a delete demands
 }
 
-func (c change) String() string {
+func (c modelled) String() string {
 	what := "set"
 	if c.del {
 		what = fmt.Sprintf("del (of %d)", c.ifFound)
@@ -108,8 +108,8 @@ func (c change) String() string {
 		what, c.path, c.data, c.set.TTL, c.set.Expires, c.set.IfRevision, c.set.IfAbsent, times)
 }
 
-func (r *randomRun) change() change {
-	c := change{path: r.path(), data: fmt.Appendf(nil, "%d", len(r.trace))}
+func (r *randomRun) change() modelled {
+	c := modelled{path: r.path(), data: fmt.Appendf(nil, "%d", len(r.trace))}
 	there, ok := r.there(c.path)
 	revision := uint64(0)
 	switch n := r.IntN(10); {
@@ -141,7 +141,7 @@ func (r *randomRun) change() change {
 }
 
 // verdict is the error that a change must get, by the model; nil for none.
-func (r *randomRun) verdict(c change) error {
+func (r *randomRun) verdict(c modelled) error {
 	there, ok := r.there(c.path)
 	expected := max(c.set.IfRevision, c.ifFound)
 	current := uint64(0)
@@ -179,7 +179,7 @@ func (r *randomRun) wantVerdict(err, want error) bool {
 }
 
 // made takes the outcome of a change that worked into the model, after it was compared.
-func (r *randomRun) made(c change, got meta.Object) {
+func (r *randomRun) made(c modelled, got meta.Object) {
 	r.Helper()
 	if got.Revision <= r.revision {
 		r.Fatalf("revision %d after %d", got.Revision, r.revision)

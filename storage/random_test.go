@@ -51,11 +51,11 @@ func (r *randomRun) batch() {
 		n = min(n, 1)
 	}
 	var batch Batch
-	var changes []change
+	var changes []modelled
 	var want error
 	for range n {
 		c := r.change()
-		if !c.push && slices.ContainsFunc(changes, func(o change) bool { return o.path == c.path }) {
+		if !c.push && slices.ContainsFunc(changes, func(o modelled) bool { return o.path == c.path }) {
 			continue
 		}
 		if verdict := r.verdict(c); want == nil || errors.Is(want, errRefused) && verdict != nil {
@@ -89,7 +89,7 @@ func (r *randomRun) update() {
 	path := r.path()
 	r.log("update %s", path)
 	old, ok := r.there(path)
-	c := change{path: path, data: fmt.Appendf(nil, "%d", len(r.trace))}
+	c := modelled{path: path, data: fmt.Appendf(nil, "%d", len(r.trace))}
 	var want error
 	if path == refusedPath && r.k.persistent {
 		want = errRefused

@@ -13,9 +13,11 @@ import (
 // memory it takes no lock and allocates nothing.
 func (l *Layered) Get(path string) (meta.Object, error) {
 	// What is found has a valid path: a hit needs no check.
-	if r := l.run.Load(); r != nil && r.direct != nil {
-		if version := r.direct.Latest(path); version.Plain() {
-			return version.Object(), nil
+	if r := l.run.Load(); r != nil {
+		if direct := r.direct.Load(); direct != nil {
+			if version := direct.Latest(path); version.Plain() {
+				return version.Object(), nil
+			}
 		}
 	}
 	return l.get(path)
@@ -27,11 +29,11 @@ func (l *Layered) get(path string) (meta.Object, error) {
 	if r == nil {
 		return meta.Object{}, failed("get", path, ErrNotActive)
 	}
-	if r.options.BeforeRead != nil {
+	if hook := r.hook.Load(); hook != nil {
 		if err := checkKey(path); err != nil {
 			return meta.Object{}, failed("get", path, err)
 		}
-		r.options.BeforeRead(path)
+		(*hook)(path)
 	}
 	obj, err := r.miss(path)
 	if err != nil {
@@ -240,9 +242,31 @@ func (l *Layered) query(q pathtree.Query) (*run, error) {
 }
 
 func (r *run) beforeRead(path string) {
-	if r.options.BeforeRead != nil {
-		r.options.BeforeRead(path)
+	if hook := r.hook.Load(); hook != nil {
+		(*hook)(path)
 	}
+}
+
+// SetBeforeRead replaces Options.BeforeRead, at once and for every later Start that is given none; nil for no hook. A
+// read that has begun may still run the one before. It may be called at any time, from any goroutine, in a hook too.
+func (l *Layered) SetBeforeRead(hook func(key string)) {
+	l.hooks.Lock()
+	defer l.hooks.Unlock()
+	l.options.BeforeRead = hook
+	if r := l.run.Load(); r != nil {
+		r.setBeforeRead(hook)
+	}
+}
+
+// setBeforeRead needs Layered.hooks.
+func (r *run) setBeforeRead(hook func(key string)) {
+	if hook == nil {
+		r.hook.Store(nil)
+		r.direct.Store(r.memory)
+		return
+	}
+	r.direct.Store(nil)
+	r.hook.Store(&hook)
 }
 
 // fromLayer reports whether lists come from the persistent layer.
@@ -285,14 +309,15 @@ func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
 		}
 		// Twice the limit at most are kept, so that a short list of a long
 		// directory takes little memory.
-		if q.Limit > 0 && q.Limit < math.MaxInt/2 && len(objects) == 2*q.Limit {
+		if reach := q.Reach(); reach > 0 && reach < math.MaxInt/2 && len(objects) == 2*reach {
 			objects = first(objects, q)
 		}
 	}
-	return first(objects, q), nil
+	objects = first(objects, q)
+	return objects[min(q.Offset, len(objects)):], nil
 }
 
-// first sorts objects by a query's order and cuts them to its limit.
+// first sorts objects by a query's order and cuts them to its reach.
 func first(objects []meta.Object, q pathtree.Query) []meta.Object {
 	slices.SortFunc(objects, func(a, b meta.Object) int {
 		if q.Descending {
@@ -300,8 +325,8 @@ func first(objects []meta.Object, q pathtree.Query) []meta.Object {
 		}
 		return pathtree.Compare(&a, &b)
 	})
-	if q.Limit > 0 && len(objects) > q.Limit {
-		objects = objects[:q.Limit]
+	if reach := q.Reach(); reach > 0 && len(objects) > reach {
+		objects = objects[:reach]
 	}
 	return objects
 }

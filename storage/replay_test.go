@@ -19,7 +19,7 @@ import (
 
 // done is a change that succeeded.
 type done struct {
-	change
+	modelled
 	revision uint64
 	stored   meta.Object
 	batch    int          // how many changes of its batch follow
@@ -56,8 +56,8 @@ func (r *replayed) failed(t *testing.T, err error) bool {
 }
 
 // randomChange demands, at times, the revision that was there a moment ago.
-func randomChange(r *rand.Rand, s *Layered, paths []string) change {
-	c := change{path: paths[r.IntN(len(paths))], data: fmt.Appendf(nil, "%d", r.Uint32())}
+func randomChange(r *rand.Rand, s *Layered, paths []string) modelled {
+	c := modelled{path: paths[r.IntN(len(paths))], data: fmt.Appendf(nil, "%d", r.Uint32())}
 	revision := uint64(0)
 	if obj, err := s.Get(c.path); err == nil && r.IntN(2) == 0 {
 		revision = obj.Revision
@@ -73,12 +73,12 @@ func randomChange(r *rand.Rand, s *Layered, paths []string) change {
 		c.set.IfRevision = revision
 	}
 	if r.IntN(40) == 0 {
-		c = change{path: refusedPath, data: c.data}
+		c = modelled{path: refusedPath, data: c.data}
 	}
 	return c
 }
 
-func (b *Batch) addChange(c change) {
+func (b *Batch) addChange(c modelled) {
 	switch {
 	case c.del:
 		b.DelWith(c.path, DelOptions{IfRevision: c.ifFound})
@@ -99,7 +99,7 @@ func (rec *replayed) write(t *testing.T, k kind, s *Layered, r *rand.Rand, round
 			data := json.RawMessage(fmt.Sprint(r.Uint32()))
 			stored, err := s.Update(path, func(old meta.Object) (json.RawMessage, error) { from = old; return data, nil })
 			if !rec.failed(t, err) {
-				rec.add(done{change: change{path: path, data: data}, revision: stored.Revision, stored: stored, update: &from})
+				rec.add(done{modelled: modelled{path: path, data: data}, revision: stored.Revision, stored: stored, update: &from})
 			}
 			continue
 		}
@@ -108,10 +108,10 @@ func (rec *replayed) write(t *testing.T, k kind, s *Layered, r *rand.Rand, round
 			most = 1
 		}
 		var batch Batch
-		var changes []change
+		var changes []modelled
 		for range 1 + r.IntN(most) {
 			c := randomChange(r, s, paths)
-			if c.push || !slices.ContainsFunc(changes, func(o change) bool { return o.path == c.path }) {
+			if c.push || !slices.ContainsFunc(changes, func(o modelled) bool { return o.path == c.path }) {
 				changes = append(changes, c)
 				batch.addChange(c)
 			}
@@ -122,7 +122,7 @@ func (rec *replayed) write(t *testing.T, k kind, s *Layered, r *rand.Rand, round
 		}
 		var made []done
 		for i, obj := range got {
-			made = append(made, done{change: changes[i], revision: obj.Revision, stored: obj, batch: len(got) - 1 - i})
+			made = append(made, done{modelled: changes[i], revision: obj.Revision, stored: obj, batch: len(got) - 1 - i})
 		}
 		rec.add(made...)
 	}
@@ -156,7 +156,7 @@ func (rec *replayed) replay(t *testing.T, there map[string]meta.Object, last uin
 		demand := max(c.set.IfRevision, c.ifFound)
 		switch {
 		case demand != 0 && demand != old.Revision, c.set.IfAbsent && ok, c.del && !ok, c.push && ok:
-			t.Fatalf("revision %d, %v, succeeded where there was %s, %v", c.revision, c.change, show(old), ok)
+			t.Fatalf("revision %d, %v, succeeded where there was %s, %v", c.revision, c.modelled, show(old), ok)
 		case c.update != nil && c.update.Revision != old.Revision:
 			t.Fatalf("revision %d was made from revision %d, there was %d", c.revision, c.update.Revision, old.Revision)
 		case c.del:

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -19,7 +20,8 @@ import (
 // removal as a "del" with the object that was removed. AfterWrite does not run for it.
 type Retention struct {
 	// Pattern names the lists: a valid glob whose last segment is '*', such as "logs/*" or
-	// "devices/*/readings/*". Each directory that it matches is a list of its own.
+	// "devices/*/readings/*", or a subtree pattern, such as "logs/**". Each directory that it matches is a list of
+	// its own: of "logs/**" these are logs and every directory below it, and each may hold Count objects.
 	Pattern string
 	// Count is how many objects a list holds at most; 0 for no limit. The oldest by Created go,
 	// in the very commit that adds one too many, so that no reader ever sees more.
@@ -35,8 +37,8 @@ func (r *run) checkRetention() error {
 		err := checkPattern(rule.Pattern)
 		switch {
 		case err != nil:
-		case !key.IsGlob(rule.Pattern):
-			err = fmt.Errorf("%w: expected '*' as the last segment", ErrInvalidPattern)
+		case !key.IsGlob(rule.Pattern) && !key.IsSubtree(rule.Pattern):
+			err = fmt.Errorf("%w: expected '*' or '**' as the last segment", ErrInvalidPattern)
 		case rule.Count < 0:
 			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
 		case rule.Age < 0:
@@ -379,7 +381,7 @@ func (r *run) removeAtOnce(op operation, paths []string) error {
 	for _, path := range paths {
 		batch.parts = append(batch.parts, &write{op: op, path: path})
 	}
-	return r.commitParts(batch)
+	return r.commitParts(context.Background(), batch)
 }
 
 // noMoreWrites reports whether an error says that a store takes no writes before its next Start.

@@ -15,6 +15,19 @@ import (
 // filled a layer by its plain interface. Every object that a store returns has one, for who changes it
 // on a condition.
 
+// Revision returns the revision of the last commit that readers see: every read that begins now sees each change up to it.
+// So what was read after it can be followed by a subscription with it as SubscribeOptions.From without a gap. It is 0 for a store that is not
+// active. It takes no lock, and may be called from any goroutine.
+func (l *Layered) Revision() uint64 {
+	if r := l.run.Load(); r != nil {
+		return r.visible()
+	}
+	return 0
+}
+
+// visible is the revision of the last commit that readers see.
+func (r *run) visible() uint64 { return r.pipeline.revision.Load() }
+
 // lastRevision is a revision that no earlier run has gone beyond. A layer that does not
 // record it gets the time in microseconds: below the limit of exact numbers in JSON for
 // two more centuries, and more than was ever used unless a run commits more than

@@ -1,17 +1,9 @@
 package storage
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
-const (
-	// shardBuffer is the capacity of each shard's channel.
-	shardBuffer = 100
-	// shardFold is how many events a shard takes in before its pump must look at them,
-	// though it is stuck in a send.
-	shardFold = 1024
-)
+// shardBuffer is the capacity of each shard's channel.
+const shardBuffer = 100
 
 // ShardedChan is a set of event channels. All events of one key come on one of them,
 // FNV-1a(key) % Count, in the order in which they were sent. Between the channels there is no
@@ -51,7 +43,6 @@ func NewShardedChan(shardCount int) *ShardedChan {
 	for i := range s.shards {
 		s.shards[i] = &shard{
 			ch:   make(StorageChan, shardBuffer),
-			wake: make(chan struct{}, 1),
 			quit: make(chan struct{}),
 			done: make(chan struct{}),
 		}
@@ -88,19 +79,25 @@ func (s *ShardedChan) ShardFor(key string) int {
 
 // Send delivers an event to its shard, at once when the channel has room. It never
 // blocks. After Close it does nothing.
-func (s *ShardedChan) Send(event Event) { s.tell(news{Event: event}) }
+func (s *ShardedChan) Send(event Event) {
+	c := changeOf(event)
+	s.tell(&c)
+}
 
-// tell is Send for an event with more than it says. What is no event goes to the shards that have a queue.
-func (s *ShardedChan) tell(n news) {
-	switch {
-	case len(s.shards) == 0: // the zero value
-	case n.kind == newsClearing:
-		for _, sh := range s.shards {
-			sh.send(n)
-		}
-	default:
-		s.shards[s.ShardFor(n.Key)].send(n)
+// tell gives a change to its shard, and one that concerns all keys to all shards that have a queue.
+func (s *ShardedChan) tell(c *change) {
+	if len(s.shards) == 0 { // the zero value
+		return
 	}
+	of := s.ShardFor(c.Key)
+	if c.kind == changeClear {
+		for i, sh := range s.shards {
+			if i != of {
+				sh.clear()
+			}
+		}
+	}
+	s.shards[of].send(c)
 }
 
 // Close ends the channels. Events that wait are delivered first to consumers that keep
@@ -138,18 +135,19 @@ func (s *ShardedChan) Stats() ShardedStats {
 	var stats ShardedStats
 	for _, sh := range s.shards {
 		sh.mu.Lock()
-		stats.Queued += len(sh.incoming) + int(sh.queued.Load())
+		stats.Queued += sh.queue.live + sh.sending
+		stats.Coalesced += sh.queue.coalesced
+		stats.Dropped += sh.dropped
 		sh.mu.Unlock()
-		stats.Coalesced += sh.coalesced.Load()
-		stats.Dropped += sh.dropped.Load()
 	}
 	return stats
 }
 
-func (s *ShardedChan) delivered() uint64 {
-	var sum uint64
+func (s *ShardedChan) delivered() (sum uint64) {
 	for _, sh := range s.shards {
-		sum += sh.delivered.Load()
+		sh.mu.Lock()
+		sum += sh.delivered
+		sh.mu.Unlock()
 	}
 	return sum
 }
@@ -158,44 +156,41 @@ func (s *ShardedChan) delivered() uint64 {
 // channel itself; else a pump, a goroutine that lives as long as the queue, does.
 type shard struct {
 	ch   StorageChan
-	wake chan struct{} // 1 token: the pump shall look at incoming
 	quit chan struct{} // closed: the pump shall drop what waits
 	done chan struct{} // closed with ch
 
-	mu       sync.Mutex // guards the fields below; the pump holds it for moments only
-	incoming []news     // sent, and not seen by the pump
-	pumping  bool
-	closed   bool
-
-	queued                        atomic.Uint64 // that the pump has
-	delivered, coalesced, dropped atomic.Uint64 // in all
+	mu                 sync.Mutex // guards the fields below; held for moments only
+	queue              backlog
+	pumping            bool
+	sending            int    // events that the pump has taken out of the queue and not delivered: 1 at most
+	delivered, dropped uint64 // by the pump, in all
+	closed             bool
 }
 
-func (s *shard) send(event news) {
+func (s *shard) send(c *change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	if !s.pumping {
-		if !event.told() {
-			return
-		}
+	switch {
+	case s.closed:
+	case s.pumping:
+		s.queue.add(c)
+	case c.kind == changePart || c.kind == changeSilent: // no event
+	default:
 		select {
-		case s.ch <- event.Event:
-			return
+		case s.ch <- c.Event:
 		default:
+			s.queue.add(c)
 			s.pumping = true
 			go s.pump()
 		}
 	}
-	s.incoming = append(s.incoming, event)
-	if len(s.incoming) >= shardFold {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
+}
+
+// clear takes in that everything was removed, which another shard tells.
+func (s *shard) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.allGone()
 }
 
 // close lets no more events in. Without a pump the channel ends here, else in the pump.
@@ -215,57 +210,49 @@ func (s *shard) end() {
 
 // pump delivers what waits and ends when nothing does.
 func (s *shard) pump() {
-	var waiting backlog[news]
-	var spare []news
 	for {
-		s.mu.Lock()
-		arrived := s.incoming
-		s.incoming = spare[:0]
-		if _, more := waiting.first(); !more && len(arrived) == 0 {
-			s.pumping = false
-			s.incoming = nil
-			if s.closed {
-				s.end()
-			}
-			s.mu.Unlock()
+		event, ok := s.take()
+		if !ok {
 			return
 		}
-		s.queued.Store(uint64(waiting.live + len(arrived)))
-		s.mu.Unlock()
-
-		for _, event := range arrived {
-			event.addTo(&waiting)
-		}
-		clear(arrived)
-		spare = arrived
-		s.queued.Store(uint64(waiting.live))
-		s.coalesced.Add(waiting.coalesced)
-		waiting.coalesced = 0
-		if !s.deliver(&waiting) {
-			s.dropped.Add(uint64(waiting.live))
-			s.queued.Store(0)
-			waiting = backlog[news]{}
+		select {
+		case s.ch <- event:
+			s.sent()
+		case <-s.quit:
+			s.drop()
 		}
 	}
 }
 
-// deliver sends until the backlog is empty or the pump is woken. It reports false when
-// it must give up.
-func (s *shard) deliver(waiting *backlog[news]) bool {
-	for {
-		event, ok := waiting.first()
-		if !ok {
-			return true
+// take takes the next event out of the queue, for the pump; without one the pump ends.
+func (s *shard) take() (Event, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.queue.first()
+	if !ok {
+		if s.pumping = false; s.closed {
+			s.end()
 		}
-		select {
-		case s.ch <- event.Event:
-			waiting.pop()
-			s.delivered.Add(1)
-			s.queued.Store(uint64(waiting.live))
-		case <-s.wake:
-			return true
-		case <-s.quit:
-			return false
-		}
+		return Event{}, false
 	}
+	event := c.Event
+	s.queue.pop()
+	s.sending = 1
+	return event, true
+}
+
+// sent counts the event that was taken as delivered.
+func (s *shard) sent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sending = 0
+	s.delivered++
+}
+
+// drop drops what waits, behind Close.
+func (s *shard) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped += uint64(1 + s.queue.live)
+	s.sending, s.queue = 0, backlog{coalesced: s.queue.coalesced}
 }

@@ -62,10 +62,26 @@ func (o *overlay) get(path string) (found, bool) {
 	if w == nil {
 		return found{}, false
 	}
+	return w.asFound(), true
+}
+
+// whole is get with the object that is stored, for who writes its data anew.
+func (o *overlay) whole(path string) (f found, obj meta.Object, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.keys[path]
+	if w == nil {
+		return found{}, meta.Object{}, false
+	}
+	return w.asFound(), w.object, true
+}
+
+// asFound is what a write finds behind w, which is staged and not applied.
+func (w *write) asFound() found {
 	f := found{
 		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
 	}
-	return f.now(), true
+	return f.now()
 }
 
 func (o *overlay) put(w *write) {
@@ -178,7 +194,12 @@ func (w *write) named() map[string]bool {
 func (r *run) stageOne(w *write, revision uint64) (err error) {
 	now := monotonic.Now()
 	path := w.path
-	if w.op == opPush {
+	var touched meta.Object // of opTouch
+	if w.op == opTouch {
+		if w.found, touched, err = r.findWhole(path); err != nil {
+			return err
+		}
+	} else if w.op == opPush {
 		// The time is unique in this process; an earlier one, with another clock, may
 		// have used it.
 		for path = key.At(w.path, now); ; path = key.At(w.path, now) {
@@ -193,7 +214,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	} else if w.found, err = r.find(path); err != nil {
 		return err
 	}
-	if err := w.condition.check(path, w.found); err != nil {
+	if err := w.condition.check(path, w.found, r.locks); err != nil {
 		return err
 	}
 	w.revision = revision
@@ -208,6 +229,15 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 			return ErrNotFound
 		}
 		return nil
+	case w.op == opTouch:
+		switch {
+		case w.found.broken != nil:
+			return fmt.Errorf("persistent layer: %w", w.found.broken)
+		case !w.found.exists:
+			return ErrNotFound
+		}
+		w.object = meta.Object{Created: touched.Created, Updated: touched.Updated}
+		w.data = touched.Data // shared with what is there: no data of a store is ever changed
 	case w.op == opSetMeta:
 		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.found.exists && w.found.broken == nil:
@@ -230,6 +260,24 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		r.expiring.Store(true) // before any reader of the layer can see it
 	}
 	return nil
+}
+
+// findWhole is find with the object, where there is one.
+func (r *run) findWhole(path string) (found, meta.Object, error) {
+	// Only the leader puts writes into the overlay: one that is not there now is not there for find either.
+	if f, obj, ok := r.pipeline.overlay.whole(path); ok {
+		return f, obj, nil
+	}
+	f, err := r.find(path)
+	switch {
+	case err != nil:
+		return f, meta.Object{}, err
+	case f.spot.Version != nil:
+		return f, f.spot.Version.Object(), nil
+	case f.object != nil:
+		return f, *f.object, nil
+	}
+	return f, meta.Object{}, nil
 }
 
 // find returns what a write finds at a path.

@@ -145,8 +145,7 @@ func (l *Layered) Stats() Stats {
 		stats.CacheHits, stats.CacheMisses, stats.CacheEvictions = c.hits.Value(), c.misses.Value(), c.objects.Evictions()
 		stats.CacheBytes, stats.CacheLimit = c.objects.Size(), c.limit
 	}
-	stats.Subscriptions, stats.SubscriptionLag, stats.SubscriptionsCoalesced, stats.SubscriptionResets = r.feed.stats()
-	stats.Watchers, stats.Lag, stats.Coalesced = r.log.stats()
+	r.feed.stats(&stats)
 	if sharded := r.sharded.Load(); sharded != nil {
 		stats.Sharded = sharded.Stats()
 	}

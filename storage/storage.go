@@ -89,6 +89,10 @@ type Options struct {
 	// written, or the pattern of a glob delete. A panic in it reaches the caller and
 	// leaves the store usable.
 	AfterWrite func(key string)
+	// AfterOperation is AfterWrite that is told the operation too, OperationSet or OperationDel; where both are
+	// set it runs second. Like AfterWrite it runs behind the event: the commit waits for no code of a caller.
+	// What must be there when the event comes belongs into the same commit: see Batch.
+	AfterOperation func(key, operation string)
 	// Workers is the number of shards of WatchSharded; 6 when zero or less.
 	Workers int
 	// Retention bounds lists by count and by age.
@@ -114,6 +118,9 @@ func (o Options) replacedBy(newer Options) Options {
 	}
 	if newer.AfterWrite != nil {
 		o.AfterWrite = newer.AfterWrite
+	}
+	if newer.AfterOperation != nil {
+		o.AfterOperation = newer.AfterOperation
 	}
 	if newer.Workers != 0 {
 		o.Workers = newer.Workers

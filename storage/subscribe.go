@@ -35,6 +35,32 @@ func (k NoticeKind) String() string {
 	return fmt.Sprintf("NoticeKind(%d)", uint8(k))
 }
 
+// Reason says why an object was removed.
+type Reason uint8
+
+const (
+	// ReasonNone is that of a Notice other than NoticeDel.
+	ReasonNone Reason = iota
+	// ReasonDeleted is a delete of exactly this key, alone or in a batch.
+	ReasonDeleted
+	// ReasonExpired is the end of its time to live, or of Retention.Age.
+	ReasonExpired
+	// ReasonLimit is a list with a Retention.Count that had no room left for it.
+	ReasonLimit
+	// ReasonCleared is a Clear, or a Truncate.
+	ReasonCleared
+	// ReasonPattern is a delete of a glob that the key matches.
+	ReasonPattern
+)
+
+func (r Reason) String() string {
+	names := []string{"none", "deleted", "expired", "limit", "cleared", "pattern"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
 // Notice is one thing that a subscription tells.
 type Notice struct {
 	Kind NoticeKind
@@ -46,6 +72,8 @@ type Notice struct {
 	// Object is the stored or removed object, shared and read-only; nil for NoticeLive and
 	// NoticeReset.
 	Object *meta.Object
+	// Reason is why a NoticeDel removed the object; ReasonNone for all other kinds.
+	Reason Reason
 	// More says that the next notice is a part of the same change: of a batch or a glob
 	// delete, or a write and what Retention removes for it. Who resumes from a revision later takes that of a
 	// notice without More.
@@ -184,14 +212,14 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 
 // resume hands on what was committed up to a revision, the present one, and returns what was
 // committed since another one, if that is known.
-func (f *feed) resume(revision, from uint64) (missed []record, resumed bool, err error) {
+func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
 		return nil, false, fmt.Errorf("%w: it is %d, the store is at %d", ErrFutureRevision, from, revision)
 	}
 	f.dispatchLocked()
-	f.startLocked(revision)
+	f.beginKeepingLocked(revision)
 	if from != 0 {
 		missed, resumed = f.history.since(from)
 	}
@@ -201,7 +229,7 @@ func (f *feed) resume(revision, from uint64) (missed []record, resumed bool, err
 // begin makes the subscription begin, or begin anew, with a state, or else with what was missed from
 // a revision to another. It needs the feed's mu. It reports whether it began, which it does not when it is
 // closed, and whether that was anew.
-func (s *Subscription) begin(state *snapshot, missed []record, revision, from uint64) (began, anew bool) {
+func (s *Subscription) begin(state *snapshot, missed []change, revision, from uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
@@ -227,10 +255,10 @@ func (s *Subscription) sift() {
 	if s.pattern == "" || len(all) == 0 {
 		return
 	}
-	var matching []record
-	for _, rec := range all {
-		if key.Match(s.pattern, rec.object.Path) {
-			matching = append(matching, rec)
+	var matching []change
+	for _, c := range all {
+		if key.Match(s.pattern, c.Key) {
+			matching = append(matching, c)
 		}
 	}
 	s.mu.Lock()

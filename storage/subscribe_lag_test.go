@@ -354,10 +354,11 @@ func (f *feed) backlog() (changes, bytes int) {
 func TestWritersHelpTheFeed(t *testing.T) {
 	memoryBubble(t, Options{}, func(t *testing.T, s *Layered) {
 		sub := subscribe(t, s, "k/*", SubscribeOptions{Buffer: 10 * feedFold})
+		for range feedFew { // more than the leader hands on to by itself
+			subscribe(t, s, "k/*", SubscribeOptions{Buffer: 1})
+		}
 		f := &s.run.Load().feed
-		close(f.quit) // the goroutine of the feed is gone
-		<-f.done
-		defer func() { f.quit = make(chan struct{}) }() // for Close
+		f.busy = true // its goroutine gets no turn
 		data := make([]byte, 1<<20)
 		for i := range data {
 			data[i] = '1'

@@ -258,23 +258,24 @@ func TestHistoryAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))
+	data := make([]byte, 1<<20)
 	for range 200 {
 		h := history{limit: 1 + r.IntN(200), floor: 5}
-		var all []record
+		var all []change
 		floor, revision := uint64(5), uint64(5)
 		for range r.IntN(1000) {
 			if r.IntN(3) > 0 {
 				revision++
 			}
-			rec := record{revision: revision + 1, object: &meta.Object{}, size: uint32(r.IntN(1 << r.IntN(21)))}
-			h.add(rec)
-			all = append(all, rec)
+			c := change{revision: revision + 1, Event: Event{Object: &meta.Object{Data: data[:r.IntN(1<<r.IntN(21))]}}}
+			h.add(c)
+			all = append(all, c)
 		}
 		size, kept := 0, 0
 		for kept < min(len(all), h.limit) {
-			size += int(all[len(all)-1-kept].size)
+			size += all[len(all)-1-kept].bytes()
 			if size > historyBytes {
-				size -= int(all[len(all)-1-kept].size)
+				size -= all[len(all)-1-kept].bytes()
 				break
 			}
 			kept++
@@ -288,7 +289,7 @@ func TestHistoryAgainstModel(t *testing.T) {
 		}
 		for from := range revision + 2 {
 			got, ok := h.since(from)
-			want := slices.DeleteFunc(slices.Clone(all[len(all)-kept:]), func(rec record) bool { return rec.revision <= from })
+			want := slices.DeleteFunc(slices.Clone(all[len(all)-kept:]), func(c change) bool { return c.revision <= from })
 			if from < floor {
 				want = nil
 			}

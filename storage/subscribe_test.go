@@ -276,7 +276,7 @@ func TestSubscribeChecksItsArguments(t *testing.T) {
 		want    error
 	}{
 		{"invalid path", t.Context(), "a//b", SubscribeOptions{}, ErrInvalidPath},
-		{"double star", t.Context(), "a/**", SubscribeOptions{}, ErrInvalidPath},
+		{"double star in the middle", t.Context(), "a/**/b", SubscribeOptions{}, ErrInvalidPath},
 		{"negative buffer", t.Context(), "a", SubscribeOptions{Buffer: -1}, ErrInvalidOptions},
 		{"unknown policy", t.Context(), "a", SubscribeOptions{Lag: LagError + 1}, ErrInvalidOptions},
 		{"a context that is done", gone, "a", SubscribeOptions{}, context.Canceled},
@@ -308,6 +308,17 @@ func TestBeforeReadRunsOnceForASubscription(t *testing.T) {
 	}
 	if !slices.Equal(read, []string{"a/*"}) {
 		t.Errorf("BeforeRead got %q", read)
+	}
+}
+
+func TestReasonsHaveNames(t *testing.T) {
+	for reason, want := range map[Reason]string{
+		ReasonNone: "none", ReasonDeleted: "deleted", ReasonExpired: "expired", ReasonLimit: "limit",
+		ReasonCleared: "cleared", ReasonPattern: "pattern", 9: "Reason(9)",
+	} {
+		if got := reason.String(); got != want {
+			t.Errorf("Reason %d is %q, want %q", uint8(reason), got, want)
+		}
 	}
 }
 

@@ -18,9 +18,6 @@ type Subscription struct {
 	options SubscribeOptions
 	signal  chan struct{} // 1 token: look again
 
-	// gathered are the keys of the change that is being handed on. The feed's mu guards it.
-	gathered []*record
-
 	mu sync.Mutex // guards the fields below
 	// run is nil once nothing more is needed of it: who keeps a subscription that is over keeps no store.
 	run  *run
@@ -31,13 +28,13 @@ type Subscription struct {
 	// What waits, in the order in which it is told.
 	reset    bool // NoticeReset is to come
 	state    *snapshot
-	missed   []record         // since the revision that the subscription resumes from
-	live     bool             // NoticeLive is to come
-	rest     []*record        // of the change that is being told
-	few      [4]*record       // memory of rest, for most changes
-	overflow bool             // changes were dropped: a fresh state is needed
-	queue    backlog[*record] // of changes
-	err      error            // what follows; nil while there is no end
+	missed   []change  // since the revision that the subscription resumes from
+	live     bool      // NoticeLive is to come
+	rest     []change  // of the group that is being told
+	few      [4]change // memory of rest, for most groups
+	overflow bool      // changes were dropped: a fresh state is needed
+	queue    backlog   // of changes
+	err      error     // what follows; nil while there is no end
 
 	revision uint64        // up to which all was told
 	told     uint64        // feed.told at the end of the run
@@ -50,12 +47,16 @@ type Subscription struct {
 	stop     func() bool   // of the context
 }
 
-// push adds the keys of a change, all or none. It reports false when the subscription takes no more.
-func (s *Subscription) push(change ...*record) bool {
+// push adds the changes of a group, all or none. It reports false when the subscription takes no more.
+func (s *Subscription) push(group []change) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil || s.err != nil || s.overflow {
 		return false
+	}
+	if group[0].kind > changePart { // what a subscription is not told of
+		s.forgetLocked(group)
+		return true
 	}
 	if s.queue.live >= s.options.Buffer && s.options.Lag != LagNewest {
 		if s.options.Lag == LagError {
@@ -67,9 +68,9 @@ func (s *Subscription) push(change ...*record) bool {
 		s.wakeLocked()
 		return false
 	}
-	for _, rec := range change {
-		if !s.leftOutLocked(rec) {
-			s.queue.push(rec)
+	for i := range group {
+		if c := &group[i]; c.kind <= changePart && !s.leftOutLocked(c) {
+			s.queue.push(c)
 		}
 	}
 	if s.queue.newest != nil {
@@ -79,25 +80,29 @@ func (s *Subscription) push(change ...*record) bool {
 	return true
 }
 
-// forget takes in that DelSilent removed an object.
-func (s *Subscription) forget(path string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue.gone(path, false)
+// forgetLocked takes in that DelSilent removed objects.
+func (s *Subscription) forgetLocked(group []change) {
+	for i := range group {
+		if group[i].kind == changeSilent {
+			s.queue.gone(group[i].Key, false)
+		}
+	}
 }
+
+func (s *Subscription) consumes() string { return s.pattern }
 
 // leftOutLocked reports whether a change is the removal of what the last state left out, because it was
 // expired: nobody was told of it.
-func (s *Subscription) leftOutLocked(rec *record) bool {
-	if !rec.removed || rec.object.Revision > s.at || s.taken == 0 {
+func (s *Subscription) leftOutLocked(c *change) bool {
+	if !c.removes() || c.Object.Revision > s.at || s.taken == 0 {
 		return false
 	}
-	expires := s.rules.expiryOf(rec.object)
+	expires := s.rules.expiryOf(c.Object)
 	return expires != 0 && expires <= s.taken
 }
 
 func (s *Subscription) clearQueueLocked() {
-	s.queue = backlog[*record]{
+	s.queue = backlog{
 		limit: s.options.Buffer, keepAll: s.options.Lag != LagNewest, coalesced: s.queue.coalesced,
 	}
 }
@@ -235,17 +240,17 @@ func (s *Subscription) endedLocked(err error) error {
 	return err
 }
 
-// dequeueLocked moves the next change out of the queue, with those of its keys that wait: none of
-// them is superseded any more once the first is told.
+// dequeueLocked moves the next group out of the queue, as far as its changes wait: none of them is superseded any more
+// once the first is told.
 func (s *Subscription) dequeueLocked() bool {
-	rec, ok := s.queue.first()
+	c, ok := s.queue.first()
 	if !ok {
 		return false
 	}
 	s.rest = s.few[:0]
-	for change := rec.change; ok && rec.change == change; rec, ok = s.queue.first() {
+	for group := c.group; ok && c.group == group; c, ok = s.queue.first() {
+		s.rest = append(s.rest, *c)
 		s.queue.pop()
-		s.rest = append(s.rest, rec)
 	}
 	return true
 }
@@ -256,16 +261,15 @@ func (s *Subscription) dequeueMissedLocked() bool {
 		return false
 	}
 	s.rest = s.few[:0]
-	for change := s.missed[0].change; len(s.missed) > 0 && s.missed[0].change == change; s.missed = advance(s.missed) {
-		rec := s.missed[0]
-		s.rest = append(s.rest, &rec)
+	for group := s.missed[0].group; len(s.missed) > 0 && s.missed[0].group == group; s.missed = advance(s.missed) {
+		s.rest = append(s.rest, s.missed[0])
 	}
 	return true
 }
 
 // takePartLocked takes the next key of the change that is being told.
 func (s *Subscription) takePartLocked() Notice {
-	n := s.noticeLocked(s.rest[0], len(s.rest) > 1)
+	n := s.noticeLocked(&s.rest[0], len(s.rest) > 1)
 	s.rest = advance(s.rest)
 	return n
 }
@@ -280,10 +284,10 @@ func advance[E any](list []E) []E {
 }
 
 // noticeLocked makes the notice of a change. More says that another key of it follows.
-func (s *Subscription) noticeLocked(rec *record, more bool) Notice {
-	n := Notice{Kind: NoticeSet, Revision: rec.revision, Path: rec.object.Path, Object: rec.object, More: more}
-	if rec.removed {
-		n.Kind = NoticeDel
+func (s *Subscription) noticeLocked(c *change, more bool) Notice {
+	n := Notice{Kind: NoticeSet, Revision: c.revision, Path: c.Key, Object: c.Object, More: more}
+	if c.removes() {
+		n.Kind, n.Reason = NoticeDel, c.reason
 	}
 	if !more {
 		s.revision = n.Revision
@@ -440,7 +444,7 @@ func (s *Subscription) finish(cause error) {
 		return
 	}
 	s.closed = cause
-	s.missed, s.rest, s.few = nil, nil, [4]*record{}
+	s.missed, s.rest, s.few = nil, nil, [4]change{}
 	s.clearQueueLocked()
 	stop, r := s.stop, s.run
 	s.stop = nil
@@ -456,7 +460,7 @@ func (s *Subscription) finish(cause error) {
 		stop()
 	}
 	if r != nil {
-		r.feed.leave(s)
+		r.feed.unsubscribe(s)
 	}
 }
 
@@ -494,11 +498,11 @@ func (s *Subscription) settleLocked() {
 }
 
 // giveUp ends the subscription at once if it still needs the persistent layer.
-func (s *Subscription) giveUp(cause error) {
+func (s *Subscription) giveUp() {
 	s.mu.Lock()
 	needed := s.settled != nil
 	s.mu.Unlock()
 	if needed {
-		s.finish(cause)
+		s.finish(ErrNotActive)
 	}
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,14 +18,18 @@ import (
 // the one for "leave it as it is". The function may be called several times, holding no lock;
 // the Data that it gets is read-only. Update returns the object as it was stored.
 func (l *Layered) Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
-	stored, err := l.update(path, change)
+	return l.updateContext(context.Background(), path, change)
+}
+
+func (l *Layered) updateContext(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
+	stored, err := l.update(ctx, path, change)
 	if err != nil {
 		return meta.Object{}, failed("update", path, err)
 	}
 	return stored, nil
 }
 
-func (l *Layered) update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
+func (l *Layered) update(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	for first := true; ; first = false {
 		r, err := l.active()
 		if err != nil {
@@ -38,6 +43,9 @@ func (l *Layered) update(path string, change func(old meta.Object) (json.RawMess
 		}
 		if first {
 			r.beforeRead(path)
+		}
+		if err := ctx.Err(); err != nil {
+			return meta.Object{}, err
 		}
 		old, err := r.get(path)
 		demand := condition{kind: ifRevision, revision: old.Revision}
@@ -57,12 +65,12 @@ func (l *Layered) update(path string, change func(old meta.Object) (json.RawMess
 			return meta.Object{}, err
 		}
 		w.condition, w.keepsExpiry = demand, true
-		stored, err := r.commit(&w)
+		stored, err := r.commitContext(ctx, &w)
 		if errors.Is(err, ErrConflict) {
 			continue // another writer was faster: there is progress
 		}
 		if err == nil {
-			r.afterWrite(path)
+			r.afterWrite(path, w.op)
 		}
 		return stored, err
 	}

@@ -246,18 +246,22 @@ func As[T any](layer Layer) (T, bool) {
 // collect is the fallback of Scan: all that matches, in no order.
 func collect(layer Layer, pattern string) ([]meta.Object, error) {
 	loader, ok := layer.(EmbeddedLayer)
-	if pattern != "" || !ok {
-		if pattern == "" {
-			return nil, fmt.Errorf("storage: layer %T can neither scan nor load", layer)
-		}
+	switch {
+	case pattern == "" && !ok:
+		return nil, fmt.Errorf("storage: layer %T can neither scan nor load", layer)
+	case pattern != "" && !(ok && key.IsSubtree(pattern)):
 		return listed(layer, pattern)
 	}
+	// A layer that was written before there were subtree patterns refuses them, and so all is loaded.
 	loaded, err := loader.Load()
 	if err != nil {
 		return nil, err
 	}
 	objects := make([]meta.Object, 0, len(loaded))
 	for path, obj := range loaded {
+		if pattern != "" && !key.Match(pattern, path) {
+			continue
+		}
 		if obj == nil {
 			return nil, fmt.Errorf("storage: load: key %q holds no object", path)
 		}

@@ -1,5 +1,14 @@
 package storage
 
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
 // Watch calls callback with every event from now on, in the one order in which the
 // changes were committed, on a goroutine of the watch, one event at a time. Each watch
 // sees every change, however many there are.
@@ -16,7 +25,157 @@ func (l *Layered) Watch(callback EventCallback) (stop func()) {
 	if r == nil || callback == nil {
 		return func() {}
 	}
-	return r.log.watch(callback)
+	return r.feed.watch(callback)
+}
+
+// watch is a consumer of all events: a queue, and a goroutine that runs the callback.
+type watch struct {
+	feed     *feed
+	callback EventCallback
+	signal   chan struct{} // 1 token: look at the queue again
+	quit     chan struct{} // closed by stop
+	done     chan struct{} // closed when run has ended
+	returned atomic.Uint64 // calls of callback
+
+	mu      sync.Mutex // guards the fields below; never held in the callback
+	queue   backlog
+	idle    bool // run found nothing: signal it
+	stopped bool
+}
+
+// watch adds a consumer that sees every event from now on.
+func (f *feed) watch(callback EventCallback) (stop func()) {
+	w := &watch{
+		feed:     f,
+		callback: callback,
+		signal:   make(chan struct{}, 1),
+		quit:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	if f.join(w) {
+		go w.run()
+	}
+	return w.giveUp
+}
+
+func (w *watch) consumes() string { return "" }
+
+func (w *watch) push(group []change) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return false
+	}
+	for i := range group {
+		w.queue.add(&group[i])
+	}
+	if w.queue.newest != nil {
+		w.feed.lagged.Store(true)
+	}
+	if w.idle && w.queue.live > 0 {
+		w.idle = false
+		select {
+		case w.signal <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// run delivers until stop, or until nothing more is committed and all is delivered.
+func (w *watch) run() {
+	defer close(w.done)
+	defer w.end()
+	for {
+		// Asked before take: what was committed before the end is then seen.
+		ended := isClosed(w.feed.ended)
+		if event, ok := w.take(); ok {
+			w.call(event)
+			continue
+		}
+		if ended {
+			return
+		}
+		select {
+		case <-w.signal:
+		case <-w.feed.ended:
+		case <-w.quit:
+			return
+		}
+	}
+}
+
+// take returns the next event, or false when there is none or the watch is stopped.
+func (w *watch) take() (Event, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return Event{}, false
+	}
+	c, ok := w.queue.first()
+	if !ok {
+		w.idle = true
+		return Event{}, false
+	}
+	event := c.Event
+	w.queue.pop()
+	return event, true
+}
+
+// call runs the callback. A panic in it costs the watch that event and nobody anything.
+func (w *watch) call(event Event) {
+	defer func() {
+		w.returned.Add(1)
+		if value := recover(); value != nil {
+			w.feed.logger.Error("oolith: a watcher panicked; its watch goes on",
+				slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	w.callback(event)
+}
+
+func (w *watch) lag() (events int, coalesced uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queue.live, w.queue.coalesced
+}
+
+func (w *watch) progress() uint64 { return w.returned.Load() }
+
+// giveUp ends the watch. The callback may be running, or about to run for the last time.
+func (w *watch) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		w.stopped = true
+		close(w.quit)
+		// A caller may keep its stop for ever, and a callback may never return: neither must hold what waits.
+		w.queue = backlog{coalesced: w.queue.coalesced}
+	}
+}
+
+// end lets go of all that the watch held.
+func (w *watch) end() {
+	w.giveUp()
+	w.feed.leave(w)
+	w.feed, w.callback = nil, nil // a push, which needs the feed, finds it stopped
+}
+
+// WatchContext is Watch that a context ends, in place of a function: it may be called after the context's end for an
+// event that is under way, and for no later one. On a store that is not active it is ErrNotActive.
+func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) error {
+	if err := checkContext(ctx); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	r, err := l.active()
+	if err == nil && callback == nil {
+		err = fmt.Errorf("%w: the callback is nil", ErrInvalidOptions)
+	}
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	context.AfterFunc(ctx, r.feed.watch(callback))
+	return nil
 }
 
 // WatchSharded returns the store's event channels, of which there is one set from Start to Close,

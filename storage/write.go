@@ -51,7 +51,7 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	if err != nil {
 		return "", failed(op, path, err)
 	}
-	r.afterWrite(stored)
+	r.afterWrite(stored, opSet)
 	return key.LastIndex(stored), nil
 }
 
@@ -107,7 +107,7 @@ func (l *Layered) store(op string, w write, data json.RawMessage) (string, error
 	if err != nil {
 		return "", failed(op, w.path, err)
 	}
-	r.afterWrite(path)
+	r.afterWrite(path, w.op)
 	return key.LastIndex(path), nil
 }
 
@@ -138,13 +138,21 @@ func (l *Layered) del(op, path string, silent bool) error {
 		return failed(op, path, err)
 	}
 	if !silent {
-		r.afterWrite(path)
+		r.afterWrite(path, w.op)
 	}
 	return nil
 }
 
-func (r *run) afterWrite(path string) {
+// afterWrite runs the hooks of a write of one kind, or of a glob delete. No lock is held.
+func (r *run) afterWrite(path string, op operation) {
 	if r.options.AfterWrite != nil {
 		r.options.AfterWrite(path)
+	}
+	if r.options.AfterOperation != nil {
+		operation := OperationSet
+		if op.reason() != ReasonNone {
+			operation = OperationDel
+		}
+		r.options.AfterOperation(path, operation)
 	}
 }

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"iter"
@@ -28,6 +29,19 @@ type brokenMore struct {
 	count       func(pattern string) (int, error)
 	directories func(path string) ([]storage.Directory, error)
 	watch       func(callback storage.EventCallback) (stop func())
+	touch       func(path string, ttl time.Duration) (meta.Object, error)
+	tryAcquire  func(path string, ttl time.Duration) (*storage.Lease, error)
+	setContext  func(ctx context.Context, path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+}
+
+func (b *brokenMore) Touch(path string, ttl time.Duration) (meta.Object, error) {
+	return b.touch(path, ttl)
+}
+func (b *brokenMore) TryAcquire(path string, ttl time.Duration) (*storage.Lease, error) {
+	return b.tryAcquire(path, ttl)
+}
+func (b *brokenMore) SetContext(ctx context.Context, path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error) {
+	return b.setContext(ctx, path, data, opt)
 }
 
 func (b *brokenMore) Start(opt storage.Options) error {
@@ -63,6 +77,7 @@ func newBrokenMore(t T) *brokenMore {
 	return &brokenMore{
 		brokenDatabase: brokenOver(l), commit: l.Commit, setWith: l.SetWith, delWith: l.DelWith, update: l.Update,
 		page: l.Page, iterate: l.Iterate, count: l.Count, directories: l.Directories, watch: l.Watch,
+		touch: l.Touch, tryAcquire: l.TryAcquire, setContext: l.SetContext,
 	}
 }
 
@@ -407,6 +422,51 @@ var brokenMores = []struct {
 			return b.Layered.Page(pattern, opt)
 		}
 	}},
+	{"sets what it touches", []string{"DATABASE-D0"}, func(b *brokenMore) {
+		b.touch = func(path string, ttl time.Duration) (meta.Object, error) {
+			obj, err := b.Layered.Touch(path, ttl)
+			if err != nil {
+				return obj, err
+			}
+			return b.Layered.SetWith(path, obj.Data, storage.SetOptions{TTL: ttl})
+		}
+	}},
+	{"makes what it is to touch", []string{"DATABASE-D0"}, func(b *brokenMore) {
+		b.touch = func(path string, ttl time.Duration) (meta.Object, error) {
+			obj, err := b.Layered.Touch(path, ttl)
+			if errors.Is(err, storage.ErrNotFound) {
+				return b.Layered.SetWith(path, dataOf(1), storage.SetOptions{TTL: ttl})
+			}
+			return obj, err
+		}
+	}},
+	{"waits in TryAcquire, and gives up", []string{"DATABASE-D1"}, func(b *brokenMore) {
+		b.tryAcquire = func(path string, ttl time.Duration) (*storage.Lease, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			return b.Layered.Acquire(ctx, path, ttl)
+		}
+	}},
+	{"writes whatever became of the lease", []string{"DATABASE-D2"}, func(b *brokenMore) {
+		b.setWith = func(path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error) {
+			opt.Lease = nil
+			return b.Layered.SetWith(path, data, opt)
+		}
+	}},
+	{"writes whatever became of the context", []string{"DATABASE-D3"}, func(b *brokenMore) {
+		b.setContext = func(_ context.Context, path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error) {
+			return b.Layered.SetWith(path, data, opt)
+		}
+	}},
+	{"forgets the record of a request", []string{"DATABASE-D4"}, func(b *brokenMore) {
+		b.commit = func(batch *storage.Batch) ([]meta.Object, error) {
+			got, err := b.Layered.Commit(batch)
+			if len(got) == 2 && got[1].Path == "d4/requests/1" {
+				return got, errors.Join(err, b.Layered.Del(got[1].Path))
+			}
+			return got, err
+		}
+	}},
 	{"counts twice", []string{"DATABASE-C8"}, func(b *brokenMore) {
 		b.count = func(pattern string) (int, error) {
 			if _, err := b.Layered.Count(pattern); err != nil {
@@ -419,7 +479,7 @@ var brokenMores = []struct {
 
 // moreClauses are those on the calls that a brokenMore can have wrong: no other clause makes them, but to
 // see that they are refused.
-var moreClauses = slices.Concat(batchClauses, expiryClauses, pageClauses)
+var moreClauses = slices.Concat(batchClauses, expiryClauses, pageClauses, boundClauses)
 
 // TestBrokenMore is TestBrokenDatabases for batches, expiry and pages.
 func TestBrokenMore(t *testing.T) {

@@ -242,6 +242,8 @@ func TestBrokenSubscriptions(t *testing.T) {
 			}},
 		{name: "tells a push apart from what it removes", want: []string{"SUBSCRIBE-12"},
 			tamper: only("s12", with(func(n *storage.Notice) { n.More = false }))},
+		{name: "calls all that goes deleted", want: []string{"SUBSCRIBE-13"},
+			tamper: only("s13", with(func(n *storage.Notice) { n.Reason = min(n.Reason, storage.ReasonDeleted) }))},
 		{name: "does not listen to the context of Next", want: []string{"SUBSCRIBE-40"},
 			tamper: only("s40", func(c *brokenCursor) {
 				c.next = func(context.Context) (storage.Notice, error) { return c.Subscription.Next(context.Background()) }

@@ -38,8 +38,9 @@ var invalidPaths = []struct{ name, path string }{
 
 // invalidPatterns are refused by every call that takes a pattern, as invalidPaths are.
 var invalidPatterns = []struct{ name, path string }{
-	{"double star", "**"},
-	{"double star segment", "a/**"},
+	{"double star in the middle", "a/**/b"},
+	{"double star at the front", "**/a"},
+	{"triple star", "a/***"},
 	{"double star in a segment", "a/b**"},
 	{"empty segment with a star", "a//*"},
 	{"leading slash with a star", "/*"},
@@ -72,6 +73,9 @@ var globs = []string{
 // match is what a glob means, written as plainly as can be and apart from package key.
 func match(pattern, path string) bool {
 	ps, ks := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if last := len(ps) - 1; ps[last] == "**" && len(ks) > last {
+		ps, ks = ps[:last], ks[:last]
+	}
 	if len(ps) != len(ks) {
 		return false
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var databaseClauses = slices.Concat(coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses)
+var databaseClauses = slices.Concat(coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses, boundClauses, subtreeClauses, browseClauses)
 
 // coreClauses are those on the calls of the Database interface, and on Lock and its kin.
 var coreClauses = []Clause{

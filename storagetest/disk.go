@@ -145,7 +145,7 @@ func (l *PlainLayer) GetList(pattern string) ([]meta.Object, error) {
 	if l.open == nil {
 		return nil, storage.ErrNotActive
 	}
-	if !key.IsValid(pattern) {
+	if key.Check(pattern) != nil {
 		return nil, storage.ErrInvalidPath
 	}
 	if !key.HasGlob(pattern) {
@@ -326,7 +326,7 @@ func (l *BatchLayer) snapshot(pattern string) ([]meta.Object, error) {
 	if l.open == nil {
 		return nil, storage.ErrNotActive
 	}
-	if pattern != "" && !key.IsValid(pattern) {
+	if pattern != "" && key.Check(pattern) != nil {
 		return nil, storage.ErrInvalidPath
 	}
 	return l.selectLocked(pattern)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var eventClauses = []Clause{
+var eventClauses = slices.Concat([]Clause{
 	{"EVENTS-01", "A write sends a \"set\" with its path and the stored object.", onDatabase(eventSet)},
 	{"EVENTS-02", "A delete of one path sends a \"del\" with the path and the object that was removed.", onDatabase(eventDel)},
 	{"EVENTS-03", "A delete of a glob sends one \"del\" with the pattern as key and no object.", onDatabase(eventGlobDel)},
@@ -45,7 +46,7 @@ var eventClauses = []Clause{
 	{"EVENTS-34", "A Watch whose callback does not return blocks no writer, no other watch, and Close only for a bounded time.", onWatcher(watchStuck)},
 	{"EVENTS-35", "Stop may be called from inside the callback.", onWatcher(watchStopInside)},
 	{"EVENTS-36", "What a Watch whose callback does not return costs is bounded by the keys there are, as that of a channel is.", onWatcher(watchComeAndGo)},
-}
+}, subtreeEventClauses)
 
 // onWatcher makes the run of a clause that checks nothing when the database has no Watch.
 func onWatcher(check func(t T, s *subject, db storage.Database, w watcher)) func(T, *subject) {

@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var layerClauses = []Clause{
+var layerClauses = slices.Concat([]Clause{
 	{"LAYER-01", "Get returns an object as it was set: all its times, the revision, and the data byte for byte.", onLayer(layerRoundTrip)},
 	{"LAYER-02", "Set stores at its path, which wins over the Path and Index of the object.", onLayer(layerKeyWins)},
 	{"LAYER-03", "Set of a path that exists replaces the whole object.", onLayer(layerReplace)},
@@ -43,7 +43,7 @@ var layerClauses = []Clause{
 	{"LAYER-26", "Close may come during any call: the call succeeds or returns ErrNotActive.", onLayer(layerCloseDuring)},
 	{"LAYER-27", "Paths that differ in case or by a character next to the slash are different, up to 1024 bytes.", onLayer(layerUnusualPaths)},
 	{"LAYER-28", "An object of a megabyte is stored like any other.", onLayer(layerLarge)},
-}
+}, subtreeLayerClauses)
 
 // onLayer makes the run of a clause that needs a started, empty layer.
 func onLayer(check func(t T, s *subject, l storage.Layer)) func(T, *subject) {

@@ -136,6 +136,9 @@ func (r *modelRun) pattern() string {
 			all[i] = "*" + segment[len(segment)-1:]
 		}
 	}
+	if r.choose(5) == 0 {
+		all[len(all)-1] = "**"
+	}
 	return strings.Join(all, "/")
 }
 

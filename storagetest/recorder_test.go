@@ -131,7 +131,7 @@ func inLists(clauses []Clause, some []string) []Clause {
 	named := func(c Clause) bool { return slices.Contains(some, c.ID) }
 	near := make(map[string]bool)
 	for _, list := range [][]Clause{
-		layerClauses, embeddedClauses, coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses, eventClauses, subscribeClauses,
+		layerClauses, embeddedClauses, coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses, boundClauses, subtreeClauses, browseClauses, eventClauses, subscribeClauses,
 	} {
 		for _, c := range list {
 			near[c.ID] = slices.ContainsFunc(list, named)

@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-var subscribeClauses = []Clause{
+var subscribeClauses = slices.Concat([]Clause{
 	{"SUBSCRIBE-01", "A subscription tells the objects that match, then NoticeLive, then each change.", onSubscriber(subscribeTells)},
 	{"SUBSCRIBE-02", "It follows a glob, a single path, or everything for an empty pattern, and tells nothing else.", onSubscriber(subscribePatterns)},
 	{"SUBSCRIBE-03", "A NoticeSet has the stored object, a NoticeDel the removed one, each with the revision of its change; NoticeLive has that of the state.", onSubscriber(subscribeObjects)},
@@ -27,6 +27,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-10", "Visible: when a change is told, it can be read.", onSubscriber(subscribeVisible)},
 	{"SUBSCRIBE-11", "The removal of what has expired is told like a delete.", onSubscriber(subscribeExpires)},
 	{"SUBSCRIBE-12", "A write and what Options.Retention removes for it are one change: no mirror holds more than the limit behind a notice without More.", subscribeLimited},
+	{"SUBSCRIBE-13", "A NoticeDel says why: a delete, an expiry, a limit, a clear, a pattern; also to one that fell behind and to one that resumes.", subscribeReasons},
 
 	{"SUBSCRIBE-20", "From resumes: what was committed behind it comes first, then NoticeLive, and no state.", onSubscriber(subscribeResumes)},
 	{"SUBSCRIBE-21", "From a revision that the database has not reached is ErrFutureRevision.", onSubscriber(subscribeFuture)},
@@ -45,7 +46,7 @@ var subscribeClauses = []Clause{
 	{"SUBSCRIBE-42", "The context of Subscribe ends a subscription at once, with its error.", onSubscriber(subscribeContext)},
 	{"SUBSCRIBE-43", "Close of the database delivers what was committed, and then Next returns ErrNotActive.", onSubscriber(subscribeStoreClose)},
 	{"SUBSCRIBE-44", "After Close of the database no goroutine is left.", subscribeGoroutines},
-}
+}, subtreeSubscribeClauses)
 
 // TestSubscribe runs the SUBSCRIBE clauses, on a database that offers Subscribe. Each opens a fresh, empty
 // database.

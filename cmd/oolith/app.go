@@ -104,6 +104,7 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 		a.listCommand(), a.keysCommand(), a.infoCommand(),
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
+		a.serveCommand(), a.tokenCommand(),
 		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)
@@ -156,7 +157,8 @@ const pathsHelp = `A path is made of segments joined by '/': cities/AD/2f. A seg
 is neither '.' nor '..'. A path has at most 1024 bytes.
 
 A pattern is a path with '*', which stands for a whole segment or a part of one and never
-for '/': 'cities/*/*', 'cities/A*/*'. Quote it, or the shell takes it for files.
+for '/': 'cities/*/*', 'cities/A*/*'. '**' as the whole last segment stands for everything below:
+'cities/**', and '**' for all objects. Quote a pattern, or the shell takes it for files.
 push and import --as take a '*' as the whole last segment: a new index, made from the time.
 
 A path template, import --as 'cities/{country}/*', makes the path of each record. {name} is the

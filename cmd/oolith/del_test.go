@@ -13,7 +13,10 @@ func TestDel(t *testing.T) {
 	c.run("del", "days/*", "--yes", "--json").ok().prints(`{"deleted":2}` + "\n")
 	c.run("del", "days/*", "-y").ok().prints("deleted 0 objects\n")
 	c.run("del", "a//b").is(exitUsage, `del "a//b"`)
-	c.run("del", "a/**", "-y").is(exitUsage, "a/**")
+	c.run("del", "a/**/b", "-y").is(exitUsage, "a/**/b")
+	c.run("set", "tree/a", "1").ok()
+	c.run("set", "tree/a/b/c", "1").ok()
+	c.run("del", "tree/**", "-y").ok().prints("deleted 2 objects\n")
 	c.run("keys").ok().prints("other/deep/d\n")
 }
 

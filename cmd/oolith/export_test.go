@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -50,7 +51,7 @@ func TestExportImportIdentity(t *testing.T) {
 	times := []int64{0, 1, -1, math.MinInt64, math.MaxInt64, 1700000000000000001}
 	expiries := []int64{0, 0, math.MaxInt64, time.Now().Add(time.Hour).UnixNano()}
 	for i := range 1000 {
-		text := escapeSegment(randomString(random))
+		text := key.Escape(randomString(random))
 		lines = appendObject(lines, meta.Object{
 			Created: times[random.IntN(len(times))],
 			Updated: times[random.IntN(len(times))],

@@ -50,7 +50,7 @@ func TestListHints(t *testing.T) {
 	c.run("set", "cities/es/madrid", "1").ok()
 	for _, pattern := range []string{"cities/*", "*"} {
 		r := c.run("list", pattern)
-		if !strings.Contains(r.errors, "below; try '"+pattern+"/*'") || r.out != "" || r.code != exitOK {
+		if !strings.Contains(r.errors, "below; try '"+pattern+"*'") || r.out != "" || r.code != exitOK {
 			t.Errorf("list %s: exit code %d, %q, %q", pattern, r.code, r.out, r.errors)
 		}
 	}

@@ -329,7 +329,7 @@ func (im *importer) examples() []string {
 
 // shellQuote quotes an argument for a POSIX shell, where it needs that.
 func shellQuote(argument string) string {
-	plain := func(r rune) bool { return r < 0x80 && isPlain(byte(r)) || strings.ContainsRune("_/:=", r) }
+	plain := func(r rune) bool { return key.IsValid("x"+string(r)) && r != '*' || strings.ContainsRune("/:=", r) }
 	if argument != "" && strings.TrimFunc(argument, plain) == "" {
 		return argument
 	}

@@ -113,7 +113,7 @@ func TestImportForms(t *testing.T) {
 		"packed.lines":  gzipped(t, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}"),
 		"windows.jsonl": "\xef\xbb\xbf{\"id\":\"a\"}\r\n{\"id\":\"b\"}\r\n\r\n{\"id\":\"c\"}\r\n",
 	} {
-		directory := escapeSegment(name)
+		directory := key.Escape(name)
 		c.run("import", c.file(name, content), "--as", directory+"/{id}").ok().contains("stored 3 records")
 		c.input(content, "import", "-", "--as", "stdin/"+directory+"/{id}", "--quiet").ok().prints("")
 		for _, prefix := range []string{"", "stdin/"} {

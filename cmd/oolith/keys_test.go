@@ -14,5 +14,7 @@ func TestKeys(t *testing.T) {
 	c.run("keys", "*", "--json").ok().prints("\"days-x\"\n")
 	c.run("keys", "none/*").ok().prints("")
 	c.run("keys", "days").is(exitUsage, `pattern "days": it has no '*'`)
-	c.run("keys", "**").is(exitUsage, `pattern "**"`)
+	c.run("keys", "**/b").is(exitUsage, `pattern "**/b"`)
+	c.run("keys", "days/**").ok().prints("days/a\ndays/b\ndays/b/below\ndays/c\n")
+	c.run("keys", "**").ok().prints("days-x\ndays/a\ndays/b\ndays/b/below\ndays/c\nother/deep/d\n")
 }

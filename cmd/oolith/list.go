@@ -104,7 +104,7 @@ func (a *app) hintBelow(store *storage.Layered, pattern string) error {
 	if err != nil || len(below) == 0 {
 		return err
 	}
-	return a.hint("%s below; try %s", directories(int64(len(below))), shellQuote(pattern+"/*"))
+	return a.hint("%s below; try %s", directories(int64(len(below))), shellQuote(pattern+"*"))
 }
 
 // timeRange returns the range of times asked for; without one, all times.

@@ -65,7 +65,7 @@ func TestListRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"days"}, `pattern "days": it has no '*', expected one such as "days/*"; for one object use get`},
-		{[]string{"days/**"}, `pattern "days/**"`},
+		{[]string{"days/**/x"}, `pattern "days/**/x"`},
 		{[]string{""}, `pattern ""`},
 		{[]string{"days/*", "--limit", "-1"}, "--limit -1: expected 0 for all, or more"},
 		{[]string{"days/*", "--from", "monday"}, `--from: time "monday": expected RFC 3339`},

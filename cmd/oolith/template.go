@@ -110,7 +110,7 @@ func (t *template) path(data json.RawMessage) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(escapeSegment(value))
+		b.WriteString(key.Escape(value))
 		b.WriteString(segment.suffix)
 	}
 	if t.generated {

@@ -27,7 +27,8 @@ import (
 // them, and never more than there are.
 type walk struct {
 	it iterator.Iterator
-	// pattern are the segments of the pattern; nil when everything matches.
+	// pattern are the segments of the pattern; nil when everything matches. A last one "**" matches
+	// the names of objects and of directories, at any depth.
 	pattern []string
 	// skipInvalid passes keys that are no valid paths, which are an error otherwise.
 	skipInvalid bool
@@ -49,7 +50,7 @@ type walk struct {
 // newWalk returns a walk that has no iterator yet. The pattern is valid, or empty for everything.
 func newWalk(pattern string, skipInvalid bool) walk {
 	w := walk{skipInvalid: skipInvalid}
-	if pattern != "" {
+	if pattern != "" && pattern != "**" {
 		w.pattern = strings.Split(pattern, "/")
 	}
 	w.note("", 0)
@@ -112,7 +113,7 @@ func (w *walk) enter(dir directory) {
 	}
 	w.begin = append(w.begin[:0], w.prefix...)
 	switch {
-	case w.pattern == nil:
+	case w.pattern == nil || dir.depth >= len(w.pattern)-1 && w.pattern[len(w.pattern)-1] == "**":
 		w.index, w.child = "*", "*"
 	case dir.depth == len(w.pattern)-1:
 		w.index, w.child = w.pattern[dir.depth], ""

@@ -3,10 +3,11 @@
 //
 // The patterns stand in a trie of their segments. A path follows, at each of its segments, the
 // branch of the same name, the branch of "*", and each branch of a partial glob ("a*") that
-// matches (partial.go).
+// matches (partial.go). A subtree pattern ends in a branch "**", whose values every longer path has.
 package globindex
 
 import (
+	"math"
 	"strings"
 
 	"github.com/oolith-db/oolith/key"
@@ -25,6 +26,7 @@ type node[T comparable] struct {
 	literal map[string]*node[T] // by segment
 	any     *node[T]            // "*"
 	partial partials[T]         // such as "a*"
+	below   *node[T]            // "**": it ends there
 }
 
 // Len returns the number of values.
@@ -56,6 +58,12 @@ func (n *node[T]) child(segment string) *node[T] {
 			n.any = &node[T]{}
 		}
 		return n.any
+	}
+	if segment == "**" {
+		if n.below == nil {
+			n.below = &node[T]{}
+		}
+		return n.below
 	}
 	if key.HasGlob(segment) {
 		return n.partial.add(segment)
@@ -107,6 +115,8 @@ func (n *node[T]) existing(segment string) *node[T] {
 	switch {
 	case segment == "*":
 		return n.any
+	case segment == "**":
+		return n.below
 	case key.HasGlob(segment):
 		return n.partial.branches[segment]
 	}
@@ -117,6 +127,8 @@ func (n *node[T]) cut(segment string) {
 	switch {
 	case segment == "*":
 		n.any = nil
+	case segment == "**":
+		n.below = nil
 	case key.HasGlob(segment):
 		n.partial.cut(segment)
 	default:
@@ -125,75 +137,70 @@ func (n *node[T]) cut(segment string) {
 }
 
 func (n *node[T]) empty() bool {
-	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && len(n.partial.branches) == 0
+	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && n.below == nil && len(n.partial.branches) == 0
 }
 
 // Append appends the values whose patterns match a path to values, once for each such
 // pattern, in no order.
 func (x *Index[T]) Append(values []T, path string) []T {
-	for value := range x.all {
-		values = append(values, value)
-	}
-	if path == "" {
-		return values
-	}
-	return x.root.append(values, path)
+	values, _ = x.AppendMost(values, path, math.MaxInt-len(values))
+	return values
 }
 
-func (n *node[T]) append(values []T, path string) []T {
+// AppendMost is Append of a number of values at most, and reports whether these are all. It costs no more than they
+// do, however many there are.
+func (x *Index[T]) AppendMost(values []T, path string, most int) (_ []T, all bool) {
+	most += len(values)
+	if values, all = appendMost(values, x.all, most); !all || path == "" {
+		return values, all
+	}
+	return x.root.append(values, path, most)
+}
+
+// appendMost appends the members of a set until there are most values.
+func appendMost[T comparable](values []T, set map[T]struct{}, most int) (_ []T, all bool) {
+	for value := range set {
+		if len(values) == most {
+			return values, false
+		}
+		values = append(values, value)
+	}
+	return values, true
+}
+
+func (n *node[T]) append(values []T, path string, most int) (_ []T, all bool) {
+	if n.below != nil {
+		if values, all = appendMost(values, n.below.values, most); !all {
+			return values, false
+		}
+	}
 	segment, rest, deeper := strings.Cut(path, "/")
 	if child := n.literal[segment]; child != nil {
-		values = child.follow(values, rest, deeper)
+		if values, all = child.follow(values, rest, deeper, most); !all {
+			return values, false
+		}
 	}
 	if n.any != nil {
-		values = n.any.follow(values, rest, deeper)
+		if values, all = n.any.follow(values, rest, deeper, most); !all {
+			return values, false
+		}
 	}
-	if len(n.partial.branches) > 0 {
-		n.partial.find(segment, func(child *node[T]) bool {
-			values = child.follow(values, rest, deeper)
-			return true
-		})
+	if len(n.partial.branches) == 0 {
+		return values, true
 	}
-	return values
+	all = n.partial.find(segment, func(child *node[T]) (more bool) {
+		values, more = child.follow(values, rest, deeper, most)
+		return more
+	})
+	return values, all
 }
 
 // follow goes on with the rest of a path in a branch that its segment leads to.
-func (n *node[T]) follow(values []T, rest string, deeper bool) []T {
+func (n *node[T]) follow(values []T, rest string, deeper bool, most int) (_ []T, all bool) {
 	if deeper {
-		return n.append(values, rest)
+		return n.append(values, rest, most)
 	}
-	for value := range n.values {
-		values = append(values, value)
-	}
-	return values
-}
-
-// Any reports whether a pattern of a value matches a path. It allocates nothing, and costs the same
-// for one such value and for many.
-func (x *Index[T]) Any(path string) bool {
-	return len(x.all) > 0 || path != "" && x.root.matches(path)
-}
-
-func (n *node[T]) matches(path string) bool {
-	segment, rest, deeper := strings.Cut(path, "/")
-	if child := n.literal[segment]; child != nil && child.leads(rest, deeper) {
-		return true
-	}
-	if n.any != nil && n.any.leads(rest, deeper) {
-		return true
-	}
-	if len(n.partial.branches) == 0 {
-		return false
-	}
-	return !n.partial.find(segment, func(child *node[T]) bool { return !child.leads(rest, deeper) })
-}
-
-// leads is follow for matches.
-func (n *node[T]) leads(rest string, deeper bool) bool {
-	if deeper {
-		return n.matches(rest)
-	}
-	return len(n.values) > 0
+	return appendMost(values, n.values, most)
 }
 
 // Each calls visit with each value, in no order.
@@ -213,6 +220,9 @@ func (n *node[T]) each(visit func(T)) {
 	}
 	if n.any != nil {
 		n.any.each(visit)
+	}
+	if n.below != nil {
+		n.below.each(visit)
 	}
 	for _, child := range n.partial.branches {
 		child.each(visit)

@@ -40,6 +40,9 @@ func randomPath(rng *rand.Rand, globs bool) string {
 		}
 		segments[i] = s
 	}
+	if globs && rng.IntN(4) == 0 {
+		segments[len(segments)-1] = "**"
+	}
 	return strings.Join(segments, "/")
 }
 
@@ -146,12 +149,12 @@ func TestWalkAgainstModel(t *testing.T) {
 		}
 		slices.SortFunc(paths, byPlace)
 		raws := keysOf(s, paths)
-		patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a"}
+		patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a", "**", "a/**", "aa/**", "a/a/**", "*/**", "a*/**", "*/a/**"}
 		for range 400 {
 			patterns = append(patterns, randomPath(rng, true))
 		}
 		for _, pattern := range patterns {
-			if !key.IsValid(pattern) && pattern != "" {
+			if pattern != "" && key.Check(pattern) != nil {
 				continue
 			}
 			var want []string
@@ -182,6 +185,12 @@ func TestWalkVisitsOnlyWhatCanMatch(t *testing.T) {
 	for i := range 1000 {
 		paths = append(paths, fmt.Sprintf("other/%04d/name", i), fmt.Sprintf("zoo/%04d", i))
 	}
+	// Names that begin like that of a subtree stand between its directory and what is below it, and behind.
+	paths = append(paths, "alike/a/1", "alike/a/b/1", "alike/b/a/1")
+	for i := range 1000 {
+		paths = append(paths, fmt.Sprintf("alike/a-%d/x", i), fmt.Sprintf("alike/a-%d/y/z", i), fmt.Sprintf("alike/a_%d/x", i),
+			fmt.Sprintf("alike/b/a-%d/x", i))
+	}
 	s := spaces["a letter"]
 	raws := keysOf(s, paths)
 	for _, c := range []struct {
@@ -198,6 +207,17 @@ func TestWalkVisitsOnlyWhatCanMatch(t *testing.T) {
 		{"*/*", 1050, 2300},
 		{"*/07/name", 1, 10},
 		{"none/*/x", 0, 0},
+		{"users/**", 5100, 5100},
+		{"users/07/**", 101, 101},
+		{"users/0*/**", 1010, 1050},
+		{"users/*/posts/**", 5000, 5200},
+		{"*/07/**", 101, 120},
+		{"zoo/**", 1000, 1000},
+		{"**", 11103, 11103},
+		{"alike/a/**", 2, 5},
+		{"alike/b/a/**", 1, 3},
+		{"alike/*/a/**", 1, 3010},
+		{"none/**", 0, 0},
 		{"zoo*/*", 1000, 1002},
 	} {
 		taken, visited, err := walkAlong(s, c.pattern, raws)

@@ -22,6 +22,8 @@ type Walk struct {
 	// segments are the segments of the pattern's directory, when it has a glob; nil when
 	// the bounds alone decide about the directory.
 	segments []segment
+	// subtree says that what is below a directory that matches does too, at any depth.
+	subtree bool
 	// index is the pattern of the last segment; "*" when every child matches.
 	index string
 	// prefix is what every index that matches begins with.
@@ -38,7 +40,7 @@ type segment struct {
 	glob    bool
 	// begin is what the rest of a directory from this segment on begins with, if the
 	// segment matches. For a literal segment it holds what ends it: a slash, or the
-	// separator of the last one.
+	// separator of the last one. The last one of a subtree ends in either.
 	begin []byte
 }
 
@@ -54,7 +56,7 @@ const (
 // Walk returns a walk along what matches a valid pattern or path, or along everything for an
 // empty one.
 func (s Space) Walk(pattern string) *Walk {
-	if pattern == "" {
+	if pattern == "" || pattern == "**" {
 		return &Walk{space: s, lower: s.prefix, upper: s.end, index: "*"}
 	}
 	dir, index := "", pattern
@@ -62,11 +64,23 @@ func (s Space) Walk(pattern string) *Walk {
 		dir, index = pattern[:slash], pattern[slash+1:]
 	}
 	w := &Walk{space: s, index: index}
+	if w.subtree = key.IsSubtree(pattern); w.subtree {
+		w.index = "*"
+		w.segments = newSegments(dir, true)
+		begin, _, glob := strings.Cut(dir, "*")
+		w.lower = append(append(w.lower, s.prefix...), begin...)
+		if glob {
+			w.upper = successor(w.lower)
+		} else {
+			w.upper = append(bytes.Clone(w.lower), afterSlash)
+		}
+		return w
+	}
 	prefix, _, glob := strings.Cut(index, "*")
 	w.prefix = []byte(prefix)
 	w.lower = append(w.lower, s.prefix...)
 	if strings.Contains(dir, "*") {
-		w.segments = newSegments(dir)
+		w.segments = newSegments(dir, false)
 		begin, _, _ := strings.Cut(dir, "*")
 		w.lower = append(w.lower, begin...)
 		w.upper = successor(w.lower)
@@ -83,7 +97,7 @@ func (s Space) Walk(pattern string) *Walk {
 	return w
 }
 
-func newSegments(dir string) []segment {
+func newSegments(dir string, subtree bool) []segment {
 	parts := strings.Split(dir, "/")
 	segments := make([]segment, len(parts))
 	for i, part := range parts {
@@ -93,6 +107,7 @@ func newSegments(dir string) []segment {
 		case glob:
 		case i < len(parts)-1:
 			s.begin = append(s.begin, '/')
+		case subtree:
 		default:
 			s.begin = append(s.begin, separator)
 		}
@@ -167,8 +182,22 @@ func (w *Walk) skip(place []byte) bool {
 		end := bytes.IndexAny(rest, "/\x00")
 		below := rest[end] == '/'
 		last := i == len(w.segments)-1
+		if last && w.subtree && !s.glob && end > len(s.begin) {
+			// A name that begins alike. Those before the slash stand between the directory and what is below it.
+			switch {
+			case rest[len(s.begin)] < '/':
+				w.aim(place[:from+len(s.begin)], '/')
+			case from == 0:
+				w.target = append(w.target[:0], w.space.end...)
+			default:
+				w.aim(place[:from-1], afterSlash)
+			}
+			return true
+		}
 		fits := !s.glob || key.Match(s.pattern, string(rest[:end]))
 		switch {
+		case last && w.subtree && fits:
+			return false
 		case below && (last || !fits):
 			w.aim(place[:from+end], afterSlash)
 			return true

@@ -1,9 +1,6 @@
 package pathtree
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/oolith-db/oolith/key"
 )
 
@@ -11,18 +8,17 @@ import (
 // read. Directories that match as a whole cost nothing for each object, whether or not some end.
 func (t *Tree) Count(pattern string, at int64) int {
 	s := t.state.Load()
-	last := key.LastIndex(pattern)
 	count := 0
-	s.walk(key.Parent(pattern), func(d *directory) {
+	s.each(pattern, func(d *directory, name string) {
 		switch {
-		case last == "*":
+		case name == "*":
 			objects, _ := d.count(at)
 			count += objects
-		case key.HasGlob(last):
-			count += d.countMatches(last, clock{at})
+		case key.HasGlob(name):
+			count += d.countMatches(name, clock{at})
 		default:
 			clock := clock{at}
-			if n := s.load(d.join(last)); n != nil && !clock.expired(n) {
+			if n := s.load(d.join(name)); n != nil && !clock.expired(n) {
 				count++
 			}
 		}
@@ -68,27 +64,60 @@ type Child struct {
 	Children int
 }
 
-// Children returns the directories directly below a path ("" for the root), by name in byte
-// order. A directory is there while it holds an object that is not expired, at any depth.
-func (t *Tree) Children(path string) []Child {
+// Children is a part of the directories directly below a path ("" for the root), by name in byte order: at most limit
+// of those behind the name after, all for a limit of 0. A directory is there while it holds an object that is not
+// expired, at any depth. total is how many there are. next is the name behind which the
+// next part begins, empty where there is none.
+//
+// It costs the part, and a look at each directory before its end in which all is expired and not removed yet.
+func (t *Tree) Children(path, after string, limit int) (part []Child, total int, next string) {
 	s := t.state.Load()
 	d := s.root
 	if path != "" {
 		var ok bool
 		if d, ok = s.dirs.Load(path); !ok {
-			return []Child{}
+			return []Child{}, 0, ""
 		}
 	}
-	children := []Child{}
-	for _, c := range d.copyChildren() {
+	directories, total, more := d.childrenAfter(after, limit)
+	if more {
+		next = key.LastIndex(directories[limit-1].path)
+	}
+	part = make([]Child, 0, len(directories))
+	for _, c := range directories {
 		child := Child{Name: key.LastIndex(c.path)}
-		child.Objects, child.Children = c.count(0)
-		if child.Objects > 0 || child.Children > 0 {
-			children = append(children, child)
+		// It may have lost all since.
+		if child.Objects, child.Children = c.count(0); child.Objects > 0 || child.Children > 0 {
+			part = append(part, child)
 		}
 	}
-	slices.SortFunc(children, func(a, b Child) int { return strings.Compare(a.Name, b.Name) })
-	return children
+	return part, total, next
+}
+
+// childrenAfter is Children in one instant, without what is in each.
+func (d *directory) childrenAfter(after string, limit int) (part []*directory, total int, more bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.children == nil {
+		return nil, 0, false
+	}
+	var at int64
+	if d.ending != nil {
+		at = now()
+	}
+	if limit == 0 {
+		part = make([]*directory, 0, d.children.Len())
+	}
+	d.children.Ascend(after, func(name string, child *directory) bool {
+		if name == after || child.last != 0 && child.last <= at { // 0: it is new
+			return true
+		}
+		if more = limit > 0 && len(part) == limit; !more {
+			part = append(part, child)
+		}
+		return !more
+	})
+	return part, d.children.Len() - ended(d.ending, at, lastOf), more
 }
 
 // Directories returns how many directories hold an object or a directory, without the root.

@@ -19,8 +19,7 @@ func (t *Tree) Collect(pattern string) [][]*Version {
 		s.root.all(c.take)
 		return c.lists
 	}
-	name := key.LastIndex(pattern)
-	s.walk(key.Parent(pattern), func(d *directory) {
+	s.each(pattern, func(d *directory, name string) {
 		if key.HasGlob(name) {
 			c.take(d)
 		} else if n := s.load(d.join(name)); n != nil {
@@ -33,7 +32,7 @@ func (t *Tree) Collect(pattern string) [][]*Version {
 // Match leaves of what Collect returned for a pattern what matches it.
 func Match(lists [][]*Version, pattern string) [][]*Version {
 	name := key.LastIndex(pattern)
-	if name == "*" || !key.HasGlob(name) { // or everything
+	if name == "*" || !key.HasGlob(name) || key.IsSubtree(pattern) { // or everything
 		return lists
 	}
 	matching := lists[:0]

@@ -19,7 +19,7 @@ type directory struct {
 	// mu guards the fields below. Writers also hold Tree.write.
 	mu       sync.RWMutex
 	list     *btree.BTreeG[*entry]
-	children map[string]*directory
+	children *btree.Map[string, *directory] // by name; nil before the first
 	// ends are the objects in list that have a time to live, the first to end in front; nil for none.
 	ends *btree.BTreeG[*Version]
 	// ending are the children of which every object has one, the first to end as a whole in front;
@@ -97,9 +97,9 @@ func (s *state) directory(path string) *directory {
 	d := newDirectory(path, parent)
 	parent.mu.Lock()
 	if parent.children == nil {
-		parent.children = make(map[string]*directory)
+		parent.children = new(btree.Map[string, *directory])
 	}
-	parent.children[key.LastIndex(path)] = d
+	parent.children.Set(key.LastIndex(path), d)
 	parent.mu.Unlock()
 	s.dirs.Store(path, d)
 	return d
@@ -108,10 +108,10 @@ func (s *state) directory(path string) *directory {
 // prune lets go of a directory that is empty, and of its parents that become so. A reader
 // that still holds it sees it empty, as it was when it went. It needs Tree.write.
 func (s *state) prune(d *directory) {
-	for d.parent != nil && d.list.Len() == 0 && len(d.children) == 0 {
+	for d.parent != nil && d.list.Len() == 0 && d.childCount() == 0 {
 		parent := d.parent
 		parent.mu.Lock()
-		delete(parent.children, key.LastIndex(d.path))
+		parent.children.Delete(key.LastIndex(d.path))
 		parent.endChild(d, never)
 		d.last = 0
 		parent.mu.Unlock()
@@ -120,6 +120,19 @@ func (s *state) prune(d *directory) {
 		parent.settle()
 		d = parent
 	}
+}
+
+// each calls visit with every directory that an object matching a pattern can be in, and with what the names of
+// those objects match: "*" for the directories of a subtree. No lock is held in visit.
+func (s *state) each(pattern string, visit func(d *directory, name string)) {
+	if root, isSubtree := key.Root(pattern); isSubtree {
+		s.walk(root, func(d *directory) {
+			d.all(func(d *directory) { visit(d, "*") })
+		})
+		return
+	}
+	name := key.LastIndex(pattern)
+	s.walk(key.Parent(pattern), func(d *directory) { visit(d, name) })
 }
 
 // walk calls visit with every directory that matches a pattern of directories ("" is the root).
@@ -164,7 +177,10 @@ func (d *directory) matching(segment string) []*directory {
 	if !key.HasGlob(segment) {
 		d.mu.RLock()
 		defer d.mu.RUnlock()
-		if child, ok := d.children[segment]; ok {
+		if d.children == nil {
+			return nil
+		}
+		if child, ok := d.children.Get(segment); ok {
 			return []*directory{child}
 		}
 		return nil
@@ -176,14 +192,22 @@ func (d *directory) matching(segment string) []*directory {
 	return slices.DeleteFunc(children, func(c *directory) bool { return !key.Match(segment, key.LastIndex(c.path)) })
 }
 
+// childCount returns how many child directories there are. It needs mu.
+func (d *directory) childCount() int {
+	if d.children == nil {
+		return 0
+	}
+	return d.children.Len()
+}
+
+// copyChildren returns the child directories, by name.
 func (d *directory) copyChildren() []*directory {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	children := make([]*directory, 0, len(d.children))
-	for _, child := range d.children {
-		children = append(children, child)
+	if d.children == nil {
+		return nil
 	}
-	return children
+	return d.children.Values()
 }
 
 // all visits d and every directory below it.

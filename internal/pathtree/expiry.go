@@ -83,7 +83,7 @@ func (d *directory) endChild(child *directory, last int64) {
 
 // lastEnd is when the last object at any depth ends. It needs Tree.write.
 func (d *directory) lastEnd() int64 {
-	if d.list.Len() > size(d.ends) || len(d.children) > size(d.ending) {
+	if d.list.Len() > size(d.ends) || d.childCount() > size(d.ending) {
 		return never
 	}
 	var last int64
@@ -120,5 +120,5 @@ func (d *directory) count(at int64) (objects, directories int) {
 	if at == 0 && (d.ends != nil || d.ending != nil) {
 		at = now()
 	}
-	return d.list.Len() - ended(d.ends, at, endOf), len(d.children) - ended(d.ending, at, lastOf)
+	return d.list.Len() - ended(d.ends, at, endOf), d.childCount() - ended(d.ending, at, lastOf)
 }

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/oolith-db/oolith/key"
@@ -19,6 +20,8 @@ type Query struct {
 	From, To int64
 	// Limit is the most objects to return; 0 means all.
 	Limit int
+	// Offset is how many objects of the result are passed over before the first that is returned.
+	Offset int
 	// Descending returns the newest first, and so the newest Limit objects.
 	Descending bool
 	// After is where the result begins: behind this place in its order; nil for its start.
@@ -72,20 +75,40 @@ const maxPath = "\xff"
 // Select returns the versions of a query in its order. Each
 // directory is read in one consistent snapshot, and costs what it contributes: a
 // directory's lock is held while pointers are copied, and not while a long list is matched.
+//
+// An Offset into the whole list of one directory is a search. Elsewhere it costs what it passes over.
 func (t *Tree) Select(q Query) []*Version {
 	s := t.state.Load()
 	pick := picker{query: q}
-	last := key.LastIndex(q.Pattern)
-	parent := key.Parent(q.Pattern)
-	if !key.HasGlob(last) {
-		s.walk(parent, func(d *directory) { pick.single(s, d, last) })
-	} else if !key.HasGlob(parent) {
-		pick.ordered = true
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
-	} else {
-		s.walk(parent, func(d *directory) { pick.list(d, last) })
+	pick.ordered = OneDirectory(q.Pattern)
+	pick.ranked = q.Offset > 0 && pick.ordered && key.IsGlob(q.Pattern) && q.After == nil
+	passed := 0
+	if !pick.ranked {
+		passed = q.Offset
+		pick.query.Limit = q.Reach()
 	}
-	return pick.result()
+	s.each(q.Pattern, func(d *directory, name string) {
+		if key.HasGlob(name) {
+			pick.list(d, name)
+		} else {
+			pick.single(s, d, name)
+		}
+	})
+	found := pick.result()
+	return found[min(passed, len(found)):]
+}
+
+// Reach returns how many objects of the result decide about a query: its Offset and its Limit; 0 means all.
+func (q *Query) Reach() int {
+	if q.Limit == 0 {
+		return 0
+	}
+	return q.Limit + min(q.Offset, math.MaxInt-q.Limit)
+}
+
+// OneDirectory reports whether all that matches a pattern is in one directory.
+func OneDirectory(pattern string) bool {
+	return !key.IsSubtree(pattern) && !key.HasGlob(key.Parent(pattern))
 }
 
 // Paths returns all paths of objects that are not expired at a time (Query.At), in byte order.
@@ -126,7 +149,9 @@ type picker struct {
 	query Query
 	// ordered says that a single directory contributes: what it yields is in order.
 	ordered bool
-	picked  []*Version
+	// ranked says that the list of that directory begins at the rank of the query's Offset.
+	ranked bool
+	picked []*Version
 }
 
 // clock is the one time at which a directory is read, in Unix nanoseconds; 0 until an object that
@@ -212,7 +237,13 @@ func (p *picker) scan(d *directory, name string, clock *clock, take func(*Versio
 		}
 		p.picked = make([]*Version, 0, size)
 	}
-	switch start := q.start(); {
+	start := q.start()
+	if p.ranked {
+		if start = d.atRank(q, clock); start == nil {
+			return nil
+		}
+	}
+	switch {
 	case start == nil && q.Descending:
 		d.list.Reverse(visit)
 	case start == nil:
@@ -226,6 +257,47 @@ func (p *picker) scan(d *directory, name string, clock *clock, take func(*Versio
 		clock.read()
 	}
 	return rest
+}
+
+// atRank returns the entry at a query's Offset among those in its range that are not expired, in its order; nil where
+// there are no more. It needs mu.
+//
+// What is expired and not removed yet has no rank. The first of these are where d.ends begins, and each of them that
+// stands before the place moves it by one.
+func (d *directory) atRank(q *Query, clock *clock) *entry {
+	at := func(i int) *entry {
+		e, _ := d.list.GetAt(i)
+		return e
+	}
+	low := sort.Search(d.list.Len(), func(i int) bool { return at(i).created >= q.From })
+	high := sort.Search(d.list.Len(), func(i int) bool { return at(i).created > q.To })
+	if q.Offset >= high-low {
+		return nil
+	}
+	var gone []*entry
+	if d.ends != nil {
+		clock.read()
+		d.ends.Scan(func(n *Version) bool {
+			if n.Expired(clock.time) && n.created >= q.From && n.created <= q.To {
+				gone = append(gone, &entry{created: n.created, node: n})
+			}
+			return n.Expired(clock.time)
+		})
+		slices.SortFunc(gone, func(a, b *entry) int { return q.compare(a.node, b.node) })
+	}
+	place, step := low+q.Offset, 1
+	if q.Descending {
+		place, step = high-1-q.Offset, -1
+	}
+	for _, e := range gone {
+		if q.compare(e.node, at(place).node) > 0 {
+			break
+		}
+		if place += step; place < low || place >= high {
+			return nil
+		}
+	}
+	return at(place)
 }
 
 // start returns an entry to begin at; nil for the end of the list that the order begins with.
@@ -265,9 +337,11 @@ func (p *picker) add(n *Version) bool {
 	}
 }
 
+func (p *picker) compare(a, b *Version) int { return p.query.compare(a, b) }
+
 // compare orders by the query's direction.
-func (p *picker) compare(a, b *Version) int {
-	if p.query.Descending {
+func (q *Query) compare(a, b *Version) int {
+	if q.Descending {
 		return CompareVersions(b, a)
 	}
 	return CompareVersions(a, b)

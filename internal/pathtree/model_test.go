@@ -39,6 +39,7 @@ func (m model) sorted(q Query) []meta.Object {
 		}
 		return Compare(&a, &b)
 	})
+	found = found[min(q.Offset, len(found)):]
 	if q.Limit > 0 && len(found) > q.Limit {
 		found = found[:q.Limit]
 	}
@@ -144,7 +145,7 @@ func checkStructure(t *testing.T, tree *Tree) {
 		own := 0
 		if d != s.root {
 			dirs++
-			if d.list.Len() == 0 && len(d.children) == 0 {
+			if d.list.Len() == 0 && d.childCount() == 0 {
 				t.Fatalf("directory %q is empty and was kept", d.path)
 			}
 			if known, ok := s.dirs.Load(d.path); !ok || known != d {
@@ -175,7 +176,7 @@ func checkStructure(t *testing.T, tree *Tree) {
 			t.Fatalf("directory %q orders %d objects that expire, %d do", d.path, size(d.ends), own)
 		}
 		ending := 0
-		for _, child := range d.children {
+		for _, child := range d.copyChildren() {
 			if last := child.lastEnd(); child.last != last {
 				t.Fatalf("directory %q ends at %d, its parent has %d", child.path, last, child.last)
 			}
@@ -216,6 +217,9 @@ func randomQuery(r *rand.Rand) Query {
 	for i := range segments {
 		segments[i] = pick(r, "a", "b", "ab", "*", "*", "*", "a*", "*b", "*a*", "a*b", "none")
 	}
+	if r.IntN(4) == 0 {
+		segments[len(segments)-1] = "**"
+	}
 	q := Everything(strings.Join(segments, "/"))
 	q.Descending = r.IntN(2) == 0
 	if r.IntN(2) == 0 {
@@ -230,6 +234,9 @@ func randomQuery(r *rand.Rand) Query {
 	if r.IntN(2) == 0 {
 		// With few paths and times it often is the place of an object.
 		q.After = &Position{Created: int64(r.IntN(9) - 4), Path: randomPath(r)}
+	}
+	if r.IntN(2) == 0 {
+		q.Offset = r.IntN(8)
 	}
 	return q
 }
@@ -404,8 +411,19 @@ func (h *harness) browse(pattern, path string) {
 		}
 	}
 	for _, p := range []string{"", path} {
-		if got, want := h.tree.Children(p), h.model.children(p); !slices.Equal(got, want) {
-			h.Fatalf("Children(%q) = %v, want %v", p, got, want)
+		want := h.model.children(p)
+		if got, total, next := h.tree.Children(p, "", 0); !slices.Equal(got, want) || total != len(want) || next != "" {
+			h.Fatalf("Children(%q) = %v of %d, next %q, want %v", p, got, total, next, want)
+		}
+		after, limit := pick(h.r, "", "B", "a", "aa", "ab", "ba", "z"), 1+h.r.IntN(3)
+		behind := slices.DeleteFunc(slices.Clone(want), func(c Child) bool { return c.Name <= after })
+		next := ""
+		if len(behind) > limit {
+			behind = behind[:limit]
+			next = behind[limit-1].Name
+		}
+		if got, total, at := h.tree.Children(p, after, limit); !slices.Equal(got, behind) || total != len(want) || at != next {
+			h.Fatalf("Children(%q, %q, %d) = %v of %d, next %q, want %v of %d, next %q", p, after, limit, got, total, at, behind, len(want), next)
 		}
 		held := 0
 		for other := range h.model {
@@ -439,9 +457,9 @@ func TestAgainstModel(t *testing.T) {
 func checkEmpty(t *testing.T, tree *Tree) {
 	t.Helper()
 	s := tree.state.Load()
-	if s.objects.size() != 0 || s.dirs.Size() != 0 || len(s.root.children) != 0 || s.root.list.Len() != 0 {
+	if s.objects.size() != 0 || s.dirs.Size() != 0 || s.root.childCount() != 0 || s.root.list.Len() != 0 {
 		t.Fatalf("an empty tree holds %d objects, %d directories, %d children of the root, %d in its list",
-			s.objects.size(), s.dirs.Size(), len(s.root.children), s.root.list.Len())
+			s.objects.size(), s.dirs.Size(), s.root.childCount(), s.root.list.Len())
 	}
 }
 
@@ -477,9 +495,10 @@ func TestPutKeepsNoCallersMemory(t *testing.T) {
 func FuzzSelect(f *testing.F) {
 	f.Add("a/*", int64(math.MinInt64), int64(math.MaxInt64), 3, true, []byte{1, 2, 3}, int64(1), "")
 	f.Add("*/a*", int64(-1), int64(2), 0, false, []byte{9, 0, 255, 17, 3}, int64(0), "a/b")
+	f.Add("a/**", int64(-1), int64(3), 2, true, []byte("some objects"), int64(2), "")
 	f.Add("a*b/*/b", int64(3), int64(-3), 1, false, []byte("some objects"), int64(-2), "ab")
 	f.Fuzz(func(t *testing.T, pattern string, from, to int64, limit int, descending bool, content []byte, created int64, after string) {
-		if !key.IsValid(pattern) || limit < 0 {
+		if key.Check(pattern) != nil || limit < 0 {
 			t.Skip("the caller validates")
 		}
 		tree, truth := New(), model{}
@@ -499,6 +518,8 @@ func FuzzSelect(f *testing.F) {
 		q := Query{Pattern: pattern, From: from, To: to, Limit: limit, Descending: descending}
 		if after != "" {
 			q.After = &Position{Created: created, Path: after}
+		} else if created > 0 {
+			q.Offset = int(created)
 		}
 		compareLists(t, q, tree.Select(q), truth.sorted(q))
 		checkStructure(t, tree)

@@ -24,8 +24,8 @@ func CheckPath(path string) error {
 // CheckPattern accepts what GetList takes. Anything else is storage.ErrInvalidPath or
 // storage.ErrInvalidPattern, with the pattern.
 func CheckPattern(pattern string) error {
-	if !key.IsValid(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	if err := key.Check(pattern); err != nil {
+		return fmt.Errorf("pattern %q: %w: %w", pattern, storage.ErrInvalidPath, err)
 	}
 	if !key.HasGlob(pattern) {
 		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
@@ -36,8 +36,11 @@ func CheckPattern(pattern string) error {
 // CheckScanned accepts what Scan takes: a pattern, a path, or nothing for everything. Anything else is
 // storage.ErrInvalidPath, with the pattern.
 func CheckScanned(pattern string) error {
-	if pattern != "" && !key.IsValid(pattern) {
-		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPath)
+	if pattern == "" {
+		return nil
+	}
+	if err := key.Check(pattern); err != nil {
+		return fmt.Errorf("pattern %q: %w: %w", pattern, storage.ErrInvalidPath, err)
 	}
 	return nil
 }

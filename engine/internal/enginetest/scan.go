@@ -70,14 +70,17 @@ func random(rng *rand.Rand, globs bool) string {
 		}
 		segments[i] = s
 	}
+	if globs && rng.IntN(4) == 0 {
+		segments[len(segments)-1] = "**"
+	}
 	return strings.Join(segments, "/")
 }
 
 // RandomPatterns returns valid patterns, n of which are random.
 func RandomPatterns(rng *rand.Rand, n int) []string {
-	patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a"}
+	patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a", "**", "a/**", "aa/**", "a/a/**", "*/**", "a*/**", "*/a/**"}
 	for range n {
-		if pattern := random(rng, true); key.IsValid(pattern) {
+		if pattern := random(rng, true); key.Check(pattern) == nil {
 			patterns = append(patterns, pattern)
 		}
 	}

@@ -265,7 +265,7 @@ func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !key.IsValid(pattern):
+	case key.Check(pattern) != nil:
 		return nil, fmt.Errorf("jsonlog: pattern %q: %w", pattern, storage.ErrInvalidPath)
 	case !key.HasGlob(pattern):
 		return nil, fmt.Errorf("jsonlog: pattern %q: %w", pattern, storage.ErrInvalidPattern)

@@ -225,6 +225,9 @@ func (h *hub) commit(c commit) {
 	defer h.mu.Unlock()
 	h.touched = h.touched[:0]
 	for _, ch := range c.changes {
+		if h.live.hidden(ch.object) {
+			continue
+		}
 		from := len(h.touched)
 		h.touched = h.index.Append(h.touched, ch.object.Path)
 		kept := h.touched[:from]
@@ -550,11 +553,17 @@ func (l *Live) notices(ctx context.Context, pattern string, from uint64, each fu
 		if err != nil {
 			return err
 		}
+		if n.Object != nil && l.hidden(n.Object) {
+			continue
+		}
 		if each(n); n.Kind == storage.NoticeLive {
 			return nil
 		}
 	}
 }
+
+// hidden reports whether an object is in no stream.
+func (l *Live) hidden(obj *meta.Object) bool { return l.opt.Hidden != nil && l.opt.Hidden(obj.Path) }
 
 // sweep forgets topics that nobody followed for some sweeps, and stops to follow the store when there are none.
 func (h *hub) sweep(most int) {

@@ -77,6 +77,8 @@ type Options struct {
 	// It must be quick, and must not change the object: all streams wait for it. Each identity has topics of its own. An
 	// identity that cannot be compared has them for each connection. A View that panics shows nothing.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
+	// Hidden reports whether the object at a path is in no stream; nil for none. It runs under a lock, and must be quick.
+	Hidden func(path string) bool
 }
 
 // Caller is who a stream is for.

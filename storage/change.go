@@ -1,0 +1,116 @@
+package storage
+
+import "github.com/oolith-db/oolith/meta"
+
+// change is a committed change: the only record of what happened, from the pipeline to the last consumer. It is
+// immutable.
+type change struct {
+	// Event is what a watch is told. Of what no watch is told it has the Key.
+	Event
+	revision uint64
+	// group is what the keys of one batch or glob delete have in common, and nothing else has.
+	group  uint64
+	kind   changeKind
+	reason Reason // of a removal
+}
+
+type changeKind uint8
+
+const (
+	changeSet    changeKind = iota // an object took the place of another one
+	changeCreate                   // an object is where there was none
+	changeDel                      // an object is gone
+	// changePart is an object that is gone with others, by a glob delete or a clear. Subscriptions are told of it;
+	// watches are told of the pattern, or of the clear.
+	changePart
+	// changeSilent is an object that is gone, by DelSilent: nobody is told.
+	changeSilent
+	// changePattern is a glob delete, and changeClear the removal of everything, as watches are told of them.
+	changePattern
+	changeClear
+)
+
+// changeOf makes a change of an event of which nothing else is known.
+func changeOf(event Event) change {
+	c := change{Event: event}
+	if event.Operation == OperationDel {
+		c.kind = changeDel
+	}
+	return c
+}
+
+// creates reports whether the key had no object before the change.
+func (c *change) creates() bool { return c.kind == changeCreate }
+
+// removes reports whether the key has no object after the change.
+func (c *change) removes() bool {
+	return c.kind == changeDel || c.kind == changePart || c.kind == changePattern
+}
+
+// bytes is the length of the change's data.
+func (c *change) bytes() int {
+	if c.Object == nil {
+		return 0
+	}
+	return len(c.Object.Data)
+}
+
+// committed makes the change of a committed write of one key, which is part of a group.
+func (w *write) committed(group uint64) change {
+	c := change{revision: w.revision, group: group}
+	switch {
+	case w.silent:
+		c.kind, c.Key = changeSilent, w.path
+	case w.stores():
+		c.Object = w.shared()
+		c.Key, c.Operation = c.Object.Path, OperationSet
+		if !w.found.exists && !w.found.past {
+			c.kind = changeCreate
+		}
+	default:
+		c.kind, c.reason = changeDel, w.op.reason()
+		c.Event = Event{Key: w.path, Operation: OperationDel, Object: w.removed()}
+	}
+	return c
+}
+
+// removed is the object that a committed delete of one key removed.
+func (w *write) removed() *meta.Object {
+	switch {
+	case w.found.object != nil:
+		return w.found.object
+	case w.found.spot.Version != nil:
+		obj := w.found.spot.Version.Object()
+		return &obj
+	}
+	return w.found.by.shared() // without memory no groups overlap: it is of this one
+}
+
+// shared returns the object that a committed write stored, to be kept by anybody.
+func (w *write) shared() *meta.Object {
+	if w.stored == nil {
+		stored := w.object
+		if w.version != nil {
+			stored = w.version.Object() // whose path is not a piece of the caller's
+		}
+		w.stored = &stored
+	}
+	return w.stored
+}
+
+// reason is why a write of this kind removes an object; ReasonNone where it stores one.
+func (op operation) reason() Reason {
+	switch op {
+	case opDel:
+		return ReasonDeleted
+	case opExpire:
+		return ReasonExpired
+	case opTrim:
+		return ReasonLimit
+	case opClear:
+		return ReasonCleared
+	case opDelGlob:
+		return ReasonPattern
+	}
+	return ReasonNone
+}
