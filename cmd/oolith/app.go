@@ -90,9 +90,16 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
   oolith export 'cities/AD/*' --out andorra.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       versionLine(),
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	// The library's own flag takes a template, which brings text/template into the program, and with it every
+	// exported method of every package: the linker cannot tell which of them a template calls.
+	asked := root.Flags().BoolP("version", "v", false, "show the version of this program")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asked {
+			return a.showVersion()
+		}
+		return cmd.Help()
+	}
 	store := a.getenv(storeVariable)
 	if store == "" {
 		store = defaultStore
