@@ -37,7 +37,8 @@ func (s *Subscription) begin(state *snapshot, revision uint64, missed bool, lowe
 	if state != nil {
 		s.taken = state.now
 	}
-	s.state, s.live, s.at, s.overflow = state, true, revision, false
+	// What it had missed, and was not told of yet, is in the state.
+	s.state, s.missed, s.live, s.at, s.overflow = state, nil, true, revision, false
 	return true, anew
 }
 
