@@ -29,13 +29,15 @@ import (
 //	           before it change (stage.go); what is too many in a list (retain.go)
 //	2 persist  one atomic batch, one sync (apply.go)
 //	3 apply    memory: now visible to readers
-//	4 publish  the change log, the sharded channels and the feed of the subscriptions,
-//	           in commit order
+//	4 publish  the sharded channels and the feed, in commit order (publish.go)
 //
 // Then the callers return, and run their hooks. When step 2 fails, the callers get the
 // error and nothing else happens. When the layer cannot tell whether it kept the group,
 // the pipeline takes no more writes: what is in memory could no longer be known to be what is on
 // disk.
+//
+// In a store without a persistent layer there is nothing to wait for: a write takes pipeline.mu and goes through the
+// steps itself, with no queue and no group (commitInPlace, passAlone).
 //
 // Over a layer that can (AsyncBatcher), two groups overlap: the lead is handed on as soon
 // as the layer has the group in its order, so that the next one is staged and
