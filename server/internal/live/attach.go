@@ -32,6 +32,9 @@ func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []
 			}
 			topics[i] = t
 		}
+		if err := h.catchUp(ctx); err != nil {
+			return err
+		}
 		from, reason := h.resumable(resume)
 		if from != 0 {
 			c.hold()

@@ -259,6 +259,46 @@ func TestHubBeginsAnew(t *testing.T) {
 	a.next()
 }
 
+// A presence is renewed as long as its connection lives, also beyond its time to live, and its times stay.
+func TestPresenceIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		l := New(store, Options{})
+		defer l.Close()
+		c := l.newConn(&recorded{}, socket, Caller{}, nil)
+		c.session = &session{conn: c}
+		if err := l.join(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.session.message([]byte(`{"type":"enter","id":1,"path":"room/a","data":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			time.Sleep(20 * time.Second)
+			c.heard.Store(time.Now().UnixNano())
+		}
+		if obj, err := store.Get("room/a"); err != nil || obj.Updated != 0 {
+			t.Errorf("after 200 s %+v %v", obj, err)
+		}
+		c.drop()
+		synctest.Wait()
+		if _, err := store.Get("room/a"); err == nil {
+			t.Error("it outlives its connection")
+		}
+	})
+}
+
+// What is acknowledged before a subscription is in its state.
+func TestReadYourWrites(t *testing.T) {
+	f := newFixture(t, Options{})
+	for i := range 100 {
+		f.set("a/1", fmt.Sprint(i))
+		if r := f.replica("/a/1"); !strings.HasSuffix(string(r.state), fmt.Sprintf(`"data":%d}`, i)) {
+			t.Fatalf("behind write %d there is %s", i, r.state)
+		}
+	}
+}
+
 // What nobody follows any more is kept for Limits.Linger, and then the hub follows nothing.
 func TestLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,6 +20,9 @@ func (l *Live) ServePoll(w http.ResponseWriter, r *http.Request, caller Caller, 
 	held, viewer := r.Header.Get("If-None-Match"), l.viewerOf(caller.Identity)
 	for {
 		t, err := l.hub.topic(r.Context(), pattern, viewer)
+		if err == nil {
+			err = l.hub.catchUp(r.Context())
+		}
 		if err != nil {
 			l.refuse(w, err)
 			return
