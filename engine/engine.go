@@ -37,6 +37,8 @@ type Engine struct {
 	place string
 	// open makes the persistent layer; nil for a scheme without one.
 	open func(location string, query url.Values) (storage.EmbeddedLayer, error)
+	// recognize tells whether there is a store of the engine at a path; nil where nothing tells.
+	recognize func(location string) (bool, error)
 }
 
 // memory is the only engine that is always there.
@@ -45,7 +47,7 @@ var memory = Engine{scheme: "memory"}
 // New returns the engine of a scheme. Place says what its location is, DIRECTORY or FILE; options are all that
 // its URLs may have; create makes a layer and touches nothing, as T's zero value or the options say.
 func New[T any](scheme, place string, options []Option[T], create func(location string, options T) storage.EmbeddedLayer) Engine {
-	return Engine{scheme, place, func(location string, query url.Values) (storage.EmbeddedLayer, error) {
+	return Engine{scheme: scheme, place: place, open: func(location string, query url.Values) (storage.EmbeddedLayer, error) {
 		var set T
 		if err := setOptions(options, &set, query); err != nil {
 			return nil, err

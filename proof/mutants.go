@@ -3,11 +3,11 @@ package main
 // mutants are the deliberate faults of the mutation campaign.
 var mutants = []mutant{
 	{
-		name: "publish before memory changes", file: "storage/apply.go",
+		name: "publish before memory changes", file: "storage/order.go",
 		old: "\t\tr.apply(o)\n", new: "\t\tr.publish(o)\n\t\tr.apply(o)\n",
 	},
 	{
-		name: "memory changes though the layer failed", file: "storage/apply.go",
+		name: "memory changes though the layer failed", file: "storage/order.go",
 		old: "\tif err != nil {\n\t\tfail(group, err)\n\t}\n\tif err == nil && len(o.leaves) > 0 {\n\t\tr.apply(o)\n",
 		new: "\tif len(o.leaves) > 0 {\n\t\tr.apply(o)\n\t}\n\tif err != nil {\n\t\tfail(group, err)\n\t}\n\tif err == nil && len(o.leaves) > 0 {\n",
 	},
@@ -169,10 +169,10 @@ var mutants = []mutant{
 	},
 	{
 		name: "the data is not copied", file: "storage/batch.go",
-		old: "\tw.data = copyData(data)\n\treturn w, nil", new: "\tw.data = data\n\treturn w, nil",
+		old: "\tw.data = copyData(data)\n", new: "\tw.data = data\n",
 	},
 	{
-		name: "a delete of nothing takes a revision that the layer never hears of", file: "storage/apply.go", tests: "./storage",
+		name: "a delete of nothing takes a revision that the layer never hears of", file: "storage/glob.go", tests: "./storage",
 		old: "\tif len(doomed) == 0 {\n", new: "\tif r.pipeline.committed(r.pipeline.ordered + 1); len(doomed) == 0 {\n",
 	},
 	{
@@ -188,7 +188,7 @@ var mutants = []mutant{
 		old: "\tdefer r.holdWhole()()\n\tobj, err := getFrom(r.layer, path)", new: "\tobj, err := getFrom(r.layer, path)",
 	},
 	{
-		name: "an undone delete writes the end that a rule sets", file: "storage/apply.go", tests: "./storage",
+		name: "an undone delete writes the end that a rule sets", file: "storage/glob.go", tests: "./storage",
 		old: "kept.Expires = r.expirer.own(kept.Path) // memory's", new: "_ = kept.Expires // memory's",
 	},
 }

@@ -200,6 +200,63 @@ func TestStoreThatIsNotWell(t *testing.T) {
 	f.do("GET", "/~/livez", "").is(200, "ok\n")
 }
 
+// After a commit of which nobody knows whether the disk has it, writes end and reads go on.
+func TestWritesStopped(t *testing.T) {
+	layer := &stopping{plain: plain{storage.NewMemoryLayer()}}
+	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	f := serveStore(t, store, server.Options{})
+	f.do("PUT", "/a", "1").is(201, "*")
+	layer.broken = true
+	f.do("PUT", "/a", "2")
+	for range 2 {
+		f.do("PUT", "/a", "3").has("Retry-After: 1").isProblem(server.Unavailable, "writes are stopped")
+		f.do("DELETE", "/*", "", asProblem).isProblem(server.Unavailable, "writes are stopped")
+	}
+	if got := f.do("GET", "/a", "").is(200, "*").object(); string(got.Data) != "1" {
+		t.Errorf("after writes were stopped: %s", got.Data)
+	}
+	f.do("GET", "/~/readyz", "").isProblem(server.Unavailable, "the disk is on fire")
+	if got := f.do("GET", "/~/readyz?verbose", ""); got.status != 503 || !strings.Contains(got.body, "[-] writes: ") || !strings.Contains(got.body, "[+] store: ok") {
+		t.Errorf("readyz: %d %s", got.status, got.body)
+	}
+	f.do("GET", "/~/livez", "").is(200, "ok\n")
+}
+
+// stopping is a layer with batches whose disk breaks.
+type stopping struct {
+	plain
+	broken bool
+	last   uint64
+}
+
+func (l *stopping) Commit(changes []storage.Change) error {
+	if l.broken {
+		return errors.New("the disk is on fire")
+	}
+	for _, ch := range changes {
+		l.last = max(l.last, ch.Revision)
+		var err error
+		switch {
+		case ch.IsClear():
+			l.Clear()
+		case ch.Object != nil:
+			err = l.Set(ch.Key, ch.Object)
+		default:
+			err = l.Del(ch.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *stopping) LastRevision() (uint64, error) { return l.last, nil }
+
 // failing is a layer whose disk breaks.
 type failing struct {
 	storage.EmbeddedLayer

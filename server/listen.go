@@ -89,7 +89,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.connections.open.Add(1) > 2*l.connections.most {
+		if l.connections.open.Add(1)/2 > l.connections.most {
 			l.connections.open.Add(-1)
 			_ = conn.Close() // its client gets no more of it
 			continue

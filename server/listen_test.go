@@ -261,3 +261,22 @@ func TestTLS(t *testing.T) {
 		}
 	}
 }
+
+// A negative limit is no limit.
+func TestNoLimits(t *testing.T) {
+	_, address, _ := listening(t, server.Options{Limits: server.Limits{
+		Body: -1, Decompressed: -1, Depth: -1, BodyStall: -1, BodyTime: -1, AnswerTime: -1, HeaderBytes: -1, HeaderTime: -1, IdleTime: -1,
+		Connections: -1, Streams: -1, Rate: -1, Burst: -1, ListObjects: -1, ListBytes: -1, BatchChanges: -1,
+	}}, nil)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	f := &fixture{t: t, url: "http://" + address, client: &http.Client{Transport: transport}}
+	f.do("PUT", "/a", strings.Repeat("[", 9000)+strings.Repeat("]", 9000)).is(201, "*")
+	f.do("PUT", "/a", strings.Repeat("[", 10001)+strings.Repeat("]", 10001)).isProblem(server.InvalidJSON, "")
+	f.do("PUT", "/b", zipped(t, `"`+strings.Repeat("x", 20<<20)+`"`), "Content-Encoding: gzip").is(201, "*")
+	f.do("GET", "/*", "").is(200, "*")
+	f.do("GET", "/*?limit=1000000", "").is(200, "*")
+	next, _, _ := f.events("/c")
+	next()
+	f.do("POST", "/~/batch", `{"changes":[{"op":"set","path":"c","data":1}]}`).is(200, "*")
+}

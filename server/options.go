@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -159,9 +160,9 @@ func integer[T ~int | ~int64](limit *T, preset T) {
 	case *limit == 0:
 		*limit = preset
 	case *limit < 0:
-		most := uint64(1)<<31 - 1
-		if wide := T(1) << 40; wide > 0 { // 64 bits
-			most = unlimited
+		most := int64(unlimited)
+		if _, plain := any(limit).(*int); plain {
+			most = min(most, math.MaxInt)
 		}
 		*limit = T(most)
 	}

@@ -227,16 +227,17 @@ func (c *call) route() error {
 
 // enter lets a request in: it is from somebody, and not one too many.
 func (c *call) enter() error {
-	if err := c.identify(); err != nil {
-		c.audit("", c.path, err)
-		return err
-	}
+	refused := c.identify()
+	// Who is nobody counts by the address.
 	if wait := c.s.rate.take(c.client()); wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		return problem(TooManyRequests, "more than %v requests a second; the limit is Rate, with %d at once", c.s.limits.Rate, c.s.limits.Burst).
 			with("limit", c.s.limits.Rate).header("Retry-After", fmt.Sprint(seconds))
 	}
-	return nil
+	if refused != nil {
+		c.audit("", c.path, refused)
+	}
+	return refused
 }
 
 // requireAllowed is allow that tells the audit log of a refusal.

@@ -43,15 +43,19 @@ func (f *fixture) socket(target string, protocols []string, headers ...string) (
 	}
 	return func() string {
 		for {
-			frame, err := ws.ReadFrame(source)
+			header, err := ws.ReadHeader(source)
+			payload := make([]byte, min(header.Length, 1<<20))
+			if err == nil {
+				_, err = io.ReadFull(source, payload)
+			}
 			switch {
 			case err != nil:
 				return err.Error()
-			case frame.Header.OpCode == ws.OpClose:
-				code, reason := ws.ParseCloseFrameData(frame.Payload)
+			case header.OpCode == ws.OpClose:
+				code, reason := ws.ParseCloseFrameData(payload)
 				return fmt.Sprint("close ", int(code), " ", reason)
-			case frame.Header.OpCode.IsData():
-				return string(frame.Payload)
+			case header.OpCode.IsData():
+				return string(payload)
 			}
 		}
 	}, func() { _ = conn.Close() }, 101

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +65,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if err != nil {
 		// Where standard error fails too, the exit code still tells.
-		_, _ = fmt.Fprintln(stderr, "oolith: "+oneLine(err))
+		a.json = a.json || !running && slices.Contains(args, "--json") // flags are not read to their end
+		_, _ = fmt.Fprintln(stderr, a.errorLine(err, exitCode(err)))
 	}
 	return exitCode(err)
 }
@@ -75,19 +79,27 @@ func (a *app) rootCommand() *cobra.Command {
 
 The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
   ` + strings.Join(engine.Forms(all.Engines()...), "\n  ") + `
-What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
+The path of a store that is there needs no engine: its files tell which it is. What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
 
 On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
 is clipped. --json gives JSON, one value a line, everywhere. Errors are one line on standard
-error, and there is an exit code for each kind: see "oolith help exit-codes".`,
+error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is an exit code for each kind: see
+"oolith help exit-codes". On a terminal JSON is coloured, unless the variable NO_COLOR is set.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith list 'cities/*/*' --limit 5
   oolith export 'cities/AD/*' --out andorra.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       versionLine(),
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	// The library's own flag takes a template, which brings text/template into the program, and with it every
+	// exported method of every package: the linker cannot tell which of them a template calls.
+	asked := root.Flags().BoolP("version", "v", false, "show the version of this program")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asked {
+			return a.showVersion()
+		}
+		return cmd.Help()
+	}
 	store := a.getenv(storeVariable)
 	if store == "" {
 		store = defaultStore
@@ -95,7 +107,8 @@ error, and there is an exit code for each kind: see "oolith help exit-codes".`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")
 	})
-	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store")
+	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of one that is there")
+	complete(root, "store", completeStores)
 	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
 	root.AddCommand(
@@ -119,7 +132,8 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 		Short: "Help about a command or a topic",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 			for _, cmd := range root.Commands() {
-				if len(args) == 0 && strings.HasPrefix(cmd.Name(), begun) {
+				shown := cmd.IsAvailableCommand() || cmd.IsAdditionalHelpTopicCommand()
+				if len(args) == 0 && shown && !cmd.Hidden && strings.HasPrefix(cmd.Name(), begun) {
 					names = append(names, cmd.Name()+"\t"+cmd.Short)
 				}
 			}
@@ -185,9 +199,25 @@ func (a *app) screen() terminal {
 // show writes data for people where that is a terminal.
 func (a *app) show(data []byte) string {
 	if a.screen().is {
-		return printable(string(data))
+		return a.screen().paint(printable(string(data)))
 	}
 	return string(data)
+}
+
+// showPretty is show with each member on a line of its own.
+func (a *app) showPretty(data []byte) string {
+	var lines bytes.Buffer
+	if json.Indent(&lines, data, "", "  ") != nil {
+		return a.show(data) // an old database may hold anything
+	}
+	if !a.screen().is {
+		return lines.String()
+	}
+	shown := make([]string, 0, 8)
+	for line := range strings.SplitSeq(lines.String(), "\n") {
+		shown = append(shown, a.screen().paint(printable(line)))
+	}
+	return strings.Join(shown, "\n")
 }
 
 // programName is how the user started the program, as an example can repeat it.

@@ -29,7 +29,7 @@ It changes nothing and goes on behind what is wrong. With --json, a problem is a
 the store cannot be opened at all.`,
 		Example:           "  oolith check pebble:./oolith-data",
 		Args:              arguments(0, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.storeArgument(cmd, args); err != nil {
 				return err

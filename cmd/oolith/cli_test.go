@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -63,17 +64,34 @@ func (r result) ok() result {
 	return r.is(exitOK, "")
 }
 
+// plainErrors is standard error with the objects of --json as the lines that they would be without.
+func (r result) plainErrors() string {
+	r.t.Helper()
+	var plain strings.Builder
+	for line := range strings.Lines(r.errors) {
+		var message errorMessage
+		if strings.HasPrefix(line, "{") {
+			if err := json.Unmarshal([]byte(line), &message); err != nil || message.Code != r.code {
+				r.t.Errorf("oolith %s: standard error: %q, %v, want an object with the code %d", r.line, line, err, r.code)
+			}
+			line = "oolith: " + message.Error + "\n"
+		}
+		plain.WriteString(line)
+	}
+	return plain.String()
+}
+
 // is demands an exit code and a text in the one line on standard error; nothing there for "".
 func (r result) is(code int, errText string) result {
 	r.t.Helper()
 	if r.code != code {
 		r.t.Errorf("oolith %s: exit code %d, want %d; standard error: %s", r.line, r.code, code, r.errors)
 	}
-	lines := strings.Count(r.errors, "\n")
+	lines, plain := strings.Count(r.errors, "\n"), r.plainErrors()
 	switch {
 	case errText == "" && r.errors != "":
 		r.t.Errorf("oolith %s: standard error: %q, want nothing", r.line, r.errors)
-	case errText != "" && (lines != 1 || !strings.HasPrefix(r.errors, "oolith: ") || !strings.Contains(r.errors, errText)):
+	case errText != "" && (lines != 1 || !strings.HasPrefix(plain, "oolith: ") || !strings.Contains(plain, errText)):
 		r.t.Errorf("oolith %s: standard error: %q, want one line with %q", r.line, r.errors, errText)
 	}
 	return r
@@ -177,7 +195,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"version", "x"}, "version: 1 argument given"},
 		{[]string{"get", "a", "--store", "nope:x"}, `store "nope:x": invalid store URL: unknown scheme "nope"`},
 		{[]string{"get", "a", "--store", "pebble:"}, "expected pebble:DIRECTORY"},
-		{[]string{"get", "a", "--store", "x"}, "no scheme"},
+		{[]string{"set", "a", "1", "--store", "x"}, "nothing is there, and a new store needs the name of its engine"},
 	} {
 		c.run(test.args...).is(exitUsage, test.want).prints("")
 	}

@@ -34,11 +34,15 @@ clears the target first.
 
 A target that holds objects is refused, unless --into is given. That merges: objects of the source
 take the place of those at the same paths, with their times and data, and get new revisions; those that
-have expired are left out. A merge that is stopped has to be run again too, and clears nothing.`,
+have expired are left out. A merge that is stopped has to be run again too, and clears nothing. --if-exists skip
+leaves the objects of the target as they are; fail merges nothing when one is at a path of the source and differs.
+
+--only copies the objects that match a pattern.`,
 		Example: `  oolith copy pebble:./oolith-data ko:./other-data
-  oolith copy pebble:./yesterday pebble:./oolith-data --into`,
+  oolith copy pebble:./yesterday pebble:./oolith-data --into --if-exists skip
+  oolith copy ./oolith-data sqlite:./cities.db --only 'cities/**'`,
 		Args:              arguments(0, 2),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("store") {
 				return usage(errors.New("copy: --store names no store here, expected the URLs of two: copy FROM TO"))
@@ -56,12 +60,22 @@ have expired are left out. A merge that is stopped has to be run again too, and 
 			if c.from == "" || c.to == "" {
 				return usage(errors.New("copy: expected the URLs of two stores: copy FROM TO"))
 			}
+			if c.ifExists != replaceExisting && !c.into {
+				return usage(errors.New("copy: --if-exists goes with --into, since a new store holds no objects"))
+			}
+			if err := checkOnly(cmd, c.only); err != nil {
+				return err
+			}
 			return c.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, in place of FROM")
 	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make, in place of TO")
 	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that holds objects")
+	cmd.Flags().StringVar(&c.only, "only", "", "only objects whose path matches this `PATTERN`")
+	addIfExists(cmd, &c.ifExists)
+	complete(cmd, "from", completeStores)
+	complete(cmd, "to", completeStores)
 	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress and no summary: errors only")
 	return cmd
 }
@@ -71,11 +85,15 @@ type copier struct {
 	*app
 	from, to    string
 	into, quiet bool
+	only        string // a pattern; empty for all
+	ifExists    ifExists
+	base        uint64 // the revision of the target before a merge: what it stores has a higher one
 
 	// source is open during the copy. target is opened by the two ways to fill it.
 	source, target storage.EmbeddedLayer
 	started        time.Time
 	done, expired  atomic.Int64 // objects
+	skipped        atomic.Int64
 }
 
 // run opens the source first, so that a wrong one makes no target.
@@ -131,11 +149,21 @@ func (c *copier) arguments() string {
 	if c.into {
 		verb = copyInto
 	}
-	return verb + shellQuote(absolute(c.from)) + " --to " + shellQuote(absolute(c.to))
+	line := verb + shellQuote(absolute(c.from)) + " --to " + shellQuote(absolute(c.to))
+	if c.only != "" {
+		line += " --only " + shellQuote(c.only)
+	}
+	if c.ifExists != replaceExisting {
+		line += " --if-exists " + c.ifExists.String()
+	}
+	return line
 }
 
 // absolute returns the URL of a store, without its options, for any working directory.
 func absolute(storeURL string) string {
+	if found, err := resolve(storeURL); err == nil {
+		storeURL = found
+	}
 	scheme, _, _ := strings.Cut(storeURL, ":")
 	place, err := filepath.Abs(location(storeURL))
 	if err != nil {
@@ -198,7 +226,7 @@ func (c *copier) hint() int64 {
 // objects yields all objects of the source, and ends with the context.
 func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error) bool) {
 	return func(yield func(meta.Object, error) bool) {
-		for obj, err := range storage.Scan(c.source, "") {
+		for obj, err := range storage.Scan(c.source, c.only) {
 			if err != nil {
 				err = fmt.Errorf("store %s: %w", c.from, err)
 			} else {
@@ -215,6 +243,7 @@ func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error
 type copySummary struct {
 	Copied   int64   `json:"copied"`
 	Expired  int64   `json:"expired,omitempty"`
+	Skipped  int64   `json:"skipped,omitempty"`
 	Checksum string  `json:"checksum"`
 	Seconds  float64 `json:"seconds"`
 }
@@ -225,7 +254,7 @@ func (c *copier) finish(checksum digest) error {
 	case c.quiet:
 		return nil
 	case c.json:
-		return writeJSON(c.stdout, copySummary{checksum.count, expired, checksum.String(), took.Seconds()})
+		return writeJSON(c.stdout, copySummary{checksum.count, expired, c.skipped.Load(), checksum.String(), took.Seconds()})
 	}
 	verb := "copied"
 	if c.into {
@@ -234,6 +263,9 @@ func (c *copier) finish(checksum digest) error {
 	left := ""
 	if expired > 0 {
 		left = fmt.Sprintf(", left out %s that expired", thousands(expired))
+	}
+	if skipped := c.skipped.Load(); skipped > 0 {
+		left += fmt.Sprintf(", skipped %s that exist", thousands(skipped))
 	}
 	_, err := fmt.Fprintf(c.stdout, "%s %s from %s into %s in %s%s\nread back and compared: %s, checksum %s\n", verb,
 		plural(checksum.count, "object"), c.from, c.to, took.Round(time.Millisecond), left, plural(checksum.count, "object"), checksum)

@@ -23,6 +23,12 @@ func (c *copier) merge(ctx context.Context) (digest, error) {
 		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
 	}
 	defer store.Close()
+	if c.ifExists == failOnExisting {
+		if err := c.mustNotMeet(ctx, store); err != nil {
+			return digest{}, fmt.Errorf("store %s: %w", c.to, err)
+		}
+	}
+	c.base = store.Revision()
 	if err := c.mark(); err != nil {
 		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
 	}
@@ -54,6 +60,27 @@ func (c *copier) openMerge() (*storage.Layered, error) {
 	return store, err
 }
 
+// mustNotMeet refuses a merge, before it changes anything, where the target holds another object at a path of the
+// source. The same object is what the same merge left that was cut off, or nothing would change.
+func (c *copier) mustNotMeet(ctx context.Context, store *storage.Layered) error {
+	for obj, err := range c.objects(ctx) {
+		if err != nil {
+			return err
+		}
+		there, err := store.Get(obj.Path)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !sameContent(&there, &obj) {
+			return fmt.Errorf("there is another object at %q, and --if-exists fail merges nothing", obj.Path)
+		}
+	}
+	return nil
+}
+
 // put writes all objects of the source that have not expired.
 func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 	progress := c.progress("merged", c.hint())
@@ -61,7 +88,10 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var broken error
-	stores := &committer{store: store}
+	stores := &committer{store: store, ifExists: c.ifExists}
+	if c.ifExists == failOnExisting {
+		stores.ifExists = replaceExisting // mustNotMeet has looked
+	}
 	stores.done = func(j job, err error) {
 		switch {
 		case err == nil:
@@ -69,6 +99,8 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 		case errors.Is(err, errNotTried):
 		case errors.Is(err, errExpired):
 			c.expired.Add(1)
+		case errors.Is(err, errSkipped):
+			c.skipped.Add(1)
 		default:
 			broken = fmt.Errorf("store %s: %w", c.to, err)
 			stores.stop()
@@ -106,6 +138,9 @@ func (c *copier) compare(ctx context.Context, store *storage.Layered) (digest, e
 		}
 		if err != nil {
 			return sum, fmt.Errorf("store %s: read back: %w", c.to, err)
+		}
+		if c.ifExists == skipExisting && got.Revision <= c.base {
+			continue // it was there before
 		}
 		if !sameContent(&got, &obj) {
 			return sum, fmt.Errorf("store %s: read back: the object at %q is not the one of the source", c.to, obj.Path)

@@ -30,7 +30,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 		Example: `  oolith del config/colours
   oolith del 'cities/AD/*' --yes`,
 		Args:              arguments(1, many),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFlags(cmd); err != nil {
 				return err

@@ -83,6 +83,23 @@ func isAny(err error, targets []error) bool {
 	return false
 }
 
+// errorMessage is an error with --json.
+type errorMessage struct {
+	Error string `json:"error"`
+	// Code is the exit code of the kind.
+	Code int `json:"code"`
+}
+
+// errorLine is how an error is shown: a line of text, or with --json an object.
+func (a *app) errorLine(err error, code int) string {
+	if !a.json {
+		return "oolith: " + oneLine(err)
+	}
+	var line strings.Builder
+	_ = writeJSON(&line, errorMessage{oneLine(err), code}) // of a text and a number it cannot fail
+	return strings.TrimSuffix(line.String(), "\n")
+}
+
 // oneLine writes an error in one line, as joined errors are not.
 func oneLine(err error) string {
 	var text strings.Builder

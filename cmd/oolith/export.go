@@ -35,7 +35,7 @@ interrupted leaves what was there.`,
 		Example: `  oolith export --out backup.jsonl
   oolith export 'cities/AD/*' | gzip > andorra.jsonl.gz`,
 		Args:              arguments(0, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pattern := ""
 			if len(args) == 1 {

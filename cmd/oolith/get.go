@@ -9,17 +9,18 @@ import (
 )
 
 func (a *app) getCommand() *cobra.Command {
-	return &cobra.Command{
+	var pretty bool
+	cmd := &cobra.Command{
 		Use:        "get PATH...",
 		SuggestFor: []string{"cat", "show", "read"},
 		Short:      "Show the data of objects",
 		Long: `Show the data of one object or several, byte for byte as it was stored, each followed by a line feed.
-With --json, the objects with their times, paths and revisions. Where one is absent, the others are shown,
+With --pretty, each member is on a line of its own. With --json, the objects with their times, paths and revisions. Where one is absent, the others are shown,
 and the exit code is 4.`,
 		Example: `  oolith get config/colours
   oolith get config/colours config/limit --json`,
 		Args:              arguments(1, many),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.openStore(reads)
 			if err != nil {
@@ -35,6 +36,8 @@ and the exit code is 4.`,
 					continue
 				case err == nil && a.json:
 					err = writeObjects(a.stdout, obj)
+				case err == nil && pretty:
+					_, err = a.stdout.WriteString(a.showPretty(obj.Data) + "\n")
 				case err == nil:
 					_, err = a.stdout.WriteString(a.show(obj.Data) + "\n")
 				}
@@ -45,4 +48,6 @@ and the exit code is 4.`,
 			return absent
 		},
 	}
+	cmd.Flags().BoolVar(&pretty, "pretty", false, "each member on a line of its own")
+	return cmd
 }

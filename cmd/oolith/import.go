@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,18 +17,27 @@ import (
 
 func (a *app) importCommand() *cobra.Command {
 	var as string
-	var quiet bool
+	im := &importer{app: a}
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
-		Short: "Store the records of a JSON file",
+		Short: "Store the records of a JSON or CSV file",
 		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines, or
-JSON objects that span lines, optionally gzipped, whatever its name. Memory is bounded: a record may
-have 512 MiB, the file any size.
+JSON objects one after another, on one line or over several, optionally gzipped, whatever its name. Memory is
+bounded: a record may have 512 MiB, the file any size.
+
+--at items reads the array that is the member "items" of one object; --at a.b that of member b in member a.
+
+A file whose name ends in .csv or .csv.gz is CSV, as is any input with --csv. Its first row names the members;
+each other row becomes an object. Values stay strings: with --numbers, those that are JSON numbers become numbers.
 
 --as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
 is a new index; the times of creation follow the order of the file. Records with the same path
 overwrite one another in that order. Without --as, the file is one that export wrote: its objects
 get their own paths and times back, and those that have expired since are left out.
+
+--only stores the records whose paths match a pattern. --if-exists says what becomes of a record whose path
+holds an object: replace stores it (the default), skip leaves the object as it is, fail ends the import there.
+An import by a field that is unique can run again without doubling anything; a '*' adds anew each time.
 
 A record that cannot be stored is told on standard error with its line, or its number in
 the array counted from 1, and with the reason. The others are stored, and the exit code is 3. When
@@ -37,11 +47,16 @@ valid JSON, ends the import there with the exit code 1: the records before are s
 Ctrl-C, with 130. Records are stored as they arrive: "tail -f FILE | oolith import -" stores each
 line at once.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
-  oolith import users.jsonl --as 'users/{account.id}'
+  oolith import users.jsonl --as 'users/{account.id}' --if-exists skip
+  oolith import stations.csv --as 'stations/{code}' --numbers
+  oolith import answer.json --at data.items --as 'items/{id}'
   oolith export | oolith --store pebble:./copy import -`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			im := &importer{app: a, make: fromExport, quiet: quiet}
+			if err := im.check(cmd, args[0]); err != nil {
+				return err
+			}
+			im.make = fromExport
 			if cmd.Flags().Changed("as") {
 				t, err := parseTemplate(as)
 				if err != nil {
@@ -53,8 +68,31 @@ line at once.`,
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "make paths by this `TEMPLATE`, 'cities/{country}/*'")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().StringVar(&im.format.at, "at", "", "the records are the array at this `MEMBER` of one object, such as items or data.items")
+	cmd.Flags().BoolVar(&im.format.csv, "csv", false, "the input is CSV with a header row, whatever its name")
+	cmd.Flags().BoolVar(&im.format.numbers, "numbers", false, "CSV values that are JSON numbers become numbers")
+	cmd.Flags().StringVar(&im.only, "only", "", "only records whose path matches this `PATTERN`")
+	addIfExists(cmd, &im.ifExists)
+	cmd.Flags().BoolVarP(&im.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	a.completeImport(cmd)
 	return cmd
+}
+
+// check refuses flags that do not go together, and finds the format that the name tells.
+func (im *importer) check(cmd *cobra.Command, name string) error {
+	f := &im.format
+	f.csv = f.csv || f.at == "" && isCSVName(name)
+	switch {
+	case cmd.Flags().Changed("at") && slices.Contains(strings.Split(f.at, "."), ""):
+		return usage(fmt.Errorf("--at %q: expected the name of a member, such as items or data.items", f.at))
+	case f.csv && f.at != "":
+		return usage(errors.New("import: --csv and --at do not go together, expected one of them"))
+	case f.numbers && !f.csv:
+		return usage(errors.New("import: --numbers goes with CSV, add --csv where the name of the file does not end in .csv"))
+	case f.csv && !cmd.Flags().Changed("as"):
+		return usage(errors.New("import: CSV needs --as, a path template such as 'users/{id}'"))
+	}
+	return checkOnly(cmd, im.only)
 }
 
 // importer is one import.
@@ -63,6 +101,9 @@ type importer struct {
 	make     maker
 	template *template // nil without --as
 	quiet    bool
+	format   format
+	only     string // a pattern; empty for all
+	ifExists ifExists
 
 	store   writable
 	in      *input
@@ -73,7 +114,8 @@ type importer struct {
 	read, accepted int64  // records, by the goroutine that reads
 	example        string // the path of the last record stored
 
-	stored, refused, expired atomic.Int64
+	stored, refused, expired, skipped atomic.Int64
+	leftOut                           int64 // records that --only leaves out, by the goroutine that reads
 
 	held []refusal // that are not told yet; the goroutine that reads has them
 }
@@ -91,7 +133,7 @@ func (im *importer) run(ctx context.Context, name string) error {
 		return err
 	}
 	im.in = in
-	im.records, err = readRecords(in, maxRecord)
+	im.records, err = readRecords(in, maxRecord, im.format)
 	if err != nil {
 		return joinClose(im.stopped(err), in)
 	}
@@ -121,7 +163,7 @@ func (im *importer) all(ctx context.Context) error {
 	defer fail(nil)
 	var broken error
 	inARow := 0 // records that the store refused
-	c := &committer{store: im.store}
+	c := &committer{store: im.store, ifExists: im.ifExists}
 	c.done = func(j job, err error) {
 		switch {
 		case err == nil:
@@ -134,6 +176,11 @@ func (im *importer) all(ctx context.Context) error {
 		case errors.Is(err, errExpired):
 			im.expired.Add(1)
 			return
+		case errors.Is(err, errSkipped):
+			im.skipped.Add(1)
+			return
+		case errors.Is(err, errExists):
+			err = fmt.Errorf("%s %d: %w", im.records.unit, j.number, err)
 		case isRefusal(err):
 			im.refuse(j.number, err)
 			if inARow++; inARow < hopeless {
@@ -192,6 +239,10 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 			}
 			continue
 		}
+		if im.only != "" && !key.Match(im.only, j.path) {
+			im.leftOut++
+			continue
+		}
 		if im.accepted++; im.accepted == 1 {
 			im.release()
 		}
@@ -210,7 +261,7 @@ func (im *importer) refuse(number int64, reason error) {
 }
 
 func (im *importer) tell(number int64, reason error) {
-	im.report.println(fmt.Sprintf("oolith: %s: %s %d: %s", im.in.name, im.records.unit, number, oneLine(reason)))
+	im.report.println(im.errorLine(fmt.Errorf("%s: %s %d: %w", im.in.name, im.records.unit, number, reason), exitRefused))
 }
 
 // refuseAtFirst is refuse before there was a good record: all but a few wait until one comes, or the end.
@@ -255,6 +306,8 @@ type importSummary struct {
 	Stored  int64   `json:"stored"`
 	Refused int64   `json:"refused"`
 	Expired int64   `json:"expired,omitempty"`
+	Skipped int64   `json:"skipped,omitempty"`
+	LeftOut int64   `json:"left_out,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
 
@@ -265,7 +318,7 @@ func (im *importer) finish() error {
 	switch {
 	case im.quiet:
 	case im.json:
-		err = writeJSON(im.stdout, importSummary{stored, refused, im.expired.Load(), took.Seconds()})
+		err = writeJSON(im.stdout, importSummary{stored, refused, im.expired.Load(), im.skipped.Load(), im.leftOut, took.Seconds()})
 	default:
 		err = im.writeSummary(stored, refused, took)
 	}
@@ -284,6 +337,12 @@ func (im *importer) writeSummary(stored, refused int64, took time.Duration) erro
 	fmt.Fprintf(&b, " in %s, refused %s", im.storeURL, thousands(refused))
 	if expired := im.expired.Load(); expired > 0 {
 		fmt.Fprintf(&b, ", left out %s that expired", thousands(expired))
+	}
+	if skipped := im.skipped.Load(); skipped > 0 {
+		fmt.Fprintf(&b, ", skipped %s that exist", thousands(skipped))
+	}
+	if im.leftOut > 0 {
+		fmt.Fprintf(&b, ", left out %s that --only does not match", thousands(im.leftOut))
 	}
 	b.WriteByte('\n')
 	if im.read == 0 {

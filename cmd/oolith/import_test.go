@@ -40,7 +40,7 @@ func (c *cli) objects() []meta.Object {
 // refuses demands an import that ends with a code, and the exact lines before the last on standard error.
 func (r result) refuses(code int, lines ...string) {
 	r.t.Helper()
-	got := strings.Split(strings.TrimSuffix(r.errors, "\n"), "\n")
+	got := strings.Split(strings.TrimSuffix(r.plainErrors(), "\n"), "\n")
 	slices.Sort(got) // the reader and the writer report as they meet it
 	slices.Sort(lines)
 	if r.code != code || !slices.Equal(got, lines) {
@@ -304,7 +304,7 @@ func TestImportStoresAtOnce(t *testing.T) {
 		im.report = startProgress(&told, terminal{}, true, work{}, im.state)
 		ended := make(chan error)
 		go func() {
-			if im.records, err = readRecords(im.in, maxRecord); err == nil {
+			if im.records, err = readRecords(im.in, maxRecord, format{}); err == nil {
 				err = im.all(t.Context())
 			}
 			ended <- err
@@ -371,7 +371,7 @@ func importInto(t *testing.T, fails func(id int) error) (*importer, string, erro
 	if im.in, err = openInput(t.Context(), "-", strings.NewReader(lines.String())); err != nil {
 		t.Fatal(err)
 	}
-	if im.records, err = readRecords(im.in, maxRecord); err != nil {
+	if im.records, err = readRecords(im.in, maxRecord, format{}); err != nil {
 		t.Fatal(err)
 	}
 	im.report = startProgress(&told, terminal{}, true, work{size: -1}, im.state)

@@ -45,7 +45,7 @@ func (a *app) infoCommand() *cobra.Command {
 		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
 segment of a path too, the newest revision, the times, and the sizes. It reads the whole store.`,
 		Args:              arguments(0, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.storeArgument(cmd, args); err != nil {
 				return err

@@ -15,7 +15,7 @@ func (a *app) keysCommand() *cobra.Command {
 With --json, each is a JSON string.`,
 		Example:           "  oolith keys 'cities/AD/*'",
 		Args:              arguments(0, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pattern := ""
 			if len(args) == 1 {

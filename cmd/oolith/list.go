@@ -38,7 +38,7 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
   oolith list 'log/*' --from yesterday
   oolith list 'log/*' --from 2026-01-01T00:00:00Z --to 2026-01-31T23:59:59Z`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			from, to, err := options.timeRange()
 			if err != nil {

@@ -22,7 +22,7 @@ is shown.
 		Example: `  oolith push 'log/*' '{"event":"door opened"}'
   oolith push 'alerts/*' '"battery low"' --ttl 24h`,
 		Args:              arguments(2, 2),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFlags(cmd); err != nil {
 				return err

@@ -38,6 +38,14 @@ type records struct {
 	next func() (record, error)
 }
 
+// format is what is known of an input beforehand.
+type format struct {
+	// at is the member that holds the array of the records, as outer.inner; empty where the input is the records.
+	at string
+	// csv is set where the input is CSV; numbers makes JSON numbers of its values that are one.
+	csv, numbers bool
+}
+
 // readRecords finds out the format of an import file by its content: a JSON array, JSON Lines or JSON objects
 // that span lines, one after the other; each of them packed by gzip or not, with or without a byte order mark. A
 // file whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
@@ -45,7 +53,7 @@ type records struct {
 //
 // Nothing here waits for more of the input than it takes to tell: who pipes records in as they
 // happen gets each one stored when it is there.
-func readRecords(r io.Reader, limit int) (records, error) {
+func readRecords(r io.Reader, limit int, as format) (records, error) {
 	in := bufio.NewReaderSize(r, readAhead)
 	packed, err := startsWith(in, gzipMark)
 	if err != nil {
@@ -64,6 +72,12 @@ func readRecords(r io.Reader, limit int) (records, error) {
 	skipped, err := skipToContent(in)
 	if err != nil {
 		return records{}, err
+	}
+	switch {
+	case as.csv:
+		return csvRecords(in, skipped, limit, as.numbers)
+	case as.at != "":
+		return memberRecords(in, skipped, limit, as.at), nil
 	}
 	if array, err := startsWith(in, "["); err == nil && array {
 		return arrayRecords(in, skipped, limit, false), nil
@@ -213,11 +227,17 @@ func skipToContent(in *bufio.Reader) (position, error) {
 	}
 }
 
-// lineRecords reads JSON Lines. A line that is no JSON is a refused record; empty lines
-// are passed over.
+// lineRecords reads JSON Lines. A line may hold several values, one after another. One that is no JSON is
+// a refused record, and nothing of it is stored; empty lines are passed over.
 func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 	number := skipped.lines
+	var more []json.RawMessage // of the same line
 	next := func() (record, error) {
+		if len(more) > 0 {
+			value := more[0]
+			more = more[1:]
+			return record{number: number, data: value, refused: checkUTF8(value)}, nil
+		}
 		for {
 			line, tooLong, err := readLine(in, limit)
 			switch {
@@ -236,13 +256,32 @@ func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 			case tooLong:
 				return record{number: number, refused: tooLongError(limit)}, nil
 			case len(line) > 0:
-				return record{number: number, data: line, refused: checkJSON(line)}, nil
+				refused := checkJSON(line)
+				if values := splitValues(line); refused != nil && len(values) > 1 {
+					line, more, refused = values[0], values[1:], checkUTF8(values[0])
+				}
+				return record{number: number, data: line, refused: refused}, nil
 			case err != nil:
 				return record{}, io.EOF
 			}
 		}
 	}
 	return records{unit: "line", next: next}
+}
+
+// splitValues returns the values of a line that holds objects or arrays one after another; nil for any other line.
+func splitValues(line []byte) (values []json.RawMessage) {
+	for decoder := json.NewDecoder(bytes.NewReader(line)); ; {
+		var value json.RawMessage
+		err := decoder.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			return values
+		}
+		if err != nil || value[0] != '{' && value[0] != '[' {
+			return nil // numbers and words side by side are no records
+		}
+		values = append(values, value)
+	}
 }
 
 // readLine returns the next line in memory of its own. A line longer than the limit is

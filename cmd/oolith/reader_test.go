@@ -18,7 +18,7 @@ import (
 // readAll reads a whole import file: good records as "number data", refused ones as
 // "number !reason".
 func readAll(r io.Reader, limit int) (unit string, got []string, err error) {
-	records, err := readRecords(r, limit)
+	records, err := readRecords(r, limit, format{})
 	if err != nil {
 		return "", nil, err
 	}
@@ -73,8 +73,11 @@ func TestReadRecords(t *testing.T) {
 		{"scalars", "1\n\"x\"\nnull\ntrue", "line", []string{"1 1", `2 "x"`, "3 null", "4 true"}},
 		{"an invalid line", "{}\noops\n{}\n", "line", []string{"1 {}", "2 !" + invalid, "3 {}"}},
 		{"the first line is invalid", "oops\n{}\n", "line", []string{"1 !" + invalid, "2 {}"}},
-		{"two values in a line", "{} {}\n1\n", "line",
+		{"two values in a line", "{} {}\n1\n", "line", []string{"1 {}", "1 {}", "2 1"}},
+		{"values without a blank between them", "{\"a\":1}[2]{}", "line", []string{`1 {"a":1}`, "1 [2]", "1 {}"}},
+		{"values of which the second is broken", "{} {]\n1\n", "line",
 			[]string{"1 !no valid JSON: invalid character '{' after top-level value, at column 4", "2 1"}},
+		{"numbers in a line", "1 2\n", "line", []string{"1 !no valid JSON: invalid character '2' after top-level value, at column 3"}},
 		{"a line that is no UTF-8", "{}\n{\"a\":\"\xff\"}\n[]", "line", []string{"1 {}", "2 !no valid JSON: the byte 0xff at column 7 is no UTF-8", "3 []"}},
 		{"an element that is no UTF-8", "[{},\"\xed\xa0\x80\",1]", "record", []string{"1 {}", "2 !no valid JSON: the byte 0xed at column 2 is no UTF-8", "3 1"}},
 		{"a cut line", "{}\n{\"a\":", "line", []string{"1 {}", "2 !no valid JSON: unexpected end of JSON input, at column 5"}},
@@ -261,7 +264,7 @@ func FuzzReadRecords(f *testing.F) {
 	f.Add([]byte(gzipped(f, `[1,2]`)))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		const limit = 1 << 10
-		records, err := readRecords(bytes.NewReader(input), limit)
+		records, err := readRecords(bytes.NewReader(input), limit, format{})
 		if err != nil {
 			return
 		}
@@ -328,7 +331,7 @@ func TestRecordsComeAtOnce(t *testing.T) {
 						<-read
 					}
 				}()
-				records, err := readRecords(pipe, 1000)
+				records, err := readRecords(pipe, 1000, format{})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -307,7 +307,7 @@ func (s *serving) loadSample(ctx context.Context) error {
 	}
 	in := &input{Reader: bytes.NewReader(examples.Cities), name: "the sample", size: int64(len(examples.Cities)), stop: func() {}}
 	im := &importer{app: s.app, make: fromTemplate(template), template: template, quiet: true, store: s.storage, in: in, started: time.Now()}
-	if im.records, err = readRecords(in, maxRecord); err != nil {
+	if im.records, err = readRecords(in, maxRecord, format{}); err != nil {
 		return err
 	}
 	im.report = startProgress(s.stderr, s.err, true, work{name: in.name, verb: "stored", size: in.size}, im.state)

@@ -95,9 +95,11 @@ func TestServe(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &places); err != nil || status != 200 || len(places) != 2 || places[0].Data.Country != "PT" {
 		t.Errorf("the sample: %d %s, %v", status, body, err)
 	}
-	if status, body, _ := s.ask("PUT", "/mine", "1"); status != 201 {
+	status, body, header := s.ask("PUT", "/mine", "1")
+	if status != 201 {
 		t.Errorf("a write: %d %s", status, body)
 	}
+	tag := header.Get("Etag")
 	if status, _, _ := s.ask("GET", "/~/readyz", ""); status != 404 {
 		t.Errorf("health beside the data: %d", status)
 	}
@@ -131,6 +133,9 @@ func TestServe(t *testing.T) {
 	s = startServing(t, oolith, "--demo")
 	if _, body, _ := s.ask("GET", "/mine", ""); !strings.Contains(body, `"data":1`) {
 		t.Errorf("after a restart: %s", body)
+	}
+	if status, body, _ := s.ask("GET", "/mine", "", "If-None-Match: "+tag); status != 304 {
+		t.Errorf("the entity tag %s after a restart: %d %s", tag, status, body)
 	}
 	if code := s.end(os.Interrupt); code != exitOK {
 		t.Errorf("after an interrupt: exit code %d, %s", code, s.errors)

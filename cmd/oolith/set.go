@@ -36,7 +36,7 @@ revision of an object.
   oolith set config/limit -- -1
   oolith set sessions/kitchen '{"open":true}' --ttl 30m --if-absent`,
 		Args:              arguments(2, 2),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFlags(cmd); err != nil {
 				return err

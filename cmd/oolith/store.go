@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,14 @@ func (a *app) layer(to access) (storage.EmbeddedLayer, error) { return a.newLaye
 
 // newLayer makes the persistent layer of a store, not started; nil for memory:.
 func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
+	named := storeURL
+	storeURL, err := resolve(named)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && to != creates:
+		return nil, fmt.Errorf("store %s: %w", named, errNoStore)
+	case err != nil:
+		return nil, usage(err)
+	}
 	layer, err := engine.Open(storeURL, all.Engines()...)
 	if err == nil && (a.readOnly || to == reads) {
 		layer, err = engine.Open(toReadOnly(storeURL), all.Engines()...)
@@ -147,9 +156,23 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 		return nil, fmt.Errorf("store %s: %w", storeURL, err)
 	}
 	if missing {
-		return nil, fmt.Errorf("store %s: there is no store yet: import, copy, set or push makes one", storeURL)
+		return nil, fmt.Errorf("store %s: %w", storeURL, errNoStore)
 	}
 	return layer, nil
+}
+
+var errNoStore = errors.New("there is no store yet: import, copy, set or push makes one")
+
+// resolve returns the URL of a store. A bare path names a store that is there: its files tell the engine.
+func resolve(store string) (string, error) {
+	scheme, _, found := strings.Cut(store, ":")
+	if found && slices.ContainsFunc(engine.Forms(all.Engines()...), func(form string) bool { return strings.HasPrefix(form, scheme+":") }) {
+		return store, nil
+	}
+	if _, err := os.Lstat(store); found && err != nil {
+		return store, nil // engine.Open says which schemes there are
+	}
+	return engine.Find(store, all.Engines()...)
 }
 
 // durableLayer is newLayer for what makes no sense on memory:.
@@ -194,6 +217,10 @@ func toReadOnly(storeURL string) string {
 
 // location returns the path of a store that newLayer takes; empty for memory:.
 func location(storeURL string) string {
+	storeURL, err := resolve(storeURL)
+	if err != nil {
+		return ""
+	}
 	place, err := engine.Location(storeURL)
 	if err != nil {
 		return ""

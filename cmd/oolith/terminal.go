@@ -15,6 +15,8 @@ import (
 type terminal struct {
 	// is tells whether it is a terminal at all.
 	is bool
+	// colour tells whether JSON is coloured on it.
+	colour bool
 	// width is its number of columns at the start.
 	width int
 	// file is asked for the width of now; nil where the first one stays.
@@ -44,7 +46,7 @@ func terminalOf(stream any) terminal {
 	if err != nil || width <= 0 {
 		width = defaultWidth
 	}
-	return terminal{is: true, width: width, file: file}
+	return terminal{is: true, colour: wantsColour(os.Getenv), width: width, file: file}
 }
 
 // clip shortens text to a number of columns and marks the cut.
@@ -130,13 +132,17 @@ func table(out io.Writer, screen terminal, header []string, rows [][]string) err
 		longest = max(longest, uniseg.StringWidth(row[last]))
 	}
 	left := fit(widths, screen.columns(), min(longest, minColumn))
-	for _, row := range all {
+	for i, row := range all {
 		var line strings.Builder
-		for i, width := range widths {
-			line.WriteString(pad(clip(row[i], width), width) + "  ")
+		for column, width := range widths {
+			line.WriteString(pad(clip(row[column], width), width) + "  ")
 		}
-		line.WriteString(clip(row[last], left))
-		if _, err := io.WriteString(out, clip(strings.TrimRight(line.String(), " "), screen.columns())+"\n"); err != nil {
+		fixed := line.String()
+		whole := clip(strings.TrimRight(fixed+clip(row[last], left), " "), screen.columns())
+		if data, uncut := strings.CutPrefix(whole, fixed); uncut && i > 0 {
+			whole = fixed + screen.paint(data)
+		}
+		if _, err := io.WriteString(out, whole+"\n"); err != nil {
 			return err
 		}
 	}

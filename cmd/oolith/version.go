@@ -21,14 +21,16 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Show the version of this program",
 		Args:  arguments(0, 0),
-		RunE: func(*cobra.Command, []string) error {
-			if a.json {
-				return writeJSON(a.stdout, version())
-			}
-			_, err := fmt.Fprintln(a.stdout, versionLine())
-			return err
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.showVersion() },
 	}
+}
+
+func (a *app) showVersion() error {
+	if a.json {
+		return writeJSON(a.stdout, version())
+	}
+	_, err := fmt.Fprintln(a.stdout, versionLine())
+	return err
 }
 
 // version is that of this program.

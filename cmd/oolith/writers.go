@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,8 +112,9 @@ type writable interface {
 // committer stores batches. It answers for each record, in order, by done; a nil error says that the
 // record is stored. After stop the answer is errNotTried.
 type committer struct {
-	store writable
-	done  func(job, error)
+	store    writable
+	done     func(job, error)
+	ifExists ifExists
 
 	stopped atomic.Bool
 }
@@ -120,6 +122,8 @@ type committer struct {
 var (
 	errNotTried = errors.New("not tried after the store failed")
 	errExpired  = errors.New("it has expired")
+	errSkipped  = errors.New("there is an object at its path")
+	errExists   = errors.New("there is an object at the path, and --if-exists fail ends it here")
 )
 
 // stop ends the storing: what comes is not tried.
@@ -129,7 +133,12 @@ func (c *committer) stop() { c.stopped.Store(true) }
 func (c *committer) commit(batch []job) {
 	live := make([]job, 0, len(batch))
 	for _, j := range batch {
-		if err := c.prepare(&j); err != nil {
+		err := c.prepare(&j)
+		if errors.Is(err, errExists) { // what comes before it is stored
+			c.put(live)
+			live = live[:0]
+		}
+		if err != nil {
 			c.done(j, err)
 			continue
 		}
@@ -178,6 +187,11 @@ func (c *committer) prepare(j *job) error {
 	if j.expires > 0 && j.expires <= time.Now().UnixNano() {
 		return errExpired // no read would show it
 	}
+	if c.ifExists != replaceExisting && j.pattern == "" {
+		if err := c.mustBeAbsent(j); err != nil {
+			return err
+		}
+	}
 	// A generated path is new in this process. In a store that was written while the clock
 	// was ahead it may be taken.
 	for j.pattern != "" {
@@ -191,6 +205,20 @@ func (c *committer) prepare(j *job) error {
 		j.generate(j.pattern)
 	}
 	return nil
+}
+
+// mustBeAbsent demands that a path holds no object, as --if-exists says. Nobody else has the store open for writing.
+func (c *committer) mustBeAbsent(j *job) error {
+	_, err := c.store.Get(j.path)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case c.ifExists == skipExisting:
+		return errSkipped
+	}
+	return fmt.Errorf("%q: %w", j.path, errExists)
 }
 
 // isRefusal tells an error about one record from one about the store, which takes no more.

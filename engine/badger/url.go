@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -34,4 +35,6 @@ var Engine = engine.New("badger", "DIRECTORY", []engine.Option[Options]{
 	}),
 	// verify=off leaves the reading of all tables to a check.
 	engine.Switch("verify", func(o *Options, on bool) { o.SkipVerify = !on }),
-}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
+}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) }).Recognized(func(location string) (bool, error) {
+	return enginekit.HasFormat(location, formatName)
+})

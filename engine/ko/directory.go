@@ -44,6 +44,19 @@ var (
 	foreignFiles = regexp.MustCompile(`^(FORMAT|OPTIONS-[0-9]+|marker\..*|IDENTITY|MANIFEST|KEYREGISTRY|.*\.vlog)$`)
 )
 
+// isDatabase reports whether a directory has a LevelDB database and none of the files that only other stores have.
+func isDatabase(dir string) (bool, error) {
+	is, err := enginekit.Begins(filepath.Join(dir, "CURRENT"), "MANIFEST-")
+	if err != nil || !is {
+		return false, err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		is = is && !foreignFiles.MatchString(entry.Name())
+	}
+	return is, err
+}
+
 // checkContent refuses a directory of something else.
 func checkContent(dir string) error {
 	entries, err := os.ReadDir(dir)

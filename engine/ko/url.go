@@ -26,4 +26,4 @@ var Engine = engine.New("ko", "DIRECTORY", []engine.Option[Options]{
 		o.SkipInvalid = value == "skip"
 		return nil
 	}),
-}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
+}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) }).Recognized(isDatabase)

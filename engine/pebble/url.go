@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"github.com/oolith-db/oolith/engine"
+	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -14,4 +15,6 @@ var Engine = engine.New("pebble", "DIRECTORY", []engine.Option[Options]{
 	}),
 	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
 	engine.Size("cache", func(o *Options, bytes int64) { o.CacheSize = bytes }),
-}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
+}, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) }).Recognized(func(location string) (bool, error) {
+	return enginekit.HasFormat(location, formatName)
+})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -22,15 +23,17 @@ const (
 // attach makes a connection follow patterns, all at one revision, with a state that a token may spare it. The members have
 // their ids and nothing else. On an error it follows none of them.
 func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []*member, resume string, wireVersion string) error {
-	viewer := h.live.viewerOf(c.caller.Identity)
 	for {
 		topics := make([]*topic, len(patterns))
 		for i, pattern := range patterns {
-			t, err := h.topic(ctx, pattern, viewer)
+			t, err := h.topic(ctx, pattern, c.viewer)
 			if err != nil {
 				return err
 			}
 			topics[i] = t
+		}
+		if err := h.catchUp(ctx); err != nil {
+			return err
 		}
 		from, reason := h.resumable(resume)
 		if from != 0 {
@@ -90,7 +93,7 @@ func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string
 		t.enroll(m)
 		c.members = append(c.members, m)
 	}
-	if from == 0 {
+	if from == 0 && !c.isBehind() { // else it is told with the rest
 		h.tellState(c, members, version, reason)
 	}
 	return h.revision, true
@@ -101,12 +104,12 @@ func (h *hub) tellState(c *conn, members []*member, version, reason string) {
 	if c.protocol == wire {
 		t := members[0].topic
 		if version == "" || h.live.opt.View != nil || !t.versions.is(t.pattern, t.last, version) {
-			c.tell(t.snapshot().wire)
+			c.state(t.snapshot().wire)
 		}
 		return
 	}
 	for _, f := range h.stateFrames(c, members, reason) {
-		c.tell(f)
+		c.state(f)
 	}
 }
 
@@ -135,21 +138,31 @@ func (h *hub) bounds(c *conn, kind string, revision uint64, members []*member, r
 	return h.live.message(c.protocol, kind, revision, extra, parts)
 }
 
-// refresh tells a connection that fell behind the state of all that it follows. One whose topics are read anew gets it
-// when they are.
-func (h *hub) refresh(c *conn) {
+// refresh tells a connection that fell behind the state of all that it follows. It reports false, and the connection stays
+// behind, while a topic is read anew: then it is told when that lives.
+//
+// What dropped changes is undone in the same instant in which the state is taken: no change may come between.
+func (h *hub) refresh(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(c.members) == 0 || c.left {
-		return
-	}
+	whole := !c.left
 	for _, m := range c.members {
-		if !m.topic.live {
-			return
-		}
+		whole = whole && m.topic.live
 	}
-	h.live.stats.catchUps.Add(1)
-	h.tellState(c, c.members, "", reasonBehind)
+	c.mu.Lock()
+	if !whole {
+		c.writing = false
+		c.mu.Unlock()
+		return false
+	}
+	c.behind = false
+	c.emptyLocked()
+	c.mu.Unlock()
+	if len(c.members) > 0 {
+		h.live.stats.catchUps.Add(1)
+		h.tellState(c, c.members, "", reasonBehind)
+	}
+	return true
 }
 
 // leave takes a connection out of all topics.
@@ -188,15 +201,20 @@ func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []
 		}
 	}
 	if err != nil {
+		if !errors.Is(err, errTooMuch) && !errors.Is(err, errNotKept) {
+			h.live.opt.Logger.Warn("a client does not resume", "error", err)
+		}
+		if len(c.members) > len(members) {
+			// A message that tells one subscription must not say that all of them are at its revision.
+			c.fallBehind()
+			return nil
+		}
 		// What is held is in the state that is told now.
 		c.mu.Lock()
 		if !c.ending {
 			c.emptyLocked()
 		}
 		c.mu.Unlock()
-		if !errors.Is(err, errTooMuch) && !errors.Is(err, errNotKept) {
-			h.live.opt.Logger.Warn("a client does not resume", "error", err)
-		}
 		return h.fresh(c, members, from)
 	}
 	var frames []*frame
@@ -213,29 +231,17 @@ func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []
 	return append(frames, h.bounds(c, "live", at, members, ""))
 }
 
-// fresh is what a client gets that cannot resume commit by commit. Other subscriptions of the connection are told anew, too,
-// since what was held of them is dropped.
+// fresh is what a client gets that cannot resume commit by commit.
 func (h *hub) fresh(c *conn, members []*member, from uint64) []*frame {
 	if c.protocol == events {
 		return h.stateFrames(c, members, reasonHistory)
 	}
-	var frames []*frame
 	parts := make([]part, len(members))
 	for i, m := range members {
 		parts[i] = part{m, m.topic.whatExists(from)}
 	}
 	since := fmt.Sprintf(`,"since":"%s"`, token{h.live.opt.Store, from})
-	frames = append(frames, h.live.message(c.protocol, "catchup", h.revision, since, parts), h.bounds(c, "live", h.revision, members, ""))
-	var others []*member
-	for _, m := range c.members {
-		if !slices.Contains(members, m) && m.topic.live {
-			others = append(others, m)
-		}
-	}
-	if len(others) > 0 {
-		frames = append(frames, h.stateFrames(c, others, "")...)
-	}
-	return frames
+	return []*frame{h.live.message(c.protocol, "catchup", h.revision, since, parts), h.bounds(c, "live", h.revision, members, "")}
 }
 
 // missedCommit is what one commit changed, by the place of the pattern.
@@ -246,53 +252,54 @@ type missedCommit struct {
 
 var errNotKept = errors.New("live: the store does not keep the changes since")
 
-// history reads from the store what was committed between two revisions, in order, as the caller sees it.
-func (h *hub) history(ctx context.Context, c *conn, patterns []string, from, to uint64) ([]missedCommit, error) {
-	viewer := h.live.viewerOf(c.caller.Identity)
-	byRevision := make(map[uint64]*missedCommit)
-	size := 0
-	for i, pattern := range patterns {
-		var failure error
-		err := h.live.notices(ctx, pattern, from, func(n storage.Notice) {
-			switch {
-			case n.Kind == storage.NoticeReset:
-				failure = errNotKept
-			case failure != nil || n.Kind == storage.NoticeLive || n.Revision > to:
-				return
-			}
-			if failure != nil {
-				return
-			}
-			ch := change{n.Object, n.Kind == storage.NoticeDel}
-			if !ch.removed {
-				ch = h.seen(viewer, n.Object)
-			}
-			if size += sizeOf(ch.object) + 40; size > h.live.opt.Limits.Unsent {
-				failure = errTooMuch
-				return
-			}
-			one := byRevision[n.Revision]
-			if one == nil {
-				one = &missedCommit{n.Revision, make([][]change, len(patterns))}
-				byRevision[n.Revision] = one
-			}
-			one.changes[i] = append(one.changes[i], ch)
-		})
-		if err = errors.Join(failure, err); err != nil {
+// history reads from the store what was committed between two revisions, in order, as the caller sees it. It reads the
+// changes of everything, since only then it is known which of them are one commit.
+func (h *hub) history(ctx context.Context, c *conn, patterns []string, from, to uint64) (commits []missedCommit, err error) {
+	// Whether the changes are kept is asked with a pattern that costs nothing where they are not.
+	for _, pattern := range []string{nowhere, ""} {
+		commits, err = h.commits(ctx, c, pattern, patterns, from, to)
+		if err != nil {
 			return nil, err
 		}
 	}
-	commits := make([]missedCommit, 0, len(byRevision))
-	for _, one := range byRevision {
-		commits = append(commits, *one)
-	}
-	slices.SortFunc(commits, func(a, b missedCommit) int {
-		if a.revision < b.revision {
-			return -1
-		}
-		return 1
-	})
 	return commits, nil
+}
+
+func (h *hub) commits(ctx context.Context, c *conn, all string, patterns []string, from, to uint64) (commits []missedCommit, failure error) {
+	size, one := 0, missedCommit{}
+	err := h.live.notices(ctx, all, from, func(n storage.Notice) {
+		switch {
+		case failure != nil || n.Kind == storage.NoticeLive || n.Revision > to && n.Kind != storage.NoticeReset:
+			return
+		case n.Kind == storage.NoticeReset:
+			failure = errNotKept
+			return
+		}
+		for i, pattern := range patterns {
+			if !key.Match(pattern, n.Path) {
+				continue
+			}
+			ch := change{n.Object, true}
+			if n.Kind == storage.NoticeSet {
+				ch = h.seen(c.viewer, n.Object)
+			}
+			size += sizeOf(ch.object) + 40
+			if one.changes == nil {
+				one.changes = make([][]change, len(patterns))
+			}
+			one.changes[i] = append(one.changes[i], ch)
+		}
+		if size > h.live.opt.Limits.Unsent {
+			failure = errTooMuch
+			return
+		}
+		if !n.More && one.changes != nil {
+			one.revision = n.Revision
+			commits = append(commits, one)
+			one = missedCommit{}
+		}
+	})
+	return commits, errors.Join(failure, err)
 }
 
 // seen is the change that an identity sees of an object that was stored.

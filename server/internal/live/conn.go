@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type conn struct {
 	protocol protocol
 	slot     uint8 // when it is kept alive
 	caller   Caller
+	viewer   any           // whose topics it follows
 	gone     chan struct{} // closed with the connection; nil where nobody waits for that
 	session  *session      // of oolith.v1
 
@@ -54,8 +56,9 @@ type conn struct {
 	heard atomic.Int64 // when something was read last, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the fields below
-	queue   []*frame
-	few     [2]*frame // memory of queue, for most connections
+	queue   []queued
+	few     [2]queued // memory of queue, for most connections
+	heldAt  int       // how many of queue were there when held began
 	unsent  int       // bytes of queue
 	writing bool      // a goroutine is at it, or hold
 	held    bool      // nothing is written until release
@@ -64,33 +67,60 @@ type conn struct {
 	dropped bool
 }
 
-func (l *Live) newConn(s sink, p protocol, caller Caller) *conn {
-	c := &conn{live: l, sink: s, protocol: p, caller: caller}
+func (l *Live) newConn(s sink, p protocol, caller Caller, viewer any) *conn {
+	c := &conn{live: l, sink: s, protocol: p, caller: caller, viewer: viewer}
 	c.queue = c.few[:0]
 	c.heard.Store(l.opt.Now().UnixNano())
 	return c
 }
 
-// push queues a change. Past the limit all that waits is dropped, and the connection gets the fresh state instead.
-func (c *conn) push(f *frame) { c.enqueue(f, false) }
+// queued is a frame that waits.
+type queued struct {
+	frame *frame
+	kept  bool // it is neither a change nor a state, which a fresh state replaces
+}
 
-// tell queues what is no change: it is never dropped for being too much.
-func (c *conn) tell(f *frame) { c.enqueue(f, true) }
+// mostQueued is how many frames may wait for a client that asks and does not read the answers.
+const mostQueued = 4096
 
-func (c *conn) enqueue(f *frame, always bool) {
+// push queues a change. Past the limit all changes that wait are dropped, and the connection gets the fresh state instead.
+func (c *conn) push(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.dropped || c.ending:
+	if c.behind || c.ending || c.dropped {
 		return
-	case c.behind && !always:
-		return
-	case !always && c.unsent > 0 && c.unsent+f.size > c.live.opt.Limits.Unsent:
+	}
+	if c.unsent > 0 && c.unsent+f.size > c.live.opt.Limits.Unsent {
 		c.fallBehindLocked()
 		return
 	}
-	c.queue = append(c.queue, f)
-	c.unsent += f.size
+	c.enqueueLocked(queued{f, false})
+}
+
+// state queues a state, or a part of one.
+func (c *conn) state(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueueLocked(queued{f, false})
+}
+
+// tell queues an answer, or what keeps the connection alive.
+func (c *conn) tell(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueueLocked(queued{f, true})
+}
+
+func (c *conn) enqueueLocked(q queued) {
+	if c.dropped || c.ending {
+		return
+	}
+	if len(c.queue) >= mostQueued {
+		go c.drop() // it takes locks that may not be taken here
+		return
+	}
+	c.queue = append(c.queue, q)
+	c.unsent += q.frame.size
 	c.wakeLocked()
 }
 
@@ -109,9 +139,18 @@ func (c *conn) fallBehindLocked() {
 	c.wakeLocked()
 }
 
+// emptyLocked drops the changes and states that wait.
 func (c *conn) emptyLocked() {
-	clear(c.queue)
-	c.queue, c.unsent = c.few[:0], 0
+	all := c.queue
+	c.queue, c.unsent, c.heldAt = nil, 0, 0
+	for _, q := range all {
+		if q.kept {
+			c.queue = append(c.queue, q)
+			c.unsent += q.frame.size
+			c.heldAt++
+		}
+	}
+	clear(c.few[:])
 }
 
 // wakeLocked lets a goroutine write what waits.
@@ -123,11 +162,18 @@ func (c *conn) wakeLocked() {
 	go c.write()
 }
 
+// isBehind reports whether changes were dropped and the fresh state is to come.
+func (c *conn) isBehind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.behind
+}
+
 // hold keeps what comes from being written, until release.
 func (c *conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = true
+	c.held, c.heldAt = true, len(c.queue)
 }
 
 // release lets what was held follow some frames.
@@ -139,10 +185,12 @@ func (c *conn) release(first []*frame) {
 		return
 	}
 	if !c.behind {
-		c.queue = append(first, c.queue...)
-		for _, f := range first {
+		missed := make([]queued, len(first))
+		for i, f := range first {
+			missed[i].frame = f
 			c.unsent += f.size
 		}
+		c.queue = slices.Insert(c.queue, c.heldAt, missed...)
 	}
 	if c.behind || len(c.queue) > 0 {
 		c.wakeLocked()
@@ -162,7 +210,9 @@ func (c *conn) write() {
 		f, refresh, more := c.next()
 		switch {
 		case refresh:
-			c.live.hub.refresh(c)
+			if !c.live.hub.refresh(c) {
+				return
+			}
 			continue
 		case !more:
 			return
@@ -228,7 +278,6 @@ func (c *conn) next() (f *frame, refresh, more bool) {
 	case len(c.queue) > 0:
 		return c.popLocked(), false, true
 	case c.behind:
-		c.behind = false
 		return nil, true, true
 	case c.ending:
 		go c.drop() // it takes locks that may not be taken here
@@ -251,8 +300,8 @@ func (c *conn) another() *frame {
 }
 
 func (c *conn) popLocked() *frame {
-	f := c.queue[0]
-	c.queue[0] = nil
+	f := c.queue[0].frame
+	c.queue[0] = queued{}
 	c.queue = c.queue[1:]
 	c.unsent -= f.size
 	return f
@@ -268,10 +317,8 @@ func (c *conn) endWith(last *frame) {
 	if c.dropped || c.ending {
 		return
 	}
-	if c.behind {
-		c.behind = false
-	}
-	c.queue = append(c.queue, last)
+	c.behind = false
+	c.queue = append(c.queue, queued{last, true})
 	c.unsent += last.size
 	c.ending, c.held = true, false
 	c.wakeLocked()
@@ -285,7 +332,7 @@ func (c *conn) drop() {
 		return
 	}
 	c.dropped, c.behind = true, false
-	c.emptyLocked()
+	c.queue, c.few = nil, [2]queued{}
 	c.mu.Unlock()
 	_ = c.sink.Close() // there is nobody to tell
 	c.live.hub.leave(c)

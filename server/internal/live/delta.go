@@ -179,10 +179,15 @@ func (l *Live) message(p protocol, kind string, revision uint64, extra string, p
 		ids[i] = one.member.id
 	}
 	at := token{l.opt.Store, revision}.String()
+	if kind == "reset" { // what it announces is not there yet: who loses the connection now resumes from before it
+		at = ""
+	}
 	build := func() [][]byte {
-		head := append([]byte(`{"type":"`), kind...)
-		head = append(append(head, `","token":"`...), at...)
-		head = append(head, `","revision":`...)
+		head := append(append([]byte(`{"type":"`), kind...), '"')
+		if at != "" {
+			head = append(append(append(head, `,"token":"`...), at...), '"')
+		}
+		head = append(head, `,"revision":`...)
 		head = strconv.AppendUint(head, revision, 10)
 		head = append(append(head, extra...), `,"subscriptions":[`...)
 		body := [][]byte{head}
@@ -206,7 +211,7 @@ func (p protocol) pack(kind, at string, body [][]byte) [][]byte {
 		return webSocket(ws.OpText, body...)
 	}
 	head := "event: " + kind + "\ndata: "
-	if kind != "reset" { // what a reset announces is not there yet: who loses the connection now resumes from before it
+	if at != "" {
 		head = "id: " + at + "\n" + head
 	}
 	packed := append([][]byte{[]byte(head)}, body...)

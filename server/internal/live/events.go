@@ -32,12 +32,12 @@ func (l *Live) ServeEvents(w http.ResponseWriter, r *http.Request, caller Caller
 	caller.Allowed = nil
 	if r.ProtoMajor == 1 {
 		if raw, err := takeOver(w); err == nil {
-			l.serveTaken(raw, header, caller, patterns, resume)
+			l.serveTaken(raw, header, caller, viewer, patterns, resume)
 			return
 		}
 	}
 	out := &response{w: w, control: http.NewResponseController(w)}
-	c := l.newConn(out, events, caller)
+	c := l.newConn(out, events, caller, viewer)
 	c.gone = make(chan struct{})
 	if err := l.join(c); err != nil {
 		l.refuse(w, err)
@@ -56,8 +56,8 @@ func (l *Live) ServeEvents(w http.ResponseWriter, r *http.Request, caller Caller
 
 // serveTaken serves events over a connection that was taken from the HTTP server: it costs no buffers then. The end of the
 // connection is the end of the answer.
-func (l *Live) serveTaken(raw net.Conn, header http.Header, caller Caller, patterns []string, resume string) {
-	c := l.newConn(raw, events, caller)
+func (l *Live) serveTaken(raw net.Conn, header http.Header, caller Caller, viewer any, patterns []string, resume string) {
+	c := l.newConn(raw, events, caller, viewer)
 	if err := l.join(c); err != nil {
 		_, _ = io.WriteString(raw, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\r\n")
 		_ = raw.Close()

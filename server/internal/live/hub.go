@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type hub struct {
 	topics   map[topicKey]*topic
 	loading  int // topics that are not live
 	revision uint64
+	barriers []barrier
 	follow   *follower // nil while nothing is followed
 	closed   bool
 	touched  []*topic // scratch memory of the hub's goroutine, as is the next
@@ -93,22 +96,61 @@ func (h *hub) start() error {
 // nowhere is a path that is not there, mostly: what is read of it is the present revision.
 const nowhere = "-"
 
+// present returns the present revision. What was committed up to it is in the queues of all subscriptions by then.
+func (h *hub) present(ctx context.Context) (revision uint64, err error) {
+	err = h.live.notices(ctx, nowhere, 0, func(n storage.Notice) {
+		if n.Kind == storage.NoticeLive {
+			revision = n.Revision
+		}
+	})
+	return revision, err
+}
+
 // subscribe follows everything from the present revision on. The state of everything is neither needed nor read.
 func (h *hub) subscribe(ctx context.Context) (*storage.Subscription, error) {
-	probe, err := h.live.store.Subscribe(ctx, nowhere, storage.SubscribeOptions{})
+	revision, err := h.present(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer probe.Close()
-	for {
-		n, err := probe.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if n.Kind == storage.NoticeLive {
-			return h.live.store.Subscribe(ctx, "", storage.SubscribeOptions{From: n.Revision, Lag: storage.LagError})
-		}
+	return h.live.store.Subscribe(ctx, "", storage.SubscribeOptions{From: revision, Lag: storage.LagError})
+}
+
+// barrier waits for the hub to come to a revision.
+type barrier struct {
+	revision uint64
+	passed   chan struct{}
+}
+
+// catchUp waits until the hub has all that is committed now: who wrote and then subscribes finds the write in the state.
+func (h *hub) catchUp(ctx context.Context) error {
+	committed := h.live.store.Revision()
+	h.mu.Lock()
+	reached := h.revision >= committed
+	h.mu.Unlock()
+	if reached {
+		return nil
 	}
+	revision, err := h.present(ctx)
+	if err != nil {
+		return err
+	}
+	b := barrier{revision, make(chan struct{})}
+	h.mu.Lock()
+	h.barriers = append(h.barriers, b)
+	h.mu.Unlock()
+	h.await(b.passed)
+	return nil
+}
+
+// passLocked lets those go on that wait for a revision that the hub has come to.
+func (h *hub) passLocked(revision uint64) {
+	h.barriers = slices.DeleteFunc(h.barriers, func(b barrier) bool {
+		if b.revision > revision {
+			return false
+		}
+		close(b.passed)
+		return true
+	})
 }
 
 // run hands on what the store commits.
@@ -177,8 +219,11 @@ func (f *follower) interrupt() {
 // store that handed on all changes before it. So the hub has come to it also when nothing waits.
 func (h *hub) settle(f *follower, revision uint64) {
 	h.mu.Lock()
-	latest, none := uint64(0), h.loading == 0
+	latest, none := uint64(0), h.loading == 0 && len(h.barriers) == 0
 	if !none {
+		for _, b := range h.barriers {
+			latest = max(latest, b.revision)
+		}
 		for _, t := range h.topics {
 			if !t.live && t.loaded {
 				latest = max(latest, t.last)
@@ -195,6 +240,7 @@ func (h *hub) settle(f *follower, revision uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.revision = max(h.revision, revision)
+	h.passLocked(h.revision)
 	for _, t := range h.topics {
 		if !t.live && t.loaded && t.last <= h.revision {
 			h.begin(t)
@@ -374,6 +420,7 @@ func (h *hub) lost(f *follower, cause error) {
 		return
 	}
 	h.follow = nil
+	h.passLocked(math.MaxUint64) // they find their topics read anew, or gone
 	var over []*conn
 	again := len(h.topics) > 0 && !h.closed
 	stopped := !errors.Is(cause, storage.ErrLagged)
@@ -580,6 +627,7 @@ func (h *hub) sweep(most int) {
 	if len(h.topics) == 0 && h.follow != nil {
 		h.follow.cancel()
 		h.follow = nil
+		h.passLocked(math.MaxUint64)
 	}
 }
 

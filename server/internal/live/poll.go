@@ -17,9 +17,12 @@ func (l *Live) ServePoll(w http.ResponseWriter, r *http.Request, caller Caller, 
 	defer caller.ended()
 	timer := time.NewTimer(min(wait, longestWait))
 	defer timer.Stop()
-	held := r.Header.Get("If-None-Match")
+	held, viewer := r.Header.Get("If-None-Match"), l.viewerOf(caller.Identity)
 	for {
-		t, err := l.hub.topic(r.Context(), pattern, l.viewerOf(caller.Identity))
+		t, err := l.hub.topic(r.Context(), pattern, viewer)
+		if err == nil {
+			err = l.hub.catchUp(r.Context())
+		}
 		if err != nil {
 			l.refuse(w, err)
 			return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -67,11 +68,18 @@ func (s *session) enter(req *request) error {
 // put stores the object of a presence.
 func (s *session) put(p *presence, opt storage.SetOptions) error {
 	opt.TTL = presenceTTL
-	stored, err := s.conn.live.store.SetWith(p.path, p.data, opt)
-	if errors.Is(err, storage.ErrConflict) {
+	return s.written(p, func() (meta.Object, error) { return s.conn.live.store.SetWith(p.path, p.data, opt) })
+}
+
+// written takes in what became of a write of a presence's object.
+func (s *session) written(p *presence, write func() (meta.Object, error)) error {
+	stored, err := write()
+	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 		return &problem{code: "conflict", detail: p.path + " has an object that is not this presence"}
 	}
-	p.revision = stored.Revision
+	if err == nil {
+		p.revision = stored.Revision
+	}
 	return err
 }
 
@@ -107,7 +115,9 @@ func (s *session) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, p := range s.present {
-		err := s.put(p, storage.SetOptions{IfRevision: p.revision})
+		err := s.written(p, func() (meta.Object, error) {
+			return s.conn.live.store.TouchWith(p.path, storage.SetOptions{TTL: presenceTTL, IfRevision: p.revision})
+		})
 		var lost *problem
 		switch {
 		case errors.As(err, &lost): // somebody overwrote or removed it

@@ -31,7 +31,7 @@ func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller
 		caller.ended()
 		return
 	}
-	c := l.newConn(raw, socket, caller)
+	c := l.newConn(raw, socket, caller, l.viewerOf(caller.Identity))
 	s := &session{conn: c, members: make(map[string]*member)}
 	c.session = s
 	if !l.openSocket(c, raw) {

@@ -74,6 +74,8 @@ func (c *conn) readFrames(r io.Reader, text func([]byte) error) error {
 		}
 		if !isText {
 			message = nil // no message of ours is binary
+		} else if message == nil {
+			message = []byte{}
 		}
 		if err := text(message); err != nil {
 			return err

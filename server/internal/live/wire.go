@@ -13,10 +13,10 @@ const bearer = "bearer"
 // ServeWire serves the older WebSocket protocol: a subscription to a path or pattern, or for "" the clock. It returns once the
 // stream runs. Whether the caller may read the path is checked before.
 func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, path string) {
-	p := wire
+	p, viewer := wire, l.viewerOf(caller.Identity)
 	if path == "" {
 		p = clock
-	} else if _, err := l.hub.topic(r.Context(), path, l.viewerOf(caller.Identity)); err != nil {
+	} else if _, err := l.hub.topic(r.Context(), path, viewer); err != nil {
 		// A refusal behind the upgrade would be a silent connection.
 		l.refuse(w, err)
 		caller.ended()
@@ -29,7 +29,7 @@ func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, 
 		return
 	}
 	caller.Allowed = nil // the client asks for nothing more: the request need not stay in memory
-	c := l.newConn(raw, p, caller)
+	c := l.newConn(raw, p, caller, viewer)
 	if !l.openSocket(c, raw) {
 		return
 	}

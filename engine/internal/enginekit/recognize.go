@@ -1,0 +1,37 @@
+package enginekit
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Begins reports whether a file begins with some bytes. What is absent, shorter or no regular file does not.
+func Begins(name, mark string) (bool, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && !info.Mode().IsRegular() {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	head := make([]byte, len(mark))
+	n, err := io.ReadFull(file, head)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return string(head[:n]) == mark, FirstError(err, file.Close())
+}
+
+// HasFormat reports whether a directory is marked by a FormatFile as a layout, in any version.
+func HasFormat(directory, name string) (bool, error) {
+	return Begins(filepath.Join(directory, FormatFile), strings.TrimSuffix(FormatLine(name, 1), "1\n"))
+}
