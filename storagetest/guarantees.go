@@ -287,8 +287,8 @@ func CheckBookmarked(t T, told *Told, _ *Log) {
 		case storage.NoticeReset:
 			live, state, since = false, 0, 0
 		case storage.NoticeCatchUp:
-			live, state, since = false, 0, max(given, told.Options.From)
-			late = n.Revision < given
+			live, state, since = false, 0, n.Bookmark
+			late = n.Revision < given || since < given || since > n.Revision
 		case storage.NoticeState, storage.NoticeUnchanged:
 			late = live
 			state = max(state, n.Revision)

@@ -144,6 +144,9 @@ func (told *Told) parts() []*part {
 			p.catchUp, p.since = true, n.Bookmark
 		case storage.NoticeState, storage.NoticeUnchanged:
 			p.state = append(p.state, *n)
+			if p.catchUp {
+				p.since = max(p.since, n.Bookmark)
+			}
 		case storage.NoticeLive:
 			p.live = n
 		default:
