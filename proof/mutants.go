@@ -132,8 +132,17 @@ var mutants = []mutant{
 		old: "\tif revision < h.floor {", new: "\tif revision > h.floor {",
 	},
 	{
-		name: "a subscription that overflows is not told", file: "storage/subscribe.go",
-		old: "\tanew = s.overflow || from != 0 && state != nil", new: "\tanew = from != 0 && state != nil",
+		name: "a subscription that overflows is not told", file: "storage/subscription_state.go",
+		old: "missed = missed || s.overflow;", new: "missed = missed && !s.overflow;",
+	},
+	{
+		name: "what was missed is told behind a fresh state", file: "storage/subscription_state.go", tests: "./storage",
+		old: "s.state, s.missed, s.live, s.at, s.overflow = state, nil, true, revision, false",
+		new: "s.state, s.live, s.at, s.overflow = state, true, revision, false",
+	},
+	{
+		name: "what has no revision did not change", file: "storage/subscription_state.go", tests: "./storage",
+		old: "obj.Revision <= s.since && !state.unnumbered", new: "obj.Revision <= s.since",
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
