@@ -53,7 +53,8 @@ type conn struct {
 	parts   []part // what the present commit has for it, if it follows several patterns
 	left    bool   // it takes part no more
 
-	heard atomic.Int64 // when something was read last, in Unix nanoseconds
+	writer func()       // write, bound once: to start it costs no memory
+	heard  atomic.Int64 // when something was read last, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the fields below
 	queue   []queued
@@ -69,7 +70,7 @@ type conn struct {
 
 func (l *Live) newConn(s sink, p protocol, caller Caller, viewer any) *conn {
 	c := &conn{live: l, sink: s, protocol: p, caller: caller, viewer: viewer}
-	c.queue = c.few[:0]
+	c.queue, c.writer = c.few[:0], c.write
 	c.heard.Store(l.opt.Now().UnixNano())
 	return c
 }
@@ -159,7 +160,7 @@ func (c *conn) wakeLocked() {
 		return
 	}
 	c.writing = true
-	go c.write()
+	go c.writer()
 }
 
 // isBehind reports whether changes were dropped and the fresh state is to come.

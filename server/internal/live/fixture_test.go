@@ -185,7 +185,7 @@ func (f *fixture) tryDial(target string, protocols ...string) (*wsClient, error)
 func (c *wsClient) frame() (ws.Frame, error) {
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(patience))
-		frame, err := ws.ReadFrame(c.r)
+		frame, err := readFrame(c.r)
 		if err != nil || frame.Header.OpCode != ws.OpPing {
 			return frame, err
 		}
@@ -461,4 +461,15 @@ func (c *sseClient) of(kind string) (sseEvent, ours) {
 		c.Fatalf("an event %+v", e)
 	}
 	return e, m
+}
+
+// readFrame reads a frame of the server.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }

@@ -80,7 +80,7 @@ func FuzzRequest(f *testing.F) {
 			for _, part := range q.frame.bytes() {
 				payload = append(payload, part...)
 			}
-			frame, err := ws.ReadFrame(bytes.NewReader(payload))
+			frame, err := readFrame(bytes.NewReader(payload))
 			if err != nil || !json.Valid(frame.Payload) {
 				t.Errorf("%q is answered with %q, %v", text, payload, err)
 			}

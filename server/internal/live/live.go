@@ -125,7 +125,6 @@ type Live struct {
 	conns  map[*conn]struct{}
 	serial int // of the connections, spreads their keep-alive
 
-	tick  atomic.Pointer[frame] // of the clock, the newest
 	stats counters
 }
 

@@ -19,7 +19,6 @@ import (
 // stuck is a client that reads nothing, behind a connection that takes some bytes and no more.
 type stuck struct {
 	mu    sync.Mutex
-	taken int
 	until time.Time
 	moved chan struct{} // closed when the deadline moves
 	over  chan struct{}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -97,6 +98,9 @@ func (in *incoming) next() (message []byte, text bool, err error) {
 	state, size := ws.StateServerSide, 0
 	for {
 		h, err := ws.ReadHeaderBuffer(in.r, in.head[:0])
+		if errors.Is(err, ws.ErrHeaderLengthMSB) || errors.Is(err, ws.ErrHeaderLengthUnexpected) {
+			err = &protocolError{ws.StatusProtocolError, err.Error()}
+		}
 		if err != nil {
 			return nil, false, err
 		}
