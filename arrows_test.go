@@ -53,7 +53,9 @@ var arrows = []arrow{
 	{from: "engine/all", to: []string{"engine"}},
 
 	{from: "", to: []string{"=engine", "storage"}},
-	{from: "server", to: []string{"", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
+	{from: "server", to: []string{"", "server/internal", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
+	{from: "client", to: []string{"storage", "meta", "key"}},
+	{from: "servertest", to: []string{"server", "client", "storage"}},
 	{from: "cmd", to: anyModule, foreign: anyModule},
 	// Examples show what others can do: nothing internal, and no library but the system's.
 	{from: "examples", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "server", "storage", "storagetest", "meta", "key"}, foreign: []string{"golang.org/x/sys"}},

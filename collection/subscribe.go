@@ -12,12 +12,14 @@ import (
 // Notice is one thing that a subscription tells.
 type Notice[T any] struct {
 	// Kind says what: an item of the state, that the state is complete, an item that was stored or
-	// removed, or that all is told anew.
+	// removed, that all is told anew, or that what changed follows.
 	Kind storage.NoticeKind
 	// Revision is the place of a change in the commit order; of an item of the state, that of its last
-	// change; of storage.NoticeLive and storage.NoticeReset, the revision up to which all is known then.
+	// change; of storage.NoticeLive, storage.NoticeReset and storage.NoticeCatchUp, the revision up to
+	// which all is known then.
 	Revision uint64
-	// Item is what is there, was stored or was removed; zero for storage.NoticeLive and storage.NoticeReset.
+	// Item is what is there, was stored or was removed; zero for storage.NoticeLive, storage.NoticeReset and
+	// storage.NoticeCatchUp.
 	Item Item[T]
 	// More says that the next notice is a part of the same change. Who resumes from a revision later
 	// takes that of a notice without More.

@@ -43,6 +43,9 @@ func (b *backlog) most() int {
 }
 
 func (b *backlog) push(c *change) {
+	if len(b.slots) == cap(b.slots) && b.newest == nil && b.head > len(b.slots)/2 {
+		b.slide()
+	}
 	b.slots = append(b.slots, slot{change: *c})
 	b.live++
 	if b.newest != nil {
@@ -54,6 +57,13 @@ func (b *backlog) push(c *change) {
 	case len(b.slots)-2*b.live > min(b.most(), backlogLimit):
 		b.compact()
 	}
+}
+
+// slide moves the entries to the front of their memory, where others have left.
+func (b *backlog) slide() {
+	n := copy(b.slots, b.slots[b.head:])
+	clear(b.slots[n:])
+	b.slots, b.head = b.slots[:n], 0
 }
 
 // fold makes an entry, the last one, the only one of its key. If it removes an object that the consumer was

@@ -24,6 +24,8 @@ type SetOptions struct {
 	TTL time.Duration
 	// Expires is the end of the object's time to live in Unix nanoseconds, instead of TTL; 0 for never.
 	Expires int64
+	// KeepTTL leaves the time to live of the object that is there as it is, as Update does. A new object has none.
+	KeepTTL bool
 	// Times are stored as given, instead of now; nil for now.
 	Times *Times
 	// Lease binds the write to a lease: it fails with ErrLeaseLost unless the lease holds its lock when
@@ -62,7 +64,8 @@ func (b *Batch) Set(path string, data json.RawMessage) { b.SetWith(path, data, S
 
 // SetWith adds a Set with conditions and times. The data is copied.
 func (b *Batch) SetWith(path string, data json.RawMessage, opt SetOptions) {
-	w, err := newSet(opSet, path, data, opt)
+	var w write
+	err := w.fill(opSet, path, data, &opt)
 	b.add("set", w, err)
 }
 
@@ -73,7 +76,8 @@ func (b *Batch) Push(pattern string, data json.RawMessage) {
 
 // PushWith adds a Push with a time to live, or bound to a lease. The data is copied.
 func (b *Batch) PushWith(pattern string, data json.RawMessage, opt SetOptions) {
-	w, err := newSet(opPush, pattern, data, opt)
+	var w write
+	err := w.fill(opPush, pattern, data, &opt)
 	b.add("push", w, err)
 }
 
@@ -195,26 +199,24 @@ func (r *run) commitParts(ctx context.Context, batch write) error {
 // SetWith is Set with conditions and times. It returns the object as it was stored, its Data
 // shared and read-only.
 func (l *Layered) SetWith(path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	w, err := newSet(opSet, path, data, opt)
-	return l.commitOne(context.Background(), "set", w, err)
+	return l.put(context.Background(), "set", opSet, path, data, &opt)
 }
 
 // PushWith is Push with a time to live, or bound to a lease. It returns the object as it was stored, its Data shared
 // and read-only. IfRevision, IfAbsent and Times make no sense here and are ErrInvalidOptions.
 func (l *Layered) PushWith(pattern string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	w, err := newSet(opPush, pattern, data, opt)
-	return l.commitOne(context.Background(), "push", w, err)
+	return l.put(context.Background(), "push", opPush, pattern, data, &opt)
 }
 
 // commitOne commits a write, unless its input was refused.
-func (l *Layered) commitOne(ctx context.Context, op string, w write, refused error) (meta.Object, error) {
+func (l *Layered) commitOne(ctx context.Context, op string, w *write, refused error) (meta.Object, error) {
 	r, err := l.active()
 	if err == nil {
 		err = refused
 	}
 	var stored meta.Object
 	if err == nil {
-		stored, err = r.commitContext(ctx, &w)
+		stored, err = r.commitContext(ctx, w)
 	}
 	if err != nil {
 		return meta.Object{}, failed(op, w.path, err)
@@ -236,44 +238,51 @@ func (l *Layered) Touch(path string, ttl time.Duration) (meta.Object, error) {
 // make no sense here and are ErrInvalidOptions.
 func (l *Layered) TouchWith(path string, opt SetOptions) (meta.Object, error) {
 	w, err := newTouch(path, opt)
-	return l.commitOne(context.Background(), "touch", w, err)
+	return l.commitOne(context.Background(), "touch", &w, err)
 }
 
 // DelWith is Del of one key with a condition. A glob is ErrGlobNotAllowed.
 func (l *Layered) DelWith(path string, opt DelOptions) error {
 	w, err := newDel(path, opt)
-	_, err = l.commitOne(context.Background(), "del", w, err)
+	_, err = l.commitOne(context.Background(), "del", &w, err)
 	return err
 }
 
-// newSet makes the write of a set or a push from its checked input.
-func newSet(op operation, path string, data json.RawMessage, opt SetOptions) (w write, err error) {
-	w = write{op: op, path: path}
+// put stores an object: what every Set and every Push does.
+func (l *Layered) put(ctx context.Context, op string, kind operation, path string, data json.RawMessage, opt *SetOptions) (meta.Object, error) {
+	var w write
+	err := w.fill(kind, path, data, opt)
+	return l.commitOne(ctx, op, &w, err)
+}
+
+// fill makes the write one of a set or a push, from its checked input.
+func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOptions) (err error) {
+	w.op, w.path = op, path
 	check := checkKey
 	if op == opPush {
 		check = checkPush
 	}
 	if err := check(path); err != nil {
-		return w, err
+		return err
 	}
 	if op == opPush && (opt.IfRevision != 0 || opt.IfAbsent || opt.Times != nil) {
-		return w, fmt.Errorf("%w: a push makes a new path: conditions and times have no meaning", ErrInvalidOptions)
+		return fmt.Errorf("%w: a push makes a new path: conditions and times have no meaning", ErrInvalidOptions)
 	}
 	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent, opt.Lease); err != nil {
-		return w, err
+		return err
 	}
 	if err := opt.checkExpiry(); err != nil {
-		return w, err
+		return err
 	}
-	w.ttl, w.expires = opt.TTL, opt.Expires
+	w.ttl, w.expires, w.keepsExpiry = opt.TTL, opt.Expires, opt.KeepTTL
 	if opt.Times != nil {
 		w.op, w.created, w.updated = opSetMeta, opt.Times.Created, opt.Times.Updated
 	}
 	if err := checkData(data); err != nil {
-		return w, err
+		return err
 	}
 	w.data = copyData(data)
-	return w, nil
+	return nil
 }
 
 // newTouch makes the write of a touch from its checked input.
@@ -310,6 +319,8 @@ func (o *SetOptions) checkExpiry() error {
 		return fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
 	case o.TTL > 0 && o.Expires != 0:
 		return fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
+	case o.KeepTTL && (o.TTL > 0 || o.Expires != 0):
+		return fmt.Errorf("%w: KeepTTL beside TTL or Expires, expected one of them", ErrInvalidOptions)
 	}
 	return nil
 }

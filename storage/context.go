@@ -19,8 +19,7 @@ func (l *Layered) SetContext(ctx context.Context, path string, data json.RawMess
 	if err := checkContext(ctx); err != nil {
 		return meta.Object{}, failed("set", path, err)
 	}
-	w, err := newSet(opSet, path, data, opt)
-	return l.commitOne(ctx, "set", w, err)
+	return l.put(ctx, "set", opSet, path, data, &opt)
 }
 
 // CommitContext is Commit that a context can end, as it can SetContext.

@@ -57,7 +57,8 @@ type feed struct {
 	watches       map[*watch]struct{}       // that are not over
 	subscriptions map[*Subscription]struct{}
 	history       history
-	over          bool // no more reads of the persistent layer
+	lowest        uint64 // no revision below it means anything in this run
+	over          bool   // no more reads of the persistent layer
 
 	// watchesCoalesced and coalesced are of the watches and the subscriptions that are gone, resets of all.
 	watchesCoalesced, coalesced, resets uint64
@@ -81,7 +82,7 @@ func (f *feed) init(keep int, lowest uint64, logger *slog.Logger) {
 	f.watches = make(map[*watch]struct{})
 	f.subscriptions = make(map[*Subscription]struct{})
 	f.touched = make(map[consumer][]change)
-	f.history.limit, f.history.floor = keep, lowest
+	f.history.limit, f.history.floor, f.lowest = keep, lowest, lowest
 	f.logger = logger
 }
 

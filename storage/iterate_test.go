@@ -33,6 +33,7 @@ func TestIterateScansOnce(t *testing.T) {
 					fake.put(path, &obj)
 					fake.mu.Unlock()
 				}
+				s.run.Load().expirer.work.Wait() // the search for what expires scans too
 				var reads, gets atomic.Int64
 				fake.onCall(func(method, _ string) error {
 					switch method {

@@ -16,7 +16,7 @@ import (
 // All methods may be called from any number of goroutines.
 //
 // LOCK ORDER: Layered.life; then Layered.hooks; then what a commit takes: the leadership of the pipeline
-// (pipeline.mu is held for moments only), readGate.calls, run.whole, the locks inside of layers,
+// (pipeline.mu, which is held for moments only, but for a whole commit where there is no persistent layer), readGate.calls, run.whole, the locks inside of layers,
 // fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
 // Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
 // is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.

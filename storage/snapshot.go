@@ -74,7 +74,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 				return
 			}
 		}
-		s.state, err = r.snapshot(pattern, false)
+		s.state, err = r.snapshot(pattern, OrderNone, 0, false)
 	}})
 	if failure != nil {
 		return nil, failure
@@ -193,6 +193,13 @@ type snapshot struct {
 	pattern string // of lists
 	matched bool   // lists hold what matches it, and nothing else
 	sorted  bool   // lists are in the order of directories, and are to be in that of indexes
+	// order and limit are those of a state, once arrange did its work, which arranged says.
+	order    StateOrder
+	limit    int
+	arranged bool
+	gathered []gathered // from a layer, in order
+	// unnumbered says that the layer held the object that next returned without a revision.
+	unnumbered bool
 
 	// What follows is a snapshot of a layer; pull is nil for one of memory.
 	first    *meta.Object // of pull
@@ -203,14 +210,21 @@ type snapshot struct {
 // snapshot takes the content of a pattern, "" for everything, in an instant of the pipeline.
 // From memory it costs a pointer for each object, which are matched behind the instant; from a layer that
 // scans, the beginning of the scan. For a
-// subscription, which is what broadcast says, objects are as reads return them.
-func (r *run) snapshot(pattern string, broadcast bool) (*snapshot, error) {
-	s := &snapshot{rules: r.options.Retention, ages: r.ages, begin: r.pipeline.first, now: time.Now().UnixNano(), kept: !broadcast}
+// subscription, which is what broadcast says, objects are as reads return them. In an order, with or without a limit,
+// they come behind arrange.
+func (r *run) snapshot(pattern string, order StateOrder, limit int, broadcast bool) (*snapshot, error) {
+	s := &snapshot{
+		rules: r.options.Retention, ages: r.ages, begin: r.pipeline.first, now: time.Now().UnixNano(), kept: !broadcast,
+		order: order, limit: limit, arranged: order == OrderNone,
+	}
 	if broadcast {
 		s.hide = r.options.NoBroadcastKeys
 	}
 	if !r.fromLayer() {
-		s.lists, s.pattern = r.memory.Collect(pattern), pattern
+		if s.pattern = pattern; s.collectFirst(r.memory) {
+			return s, nil
+		}
+		s.lists = r.memory.Collect(pattern)
 		if s.kept && r.ages {
 			s.own = r.expirer.ends(s.lists)
 		}
@@ -283,15 +297,30 @@ func (s *snapshot) sortList() {
 
 // next returns the next object, nil at the end.
 func (s *snapshot) next() (*meta.Object, error) {
+	var obj *meta.Object
+	var err error
+	if s.pull != nil && s.order != OrderNone {
+		obj = s.nextGathered()
+	} else {
+		obj, err = s.nextShown()
+	}
+	if obj == nil {
+		s.close()
+	}
+	return obj, err
+}
+
+// nextShown returns the next object that is neither expired nor hidden, as it is to be told; nil at the end.
+func (s *snapshot) nextShown() (*meta.Object, error) {
 	for {
 		obj, err := s.read()
 		if obj == nil || err != nil {
-			s.close()
 			return nil, err
 		}
 		own := obj.Expires
 		switch {
 		case s.pull != nil:
+			s.unnumbered = obj.Revision == 0
 			obj.Revision, obj.Expires = revisionOf(obj, s.begin), s.rules.expiryOf(obj)
 		case s.kept && s.ages:
 			own = s.own[obj.Path]
@@ -347,7 +376,7 @@ func (s *snapshot) close() {
 	if s == nil {
 		return
 	}
-	s.lists = nil
+	s.lists, s.gathered = nil, nil
 	if s.stopPull != nil {
 		s.stopPull()
 	}

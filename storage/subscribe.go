@@ -23,12 +23,20 @@ const (
 	// expiry, a limit of a list.
 	NoticeDel
 	// NoticeReset says that changes were missed: forget what you know of the pattern. A fresh
-	// state and NoticeLive follow.
+	// state and NoticeLive follow; with ChangesOnly NoticeLive alone.
 	NoticeReset
+	// NoticeCatchUp says, with SubscribeOptions.CatchUp, that changes were missed, and what is there now follows: a
+	// NoticeState for each object that changed meanwhile, a NoticeUnchanged for each other one, then
+	// NoticeLive. What none of them names is there no more.
+	NoticeCatchUp
+	// NoticeUnchanged is an object that did not change: who was told it before holds it already. One who
+	// holds another revision of it, or none, takes Object: before a restart the store may have had
+	// NoBroadcastKeys or Retention that hid it.
+	NoticeUnchanged
 )
 
 func (k NoticeKind) String() string {
-	names := []string{"none", "state", "live", "set", "del", "reset"}
+	names := []string{"none", "state", "live", "set", "del", "reset", "catch-up", "unchanged"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -64,13 +72,13 @@ func (r Reason) String() string {
 // Notice is one thing that a subscription tells.
 type Notice struct {
 	Kind NoticeKind
-	// Revision is the place of a change in the commit order; of a state object, that of its last
-	// change; of NoticeLive and NoticeReset, the revision up to which all is known then.
+	// Revision is the place of a change in the commit order; of NoticeState and NoticeUnchanged, that of the object's
+	// last change; of NoticeLive, NoticeReset and NoticeCatchUp, the revision up to which all is known then.
 	Revision uint64
-	// Path is the key; empty for NoticeLive and NoticeReset.
+	// Path is the key; empty for NoticeLive, NoticeReset and NoticeCatchUp.
 	Path string
-	// Object is the stored or removed object, shared and read-only; nil for NoticeLive and
-	// NoticeReset.
+	// Object is the object that is there, was stored or was removed, shared and read-only; nil for NoticeLive,
+	// NoticeReset and NoticeCatchUp.
 	Object *meta.Object
 	// Reason is why a NoticeDel removed the object; ReasonNone for all other kinds.
 	Reason Reason
@@ -85,8 +93,8 @@ type Notice struct {
 type LagPolicy uint8
 
 const (
-	// LagReset drops what waits: the subscriber gets a NoticeReset and a fresh state. It is the
-	// default. A state that is being told is told to its end first, with its NoticeLive, and so is a
+	// LagReset drops what waits: the subscriber gets a NoticeReset and a fresh state, or with CatchUp a
+	// NoticeCatchUp and what changed behind Revision. It is the default. A state that is being told is told to its end first, with its NoticeLive, and so is a
 	// batch: a subscriber that is always too slow sees one whole state after the other.
 	LagReset LagPolicy = iota
 	// LagNewest keeps only the newest change of each key until the subscriber has caught up,
@@ -97,15 +105,56 @@ const (
 	LagError
 )
 
+// StateOrder is the order in which a state is told.
+type StateOrder uint8
+
+const (
+	// OrderNone is no particular order, the cheapest. It is the default.
+	OrderNone StateOrder = iota
+	// OrderOldest is that of GetList: ascending by Created, ties by Path.
+	OrderOldest
+	// OrderNewest is the exact reverse.
+	OrderNewest
+)
+
 // defaultBuffer is how many changes wait for a subscription.
 const defaultBuffer = 1 << 14
 
 // SubscribeOptions of a subscription. The zero value begins with the state.
 type SubscribeOptions struct {
 	// From resumes behind a revision: the subscription begins with the changes after it, if the
-	// store still has them (Options.History), and else with a NoticeReset and the state. 0 begins with
-	// the state. A revision that the store has not reached is ErrFutureRevision.
+	// store still has them (Options.History: in memory, so none from before the last Start), and else with a
+	// NoticeReset and the state, or as CatchUp says. 0 begins with the state. A revision that the store has not
+	// reached is ErrFutureRevision. A revision of another store means nothing here: Layered.ID tells stores apart.
 	From uint64
+	// CatchUp replaces a NoticeReset by what changed: where the store does not have the changes behind From any more,
+	// also after a restart, and where the subscriber falls behind with LagReset. It is told NoticeCatchUp;
+	// then each object that matches, as NoticeState if its revision is above the one that is resumed from (From, or
+	// Subscription.Revision), else as NoticeUnchanged; then NoticeLive. So who keeps a map of
+	// objects by path has exactly the state once it puts in what it is told and, at NoticeLive,
+	// drops the paths that were not named since NoticeCatchUp. Of a path that came and went, and of
+	// changes that newer ones replaced, nothing is told.
+	//
+	// It costs what the state costs, but for what a subscriber need not send on. An object that the persistent layer
+	// holds without a revision is always told as NoticeState. There is still a NoticeReset
+	// where a store without a persistent layer was restarted since From, and where the subscriber has no whole state
+	// yet (Subscription.Revision is 0).
+	//
+	// With Limit it is ErrInvalidOptions: what lies beyond the limit would seem to be gone.
+	CatchUp bool
+	// ChangesOnly leaves the state out: NoticeLive comes at once, then the changes. With From the missed changes come
+	// before it, as ever; where the store does not have them, NoticeReset and NoticeLive say that they are lost, as
+	// they do to a subscriber that falls behind with LagReset. With CatchUp, Order or Limit it is ErrInvalidOptions.
+	ChangesOnly bool
+	// Order is that of the state, also of a fresh one. Where Limit is 0, it is sorted beside the writers.
+	Order StateOrder
+	// Limit is how many objects the state has at most, the first ones in Order; 0 for all. Changes of all
+	// that matches are told, within the limit and beyond it: the removal of an object that was not in the
+	// state, too. It needs an Order, else it is ErrInvalidOptions; a negative one is ErrInvalidLimit.
+	//
+	// From memory such a state costs its objects and a look at each directory of the pattern; where the last segment is a
+	// partial glob ("a*") it costs what the whole state costs, and where lists come from the persistent layer, a scan.
+	Limit int
 	// Lag says what to do with a subscriber that falls behind.
 	Lag LagPolicy
 	// Buffer is how many changes may wait for the subscriber; 16,384 when zero. A batch or a glob
@@ -114,7 +163,7 @@ type SubscribeOptions struct {
 }
 
 // Subscribe follows what matches a pattern: a glob, a single path, or "" for everything. The
-// subscription tells the matching state first (NoticeState, in no particular order), then NoticeLive,
+// subscription tells the matching state first (NoticeState, in the order of SubscribeOptions.Order), then NoticeLive,
 // then every change in commit order, each exactly once with its revision: there is no gap and no
 // duplicate between state and changes.
 //
@@ -147,8 +196,8 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
 		}
 	}
-	if opt.Buffer < 0 || opt.Lag > LagError {
-		return nil, fmt.Errorf("%w: Buffer %d, Lag %d", ErrInvalidOptions, opt.Buffer, opt.Lag)
+	if err := opt.check(); err != nil {
+		return nil, err
 	}
 	if opt.Buffer == 0 {
 		opt.Buffer = defaultBuffer
@@ -158,6 +207,9 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 		run: r, rules: r.options.Retention, pattern: pattern, options: opt, signal: make(chan struct{}, 1),
 	}
 	s.clearQueueLocked() // nobody else knows it yet
+	if opt.CatchUp {
+		s.revision = opt.From
+	}
 	switch active, err := s.attach(r, opt.From); {
 	case err != nil:
 		return nil, err
@@ -193,21 +245,27 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 	}
 	var state *snapshot
 	if !resumed {
-		if state, err = r.snapshot(s.pattern, true); err != nil {
+		if state, err = s.fresh(r); err != nil {
 			return err
 		}
 	}
 	f := &r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	began, anew := s.begin(state, missed, revision, from)
+	if resumed {
+		if s.resume(missed, revision, from) {
+			f.joinLocked(s)
+		}
+		return nil // Next says why it is closed
+	}
+	began, anew := s.begin(state, revision, from != 0, f.lowest)
 	if began {
 		f.joinLocked(s)
 	}
 	if anew {
 		f.resets++
 	}
-	return nil // Next says why it is closed
+	return nil
 }
 
 // resume hands on what was committed up to a revision, the present one, and returns what was
@@ -226,25 +284,33 @@ func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err
 	return missed, resumed, nil
 }
 
-// begin makes the subscription begin, or begin anew, with a state, or else with what was missed from
-// a revision to another. It needs the feed's mu. It reports whether it began, which it does not when it is
-// closed, and whether that was anew.
-func (s *Subscription) begin(state *snapshot, missed []change, revision, from uint64) (began, anew bool) {
+// resume makes the subscription begin with what was missed from a revision to another. It reports false when it is
+// closed. It needs the feed's mu.
+func (s *Subscription) resume(missed []change, revision, from uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
-		state.close()
-		return false, false
+		return false
 	}
-	anew = s.overflow || from != 0 && state != nil
-	s.reset = s.reset || anew
-	if s.taken = 0; state != nil {
-		s.taken = state.now
-	} else {
-		s.revision = from
+	s.missed, s.revision, s.live, s.at = missed, from, true, revision
+	return true
+}
+
+// check reports options that contradict each other or are out of range.
+func (opt *SubscribeOptions) check() error {
+	switch {
+	case opt.Buffer < 0 || opt.Lag > LagError || opt.Order > OrderNewest:
+		return fmt.Errorf("%w: Buffer %d, Lag %d, Order %d", ErrInvalidOptions, opt.Buffer, opt.Lag, opt.Order)
+	case opt.Limit < 0:
+		return fmt.Errorf("%w: Limit %d", ErrInvalidLimit, opt.Limit)
+	case opt.ChangesOnly && (opt.CatchUp || opt.Order != OrderNone || opt.Limit != 0):
+		return fmt.Errorf("%w: ChangesOnly has no state for CatchUp, Order or Limit", ErrInvalidOptions)
+	case opt.Limit > 0 && opt.Order == OrderNone:
+		return fmt.Errorf("%w: Limit needs an Order", ErrInvalidOptions)
+	case opt.Limit > 0 && opt.CatchUp:
+		return fmt.Errorf("%w: CatchUp needs the whole state, Limit cuts it", ErrInvalidOptions)
 	}
-	s.state, s.missed, s.live, s.at, s.overflow = state, missed, true, revision, false
-	return true, anew
+	return nil
 }
 
 // sift leaves of what was missed what matches the pattern. The subscription is not in use yet.

@@ -226,7 +226,7 @@ func noticeTexts(notices []Notice) []string {
 	begin := 0 // of a state
 	for i, n := range notices {
 		lines[i] = noticeText(n)
-		if n.Kind != NoticeState {
+		if n.Kind != NoticeState && n.Kind != NoticeUnchanged {
 			slices.Sort(lines[begin:i])
 			begin = i + 1
 		}

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"sync"
 )
@@ -27,6 +26,7 @@ type Subscription struct {
 	reading bool
 	// What waits, in the order in which it is told.
 	reset    bool // NoticeReset is to come
+	catchUp  bool // NoticeCatchUp is to come
 	state    *snapshot
 	missed   []change  // since the revision that the subscription resumes from
 	live     bool      // NoticeLive is to come
@@ -39,6 +39,7 @@ type Subscription struct {
 	revision uint64        // up to which all was told
 	told     uint64        // feed.told at the end of the run
 	at       uint64        // the revision of state, or up to which missed goes
+	since    uint64        // the revision that state catches up from; 0 for none
 	taken    int64         // when the state was taken, in Unix nanoseconds; 0 without one
 	count    uint64        // of the notices that were told
 	ended    bool          // the store is closed, and nothing more is committed
@@ -209,6 +210,9 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 		// What was told is to be forgotten: until the fresh state is complete there is nothing to resume from.
 		s.reset, s.revision = false, 0
 		n = Notice{Kind: NoticeReset, Revision: s.at}
+	case s.catchUp:
+		s.catchUp = false
+		n = Notice{Kind: NoticeCatchUp, Revision: s.at}
 	case s.state != nil:
 		s.reading = true
 		return n, false, stepRead, nil
@@ -295,41 +299,6 @@ func (s *Subscription) noticeLocked(c *change, more bool) Notice {
 	return n
 }
 
-// read tells the next object of the state, if there is one more.
-func (s *Subscription) read() (n Notice, ok bool, err error) {
-	state := s.state // nobody else changes it now
-	obj, err := state.next()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.endReadLocked()
-	switch {
-	case s.closed != nil:
-		return n, false, s.closed
-	case err != nil:
-		state.close()
-		s.state, s.live, s.overflow = nil, false, true
-		s.clearQueueLocked()
-		return n, false, fmt.Errorf("persistent layer: %w", err)
-	case obj == nil:
-		s.state = nil
-		return n, false, nil
-	}
-	s.count++
-	return Notice{Kind: NoticeState, Revision: obj.Revision, Path: obj.Path, Object: obj}, true, nil
-}
-
-// endReadLocked ends what the field reading says.
-func (s *Subscription) endReadLocked() {
-	s.reading = false
-	if s.closed != nil {
-		s.state.close()
-		s.state = nil
-	}
-	s.settleLocked()
-	s.letGoLocked()
-	s.wakeLocked()
-}
-
 // letGoLocked lets go of the run when nothing more is needed of it.
 func (s *Subscription) letGoLocked() {
 	if s.run == nil || s.reading || s.closed == nil && (!s.ended || s.overflow) {
@@ -341,51 +310,9 @@ func (s *Subscription) letGoLocked() {
 	s.run = nil
 }
 
-// refresh gets a fresh state for a subscription that fell behind.
-func (s *Subscription) refresh() (err error) {
-	s.mu.Lock()
-	r := s.run // nobody lets go of it while the field reading says so
-	s.mu.Unlock()
-	active := false
-	if r != nil { // else it was closed
-		if active, err = s.attach(r, 0); !active {
-			err = s.refreshLast(r)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endReadLocked()
-	return err
-}
-
-// refreshLast is refresh of a store that is being closed: what there is stays, as long as its layers
-// can be read.
-func (s *Subscription) refreshLast(r *run) error {
-	f := &r.feed
-	<-f.ended
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.over && r.fromLayer() {
-		return ErrNotActive
-	}
-	return s.beginLast(r)
-}
-
-// beginLast makes a subscription that fell behind begin anew when nothing more is committed. It needs the
-// feed's mu.
-func (s *Subscription) beginLast(r *run) error {
-	state, err := r.snapshot(s.pattern, true)
-	if err != nil {
-		return err
-	}
-	if _, anew := s.begin(state, nil, r.pipeline.revision.Load(), 0); anew {
-		r.feed.resets++
-	}
-	return nil
-}
-
 // Revision returns the revision up to which all matching changes were told, to resume from; 0
-// before the first NoticeLive, and from a NoticeReset to the NoticeLive behind it. It grows when others than
+// before the first NoticeLive, and from a NoticeReset to the NoticeLive behind it. From a NoticeCatchUp to its
+// NoticeLive it is the one that is caught up from. It grows when others than
 // the matching keys change, too.
 func (s *Subscription) Revision() uint64 {
 	s.mu.Lock()
@@ -399,7 +326,7 @@ func (s *Subscription) Revision() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	told = max(told, s.told)
-	began := s.state == nil && !s.reset && !s.live && len(s.missed) == 0
+	began := s.state == nil && !s.reset && !s.catchUp && !s.live && len(s.missed) == 0
 	if began && s.closed == nil && !s.overflow && s.err != ErrLagged && s.waitingLocked() == 0 {
 		s.revision = max(s.revision, told)
 	}

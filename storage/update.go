@@ -60,7 +60,8 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 		if err != nil {
 			return meta.Object{}, err
 		}
-		w, err := newSet(opSet, path, data, SetOptions{})
+		var w write
+		err = w.fill(opSet, path, data, &SetOptions{})
 		if err != nil {
 			return meta.Object{}, err
 		}

@@ -36,11 +36,12 @@ type watch struct {
 	quit     chan struct{} // closed by stop
 	done     chan struct{} // closed when run has ended
 	returned atomic.Uint64 // calls of callback
+	taken    atomic.Int64  // events that run took out of the queue and has not begun with
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	queue   backlog
-	idle    bool // run found nothing: signal it
-	stopped bool
+	idle    bool        // run found nothing: signal it
+	stopped atomic.Bool // set with mu held
 }
 
 // watch adds a consumer that sees every event from now on.
@@ -63,7 +64,7 @@ func (w *watch) consumes() string { return "" }
 func (w *watch) push(group []change) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stopped {
+	if w.stopped.Load() {
 		return false
 	}
 	for i := range group {
@@ -86,11 +87,18 @@ func (w *watch) push(group []change) bool {
 func (w *watch) run() {
 	defer close(w.done)
 	defer w.end()
+	var some [watchTake]Event
 	for {
 		// Asked before take: what was committed before the end is then seen.
 		ended := isClosed(w.feed.ended)
-		if event, ok := w.take(); ok {
+		n := w.take(&some)
+		for i := 0; i < n && !w.stopped.Load(); i++ {
+			event := some[i]
+			some[i] = Event{}
+			w.taken.Add(-1)
 			w.call(event)
+		}
+		if n > 0 {
 			continue
 		}
 		if ended {
@@ -105,21 +113,29 @@ func (w *watch) run() {
 	}
 }
 
-// take returns the next event, or false when there is none or the watch is stopped.
-func (w *watch) take() (Event, bool) {
+// watchTake is how many events a watch takes out of its queue at once: so few that who is stuck in one holds little
+// back from being superseded, and enough that it seldom meets the writer.
+const watchTake = 16
+
+// take takes the next events, and returns how many; 0 when there are none or the watch is stopped.
+func (w *watch) take(some *[watchTake]Event) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.stopped {
-		return Event{}, false
+	if w.stopped.Load() {
+		return 0
 	}
-	c, ok := w.queue.first()
-	if !ok {
-		w.idle = true
-		return Event{}, false
+	for n < len(some) {
+		c, ok := w.queue.first()
+		if !ok {
+			break
+		}
+		some[n] = c.Event
+		w.queue.pop()
+		n++
 	}
-	event := c.Event
-	w.queue.pop()
-	return event, true
+	w.taken.Store(int64(n))
+	w.idle = n == 0
+	return n
 }
 
 // call runs the callback. A panic in it costs the watch that event and nobody anything.
@@ -137,7 +153,7 @@ func (w *watch) call(event Event) {
 func (w *watch) lag() (events int, coalesced uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.queue.live, w.queue.coalesced
+	return w.queue.live + int(w.taken.Load()), w.queue.coalesced
 }
 
 func (w *watch) progress() uint64 { return w.returned.Load() }
@@ -146,8 +162,9 @@ func (w *watch) progress() uint64 { return w.returned.Load() }
 func (w *watch) giveUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.stopped {
-		w.stopped = true
+	if !w.stopped.Load() {
+		w.stopped.Store(true)
+		w.taken.Store(0)
 		close(w.quit)
 		// A caller may keep its stop for ever, and a callback may never return: neither must hold what waits.
 		w.queue = backlog{coalesced: w.queue.coalesced}

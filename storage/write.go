@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -15,20 +16,25 @@ import (
 // has Created now and Updated 0; an existing one keeps Created and has Updated now. The
 // data is copied.
 func (l *Layered) Set(path string, data json.RawMessage) (string, error) {
-	return l.store("set", write{op: opSet, path: path}, data)
+	stored, err := l.put(context.Background(), "set", opSet, path, data, &SetOptions{})
+	return stored.Index, err
 }
 
 // SetWithMeta stores data with both times, in Unix nanoseconds, as given, and returns the path's
 // index. The data is copied.
 func (l *Layered) SetWithMeta(path string, data json.RawMessage, created, updated int64) (string, error) {
-	return l.store("set with meta", write{op: opSetMeta, path: path, created: created, updated: updated}, data)
+	times := Times{Created: created, Updated: updated}
+	opt := SetOptions{Times: &times}
+	stored, err := l.put(context.Background(), "set with meta", opSet, path, data, &opt)
+	return stored.Index, err
 }
 
 // Push stores data under a new index in place of the pattern's '*', which must be the
 // whole last segment, and returns that index: the time of the object's creation, as key.Build makes it. No two
 // pushes get the same. The data is copied.
 func (l *Layered) Push(path string, data json.RawMessage) (string, error) {
-	return l.store("push", write{op: opPush, path: path}, data)
+	stored, err := l.put(context.Background(), "push", opPush, path, data, &SetOptions{})
+	return stored.Index, err
 }
 
 // SetAndUnlock stores data like Set at a path that is locked, and releases the lock, also
@@ -45,14 +51,18 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	if err != nil {
 		return "", failed(op, path, err)
 	}
-	stored, err := r.store(write{op: opSet, path: path}, data)
+	var w write
+	err = w.fill(opSet, path, data, &SetOptions{})
+	if err == nil {
+		_, err = r.commit(&w)
+	}
 	// Released before the hook, which may want the lock.
 	r.locks.release(path)
 	if err != nil {
 		return "", failed(op, path, err)
 	}
-	r.afterWrite(stored, opSet)
-	return key.LastIndex(stored), nil
+	r.afterWrite(path, opSet)
+	return key.LastIndex(path), nil
 }
 
 // Del removes the object at a path, or returns ErrNotFound. For a glob it removes all that
@@ -89,36 +99,6 @@ func (l *Layered) Truncate() error {
 func (r *run) truncate() error {
 	_, err := r.commit(&write{op: opClear})
 	return err
-}
-
-func (l *Layered) store(op string, w write, data json.RawMessage) (string, error) {
-	r, err := l.active()
-	if err != nil {
-		return "", failed(op, w.path, err)
-	}
-	check := checkKey
-	if w.op == opPush {
-		check = checkPush
-	}
-	if err := check(w.path); err != nil {
-		return "", failed(op, w.path, err)
-	}
-	path, err := r.store(w, data)
-	if err != nil {
-		return "", failed(op, w.path, err)
-	}
-	r.afterWrite(path, w.op)
-	return key.LastIndex(path), nil
-}
-
-// store commits an object at a checked path and returns its path.
-func (r *run) store(w write, data json.RawMessage) (string, error) {
-	if err := checkData(data); err != nil {
-		return "", err
-	}
-	w.data = copyData(data)
-	stored, err := r.commit(&w)
-	return stored.Path, err
 }
 
 func (l *Layered) del(op, path string, silent bool) error {

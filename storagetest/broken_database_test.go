@@ -366,6 +366,14 @@ func TestBrokenEvents(t *testing.T) {
 				out.Send(e)
 			}
 		}},
+		{"sends a delete of a subtree as one of its first level", []string{"EVENTS-26"}, func() func(storage.Event, *storage.ShardedChan) {
+			return func(e storage.Event, out *storage.ShardedChan) {
+				if root, subtree := key.Root(e.Key); subtree {
+					e.Key = root + "/*"
+				}
+				out.Send(e)
+			}
+		}},
 		{"sends a clear as a delete", []string{"EVENTS-04"}, func() func(storage.Event, *storage.ShardedChan) {
 			return func(e storage.Event, out *storage.ShardedChan) {
 				if e.Operation == storage.OperationClear {

@@ -144,6 +144,12 @@ var brokenLayers = []struct {
 			return list, err
 		}
 	}},
+	{"lists one level of a subtree", []string{"LAYER-29"}, func(l *brokenLayer) {
+		l.getList = func(pattern string) ([]meta.Object, error) {
+			list, err := l.BatchLayer.GetList(pattern)
+			return shallow(pattern, list), err
+		}
+	}},
 	{"lists the newest first", []string{"LAYER-14"}, func(l *brokenLayer) {
 		l.getList = func(pattern string) ([]meta.Object, error) {
 			list, err := l.BatchLayer.GetList(pattern)

@@ -244,6 +244,44 @@ func TestBrokenSubscriptions(t *testing.T) {
 			tamper: only("s12", with(func(n *storage.Notice) { n.More = false }))},
 		{name: "calls all that goes deleted", want: []string{"SUBSCRIBE-13"},
 			tamper: only("s13", with(func(n *storage.Notice) { n.Reason = min(n.Reason, storage.ReasonDeleted) }))},
+		{name: "tells a state to one that wants changes only", want: []string{"SUBSCRIBE-15"},
+			options: func(pattern string, opt *storage.SubscribeOptions) {
+				if strings.HasPrefix(pattern, "s15/") {
+					opt.ChangesOnly = false
+				}
+			}},
+		{name: "knows no limit of a state", want: []string{"SUBSCRIBE-16"},
+			options: func(pattern string, opt *storage.SubscribeOptions) {
+				if strings.HasPrefix(pattern, "s16/") {
+					opt.Limit = 0
+				}
+			}},
+		{name: "cuts what it is to catch up", want: []string{"SUBSCRIBE-17"},
+			options: func(_ string, opt *storage.SubscribeOptions) {
+				if opt.CatchUp {
+					opt.Limit = 0
+				}
+			}},
+		{name: "tells what did not change as if it had", want: []string{"SUBSCRIBE-24"},
+			tamper: only("s24", with(func(n *storage.Notice) {
+				if n.Kind == storage.NoticeUnchanged {
+					n.Kind = storage.NoticeState
+				}
+			}))},
+		{name: "catches up with a content that is gone", want: []string{"SUBSCRIBE-25"},
+			tamper: only("s25", without(ofKind(storage.NoticeReset)))},
+		{name: "begins anew with one that can catch up", want: []string{"SUBSCRIBE-36"},
+			options: func(pattern string, opt *storage.SubscribeOptions) {
+				if strings.HasPrefix(pattern, "s36/") {
+					opt.CatchUp = false
+				}
+			}},
+		{name: "looks one segment deep into a subtree", want: []string{"SUBSCRIBE-14"},
+			tamper: func(c *brokenCursor) {
+				if c.pattern == "users/**" {
+					without(func(n storage.Notice) bool { return strings.Count(n.Path, "/") > 1 })(c)
+				}
+			}},
 		{name: "does not listen to the context of Next", want: []string{"SUBSCRIBE-40"},
 			tamper: only("s40", func(c *brokenCursor) {
 				c.next = func(context.Context) (storage.Notice, error) { return c.Subscription.Next(context.Background()) }

@@ -27,7 +27,7 @@ func Guarantees() []Guarantee {
 		{"atomic", "The keys of a batch or a glob delete come one behind the other, all that match, with More on each but the last.", CheckAtomic},
 		{"reliable", "Every matching change comes, as it was committed, and nothing else.", CheckReliable},
 		{"whole", "A state is all that matched at the revision of its NoticeLive, and nothing else.", CheckWhole},
-		{"resumable", "A subscription that resumes gets exactly what was committed since, or is told to begin anew.", CheckResumable},
+		{"resumable", "A subscription that resumes gets exactly what was committed since, or is told to begin anew; one that catches up is told which objects changed since the revision that it gave, and which did not.", CheckResumable},
 		{"bookmarked", "A revision that a subscription gives, by NoticeLive or Revision, never goes back, and nothing up to it comes later; within a state there is none.", CheckBookmarked},
 	}
 }
@@ -64,12 +64,12 @@ func CheckUnique(t T, told *Told, _ *Log) {
 	for i, n := range told.Notes {
 		key := pathRevision{n.Path, n.Revision}
 		switch {
-		case n.Kind == storage.NoticeReset:
+		case n.Kind == storage.NoticeReset, n.Kind == storage.NoticeCatchUp:
 			clear(state)
-		case n.Kind == storage.NoticeState && state[n.Path], isChange(n.Notice) && seen[key]:
+		case isState(n.Notice) && state[n.Path], isChange(n.Notice) && seen[key]:
 			t.Errorf("%v: it comes twice:%s", told, told.around(i))
 			return
-		case n.Kind == storage.NoticeState:
+		case isState(n.Notice):
 			state[n.Path] = true
 		case isChange(n.Notice):
 			seen[key] = true
@@ -235,9 +235,18 @@ func CheckWhole(t T, told *Told, log *Log) {
 }
 
 // CheckResumable checks that a subscription that resumes tells, before anything else, all that was committed
-// between its beginning and its NoticeLive, and no state; unless it begins with a NoticeReset.
+// between its beginning and its NoticeLive, and no state; unless it begins with a NoticeReset. Of one that catches up it
+// checks that NoticeState is what changed behind the revision that it gave, and NoticeUnchanged what did not.
 func CheckResumable(t T, told *Told, log *Log) {
 	t.Helper()
+	for _, p := range told.parts() {
+		for _, n := range p.state {
+			if changed := !p.catchUp || n.Revision > p.since; changed != (n.Kind == storage.NoticeState) {
+				t.Errorf("%v: it catches up from %d, and tells %s", told, p.since, showNotice(n.Notice))
+				return
+			}
+		}
+	}
 	p := told.parts()[0]
 	from, state := p.begin()
 	if state || p.live == nil {
@@ -270,14 +279,17 @@ func CheckResumable(t T, told *Told, log *Log) {
 // NoticeLive comes behind its state and is not older than it.
 func CheckBookmarked(t T, told *Told, _ *Log) {
 	t.Helper()
-	var given, state uint64
+	var given, state, since uint64 // since is where one that catches up may be resumed from
 	live := false
 	for i, n := range told.Notes {
 		late := false
 		switch n.Kind {
 		case storage.NoticeReset:
-			live, state = false, 0
-		case storage.NoticeState:
+			live, state, since = false, 0, 0
+		case storage.NoticeCatchUp:
+			live, state, since = false, 0, n.Bookmark
+			late = n.Revision < given || since < given || since > n.Revision
+		case storage.NoticeState, storage.NoticeUnchanged:
 			late = live
 			state = max(state, n.Revision)
 		case storage.NoticeLive:
@@ -287,7 +299,7 @@ func CheckBookmarked(t T, told *Told, _ *Log) {
 		default:
 			late = n.Revision <= given
 		}
-		if !live && n.Bookmark != 0 && (n.Kind == storage.NoticeReset || n.Kind == storage.NoticeState) {
+		if !live && n.Bookmark != since && (n.Kind == storage.NoticeReset || n.Kind == storage.NoticeCatchUp || isState(n.Notice)) {
 			t.Errorf("%v: revision %d is given within a state, and who resumes from it has but a part of that:%s", told, n.Bookmark, told.around(i))
 			return
 		}

@@ -46,7 +46,7 @@ var subscribeClauses = slices.Concat([]Clause{
 	{"SUBSCRIBE-42", "The context of Subscribe ends a subscription at once, with its error.", onSubscriber(subscribeContext)},
 	{"SUBSCRIBE-43", "Close of the database delivers what was committed, and then Next returns ErrNotActive.", onSubscriber(subscribeStoreClose)},
 	{"SUBSCRIBE-44", "After Close of the database no goroutine is left.", subscribeGoroutines},
-}, subtreeSubscribeClauses)
+}, subtreeSubscribeClauses, catchUpClauses)
 
 // TestSubscribe runs the SUBSCRIBE clauses, on a database that offers Subscribe. Each opens a fresh, empty
 // database.
@@ -173,7 +173,7 @@ func wantTold(t T, what string, notices []storage.Notice, want ...string) {
 		if n.More {
 			got[i] += " +"
 		}
-		if n.Kind != storage.NoticeState {
+		if !isState(n) {
 			slices.Sort(got[begin:i])
 			begin = i + 1
 		}

@@ -73,7 +73,7 @@ func RecordSubscriptions(t T, open func(t T) storage.Database, opts Options, see
 // describe logs how much happened.
 func (r *subscriptionRun) describe() {
 	r.t.Helper()
-	notices, resumed, resets, lagged := 0, 0, 0, 0
+	notices, resumed, resets, caughtUp, lagged := 0, 0, 0, 0, 0
 	for _, told := range r.tolds {
 		notices += len(told.Notes)
 		if told.Options.From > 0 {
@@ -83,13 +83,16 @@ func (r *subscriptionRun) describe() {
 			if p.reset {
 				resets++
 			}
+			if p.catchUp {
+				caughtUp++
+			}
 		}
 		if errors.Is(told.End, storage.ErrLagged) {
 			lagged++
 		}
 	}
-	r.t.Logf("%d changes; %d subscriptions, %d of them resumed, told %d notices, %d resets; %d ended with ErrLagged",
-		len(r.log.changes), len(r.tolds), resumed, notices, resets, lagged)
+	r.t.Logf("%d changes; %d subscriptions, %d of them resumed, told %d notices, %d resets, %d times what changed; %d ended with ErrLagged",
+		len(r.log.changes), len(r.tolds), resumed, notices, resets, caughtUp, lagged)
 }
 
 // subscriptionRun is the state of a TestSubscriptions.
@@ -263,6 +266,7 @@ func (r *subscriptionRun) subscribeAtRandom(subscribe subscriber, rng *rand.Rand
 		if rng.IntN(2) == 0 {
 			opt.Buffer = 0
 		}
+		opt.CatchUp, opt.Order = rng.IntN(2) == 0, storage.StateOrder(rng.IntN(3))
 		continued := false
 		if before != nil && rng.IntN(4) > 0 && before.Revision > 0 {
 			pattern, opt.From, continued = before.Pattern, before.Revision, true

@@ -104,11 +104,20 @@ func isChange(n storage.Notice) bool {
 	return n.Kind == storage.NoticeSet || n.Kind == storage.NoticeDel
 }
 
-// part is the stretch of a subscription up to a NoticeReset, or to its end.
+// isState tells whether a notice is one of an object that is there.
+func isState(n storage.Notice) bool {
+	return n.Kind == storage.NoticeState || n.Kind == storage.NoticeUnchanged
+}
+
+// part is the stretch of a subscription up to a NoticeReset or NoticeCatchUp, or to its end.
 type part struct {
 	told *Told
-	// reset says that a NoticeReset begins it.
+	// reset says that a NoticeReset begins it, and catchUp that a NoticeCatchUp does; since is then the revision that it
+	// is caught up from.
 	reset   bool
+	catchUp bool
+	since   uint64
+	// state has what is there, unchanged or not.
 	state   []Note
 	live    *Note // nil when it was not told
 	changes []Note
@@ -123,7 +132,7 @@ func (told *Told) parts() []*part {
 	all := []*part{{told: told}}
 	for i := range told.Notes {
 		n, p := &told.Notes[i], all[len(all)-1]
-		if n.Kind == storage.NoticeReset && i > 0 {
+		if (n.Kind == storage.NoticeReset || n.Kind == storage.NoticeCatchUp) && i > 0 {
 			p = &part{told: told}
 			all = append(all, p)
 		}
@@ -131,8 +140,13 @@ func (told *Told) parts() []*part {
 		switch n.Kind {
 		case storage.NoticeReset:
 			p.reset = true
-		case storage.NoticeState:
+		case storage.NoticeCatchUp:
+			p.catchUp, p.since = true, n.Bookmark
+		case storage.NoticeState, storage.NoticeUnchanged:
 			p.state = append(p.state, *n)
+			if p.catchUp {
+				p.since = max(p.since, n.Bookmark)
+			}
 		case storage.NoticeLive:
 			p.live = n
 		default:
@@ -149,7 +163,7 @@ func (told *Told) parts() []*part {
 
 // begin is the revision that a part begins behind, and whether it does with a state.
 func (p *part) begin() (revision uint64, state bool) {
-	return p.told.Options.From, p.reset || p.told.Options.From == 0
+	return p.told.Options.From, p.reset || p.catchUp || p.told.Options.From == 0
 }
 
 // Log is all that was committed to a database that was empty, in order.
@@ -241,6 +255,9 @@ func showNotice(n storage.Notice) string {
 // String describes the subscription for a failure.
 func (told *Told) String() string {
 	policy := []string{"LagReset", "LagNewest", "LagError"}[told.Options.Lag]
+	if told.Options.CatchUp {
+		policy += ", CatchUp"
+	}
 	return fmt.Sprintf("subscription to %q from %d (%s, buffer %d)", told.Pattern, told.Options.From, policy, told.Options.Buffer)
 }
 

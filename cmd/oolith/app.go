@@ -117,6 +117,7 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 		a.listCommand(), a.keysCommand(), a.infoCommand(),
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
+		a.serveCommand(), a.tokenCommand(),
 		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/oolith-db/oolith/server"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, server.ErrNoToken):
 		return exitNotFound
 	case errors.Is(err, storage.ErrConflict):
 		return exitConflict

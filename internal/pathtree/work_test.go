@@ -132,3 +132,74 @@ func TestCollectMatchesLater(t *testing.T) {
 		}
 	}
 }
+
+// keepNewest takes away all but the newest objects of each directory.
+func keepNewest(tree *Tree, newest int) {
+	tree.state.Load().root.all(func(d *directory) {
+		old := d.list.Len() - newest
+		d.list.Scan(func(e *entry) bool {
+			if old--; old >= 0 {
+				e.node = nil
+			}
+			return true
+		})
+	})
+}
+
+// TestPagesLookAtNothingElse has pages of directories, lists from a rank on, and lists of a subtree with a limit, in a tree
+// and in one four times as large.
+func TestPagesLookAtNothingElse(t *testing.T) {
+	const limit = 10
+	for _, n := range []int{500, 2000} {
+		t.Run(fmt.Sprint("directories of ", n), func(t *testing.T) {
+			tree := New()
+			for i := range n {
+				tree.Put(meta.Object{Path: fmt.Sprintf("top/%05d/x", i)})
+			}
+			d, _ := tree.state.Load().dirs.Load("top")
+			for _, name := range d.children.Keys() {
+				if name < "00100" || name > "00111" { // the name behind which it begins, and the one that says there is more
+					d.children.Set(name, nil)
+				}
+			}
+			part, total, next := tree.Children("top", "00100", limit)
+			if len(part) != limit || part[0].Name != "00101" || total != n || next != "00110" {
+				t.Errorf("the page is %v of %d, next %q", part, total, next)
+			}
+		})
+		t.Run(fmt.Sprint("a rank in ", n), func(t *testing.T) {
+			for _, descending := range []bool{false, true} {
+				tree := New()
+				for i := range n {
+					tree.Put(meta.Object{Path: fmt.Sprintf("d/%05d", i), Created: int64(i)})
+				}
+				q := Everything("d/*")
+				q.Offset, q.Limit, q.Descending = n/2, limit, descending
+				want := tree.Select(q)
+				d, _ := tree.state.Load().dirs.Load("d")
+				d.list.Scan(func(e *entry) bool {
+					if !slices.Contains(want, e.node) {
+						e.node = nil
+					}
+					return true
+				})
+				if got := tree.Select(q); len(got) != limit || !slices.Equal(got, want) {
+					t.Errorf("descending %v: %d objects, or others", descending, len(got))
+				}
+			}
+		})
+		t.Run(fmt.Sprint("a subtree of ", n), func(t *testing.T) {
+			tree := New()
+			for i := range n {
+				tree.Put(meta.Object{Path: []string{"s/a/", "s/b/c/", "s/"}[i%3] + fmt.Sprint(i), Created: int64(i)})
+			}
+			q := Everything("s/**")
+			q.Limit, q.Descending = limit, true
+			want := tree.Select(q)
+			keepNewest(tree, limit+1)
+			if got := tree.Select(q); len(got) != limit || got[0].Created() != int64(n-1) || !slices.Equal(got, want) {
+				t.Errorf("%d objects, or others", len(got))
+			}
+		})
+	}
+}

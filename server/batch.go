@@ -1,0 +1,199 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/patch"
+)
+
+// batchRequest is the body of POST /~/batch.
+type batchRequest struct {
+	Changes []batchChange `json:"changes"`
+}
+
+// batchChange is one change of a batch.
+type batchChange struct {
+	Operation   string          `json:"op"`
+	Path        string          `json:"path"`
+	Data        json.RawMessage `json:"data"`
+	IfMatch     string          `json:"ifMatch"`
+	IfNoneMatch string          `json:"ifNoneMatch"`
+	TTL         json.RawMessage `json:"ttl"`
+}
+
+// commitBatch answers POST /~/batch: all changes, or none.
+func (c *call) commitBatch() error {
+	if c.r.Method != http.MethodPost {
+		return allowed("POST", c.r.Method)
+	}
+	if _, err := c.parameters(); err != nil {
+		return err
+	}
+	if kind := c.mediaType(); kind != "" && !isJSON(kind) {
+		return problem(UnsupportedType, "the media type %q: expected application/json", clip(kind)).header("Accept", "application/json")
+	}
+	body, err := c.json()
+	if err != nil {
+		return err
+	}
+	c.batch = true
+	entries, err := c.readBatch(body)
+	if err != nil {
+		return err
+	}
+	outcomes, replayed, err := c.commit(entries, body)
+	for i := range entries {
+		c.audit(Write, entries[i].path, err)
+	}
+	if err != nil {
+		return err
+	}
+	if replayed {
+		c.w.Header().Set("Idempotent-Replayed", "true")
+	}
+	answer := []byte(`{"results":[`)
+	for i, out := range outcomes {
+		if i > 0 {
+			answer = append(answer, ',')
+		}
+		answer = append(answer, `{"status":`...)
+		answer = strconv.AppendInt(answer, int64(out.Status), 10)
+		answer = append(answer, `,"path":"`...)
+		answer = append(answer, out.Path...)
+		answer = append(answer, `","index":"`...)
+		answer = append(answer, key.LastIndex(out.Path)...)
+		answer = append(answer, `","revision":`...)
+		answer = strconv.AppendUint(answer, out.revision, 10)
+		if entries[i].operation != "delete" {
+			answer = append(answer, `,"etag":`...)
+			answer = strconv.AppendQuote(answer, c.s.tag(out.revision))
+		}
+		answer = append(answer, '}')
+	}
+	c.write(http.StatusOK, "application/json", append(answer, "]}"...))
+	return nil
+}
+
+// readBatch reads the changes of a batch, and refuses those that are not allowed.
+func (c *call) readBatch(body []byte) ([]entry, error) {
+	var request batchRequest
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&request)
+	if err == nil {
+		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	if err != nil {
+		return nil, problem(InvalidBatch, `%v; expected {"changes":[{"op":"set","path":"a","data":1}]}`, err)
+	}
+	if most := c.s.limits.BatchChanges; len(request.Changes) > most {
+		return nil, problem(TooLarge, "%d changes, the limit BatchChanges is %d", len(request.Changes), most).with("limit", most)
+	}
+	if len(request.Changes) == 0 {
+		return nil, problem(InvalidBatch, "there are no changes in it")
+	}
+	entries := make([]entry, len(request.Changes))
+	seen := make(map[string]int, len(entries))
+	for i, change := range request.Changes {
+		if entries[i], err = c.readEntry(change); err != nil {
+			return nil, atEntry(err, i)
+		}
+		if entries[i].operation == "push" {
+			continue
+		}
+		if first, twice := seen[change.Path]; twice {
+			return nil, problem(InvalidBatch, "the changes %d and %d name one path, %q", first, i, clip(change.Path)).with("entry", i)
+		}
+		seen[change.Path] = i
+	}
+	return entries, nil
+}
+
+// readEntry reads one change of a batch.
+func (c *call) readEntry(change batchChange) (e entry, err error) {
+	e = entry{operation: change.Operation, path: change.Path, data: change.Data}
+	if err := key.Check(e.path); err != nil {
+		return e, invalidPath("%v", err)
+	}
+	if err := c.requireAllowed(Write, e.path); err != nil {
+		return e, err
+	}
+	switch e.operation {
+	case "set", "push":
+		if len(e.data) == 0 {
+			return e, problem(InvalidBatch, "a %s needs data", e.operation)
+		}
+	case "merge":
+		data := e.data
+		e.operation, e.makes = "patch", true
+		e.apply = func(old []byte) ([]byte, error) { return patch.MergeJSON(old, data) }
+	case "patch":
+		data := e.data
+		e.apply = func(old []byte) ([]byte, error) { return patch.ApplyJSON(old, data) }
+	case "delete":
+		if len(e.data) > 0 {
+			return e, problem(InvalidBatch, "a delete takes no data")
+		}
+	default:
+		return e, problem(InvalidBatch, "the op %q: expected set, push, merge, patch or delete", clip(e.operation))
+	}
+	if e.operation == "patch" && len(e.data) == 0 {
+		return e, problem(InvalidBatch, "a patch needs data")
+	}
+	if e.operation == "push" {
+		if !key.HasGlob(e.path) {
+			return e, invalidPath("a push needs a pattern that ends in *")
+		}
+		if err := key.ValidateGlob(e.path); err != nil {
+			return e, problem(InvalidPath, "%v", err)
+		}
+	} else if key.HasGlob(e.path) {
+		return e, invalidPath("%q is a pattern, expected the path of one object", clip(e.path))
+	}
+	if e.cond.match, err = c.s.readTags("ifMatch", given(change.IfMatch), false); err != nil {
+		return e, err
+	}
+	if e.cond.noneMatch, err = c.s.readTags("ifNoneMatch", given(change.IfNoneMatch), true); err != nil {
+		return e, err
+	}
+	if e.operation == "push" && !e.cond.none() {
+		return e, problem(InvalidBatch, "a push makes a new path: conditions have no meaning")
+	}
+	e.ttl, e.hasTTL, err = batchTTL(change.TTL)
+	return e, err
+}
+
+func given(header string) []string {
+	if header == "" {
+		return nil
+	}
+	return []string{header}
+}
+
+// batchTTL reads a time to live: a number of seconds, or a text such as "90m".
+func batchTTL(raw json.RawMessage) (time.Duration, bool, error) {
+	if len(raw) == 0 {
+		return 0, false, nil
+	}
+	text := string(raw)
+	if raw[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return 0, false, fmt.Errorf("ttl: %w", err)
+		}
+	}
+	ttl, ok := parseTTL(text)
+	if !ok {
+		return 0, false, problem(InvalidBatch, "the ttl %s: expected seconds such as 90, or a time such as \"90m\"", clip(string(raw)))
+	}
+	return ttl, true, nil
+}

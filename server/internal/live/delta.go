@@ -1,0 +1,237 @@
+package live
+
+import (
+	"strconv"
+
+	"github.com/gobwas/ws"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// delta is what one commit changed in a topic, and the messages that tell it, each of which is made once.
+type delta struct {
+	topic    *topic
+	revision uint64
+	ops      []op
+	wire     *frame
+	part     *frame // what our own protocols say, without what goes around it
+	// whole are the messages that hold this delta alone, by the id of their subscriptions: those of one program
+	// mostly agree on it.
+	whole []wholeFrame
+}
+
+type wholeFrame struct {
+	id       string
+	protocol protocol
+	frame    *frame
+}
+
+// mostWhole is how many ids are looked for.
+const mostWhole = 4
+
+// newDelta makes the delta of a topic to which ops were applied. The hub's mu is held.
+func newDelta(t *topic, revision uint64, ops []op) *delta {
+	d := &delta{topic: t, revision: revision, ops: ops}
+	size := 60
+	for _, o := range ops {
+		size += 60
+		if o.kind != opRemove {
+			size += sizeOf(o.object)
+		}
+	}
+	version := t.versions.of(t.pattern, revision)
+	switch {
+	case t.list && len(t.objects) == 0 && len(ops) > 1:
+		// What a glob delete empties is told as a state, as is the list of a pattern that it names.
+		d.wire = t.snapshot().wire
+	case t.list:
+		d.wire = newFrame(t.stats, size, func() [][]byte {
+			return wireMessage(false, version, func(dst []byte) []byte { return appendArray(dst, ops, appendListOp) })
+		})
+	default:
+		d.wire = objectFrame(t, version, size, ops)
+	}
+	d.part = newFrame(t.stats, size, func() [][]byte {
+		part := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
+		return [][]byte{appendArray(append(part, `,"changes":`...), changesOf(ops), appendChange)}
+	})
+	return d
+}
+
+// changesOf are ops as changes. An object that moves in its list goes and comes: it is told as stored only.
+func changesOf(ops []op) []change {
+	changes := make([]change, 0, len(ops))
+	for _, o := range ops {
+		changes = append(changes, change{o.object, o.kind == opRemove})
+	}
+	return changes
+}
+
+func appendChange(dst []byte, c change) []byte {
+	if c.removed {
+		dst = append(dst, `{"del":`...)
+		dst = appendText(dst, c.object.Path)
+	} else {
+		dst = append(dst, `{"set":`...)
+		dst = appendObject(dst, c.object)
+	}
+	return append(dst, '}')
+}
+
+// wireMessage is a message of the older protocol: a binary frame.
+func wireMessage(state bool, version string, data func([]byte) []byte) [][]byte {
+	message := append([]byte(nil), `{"snapshot":`...)
+	message = strconv.AppendBool(message, state)
+	message = append(message, `,"version":"`...)
+	message = append(message, version...)
+	message = append(message, `","data":`...)
+	return webSocket(ws.OpBinary, append(data(message), '}'))
+}
+
+// appendListOp appends a step of a list as an operation of a JSON Patch: whole objects, newest first.
+func appendListOp(dst []byte, o op) []byte {
+	name := [...]string{opRemove: "remove", opAdd: "add", opReplace: "replace"}[o.kind]
+	dst = append(dst, `{"op":"`...)
+	dst = append(dst, name...)
+	dst = append(dst, `","path":"/`...)
+	dst = strconv.AppendInt(dst, int64(o.place), 10)
+	dst = append(dst, '"')
+	if o.kind != opRemove {
+		dst = append(dst, `,"value":`...)
+		dst = appendWire(dst, o.object)
+	}
+	return append(dst, '}')
+}
+
+// objectFrame tells a change of one object: a creation as a state, the rest as a patch that is rooted at the object.
+func objectFrame(t *topic, version string, size int, ops []op) *frame {
+	last := ops[len(ops)-1]
+	return newFrame(t.stats, size, func() [][]byte {
+		if last.kind != opAdd {
+			if patch, ok := objectPatch(last); ok {
+				return wireMessage(false, version, func(dst []byte) []byte { return append(dst, patch...) })
+			}
+		}
+		return wireMessage(true, version, func(dst []byte) []byte {
+			if last.kind == opRemove {
+				return appendWire(dst, nil)
+			}
+			return appendWire(dst, last.object)
+		})
+	})
+}
+
+// removal is the patch that leaves exactly the absent object.
+const removal = `[{"op":"replace","path":"/created","value":0},{"op":"replace","path":"/updated","value":0},` +
+	`{"op":"replace","path":"/index","value":""},{"op":"replace","path":"/data","value":{}},{"op":"remove","path":"/path"}]`
+
+// objectPatch is the JSON Patch of a replacement or a removal, or false where clients cannot follow one.
+func objectPatch(o op) ([]byte, bool) {
+	if o.kind == opRemove {
+		return []byte(removal), true
+	}
+	before, after := appendData(nil, o.before.Data), appendData(nil, o.object.Data)
+	var d difference
+	d.compare("/data", before, after, 0)
+	if d.unsafe {
+		return nil, false
+	}
+	if len(d.ops) > len(after)+40 { // the whole data is shorter
+		d = difference{}
+		d.add("replace", "/data", after)
+	}
+	if o.before.Updated != o.object.Updated || len(d.ops) == 0 {
+		d.add("replace", "/updated", strconv.AppendInt(nil, o.object.Updated, 10))
+	}
+	return append(append([]byte{'['}, d.ops...), ']'), true
+}
+
+// frameFor is the message for a connection that follows nothing else that the commit changed.
+func (d *delta) frameFor(l *Live, m *member) *frame {
+	p := m.conn.protocol
+	if p == wire {
+		return d.wire
+	}
+	for i := range d.whole {
+		if w := &d.whole[i]; w.protocol == p && w.id == m.id {
+			return w.frame
+		}
+	}
+	f := l.message(p, "patch", d.revision, "", []part{{m, d.part}})
+	if len(d.whole) < mostWhole {
+		d.whole = append(d.whole, wholeFrame{m.id, p, f})
+	}
+	return f
+}
+
+// part is what a message of our own protocols says about one subscription.
+type part struct {
+	member *member
+	body   *frame
+}
+
+// message makes a message of our own protocols: for one commit, or one state, of any number of subscriptions.
+func (l *Live) message(p protocol, kind string, revision uint64, extra string, parts []part) *frame {
+	size := 80
+	ids := make([]string, len(parts))
+	for i, one := range parts {
+		size += one.body.size + 20
+		ids[i] = one.member.id
+	}
+	at := token{l.opt.Store, revision}.String()
+	if kind == "reset" { // what it announces is not there yet: who loses the connection now resumes from before it
+		at = ""
+	}
+	build := func() [][]byte {
+		head := append(append([]byte(`{"type":"`), kind...), '"')
+		if at != "" {
+			head = append(append(append(head, `,"token":"`...), at...), '"')
+		}
+		head = append(head, `,"revision":`...)
+		head = strconv.AppendUint(head, revision, 10)
+		head = append(append(head, extra...), `,"subscriptions":[`...)
+		body := [][]byte{head}
+		for i, one := range parts {
+			open := `{"id":`
+			if i > 0 {
+				open = `,{"id":`
+			}
+			body = append(body, []byte(open+ids[i]+","))
+			body = append(body, one.body.bytes()...)
+			body = append(body, []byte{'}'})
+		}
+		return p.pack(kind, at, append(body, []byte("]}")))
+	}
+	return newFrame(&l.stats, size, build)
+}
+
+// pack wraps a message in what its protocol has around it.
+func (p protocol) pack(kind, at string, body [][]byte) [][]byte {
+	if p == socket {
+		return webSocket(ws.OpText, body...)
+	}
+	head := "event: " + kind + "\ndata: "
+	if at != "" {
+		head = "id: " + at + "\n" + head
+	}
+	packed := append([][]byte{[]byte(head)}, body...)
+	return append(packed, []byte("\n\n"))
+}
+
+// whatExists is what a client that knows the state of an older revision needs: what changed since, and what there is.
+func (t *topic) whatExists(since uint64) *frame {
+	s := t.snapshot()
+	return newFrame(t.stats, len(s.objects)*30, func() [][]byte {
+		var changed []*meta.Object
+		for _, obj := range s.objects {
+			if obj.Revision > since {
+				changed = append(changed, obj)
+			}
+		}
+		body := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
+		body = appendArray(append(body, `,"objects":`...), changed, appendObject)
+		return [][]byte{appendArray(append(body, `,"paths":`...), s.objects, func(dst []byte, obj *meta.Object) []byte {
+			return appendText(dst, obj.Path)
+		})}
+	})
+}

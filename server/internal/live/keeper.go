@@ -1,0 +1,111 @@
+package live
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	// pulse is how often the keeper looks: half of what the end of a caller's rights may take.
+	pulse = 500 * time.Millisecond
+	// keepAliveSlots is into how many groups connections are divided. Each second has its group, so that each connection
+	// is kept alive every 20 s.
+	keepAliveSlots = 20
+	// silence is how long a WebSocket client may answer none of our pings.
+	silence = 3 * keepAliveSlots * time.Second
+)
+
+var (
+	ping    = ready(webSocket(ws.OpPing)...)
+	comment = ready([]byte(": keep-alive\n\n"))
+)
+
+// keep does what time demands of all connections: no connection has a timer or a goroutine for that.
+func (l *Live) keep() {
+	defer l.done.Done()
+	ticker := time.NewTicker(pulse)
+	defer ticker.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		l.beat(n)
+	}
+}
+
+// beat is the n-th look.
+func (l *Live) beat(n int) {
+	second := n%2 == 0
+	var revoked, alive []*conn
+	var clocks []*conn
+	l.mu.Lock()
+	for c := range l.conns {
+		switch {
+		case isClosed(c.caller.Done):
+			revoked = append(revoked, c)
+			continue
+		case second && c.protocol == clock:
+			clocks = append(clocks, c)
+		}
+		if second && int(c.slot) == n/2%keepAliveSlots {
+			alive = append(alive, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range revoked {
+		c.end(closeRevoked, "the rights of the caller ended")
+	}
+	if len(clocks) > 0 {
+		now := l.time()
+		for _, c := range clocks {
+			c.push(now)
+		}
+	}
+	for _, c := range alive {
+		l.keepAlive(c)
+	}
+	if second {
+		l.hub.sweep(int(l.opt.Limits.Linger / time.Second))
+	}
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done: // never, for nil
+		return true
+	default:
+		return false
+	}
+}
+
+// keepAlive sends what keeps proxies from cutting an idle connection, and finds out that a client is gone.
+func (l *Live) keepAlive(c *conn) {
+	if !c.protocol.isWebSocket() {
+		c.tell(comment)
+		return
+	}
+	if l.opt.Now().UnixNano()-c.heard.Load() > int64(silence) {
+		c.drop()
+		return
+	}
+	c.tell(ping)
+	if c.session != nil {
+		go c.session.renew()
+	}
+}
+
+// farewell is the last that a client gets: why the connection ends, and when to come back.
+func (c *conn) farewell(code ws.StatusCode, reason string) *frame {
+	if c.protocol.isWebSocket() {
+		return closeFrame(code, reason)
+	}
+	return ready(fmt.Appendf(nil, ": %s\nretry: %d\n\n", reason, retryAfter()))
+}
+
+// retryAfter is in how many milliseconds a client comes back: not all at once.
+func retryAfter() int { return 1000 + rand.IntN(3000) }

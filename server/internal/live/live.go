@@ -1,0 +1,274 @@
+// Package live streams a store's changes to clients: over the WebSocket protocol that exists in the store's
+// ecosystem (wire.go), over our own WebSocket protocol and server-sent events (socket.go, events.go), and to long polls.
+//
+// One subscription of the store feeds the hub (hub.go). The hub keeps the state of each pattern that is followed
+// (topic.go), and makes of each commit one message for each protocol. All connections share that message: a frame. A
+// connection (conn.go) is a short queue of frames. One that falls behind gets the fresh state instead.
+//
+// The order of locks is Live.mu, hub.mu, conn.mu. No function of the caller runs under any of them, and nothing
+// is written to a socket.
+package live
+
+import (
+	"context"
+	cryptorand "crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Limits bound what clients can make the server hold. Zero means the default.
+type Limits struct {
+	// Unsent is how many bytes of changes wait for a connection before it gets the fresh state instead; 64 KiB.
+	Unsent int
+	// Stall is how long a connection may take none of what is written to it before it is closed; 10 s.
+	Stall time.Duration
+	// Subscriptions is how many patterns one connection may follow; 100.
+	Subscriptions int
+	// Message is how many bytes one message of a client may have; 1 MiB.
+	Message int
+	// Present is how many objects one connection may keep with enter; 16.
+	Present int
+	// Malformed is how many malformed messages end a connection; 10.
+	Malformed int
+	// Linger is how long the state of a pattern is kept when nobody follows it any more; 60 s.
+	Linger time.Duration
+	// Spread is over how much time Close spreads the ends of the streams; 3 s, at most 8 s.
+	Spread time.Duration
+}
+
+func orDefault[T int | time.Duration](value *T, standard T) {
+	if *value <= 0 {
+		*value = standard
+	}
+}
+
+func (l *Limits) complete() {
+	orDefault(&l.Unsent, 64<<10)
+	orDefault(&l.Stall, 10*time.Second)
+	orDefault(&l.Subscriptions, 100)
+	orDefault(&l.Message, 1<<20)
+	orDefault(&l.Present, 16)
+	orDefault(&l.Malformed, 10)
+	orDefault(&l.Linger, time.Minute)
+	orDefault(&l.Spread, 3*time.Second)
+	l.Spread = min(l.Spread, 8*time.Second)
+}
+
+// Options of New. The zero value works.
+type Options struct {
+	Limits Limits
+	// Store is the identity of the store in resume tokens and entity tags, in hexadecimal: another store, or the same
+	// one after a restore, has another. Empty for a random one: then no token outlives the process.
+	Store string
+	// Logger gets what no client can be told; nil for slog.Default().
+	Logger *slog.Logger
+	// Now is the clock of the messages; nil for time.Now.
+	Now func() time.Time
+	// View returns what an identity sees of an object, or false where it sees nothing; nil shows everything to everybody.
+	// It must be quick, and must not change the object: all streams wait for it. Each identity has topics of its own. An
+	// identity that cannot be compared has them for each connection. A View that panics shows nothing.
+	View func(identity any, obj *meta.Object) (*meta.Object, bool)
+	// Hidden reports whether the object at a path is in no stream; nil for none. It runs under a lock, and must be quick.
+	Hidden func(path string) bool
+}
+
+// Caller is who a stream is for.
+type Caller struct {
+	// Identity is what View is asked with.
+	Identity any
+	// Allowed returns an error if the caller must not do what a verb ("read" or "write") says with a pattern; nil allows
+	// everything. It is called for what a client asks for on an open stream. What the request itself names is
+	// checked before.
+	Allowed func(verb, pattern string) error
+	// Done is closed when the caller's rights end: the stream ends within a second. nil is never.
+	Done <-chan struct{}
+	// Ended is called once when the stream is over, from any goroutine; nil for none. A stream outlives its handler.
+	Ended func()
+}
+
+func (c *Caller) allowed(verb, pattern string) error {
+	if c.Allowed == nil {
+		return nil
+	}
+	return c.Allowed(verb, pattern)
+}
+
+func (c *Caller) ended() {
+	if c.Ended != nil {
+		c.Ended()
+	}
+}
+
+// ErrClosed is what streams get once Close was called.
+var ErrClosed = errors.New("live: the server is shutting down; come back in some seconds")
+
+// Live is the streaming half of a server. Its methods may be called from any goroutine.
+type Live struct {
+	store *storage.Layered
+	opt   Options
+	hub   *hub
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	done  sync.WaitGroup // of the keeper
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*conn]struct{}
+	serial int // of the connections, spreads their keep-alive
+
+	stats counters
+}
+
+// New returns the streams of a store, which must be active while they are used. The caller closes it.
+func New(store *storage.Layered, opt Options) *Live {
+	opt.Limits.complete()
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Store == "" {
+		var id [8]byte
+		_, _ = cryptorand.Read(id[:]) // never fails
+		opt.Store = hex.EncodeToString(id[:])
+	}
+	l := &Live{store: store, opt: opt, conns: make(map[*conn]struct{})}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.hub = newHub(l)
+	l.done.Add(1)
+	go l.keep()
+	return l
+}
+
+// Close ends all streams, each at a moment of its own within Limits.Spread, with what tells its client to come back. It
+// returns once they have ended, at most 10 s later.
+func (l *Live) Close() {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	open := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		open = append(open, c)
+	}
+	l.mu.Unlock()
+	if !first {
+		l.done.Wait()
+		return
+	}
+	spread := l.opt.Limits.Spread
+	deadline := time.NewTimer(spread + 2*time.Second)
+	defer deadline.Stop()
+	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
+	ticker := time.NewTicker(max(spread/50, time.Millisecond))
+	defer ticker.Stop()
+	for part := (len(open) + 49) / 50; len(open) > 0; open = open[min(part, len(open)):] {
+		for _, c := range open[:min(part, len(open))] {
+			c.end(closeRestart, "the server is shutting down")
+		}
+		<-ticker.C
+	}
+	for l.open() > 0 {
+		select {
+		case <-ticker.C:
+			continue
+		case <-deadline.C:
+		}
+		break
+	}
+	for _, c := range l.list() {
+		c.drop()
+	}
+	l.stop()
+	l.hub.close()
+	l.done.Wait()
+}
+
+func (l *Live) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+func (l *Live) list() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+// join takes a connection in, unless the server is shutting down.
+func (l *Live) join(c *conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.serial++
+	c.slot = uint8(l.serial % keepAliveSlots)
+	l.conns[c] = struct{}{}
+	return nil
+}
+
+func (l *Live) leave(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// Stats are figures of the streams, since New where they count.
+type Stats struct {
+	// Connections is how many streams are open, by protocol: "wire", "clock", "oolith.v1", "sse".
+	Connections map[string]int
+	// Patterns is how many states the hub keeps, those that linger included.
+	Patterns int
+	// Subscriptions is how many subscriptions of the store the hub has: 1 or 0.
+	Subscriptions int
+	// Encoded is how many messages were made; Sent, how many were handed to connections.
+	Encoded, Sent uint64
+	// CatchUps is how often a connection fell behind and got the fresh state.
+	CatchUps uint64
+	// Stalled is how many connections were closed because they took nothing.
+	Stalled uint64
+	// Resets is how often the hub itself began anew, because it fell behind the store.
+	Resets uint64
+}
+
+type counters struct {
+	encoded, sent, catchUps, stalled, resets atomic.Uint64
+}
+
+// Stats returns the figures of the streams.
+func (l *Live) Stats() Stats {
+	s := Stats{Connections: map[string]int{}}
+	for _, c := range l.list() {
+		s.Connections[c.protocol.String()]++
+	}
+	s.Patterns, s.Subscriptions = l.hub.size()
+	s.Encoded, s.Sent = l.stats.encoded.Load(), l.stats.sent.Load()
+	s.CatchUps, s.Stalled, s.Resets = l.stats.catchUps.Load(), l.stats.stalled.Load(), l.stats.resets.Load()
+	return s
+}
+
+// guard runs a function of the application, and returns what it panics with as an error.
+func guard(what string, run func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("live: %s panics: %v", what, p)
+		}
+	}()
+	run()
+	return nil
+}

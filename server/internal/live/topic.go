@@ -1,0 +1,218 @@
+package live
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// topicKey is what a topic is for: a pattern, as an identity sees it.
+type topicKey struct {
+	pattern string
+	viewer  any // nil where there is no View
+}
+
+// topic is the state of a pattern, and who follows it. The hub's mu guards it; only the hub's goroutine changes the state.
+type topic struct {
+	topicKey
+	list     bool // the pattern is a glob
+	versions versions
+	stats    *counters
+
+	// settled is closed once the topic follows the hub, or cannot, and err says why.
+	settled chan struct{}
+	err     error
+	live    bool
+	loaded  bool     // the state of the revision last is there, and waits for the hub to come so far
+	early   []commit // what the hub saw before that
+
+	objects []*meta.Object // by (Created, Path)
+	byPath  map[string]*meta.Object
+	last    uint64    // the revision of the last change, or the one of the first state
+	state   *snapshot // of last; nil until somebody asks
+
+	members []*member
+	changed chan struct{} // closed with the next change; nil where no poll waits
+	pending []change      // what the present commit has for the topic
+	sweeps  int           // of the keeper that found no member
+}
+
+// change is what a commit did to one object: it stored it, or removed it, which removed says.
+type change struct {
+	object  *meta.Object
+	removed bool
+}
+
+// commit is what one commit did to the objects of a topic.
+type commit struct {
+	revision uint64
+	changes  []change
+}
+
+// member is a connection that follows a topic.
+type member struct {
+	topic *topic
+	conn  *conn
+	id    string // in JSON, for our own protocols
+	at    int    // in topic.members
+}
+
+// enroll adds a member.
+func (t *topic) enroll(m *member) {
+	m.topic, m.at = t, len(t.members)
+	t.members = append(t.members, m)
+	t.sweeps = 0
+}
+
+// dismiss takes a member out.
+func (t *topic) dismiss(m *member) {
+	last := len(t.members) - 1
+	t.members[m.at] = t.members[last]
+	t.members[m.at].at = m.at
+	t.members[last] = nil
+	t.members = t.members[:last]
+	if last == 0 {
+		t.members = nil
+	}
+}
+
+func byAge(a, b *meta.Object) int {
+	return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Path, b.Path))
+}
+
+// fill sets the state.
+func (t *topic) fill(objects []*meta.Object, revision uint64) {
+	slices.SortFunc(objects, byAge)
+	t.objects, t.last, t.state = objects, revision, nil
+	t.byPath = make(map[string]*meta.Object, len(objects))
+	for _, obj := range objects {
+		t.byPath[obj.Path] = obj
+	}
+}
+
+// opKind is what an op does.
+type opKind uint8
+
+const (
+	opRemove opKind = iota
+	opAdd
+	opReplace
+)
+
+// op is one step from a state to the next. Its place is that in the list, newest first, when the step is made.
+type op struct {
+	kind   opKind
+	place  int
+	object *meta.Object // the new one, or the one that goes
+	before *meta.Object // of a replacement
+}
+
+// apply brings a commit into the state, and returns the steps: first what goes, then what comes.
+func (t *topic) apply(c commit) []op {
+	var ops []op
+	for _, ch := range c.changes {
+		if ch.removed {
+			ops = t.remove(ops, ch.object.Path)
+		}
+	}
+	for _, ch := range c.changes {
+		if !ch.removed {
+			ops = t.store(ops, ch.object)
+		}
+	}
+	if len(ops) > 0 {
+		t.last, t.state = c.revision, nil
+		t.notify()
+	}
+	return ops
+}
+
+// notify lets the polls look again that wait for a change.
+func (t *topic) notify() {
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+}
+
+// place returns where an object stands in objects, or would stand.
+func (t *topic) place(obj *meta.Object) int {
+	at, _ := slices.BinarySearchFunc(t.objects, obj, byAge)
+	return at
+}
+
+func (t *topic) remove(ops []op, path string) []op {
+	old := t.byPath[path]
+	if old == nil {
+		return ops // it was expired when the state was read
+	}
+	at := t.place(old)
+	delete(t.byPath, path)
+	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old})
+	if at == 0 { // the oldest one, of a list with a limit
+		t.objects[0] = nil
+		t.objects = t.objects[1:]
+	} else {
+		t.objects = slices.Delete(t.objects, at, at+1)
+	}
+	return ops
+}
+
+func (t *topic) store(ops []op, obj *meta.Object) []op {
+	if old := t.byPath[obj.Path]; old != nil {
+		if old.Created == obj.Created {
+			at := t.place(old)
+			t.objects[at], t.byPath[obj.Path] = obj, obj
+			return append(ops, op{kind: opReplace, place: len(t.objects) - 1 - at, object: obj, before: old})
+		}
+		ops = t.remove(ops, obj.Path)
+	}
+	at := t.place(obj)
+	t.objects = slices.Insert(t.objects, at, obj)
+	t.byPath[obj.Path] = obj
+	return append(ops, op{kind: opAdd, place: len(t.objects) - 1 - at, object: obj})
+}
+
+// snapshot is the state of a topic at a revision, newest first. It is immutable.
+type snapshot struct {
+	objects []*meta.Object
+	wire    *frame
+	part    *frame // the member "objects" of our own protocols, without what goes around it
+}
+
+// snapshot returns the state, which all share until it changes.
+func (t *topic) snapshot() *snapshot {
+	if t.state != nil {
+		return t.state
+	}
+	s := &snapshot{objects: slices.Clone(t.objects)}
+	slices.Reverse(s.objects)
+	size := sizeOf(s.objects...)
+	version, list := t.versions.of(t.pattern, t.last), t.list
+	s.wire = newFrame(t.stats, size, func() [][]byte {
+		return wireMessage(true, version, func(dst []byte) []byte { return appendState(dst, list, s.objects) })
+	})
+	s.part = newFrame(t.stats, size, func() [][]byte {
+		part := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
+		return [][]byte{appendArray(append(part, `,"objects":`...), s.objects, appendObject)}
+	})
+	t.state = s
+	return s
+}
+
+// appendState appends what a subscriber of the older protocol holds.
+func appendState(dst []byte, list bool, objects []*meta.Object) []byte {
+	switch {
+	case list:
+		return appendArray(dst, objects, appendWire)
+	case len(objects) == 0:
+		return appendWire(dst, nil)
+	}
+	return appendWire(dst, objects[0])
+}
+
+// isList reports whether a pattern is a list, and not one object.
+func isList(pattern string) bool { return key.HasGlob(pattern) }

@@ -1,0 +1,47 @@
+package live
+
+import (
+	"reflect"
+
+	"github.com/oolith-db/oolith/meta"
+)
+
+// view is what an identity sees of an object, nil for nothing.
+func (l *Live) view(viewer any, obj *meta.Object) (seen *meta.Object) {
+	if l.opt.View == nil {
+		return obj
+	}
+	if v, ok := viewer.(*lone); ok {
+		viewer = v.identity
+	}
+	given := *obj
+	err := guard("View", func() {
+		if result, ok := l.opt.View(viewer, &given); ok && result != nil {
+			seen = result
+		}
+	})
+	if err != nil {
+		l.opt.Logger.Error("an object is shown to nobody", "path", obj.Path, "error", err)
+		return nil
+	}
+	if seen == nil {
+		return nil
+	}
+	copied := *seen
+	copied.Path, copied.Index, copied.Created, copied.Revision = obj.Path, obj.Index, obj.Created, obj.Revision
+	return &copied
+}
+
+// lone is the viewer of one connection whose identity cannot be compared.
+type lone struct{ identity any }
+
+// viewerOf is under what an identity's topics are kept.
+func (l *Live) viewerOf(identity any) any {
+	switch {
+	case l.opt.View == nil || identity == nil:
+		return nil
+	case reflect.ValueOf(identity).Comparable():
+		return identity
+	}
+	return &lone{identity}
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How many requests and connections there may be.
+
+// rates bounds how many requests a second each client makes: a bucket of Burst requests that fills at the rate.
+type rates struct {
+	rate  float64 // a second; negative for no limit
+	burst float64
+	seed  maphash.Seed
+	parts [16]rateShard
+}
+
+type rateShard struct {
+	mu      sync.Mutex // guards buckets
+	buckets map[string]bucket
+	sweep   int // how many buckets there may be before full ones are dropped
+}
+
+// bucket is what a client has left.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+func newRates(rate float64, burst int) *rates {
+	r := &rates{rate: rate, burst: max(1, float64(burst)), seed: maphash.MakeSeed()}
+	for i := range r.parts {
+		r.parts[i] = rateShard{buckets: map[string]bucket{}, sweep: 1024}
+	}
+	return r
+}
+
+// take takes a request of a client, or returns how long it has to wait for the next one. An empty client has no limit.
+func (r *rates) take(client string) time.Duration {
+	if r.rate < 0 || client == "" {
+		return 0
+	}
+	now := time.Now()
+	shard := &r.parts[maphash.String(r.seed, client)%uint64(len(r.parts))]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	b, ok := shard.buckets[client]
+	if !ok {
+		if len(shard.buckets) >= shard.sweep {
+			shard.drop(func(b bucket) bool { return r.filled(b, now) >= r.burst })
+		}
+		b = bucket{r.burst, now}
+	}
+	b.left, b.at = r.filled(b, now), now
+	if b.left < 1 {
+		shard.buckets[client] = b
+		return time.Duration((1 - b.left) / r.rate * float64(time.Second))
+	}
+	b.left--
+	shard.buckets[client] = b
+	return 0
+}
+
+func (r *rates) filled(b bucket, now time.Time) float64 {
+	return min(r.burst, b.left+now.Sub(b.at).Seconds()*r.rate)
+}
+
+// drop forgets the buckets that are as good as new ones.
+func (s *rateShard) drop(full func(bucket) bool) {
+	for client, b := range s.buckets {
+		if full(b) {
+			delete(s.buckets, client)
+		}
+	}
+	s.sweep = max(1024, 2*len(s.buckets))
+}
+
+// client names whom a request counts for; empty for nobody, on this machine.
+func (c *call) client() string {
+	if name := nameOf(c.identity); name != "" {
+		return "id " + name
+	}
+	addr, err := netip.ParseAddr(hostOf(c.r.RemoteAddr))
+	switch {
+	case err != nil:
+		return c.r.RemoteAddr
+	case addr.IsLoopback():
+		return ""
+	case addr.Is6() && !addr.Is4In6():
+		if prefix, err := addr.WithZone("").Prefix(64); err == nil {
+			return prefix.String()
+		}
+	}
+	return addr.Unmap().String()
+}
+
+// connections counts those that Serve keeps.
+type connections struct {
+	open atomic.Int64
+	most int64
+}
+
+type overLimit struct{}
+
+// enter counts a connection, and marks one that is too many: its first request is answered, and it is closed.
+func (n *connections) enter(ctx context.Context, _ net.Conn) context.Context {
+	if n.open.Load() > n.most {
+		return context.WithValue(ctx, overLimit{}, n.most)
+	}
+	return ctx
+}
+
+// checkConnection refuses the request of a connection that is one too many.
+func (c *call) checkConnection() error {
+	most, over := c.r.Context().Value(overLimit{}).(int64)
+	if !over {
+		return nil
+	}
+	return problem(TooManyConnections, "the server keeps %d connections; the limit is Connections", most).
+		with("limit", most).header("Connection", "close").header("Retry-After", strconv.Itoa(retryAfter))
+}

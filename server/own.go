@@ -1,0 +1,175 @@
+package server
+
+import (
+	_ "embed"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// The resources of the server itself, below /~/: no path of an object has that character.
+
+//go:embed openapi.json
+var openAPI []byte
+
+// own answers a request for one of them.
+func (c *call) own(name string) error {
+	switch name {
+	case "livez", "readyz":
+		if !c.s.opt.SeparateAdmin {
+			return c.health(name)
+		}
+	case "openapi.json":
+		if err := c.onlyRead(); err != nil {
+			return err
+		}
+		c.write(http.StatusOK, "application/json", openAPI)
+		return nil
+	case "metrics", "stats":
+		if c.s.opt.SeparateAdmin {
+			break
+		}
+		if err := c.enter(); err != nil {
+			return err
+		}
+		if err := c.requireAllowed(Admin, "**"); err != nil {
+			return err
+		}
+		return c.operate(name)
+	case "batch":
+		if err := c.enter(); err != nil {
+			return err
+		}
+		return c.commitBatch()
+	case "live":
+		if err := c.enter(); err != nil {
+			return err
+		}
+		return c.follows()
+	}
+	return noSuchResource(name)
+}
+
+func noSuchResource(name string) error {
+	return problem(NoSuchResource, "there is nothing at /~/%s", clip(name))
+}
+
+// admin answers a request to the handler of Admin.
+func (c *call) admin() error {
+	name, ok := strings.CutPrefix(c.r.URL.EscapedPath(), "/~/")
+	switch {
+	case ok && (name == "livez" || name == "readyz"):
+		return c.health(name)
+	case ok && (name == "metrics" || name == "stats"):
+		return c.operate(name)
+	}
+	return problem(NoSuchResource, "there is nothing at %s, expected one of /~/livez, /~/readyz, /~/metrics, /~/stats", clip(c.r.URL.EscapedPath()))
+}
+
+func (c *call) onlyRead() error {
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return allowed("GET, HEAD", c.r.Method)
+	}
+	return nil
+}
+
+// operate answers with figures.
+func (c *call) operate(name string) error {
+	if err := c.onlyRead(); err != nil {
+		return err
+	}
+	if name == "metrics" {
+		c.s.figures.handler.ServeHTTP(c.w, c.r)
+		return nil
+	}
+	return c.stats()
+}
+
+// check is one thing that must be well for the server to be ready.
+type check struct {
+	name  string
+	wrong string // empty for well
+}
+
+// checks are what readyz looks at.
+func (s *Server) checks() []check {
+	stats := s.store.Stats()
+	serving, store, writes := check{name: "serving"}, check{name: "store"}, check{name: "writes"}
+	if s.closing.Load() {
+		serving.wrong = "the server ends"
+	}
+	if !stats.Active {
+		store.wrong = storage.ErrNotActive.Error()
+	}
+	if stats.WritesStopped != nil {
+		writes.wrong = stats.WritesStopped.Error()
+	}
+	return []check{serving, store, writes}
+}
+
+// health answers livez, which is well as long as it answers, and readyz.
+func (c *call) health(name string) error {
+	if err := c.onlyRead(); err != nil {
+		return err
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	if name == "livez" {
+		c.write(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+		return nil
+	}
+	query, err := c.parameters("verbose")
+	if err != nil {
+		return err
+	}
+	var wrong []string
+	var verbose strings.Builder
+	for _, check := range c.s.checks() {
+		if check.wrong == "" {
+			fmt.Fprintf(&verbose, "[+] %s: ok\n", check.name)
+			continue
+		}
+		fmt.Fprintf(&verbose, "[-] %s: %s\n", check.name, check.wrong)
+		wrong = append(wrong, check.name+": "+check.wrong)
+	}
+	status, text := http.StatusOK, "ok\n"
+	if len(wrong) > 0 {
+		if !query.Has("verbose") {
+			return problem(Unavailable, "not ready: %s", strings.Join(wrong, "; ")).header("Retry-After", strconv.Itoa(retryAfter))
+		}
+		status = http.StatusServiceUnavailable
+	}
+	if query.Has("verbose") {
+		text = verbose.String()
+	}
+	c.write(status, "text/plain; charset=utf-8", []byte(text))
+	return nil
+}
+
+// stats answers with the present figures, as JSON.
+func (c *call) stats() error {
+	stats := c.s.store.Stats()
+	return c.writeJSON(http.StatusOK, map[string]any{
+		"store":          c.s.storeID(),
+		"revision":       stats.Revision,
+		"active":         stats.Active,
+		"objects":        stats.Objects,
+		"directories":    stats.Directories,
+		"dataBytes":      stats.DataBytes,
+		"expiring":       stats.Expiring,
+		"commits":        stats.Commits,
+		"watchers":       stats.Watchers,
+		"subscriptions":  stats.Subscriptions,
+		"locks":          stats.Locks,
+		"streams":        c.s.open.Load(),
+		"connections":    c.s.figures.connections.open.Load(),
+		"inFlight":       c.s.figures.inFlight.Load(),
+		"requests":       c.s.figures.requests.Load(),
+		"uptimeSeconds":  int64(time.Since(c.s.started).Seconds()),
+		"writesStopped":  stats.WritesStopped != nil,
+		"commitP99Nanos": stats.Commit.Quantile(0.99),
+	})
+}

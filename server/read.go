@@ -1,0 +1,238 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+const (
+	methods     = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"
+	patchTypes  = mergePatch + ", " + jsonPatch
+	mergePatch  = "application/merge-patch+json"
+	jsonPatch   = "application/json-patch+json"
+	listMethods = "GET, HEAD, POST, DELETE, OPTIONS"
+)
+
+// resource answers a request for a path or pattern.
+func (c *call) resource() error {
+	pattern := key.HasGlob(c.path)
+	switch c.r.Method {
+	case http.MethodGet, http.MethodHead:
+		if followed, err := c.follow(); followed {
+			return err
+		}
+		if err := c.requireAllowed(Read, c.path); err != nil {
+			return err
+		}
+		c.w.Header().Add("Vary", "Accept")
+		if pattern {
+			return c.list()
+		}
+		return c.get()
+	case http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
+		return c.change()
+	case http.MethodOptions:
+		header := c.w.Header()
+		header.Set("Allow", methods)
+		header.Set("Accept-Patch", patchTypes)
+		if pattern {
+			header.Set("Allow", listMethods)
+			header.Del("Accept-Patch")
+		}
+		c.write(http.StatusNoContent, "", nil)
+		return nil
+	}
+	return allowed(methods, c.r.Method)
+}
+
+// get answers with the object at a path.
+func (c *call) get() error {
+	if _, err := c.parameters("v"); err != nil {
+		return err
+	}
+	cond, err := c.conditions()
+	if err != nil {
+		return err
+	}
+	obj, err := c.s.store.Get(c.path)
+	if err == nil {
+		if seen, ok := c.view(&obj); ok {
+			return c.sendObject(http.StatusOK, seen, cond)
+		}
+		err = storage.ErrNotFound
+	}
+	if !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	if !cond.holds(0) {
+		return c.failed(c.path, nil)
+	}
+	return notFound(c.path).saying("ooo: empty key")
+}
+
+func notFound(path string) *Problem {
+	return problem(NotFound, "there is no object at %q", clip(path))
+}
+
+// sendObject answers with an object, or with 304 where the client has it.
+func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
+	header := c.w.Header()
+	header.Set("Etag", c.s.tag(obj.Revision))
+	header.Set("Cache-Control", "no-cache")
+	if obj.Expires != 0 {
+		left := time.Until(time.Unix(0, obj.Expires))
+		header.Set("Oolith-Ttl", strconv.FormatInt(max(1, int64((left+time.Second-1)/time.Second)), 10))
+	}
+	if cond.match.given && !cond.match.has(obj.Revision) {
+		return c.failed(obj.Path, obj)
+	}
+	if cond.noneMatch.given && cond.noneMatch.has(obj.Revision) {
+		c.write(http.StatusNotModified, "", nil)
+		return nil
+	}
+	full, contentType := c.full()
+	c.write(status, contentType, rawObject(obj, full))
+	return nil
+}
+
+// list answers with what matches a pattern: all of it, newest first, or the page that the parameters say.
+func (c *call) list() error {
+	query, err := c.listQuery()
+	if err != nil {
+		return err
+	}
+	cond, err := c.conditions()
+	if err != nil {
+		return err
+	}
+	whole := query.Limit == 0
+	most := c.s.limits.ListObjects
+	if whole {
+		query.Limit = most
+	}
+	page, err := c.s.store.Page(c.path, query)
+	if err != nil {
+		return err
+	}
+	if err := c.s.checkSize(&page, whole); err != nil {
+		return err
+	}
+	objects := page.Objects
+	if c.s.opt.View != nil || reaches(c.path) {
+		objects = make([]meta.Object, 0, len(page.Objects))
+		for i := range page.Objects {
+			if seen, ok := c.view(&page.Objects[i]); ok {
+				objects = append(objects, *seen)
+			}
+		}
+	}
+	header := c.w.Header()
+	header.Set("Etag", c.s.tag(page.Revision))
+	header.Set("Cache-Control", "no-cache")
+	if page.Next != "" {
+		header.Set("Link", "<"+c.nextPage(page.Next)+`>; rel="next"`)
+	}
+	if cond.noneMatch.given && cond.noneMatch.has(page.Revision) {
+		c.write(http.StatusNotModified, "", nil)
+		return nil
+	}
+	full, contentType := c.full()
+	c.write(http.StatusOK, contentType, appendList(objects, full))
+	return nil
+}
+
+// checkSize refuses a list, or a page, that is too large for one answer: it is never cut.
+func (s *Server) checkSize(page *storage.Page, whole bool) error {
+	const hint = "ask for a part of it with the parameter limit, such as ?limit=100"
+	if whole && page.Next != "" {
+		return problem(ListTooLarge, "the list has more than %d objects, the limit ListObjects: "+hint, s.limits.ListObjects).
+			with("limit", s.limits.ListObjects).with("parameter", "limit")
+	}
+	size := int64(0)
+	for i := range page.Objects {
+		size += int64(len(page.Objects[i].Data))
+	}
+	if size > s.limits.ListBytes && len(page.Objects) > 1 {
+		return problem(ListTooLarge, "%d objects have %d bytes of data, more than the %d of the limit ListBytes: "+hint,
+			len(page.Objects), size, s.limits.ListBytes).with("limit", s.limits.ListBytes).with("parameter", "limit")
+	}
+	return nil
+}
+
+// nextPage is the address of the page behind a cursor: this one's, with the cursor.
+func (c *call) nextPage(cursor string) string {
+	query := c.query()
+	query.Set("cursor", cursor)
+	query.Del("at")
+	return c.r.URL.EscapedPath() + "?" + query.Encode()
+}
+
+// listQuery reads the parameters of a list. An older client's are not looked at.
+func (c *call) listQuery() (opt storage.ListOptions, err error) {
+	opt.Descending = true
+	query, err := c.parameters("limit", "cursor", "order", "from", "to", "at", "v")
+	if err != nil {
+		return opt, err
+	}
+	if text := query.Get("limit"); query.Has("limit") {
+		limit, err := strconv.Atoi(text)
+		if err != nil || limit < 1 || limit > c.s.limits.ListObjects {
+			return opt, badParameter("limit", "%q, expected 1 to %d", clip(text), c.s.limits.ListObjects)
+		}
+		opt.Limit = limit
+	}
+	if text := query.Get("order"); query.Has("order") {
+		if text != "asc" && text != "desc" {
+			return opt, badParameter("order", "%q, expected asc, the oldest first, or desc", clip(text))
+		}
+		opt.Descending = text == "desc"
+	}
+	if opt.From, err = timeParameter(query, "from"); err != nil {
+		return opt, err
+	}
+	if opt.To, err = timeParameter(query, "to"); err != nil {
+		return opt, err
+	}
+	if opt.From != nil && opt.To != nil && *opt.To < *opt.From {
+		return opt, badParameter("to", "it is before from")
+	}
+	opt.Cursor = query.Get("cursor")
+	if query.Has("cursor") && opt.Cursor == "" {
+		return opt, badParameter("cursor", "it is empty, expected the one of a Link")
+	}
+	if text := query.Get("at"); query.Has("at") {
+		if opt.Offset, err = strconv.Atoi(text); err != nil || opt.Offset < 0 {
+			return opt, badParameter("at", "%q, expected how many objects come before the first, from 0", clip(text))
+		}
+		if query.Has("cursor") {
+			return opt, badParameter("at", "there is a cursor too, expected one of them")
+		}
+	}
+	return opt, nil
+}
+
+// timeParameter reads a time: Unix nanoseconds, or RFC 3339.
+func timeParameter(query url.Values, name string) (*int64, error) {
+	if !query.Has(name) {
+		return nil, nil
+	}
+	text := query.Get(name)
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return &n, nil
+	}
+	// A plus sign that was not escaped is a space by now.
+	t, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(text, " ", "+"))
+	if err != nil {
+		return nil, badParameter(name, "%q, expected Unix nanoseconds, or a time such as 2026-01-31T12:00:00Z", clip(text))
+	}
+	n := t.UnixNano()
+	return &n, nil
+}
