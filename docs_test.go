@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -113,5 +114,29 @@ func TestLimits(t *testing.T) {
 		if !strings.Contains(string(document), limit.told) {
 			t.Errorf("SECURITY.md does not hold %q, the limit %s of %s", limit.told, limit.constant, limit.file)
 		}
+	}
+}
+
+// The platforms of docs/platforms.md are those that .ci/run builds for, and those of a release.
+func TestPlatforms(t *testing.T) {
+	read := func(name string, expression string) []string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var platforms []string
+		for _, found := range regexp.MustCompile(expression).FindAllStringSubmatch(string(text), -1) {
+			for field := range strings.FieldsSeq(found[1]) {
+				platforms = append(platforms, strings.Replace(field, "_", "/", 1))
+			}
+		}
+		slices.Sort(platforms)
+		return platforms
+	}
+	documented := read("docs/platforms.md", `(?m)^\| (\w+/\w+) \| yes`)
+	built := read(".ci/run", `(?m)^platforms=\((.*)\)$`)
+	released := read(".goreleaser.yaml", `(?m)^      - (\w+_\w+)$`)
+	if len(documented) < 9 || !slices.Equal(documented, built) || !slices.Equal(documented, released) {
+		t.Errorf("documented are %v, built %v, released %v", documented, built, released)
 	}
 }

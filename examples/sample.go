@@ -3,7 +3,7 @@ package examples
 
 import _ "embed"
 
-// Cities are 2,414 places of the world, a JSON object a line: name, lat, lng, country, admin1, admin2.
+// Cities are 2,410 places of the world, a JSON object a line: name, lat, lng, country, admin1, admin2.
 //
 //go:embed cities.jsonl
 var Cities []byte

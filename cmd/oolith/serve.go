@@ -70,7 +70,7 @@ offers is in docs/server.md.`,
 	flags := cmd.Flags()
 	flags.StringVar(&s.addr, "addr", defaultAddr, "the `HOST:PORT` to serve on; port 0 takes a free one")
 	flags.StringVar(&s.adminAddr, "admin-addr", "", "serve health, metrics and stats on this `HOST:PORT`, and not on the other")
-	flags.BoolVar(&s.demo, "demo", false, "load 2,414 places as a sample, once, into a store that is empty")
+	flags.BoolVar(&s.demo, "demo", false, "load 2,410 places as a sample, once, into a store that is empty")
 	flags.BoolVar(&s.auth, "auth", false, "ask for a token; makes a first one for everything where there is none")
 	flags.BoolVar(&s.insecure, "insecure", false, "serve others without authentication")
 	flags.BoolVar(&s.insecureAdmin, "insecure-admin", false, "let others reach --admin-addr, which authenticates nobody")
