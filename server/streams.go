@@ -21,9 +21,10 @@ func (c *call) stream(run func(live.Caller)) error {
 		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	who := live.Caller{Identity: c.identity, Allowed: func(verb, pattern string) error {
-		return c.s.allowed(c.identity, verb, pattern)
-	}, Ended: sync.OnceFunc(func() { c.s.open.Add(-1) })}
+	s, identity := c.s, c.identity // a stream may outlive its request, and holds no more of it than that
+	who := live.Caller{Identity: identity, Allowed: func(verb, pattern string) error {
+		return s.allowed(identity, verb, pattern)
+	}, Ended: sync.OnceFunc(func() { s.open.Add(-1) })}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}
