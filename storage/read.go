@@ -16,7 +16,7 @@ func (l *Layered) Get(path string) (meta.Object, error) {
 	if r := l.run.Load(); r != nil {
 		if direct := r.direct.Load(); direct != nil {
 			if version := direct.Latest(path); version.Plain() {
-				return version.Object(), nil
+				return version.PlainObject(), nil
 			}
 		}
 	}

@@ -89,10 +89,8 @@ func (x *index) size() int { return int(x.count.Load()) }
 //
 // It says again what find says, since with a call of it, whatever the compiler and the processor make of that, a
 // look-up that misses the caches takes half as long again.
-func (x *index) load(path string) *Version { return x.loadAt(hashOf(path), path) }
-
-// loadAt is load for a path whose hash is known.
-func (x *index) loadAt(hash uint64, path string) *Version {
+func (x *index) load(path string) *Version {
+	hash := hashOf(path)
 	tag := tagOf(hash)
 	t := x.table.Load()
 	if t.from.Load() == nil {
@@ -105,6 +103,17 @@ func (x *index) loadAt(hash uint64, path string) *Version {
 		}
 		if x.table.Load() == t {
 			return nil
+		}
+	}
+	return x.search(path, hash)
+}
+
+// loadAt is load for a path whose hash is known.
+func (x *index) loadAt(hash uint64, path string) *Version {
+	t := x.table.Load()
+	if t.from.Load() == nil {
+		if v := t.find(path, hash); v != nil || x.table.Load() == t {
+			return v
 		}
 	}
 	return x.search(path, hash)

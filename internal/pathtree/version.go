@@ -21,11 +21,11 @@ type Version struct {
 	data             string
 	created, updated int64
 	revision         uint64
-	// entry is nil once the version is replaced or removed. Only the writer uses it.
-	entry *entry
 	// extra is what few versions have, and none of them for long but a time to live; nil mostly.
 	extra atomic.Pointer[extra]
 	index uint16 // where the last segment of path begins; a path has at most 1,024 bytes
+	// entry is nil once the version is replaced or removed. Only the writer uses it.
+	entry *entry
 }
 
 // extra is the end of a version's time to live, and its part in a change of several keys that is under way. It is
@@ -61,6 +61,13 @@ func (n *Version) Object() meta.Object {
 	return meta.Object{
 		Created: n.created, Updated: n.updated, Index: n.path[n.index:], Path: n.path,
 		Data: n.Data(), Revision: n.revision, Expires: n.Expires(),
+	}
+}
+
+// PlainObject is Object of a version that is Plain.
+func (n *Version) PlainObject() meta.Object {
+	return meta.Object{
+		Created: n.created, Updated: n.updated, Index: n.path[n.index:], Path: n.path, Data: n.Data(), Revision: n.revision,
 	}
 }
 
