@@ -14,6 +14,8 @@ type backlog struct {
 	limit int
 	// keepAll says that everything is kept past the limit too: its owner sees to the bound.
 	keepAll bool
+	// kept is how many slots the empty backlog keeps for the next entries, where that is more than keptSlots.
+	kept int
 	// slots[head:] are the entries in order, with gaps where newer ones took their place.
 	slots []slot
 	head  int
@@ -147,7 +149,7 @@ func (b *backlog) first() (c *change, ok bool) {
 	}
 	if b.head == len(b.slots) {
 		// Empty: forget the memory that a long wait took, and keep that of a short one.
-		if cap(b.slots) > keptSlots {
+		if cap(b.slots) > max(keptSlots, b.kept) {
 			b.slots = nil
 		}
 		b.slots, b.head, b.newest = b.slots[:0], 0, nil

@@ -10,15 +10,12 @@ import (
 
 // The feed carries committed changes to their consumers: watches and subscriptions, each of which has a queue.
 //
-// The leader of the pipeline hands a change that concerns few on by itself, so that its consumers are awake before
-// the write returns. All else, whole batches and what concerns many, waits for a goroutine that lives for as long as
-// something does: so the cost of a write does not grow with the number of consumers. An index of the patterns finds
-// those that a change concerns. The feed also keeps the newest changes (history.go), from the first subscription on.
+// What concerns somebody waits for a goroutine that lives for as long as something does: so the cost of a write does not
+// grow with the number of consumers, and it wakes none of them itself, which would cost it more than all the rest. A change
+// that concerns nobody starts no goroutine. An index of the patterns finds those that a change concerns. The feed also keeps the newest changes (history.go), from the first subscription on.
 // The channels of WatchSharded are told beside it (sharded.go): there a change is to be when its write returns.
 
 const (
-	// feedFew is how many consumers the leader hands a change on to by itself.
-	feedFew = 4
 	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
 	// until the writer of the next change does its work.
 	feedFold      = 1 << 14
@@ -103,7 +100,7 @@ func (f *feed) flush() {
 	if len(f.staged) == 0 {
 		return
 	}
-	if len(f.staged) > 1 || !f.handOn(f.staged) {
+	if len(f.staged) > 1 || !f.passOver(f.staged) {
 		f.enqueue()
 	}
 	if cap(f.staged) > 16 {
@@ -113,8 +110,8 @@ func (f *feed) flush() {
 	f.staged = f.staged[:0]
 }
 
-// handOn hands a single change on if nothing waits before it and it concerns few.
-func (f *feed) handOn(group []change) bool {
+// passOver takes in a single change that concerns nobody, if nothing waits before it.
+func (f *feed) passOver(group []change) bool {
 	if !f.mu.TryLock() {
 		return false
 	}
@@ -122,19 +119,11 @@ func (f *feed) handOn(group []change) bool {
 	if len(f.waiting) > 0 { // only the pipeline, which is here, makes it more
 		return false
 	}
-	var all bool
-	if f.matched, all = f.index.AppendMost(f.matched[:0], group[0].path(), feedFew); !all {
+	if _, nobody := f.index.AppendMost(nil, group[0].path(), 0); !nobody {
 		return false
 	}
 	f.keepLocked(group)
-	for _, c := range f.matched {
-		if !c.push(group) {
-			f.gone = append(f.gone, c)
-		}
-	}
-	clear(f.matched)
 	f.told.Store(group[0].revision)
-	f.dropGoneLocked()
 	return true
 }
 

@@ -354,9 +354,6 @@ func (f *feed) backlog() (changes, bytes int) {
 func TestWritersHelpTheFeed(t *testing.T) {
 	memoryBubble(t, Options{}, func(t *testing.T, s *Layered) {
 		sub := subscribe(t, s, "k/*", SubscribeOptions{Buffer: 10 * feedFold})
-		for range feedFew { // more than the leader hands on to by itself
-			subscribe(t, s, "k/*", SubscribeOptions{Buffer: 1})
-		}
 		f := &s.run.Load().feed
 		f.busy = true // its goroutine gets no turn
 		data := make([]byte, 1<<20)

@@ -52,12 +52,17 @@ func (f *feed) watch(callback EventCallback) (stop func()) {
 		signal:   make(chan struct{}, 1),
 		quit:     make(chan struct{}),
 		done:     make(chan struct{}),
+		queue:    backlog{kept: watchKept},
 	}
 	if f.join(w) {
 		go w.run()
 	}
 	return w.giveUp
 }
+
+// watchKept is how many events a watch keeps room for: there are few watches, and each is told of everything, so that
+// thousands may wait while its goroutine gets no turn.
+const watchKept = 4096
 
 func (w *watch) consumes() string { return "" }
 
