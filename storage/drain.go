@@ -9,8 +9,18 @@ const (
 	drainLimit = 5 * time.Second
 )
 
-// drain waits until done is closed, while progress goes on. It reports whether done came.
-func drain(done <-chan struct{}, progress func() uint64) bool {
+// drain waits until all that is to be done is closed, while progress goes on. It reports whether that came.
+func drain(dones []<-chan struct{}, progress func() uint64) bool {
+	if len(dones) == 0 {
+		return true
+	}
+	all := make(chan struct{})
+	go func() {
+		defer close(all)
+		for _, done := range dones {
+			<-done
+		}
+	}()
 	limit := time.NewTimer(drainLimit)
 	defer limit.Stop()
 	idle := time.NewTicker(drainIdle)
@@ -18,7 +28,7 @@ func drain(done <-chan struct{}, progress func() uint64) bool {
 	last := progress()
 	for {
 		select {
-		case <-done:
+		case <-all:
 			return true
 		case <-limit.C:
 			return false

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -336,7 +338,13 @@ func (f *feed) close(r *run) {
 	}
 	f.mu.Unlock()
 	f.work.Wait()
-	if !await(over) {
+	progress := func() (sum uint64) {
+		for c := range over {
+			sum += c.progress()
+		}
+		return sum
+	}
+	if !drain(slices.Collect(maps.Values(over)), progress) {
 		f.mu.Lock()
 		f.over = true
 		f.mu.Unlock()
@@ -351,26 +359,6 @@ func (f *feed) close(r *run) {
 	defer f.mu.Unlock()
 	f.over = true
 	f.history = history{}
-}
-
-// await returns when all consumers are over, and reports false when they take too long.
-func await(over map[consumer]<-chan struct{}) bool {
-	if len(over) == 0 {
-		return true
-	}
-	all := make(chan struct{})
-	go func() {
-		defer close(all)
-		for _, done := range over {
-			<-done
-		}
-	}()
-	return drain(all, func() (sum uint64) {
-		for c := range over {
-			sum += c.progress()
-		}
-		return sum
-	})
 }
 
 // stats adds the figures of the feed.

@@ -80,7 +80,7 @@ func (r *run) publishGlob(w *write, removed []removal) {
 	if w.silent {
 		part.kind = changeSilent
 	}
-	if parts := r.tellsParts(); parts {
+	if r.tellsParts() {
 		for i := range removed {
 			if r.broadcasts(removed[i].path) {
 				part.Event = Event{Key: removed[i].path}

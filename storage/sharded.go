@@ -109,23 +109,20 @@ func (s *ShardedChan) Close() {
 	}
 	s.once.Do(func() {
 		defer close(s.closed)
-		for _, sh := range s.shards {
+		dones := make([]<-chan struct{}, len(s.shards))
+		for i, sh := range s.shards {
 			sh.close()
+			dones[i] = sh.done
 		}
-		drained := make(chan struct{})
-		go func() {
-			defer close(drained)
-			for _, sh := range s.shards {
-				<-sh.done
-			}
-		}()
-		if drain(drained, s.delivered) {
+		if drain(dones, s.delivered) {
 			return
 		}
 		for _, sh := range s.shards {
 			close(sh.quit)
 		}
-		<-drained
+		for _, done := range dones {
+			<-done
+		}
 	})
 	<-s.closed
 }

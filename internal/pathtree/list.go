@@ -38,7 +38,7 @@ type Position struct {
 
 // Compare orders positions as lists do.
 func (p *Position) Compare(other *Position) int {
-	return cmp.Or(cmp.Compare(p.Created, other.Created), strings.Compare(p.Path, other.Path))
+	return comparePlaces(p.Created, p.Path, other.Created, other.Path)
 }
 
 // Holds reports whether a query's range and position let in what is at a position; its pattern is not
@@ -62,11 +62,14 @@ func Everything(pattern string) Query {
 }
 
 // Compare orders objects by Created, ties by Path: the order of all lists.
-func Compare(a, b *meta.Object) int {
-	if c := cmp.Compare(a.Created, b.Created); c != 0 {
+func Compare(a, b *meta.Object) int { return comparePlaces(a.Created, a.Path, b.Created, b.Path) }
+
+// comparePlaces looks at the paths only where it must: they are in other memory.
+func comparePlaces(created int64, path string, otherCreated int64, otherPath string) int {
+	if c := cmp.Compare(created, otherCreated); c != 0 {
 		return c
 	}
-	return strings.Compare(a.Path, b.Path)
+	return strings.Compare(path, otherPath)
 }
 
 // maxPath sorts behind every path of the same time: no path has a byte above 'z'.

@@ -1,7 +1,6 @@
 package pathtree
 
 import (
-	"cmp"
 	"encoding/json"
 	"strings"
 	"sync/atomic"
@@ -140,7 +139,7 @@ func (n *Version) setTurn(t *turn) {
 
 // CompareVersions orders versions by Created, ties by Path: the order of all lists.
 func CompareVersions(a, b *Version) int {
-	return cmp.Or(cmp.Compare(a.created, b.created), strings.Compare(a.path, b.path))
+	return comparePlaces(a.created, a.path, b.created, b.path)
 }
 
 // entry is the stable place of a key in its directory. It stays the same while the

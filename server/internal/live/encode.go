@@ -46,21 +46,14 @@ func appendWire(dst []byte, obj *meta.Object) []byte {
 	if obj == nil {
 		return append(dst, absent...)
 	}
-	dst = append(dst, `{"created":`...)
-	dst = strconv.AppendInt(dst, obj.Created, 10)
-	dst = append(dst, `,"updated":`...)
-	dst = strconv.AppendInt(dst, obj.Updated, 10)
-	dst = append(dst, `,"index":`...)
-	dst = appendText(dst, obj.Index)
-	dst = append(dst, `,"path":`...)
-	dst = appendText(dst, obj.Path)
+	dst = appendHead(dst, obj)
 	dst = append(dst, `,"data":`...)
 	dst = appendData(dst, obj.Data)
 	return append(dst, '}')
 }
 
-// appendObject appends an object as our own protocols have it.
-func appendObject(dst []byte, obj *meta.Object) []byte {
+// appendHead appends the members that an object begins with in every protocol.
+func appendHead(dst []byte, obj *meta.Object) []byte {
 	dst = append(dst, `{"created":`...)
 	dst = strconv.AppendInt(dst, obj.Created, 10)
 	dst = append(dst, `,"updated":`...)
@@ -68,7 +61,12 @@ func appendObject(dst []byte, obj *meta.Object) []byte {
 	dst = append(dst, `,"index":`...)
 	dst = appendText(dst, obj.Index)
 	dst = append(dst, `,"path":`...)
-	dst = appendText(dst, obj.Path)
+	return appendText(dst, obj.Path)
+}
+
+// appendObject appends an object as our own protocols have it.
+func appendObject(dst []byte, obj *meta.Object) []byte {
+	dst = appendHead(dst, obj)
 	dst = append(dst, `,"revision":`...)
 	dst = strconv.AppendUint(dst, obj.Revision, 10)
 	if obj.Expires != 0 {
