@@ -330,7 +330,7 @@ func (f *feed) close(r *run) {
 	for s := range f.subscriptions {
 		if !r.fromLayer() && s.behind() {
 			// It gets what there is now: to look later it would have to hold all memory until then.
-			_ = s.beginLast(r) // memory cannot fail
+			_ = s.beginLast(r, false) // memory cannot fail
 		}
 		if settled := s.end(ErrNotActive); settled != nil {
 			over[s] = settled

@@ -22,6 +22,10 @@ func (s *Subscription) fresh(r *run) (*snapshot, error) {
 func (s *Subscription) begin(state *snapshot, revision uint64, missed bool, lowest uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.beginLocked(state, revision, missed, lowest)
+}
+
+func (s *Subscription) beginLocked(state *snapshot, revision uint64, missed bool, lowest uint64) (began, anew bool) {
 	if s.closed != nil {
 		state.close()
 		return false, false
@@ -115,17 +119,24 @@ func (s *Subscription) refreshLast(r *run) error {
 	if f.over && r.fromLayer() {
 		return ErrNotActive
 	}
-	return s.beginLast(r)
+	return s.beginLast(r, true)
 }
 
-// beginLast makes a subscription that fell behind begin anew when nothing more is committed. It needs the
-// feed's mu.
-func (s *Subscription) beginLast(r *run) error {
+// beginLast makes a subscription that fell behind begin anew when nothing more is committed, unless that was done
+// meanwhile. Both Next and the Close of the store do it, Next with the field reading set: while it is, the state is
+// Next's alone. It needs the feed's mu.
+func (s *Subscription) beginLast(r *run, reading bool) error {
 	state, err := s.fresh(r)
 	if err != nil {
 		return err
 	}
-	if _, anew := s.begin(state, r.pipeline.revision.Load(), false, r.feed.lowest); anew {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.overflow || s.reading != reading {
+		state.close()
+		return nil
+	}
+	if _, anew := s.beginLocked(state, r.pipeline.revision.Load(), false, r.feed.lowest); anew {
 		r.feed.resets++
 	}
 	return nil
