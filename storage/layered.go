@@ -58,8 +58,8 @@ type run struct {
 	id       uint64 // of the store, for its cursors; 0 for unknown
 	identity uint64 // the same, or one of this run where it is unknown
 
-	memory *pathtree.Tree // of all objects; nil without a memory layer, and in the cache mode
-	cache  *cache         // nil without the cache mode
+	view   view
+	memory *pathtree.Tree // of memoryView; nil in any other view
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
