@@ -205,6 +205,51 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
+func TestLeasesAcrossNodes(t *testing.T) {
+	prefix := freshPrefix()
+	a, b := startStore(t, []string{endpoint}, prefix), startStore(t, []string{endpoint}, prefix)
+	first, err := a.Acquire(t.Context(), "l", time.Minute)
+	must(t, "Acquire", err)
+	if _, err := b.TryAcquire("l", time.Minute); !errors.Is(err, storage.ErrLocked) {
+		t.Errorf("TryAcquire of a lock of the other node: %v, want ErrLocked", err)
+	}
+	got := make(chan *storage.Lease, 1)
+	go func() {
+		lease, err := b.Acquire(context.Background(), "l", time.Minute)
+		if err != nil {
+			t.Errorf("Acquire: %v", err)
+		}
+		got <- lease
+	}()
+	bound := storage.SetOptions{Lease: first}
+	_, err = a.SetWith("k", json.RawMessage(`1`), bound)
+	must(t, "SetWith bound to the lease", err)
+	must(t, "Renew", first.Renew(2*time.Minute))
+	must(t, "Release", first.Release())
+	second := <-got
+	if second.Token() <= first.Token() {
+		t.Errorf("the token %d of the later lease is not above %d", second.Token(), first.Token())
+	}
+	if _, err := a.SetWith("k", json.RawMessage(`2`), bound); !errors.Is(err, storage.ErrLeaseLost) {
+		t.Errorf("SetWith bound to a lease that was released: %v", err)
+	}
+	// An operator takes the lock away.
+	_, err = newClient(t).Delete(t.Context(), prefix+"l/", clientv3.WithPrefix())
+	must(t, "Delete", err)
+	if _, err := b.SetWith("k", json.RawMessage(`3`), storage.SetOptions{Lease: second}); !errors.Is(err, storage.ErrLeaseLost) {
+		t.Errorf("SetWith bound to a lease that was taken away: %v", err)
+	}
+	third, err := a.Acquire(t.Context(), "l", 300*time.Millisecond)
+	must(t, "Acquire", err)
+	<-third.Done()
+	fourth, err := b.Acquire(t.Context(), "l", time.Minute)
+	must(t, "Acquire once the time of the other node's is over", err)
+	b.Close()
+	<-fourth.Done()
+	_, err = a.TryAcquire("l", time.Minute)
+	must(t, "TryAcquire once the other node is closed", err)
+}
+
 // counted is what writers of a cluster wrote, and what was acknowledged.
 type counted struct {
 	mu     sync.Mutex

@@ -56,7 +56,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 		s.known = revision
 		return revisionOf(revision, 0), nil
 	case err == nil:
-		return 0, s.guardFailed(ctx, revision)
+		return 0, s.guardFailed(ctx, revision, t)
 	case refused(err):
 		return 0, s.refusal(err, t)
 	}
@@ -72,7 +72,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 }
 
 // guardFailed is the error for a transaction whose guards did not hold at a revision of etcd, once Follow has come so far.
-func (s *session) guardFailed(ctx context.Context, revision int64) error {
+func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.SharedTransaction) error {
 	now, err := s.recordAt(ctx)
 	if err != nil {
 		return explain(err)
@@ -85,7 +85,19 @@ func (s *session) guardFailed(ctx context.Context, revision int64) error {
 	if err := s.reach(ctx, revision); err != nil {
 		return explain(err)
 	}
-	return &storage.GuardError{Revision: whole(revision)}
+	failed := &storage.GuardError{Revision: whole(revision)}
+	for _, g := range t.Guards {
+		if k, ok := g.Lock.(*lock); ok {
+			held, err := s.client.Txn(ctx).If(k.held()).Commit()
+			if err != nil {
+				return explain(err)
+			}
+			if !held.Succeeded {
+				failed.Lost = g.Lock
+			}
+		}
+	}
+	return failed
 }
 
 // recover takes up the record of this node as somebody else left it, and returns the error for the transaction under way.
@@ -150,8 +162,7 @@ func (s *session) settle(ctx context.Context) (took bool, err error) {
 		case now.revision != s.known:
 			return false, s.recover(ctx, now)
 		default:
-			var fenced bool
-			if fenced, err = s.fence(ctx); fenced {
+			if fenced, err := s.fence(ctx); err == nil && fenced {
 				return false, nil
 			}
 		}
@@ -211,8 +222,11 @@ func (s *session) plan(t *storage.SharedTransaction) (guards []clientv3.Cmp, ops
 	}
 	if exclusive {
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(s.keys.fence()), "<", etcdRevision(t.Base)+1))
-	} else {
-		for _, g := range t.Guards {
+	}
+	for _, g := range t.Guards {
+		if k, ok := g.Lock.(*lock); ok {
+			guards = append(guards, k.held())
+		} else if !exclusive {
 			guards = append(guards, s.guard(g))
 		}
 	}
