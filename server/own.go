@@ -40,6 +40,14 @@ func (c *call) own(name string) error {
 			return err
 		}
 		return c.operate(name)
+	case "count", "directories":
+		if err := c.enter(); err != nil {
+			return err
+		}
+		if name == "count" {
+			return c.count()
+		}
+		return c.directories()
 	case "batch":
 		if err := c.enter(); err != nil {
 			return err
