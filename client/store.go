@@ -79,7 +79,8 @@ func (s *Store) Commit(batch *storage.Batch) ([]meta.Object, error) {
 	return s.client.Commit(s.ctx, batch)
 }
 
-// Subscribe follows what matches a pattern, until ctx or that of the Store ends, or Close. Of the options, From alone is for
+// Subscribe follows what matches a pattern, until ctx or that of the Store ends, or Close. It connects at once; an error of
+// that is returned, and later on the subscription connects again by itself. Of the options, From alone is for
 // clients, and Lag where it is storage.LagReset: how much may wait for a connection is the server's matter. Others
 // are storage.ErrInvalidOptions.
 func (s *Store) Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*Subscription, error) {
@@ -97,6 +98,10 @@ func (s *Store) Subscribe(ctx context.Context, pattern string, opt storage.Subsc
 	sub, err := s.client.subscribe(ctx, pattern, own)
 	if err != nil {
 		return nil, err
+	}
+	if err := sub.connect(ctx); err != nil {
+		sub.Close()
+		return nil, failed("subscribe", pattern, err)
 	}
 	ended := context.AfterFunc(s.ctx, func() { sub.end(context.Cause(s.ctx)) })
 	context.AfterFunc(sub.life, func() { ended() })
