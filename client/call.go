@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,9 @@ func (c *Client) call(ctx context.Context, r request, into any) (http.Header, er
 func (r request) again(err error) bool {
 	if refused, ok := errors.AsType[*Error](err); ok {
 		return isPassing(refused)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false // it stays the same certificate
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 		return true // it was not sent

@@ -160,11 +160,16 @@ func (c *call) health(name string) error {
 // stats answers with the present figures, as JSON.
 func (c *call) stats() error {
 	stats := c.s.store.Stats()
+	own, err := c.s.store.Count(Reserved)
+	if err != nil && stats.Active {
+		return err
+	}
 	return c.writeJSON(http.StatusOK, map[string]any{
 		"store":          c.s.storeID(),
 		"revision":       stats.Revision,
 		"active":         stats.Active,
-		"objects":        stats.Objects,
+		"objects":        stats.Objects - own,
+		"ownObjects":     own, // the server keeps them in the store: see Reserved
 		"directories":    stats.Directories,
 		"dataBytes":      stats.DataBytes,
 		"expiring":       stats.Expiring,

@@ -119,7 +119,9 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),
 		a.getCommand(), a.setCommand(), a.pushCommand(), a.delCommand(),
-		a.listCommand(), a.keysCommand(), a.infoCommand(),
+		a.patchCommand(), a.editCommand(), a.mvCommand(), a.ttlCommand(),
+		a.listCommand(), a.keysCommand(), a.countCommand(), a.lsCommand(), a.treeCommand(), a.watchCommand(),
+		a.infoCommand(), a.statsCommand(), a.benchCommand(),
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
 		a.serveCommand(), a.tokenCommand(),

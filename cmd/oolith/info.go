@@ -43,7 +43,7 @@ type topLevel struct {
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "info [URL]",
-		SuggestFor: []string{"count", "stat", "status", "du"},
+		SuggestFor: []string{"status", "du"},
 		Short:      "Tell what is in the store",
 		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
 segment of a path too, the newest revision, the times, and the sizes. It reads the whole store. Of one that a server has it reads

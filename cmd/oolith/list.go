@@ -23,9 +23,8 @@ type listOptions struct {
 func (a *app) listCommand() *cobra.Command {
 	var options listOptions
 	cmd := &cobra.Command{
-		Use:        "list PATTERN",
-		SuggestFor: []string{"ls", "dir"},
-		Short:      "List objects by the time of their creation, newest first",
+		Use:   "list PATTERN",
+		Short: "List objects by the time of their creation, newest first",
 		Long: `List the objects that match a pattern by the time of their creation, newest first.
 
 On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the

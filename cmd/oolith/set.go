@@ -77,12 +77,17 @@ func (a *app) write(ctx context.Context, argument string, put func(opened, json.
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(ctx, creates)
+	return a.change(ctx, creates, func(store opened) (meta.Object, error) { return put(store, data) })
+}
+
+// change opens the store, changes an object in it and shows which: its path or, with --json, all of it.
+func (a *app) change(ctx context.Context, to access, do func(opened) (meta.Object, error)) error {
+	store, err := a.openStore(ctx, to)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	obj, err := put(store, data)
+	obj, err := do(store)
 	if err != nil {
 		return err
 	}
