@@ -70,7 +70,7 @@ type pipeline struct {
 
 	// Only the leader uses what follows.
 	remarks  []func()        // what is to be logged of the group, once another may lead
-	ordered  uint64          // the last revision that was given out
+	given    uint64          // the last revision that was given out
 	last     <-chan struct{} // closed when the last group that was ordered is settled
 	inFlight chan struct{}   // a token for each group that is ordered and not settled
 	changes  []Change        // the memory of the batch
@@ -79,7 +79,7 @@ type pipeline struct {
 // begin sets where the revisions go on.
 func (p *pipeline) begin(revision uint64) {
 	p.revision.Store(revision)
-	p.first, p.ordered = revision, revision
+	p.first, p.given = revision, revision
 	p.inFlight = make(chan struct{}, groupsInFlight)
 	settled := make(chan struct{})
 	close(settled)
@@ -123,7 +123,7 @@ func (r *run) commitInPlace(w *write) error {
 		return ErrNotActive
 	}
 	began := r.stopwatch()
-	if err := r.stageOne(w, p.ordered+1); err != nil {
+	if err := r.stageOne(w, p.given+1); err != nil {
 		return err
 	}
 	r.applyOne(w)
@@ -222,7 +222,7 @@ func (r *run) leadAsync(ctx context.Context, w *write) error {
 		r.finish(group, w)
 		return nil
 	}
-	var o ordered
+	var o orderedGroup
 	r.guard(group, func() { o = r.order(group) })
 	if o.parted {
 		<-p.last

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
 )
 
 // The removal of what is past its time to live.
@@ -27,18 +29,7 @@ const (
 )
 
 // expired reports whether a time to live, in Unix nanoseconds, 0 for ever, has ended.
-func expired(at int64) bool { return at != 0 && at <= time.Now().UnixNano() }
-
-// moment is the one time of a read of the persistent layer: that of the first object which has a time
-// to live, when the snapshot of the layer is taken. The zero value is that of a read to come.
-type moment struct{ time int64 }
-
-func (m *moment) past(at int64) bool {
-	if at != 0 && m.time == 0 {
-		m.time = time.Now().UnixNano()
-	}
-	return at != 0 && at <= m.time
-}
+func expired(at int64) bool { return new(pathtree.Clock).Past(at) }
 
 // expirer knows when which object expires. The zero value takes notes, and removes nothing
 // before start: while the store loads there is no pipeline yet.

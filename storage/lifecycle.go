@@ -58,6 +58,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
+	r.view = layerView{r: r} // until a memory layer says otherwise
 	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
 	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
@@ -85,11 +86,14 @@ func (l *Layered) openLayers(r *run) (err error) {
 			}
 		}()
 		if r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory {
-			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
+			cache, err := newCache(l.cfg.MemoryOptions.CacheBytes)
+			if err != nil {
 				return err
 			}
+			r.view = layerView{r, cache}
 		} else {
 			r.memory = memory.tree.Load()
+			r.view = memoryView{r}
 		}
 	}
 	r.identity = rand.Uint64() | 1
@@ -126,7 +130,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if err := r.checkRetention(); err != nil {
 		return err
 	}
-	if !r.fromLayer() {
+	if r.memory != nil {
 		// Where readers see the layer itself, a group is to be durable before the next
 		// one changes what they see.
 		r.async, _ = As[AsyncBatcher](r.layer)
@@ -135,7 +139,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if err != nil {
 		return fmt.Errorf("last revision: %w", err)
 	}
-	if last = max(last, l.revision); !r.fromLayer() {
+	if last = max(last, l.revision); r.memory != nil {
 		if last, err = r.load(last); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
@@ -146,7 +150,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 			return err
 		}
 	}
-	if r.fromLayer() {
+	if r.memory == nil {
 		r.startSearch()
 	}
 	opened = true

@@ -127,7 +127,7 @@ func (l *Layered) Stats() Stats {
 		return Stats{}
 	}
 	stats := Stats{
-		Active: true, InMemory: r.memory != nil || r.cache != nil, Cached: r.cache != nil, Persistent: r.layer != nil,
+		Active: true, Persistent: r.layer != nil,
 		Expiring:      r.expirer.len(),
 		Revision:      r.pipeline.revision.Load(),
 		Commits:       r.timing.groups.Load(),
@@ -137,14 +137,7 @@ func (l *Layered) Stats() Stats {
 		Locks:         r.locks.len(),
 	}
 	stats.Changes = stats.Revision - r.pipeline.first
-	if r.memory != nil {
-		stats.Objects, stats.Directories, stats.DataBytes = r.memory.Len(), r.memory.Directories(), r.memory.Bytes()
-	}
-	if c := r.cache; c != nil {
-		stats.Objects, stats.DataBytes = c.objects.Len(), c.objects.Data()
-		stats.CacheHits, stats.CacheMisses, stats.CacheEvictions = c.hits.Value(), c.misses.Value(), c.objects.Evictions()
-		stats.CacheBytes, stats.CacheLimit = c.objects.Size(), c.limit
-	}
+	r.view.stats(&stats)
 	r.feed.stats(&stats)
 	if sharded := r.sharded.Load(); sharded != nil {
 		stats.Sharded = sharded.Stats()

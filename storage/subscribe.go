@@ -243,7 +243,7 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 	if err != nil {
 		return err
 	}
-	var state *snapshot
+	var state *state
 	if !resumed {
 		if state, err = s.fresh(r); err != nil {
 			return err

@@ -27,7 +27,7 @@ type Subscription struct {
 	// What waits, in the order in which it is told.
 	reset    bool // NoticeReset is to come
 	catchUp  bool // NoticeCatchUp is to come
-	state    *snapshot
+	state    *state
 	missed   []change  // since the revision that the subscription resumes from
 	live     bool      // NoticeLive is to come
 	rest     []change  // of the group that is being told
@@ -401,7 +401,7 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 	}
 	s.ended = true
 	s.wakeLocked()
-	if s.run != nil && s.run.fromLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
+	if s.run != nil && s.run.view.needsLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
 		s.settled = make(chan struct{})
 		return s.settled
 	}
