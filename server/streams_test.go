@@ -160,23 +160,67 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// polls asks for something with a tag, and returns the answer once it waits for it.
+func (f *fixture) polls(target, tag string, headers ...string) <-chan answer {
+	f.t.Helper()
+	answers := make(chan answer, 1)
+	go func() {
+		answers <- f.do("GET", target, "", append(headers, "Prefer: wait=60", "If-None-Match: "+tag)...)
+	}()
+	for !strings.Contains(f.do("GET", "/~/stats", "", headers...).body, `"streams":1,`) {
+		time.Sleep(time.Millisecond) // it polls
+	}
+	return answers
+}
+
 func TestLongPoll(t *testing.T) {
 	f := serve(t, server.Options{})
 	tag := f.do("PUT", "/box", "1").header.Get("Etag")
 	f.do("GET", "/box", "", "Prefer: wait=30", `If-None-Match: "x"`).is(200, "*").has("Etag: " + tag)
-	f.do("GET", "/box", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "")
-	changed := make(chan answer)
-	go func() { changed <- f.do("GET", "/box", "", "Prefer: wait=60", "If-None-Match: "+tag) }()
-	for !strings.Contains(f.do("GET", "/~/stats", "").body, `"streams":1,`) {
-		time.Sleep(time.Millisecond) // it polls
-	}
+	f.do("GET", "/box", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "").has("Etag: " + tag)
+	f.do("GET", "/nope", "", "Prefer: wait=30", `If-None-Match: "x"`).is(404, "*")
+	changed := f.polls("/box", tag)
 	next := f.do("PUT", "/box", "2").header.Get("Etag")
 	if got := (<-changed).is(200, "*").has("Etag: " + next).object(); string(got.Data) != "2" {
 		t.Errorf("a long poll: %s", got.Data)
 	}
-	// The tag of a list that was read is one to wait with.
-	tag = f.do("GET", "/*", "").header.Get("Etag")
-	f.do("GET", "/*", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "")
+	changed = f.polls("/box", next)
+	f.do("DELETE", "/box", "").is(204, "")
+	(<-changed).is(404, "*")
+	// A list, and a page of one: the tag of one that was read is one to wait with.
+	for _, target := range []string{"/l/*", "/l/*?limit=1", "/**?order=asc"} {
+		f.do("POST", "/l/*", "1").is(200, "*")
+		tag = f.do("GET", target, "").header.Get("Etag")
+		f.do("PUT", "/elsewhere/deep/x", "1")
+		f.do("GET", target, "", "Prefer: wait=1", "If-None-Match: "+tag)
+		tag = f.do("GET", target, "").header.Get("Etag")
+		changed = f.polls(target, tag)
+		f.do("POST", "/l/*", `"new"`).is(200, "*")
+		a := (<-changed).is(200, "*")
+		if !strings.Contains(a.body, `"new"`) || strings.HasSuffix(target, "limit=1") != (a.header.Get("Link") != "") {
+			t.Errorf("%s: %s %v", target, a.body, a.header)
+		}
+		if got := f.do("GET", target, ""); got.body != a.body || got.header.Get("Etag") != a.header.Get("Etag") {
+			t.Errorf("%s is polled as %s, and read as %s", target, a.body, got.body)
+		}
+	}
+	// A server that ends ends its polls.
+	changed = f.polls("/l/*", f.do("GET", "/l/*", "").header.Get("Etag"))
+	f.handler.Close()
+	(<-changed).has("Retry-After: 1").isProblem(server.Unavailable, "shutting down")
+}
+
+// A poll ends with the rights of its caller.
+func TestLongPollOfATokenThatIsRevoked(t *testing.T) {
+	known := tokens(t)
+	f := serve(t, server.Options{Tokens: known})
+	made, header := token(t, known, 0, "read,write,admin:**")
+	tag := f.do("PUT", "/box", "1", header).is(201, "*").header.Get("Etag")
+	changed := f.polls("/box", tag, header)
+	if err := known.Revoke(made.ID); err != nil {
+		t.Fatal(err)
+	}
+	(<-changed).isProblem(server.Unauthenticated, "rights")
 }
 
 // A stream is for who may read, and ends when that right does.

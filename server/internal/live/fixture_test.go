@@ -37,7 +37,8 @@ type fixture struct {
 	caller func(r *http.Request) Caller
 }
 
-const testStore = "00c0ffee00c0ffee"
+// id is the store's identity in tokens.
+func (f *fixture) id() string { return f.live.StoreID() }
 
 func newStore(t testing.TB) *storage.Layered {
 	t.Helper()
@@ -58,9 +59,6 @@ func serve(t testing.TB, store *storage.Layered, opt Options) *fixture {
 	t.Helper()
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opt.Store == "" {
-		opt.Store = testStore
 	}
 	if opt.Limits.Spread == 0 {
 		opt.Limits.Spread = 10 * time.Millisecond
@@ -91,9 +89,6 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.live.ServeWire(w, r, caller, path)
 	case r.Header.Get("Accept") == "text/event-stream":
 		f.live.ServeEvents(w, r, caller, []string{path})
-	case r.Header.Get("If-None-Match") != "":
-		wait, _ := time.ParseDuration(strings.TrimPrefix(r.Header.Get("Prefer"), "wait=") + "s")
-		f.live.ServePoll(w, r, caller, path, wait)
 	default:
 		f.resource(w, r, path)
 	}
@@ -362,7 +357,7 @@ func wireText(pattern string, objects []*meta.Object) string {
 func (f *fixture) socket() *wsClient {
 	f.Helper()
 	c := f.dial("/~/live", Subprotocol)
-	if m := c.ours(); m.Type != "welcome" || m.Store != testStore {
+	if m := c.ours(); m.Type != "welcome" || m.Store != f.id() {
 		f.Fatalf("the welcome is %+v", m)
 	}
 	return c

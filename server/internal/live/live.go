@@ -11,8 +11,6 @@ package live
 
 import (
 	"context"
-	cryptorand "crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,9 +64,6 @@ func (l *Limits) complete() {
 // Options of New. The zero value works.
 type Options struct {
 	Limits Limits
-	// Store is the identity of the store in resume tokens and entity tags, in hexadecimal: another store, or the same
-	// one after a restore, has another. Empty for a random one: then no token outlives the process.
-	Store string
 	// Logger gets what no client can be told; nil for slog.Default().
 	Logger *slog.Logger
 	// Now is the clock of the messages; nil for time.Now.
@@ -77,7 +72,7 @@ type Options struct {
 	// It must be quick, and must not change the object: all streams wait for it. Each identity has topics of its own. An
 	// identity that cannot be compared has them for each connection. A View that panics shows nothing.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
-	// Hidden reports whether the object at a path is in no stream; nil for none. It runs under a lock, and must be quick.
+	// Hidden reports whether the object at a path is in no stream; nil for none. It must be quick: all streams wait for it.
 	Hidden func(path string) bool
 }
 
@@ -137,17 +132,24 @@ func New(store *storage.Layered, opt Options) *Live {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	if opt.Store == "" {
-		var id [8]byte
-		_, _ = cryptorand.Read(id[:]) // never fails
-		opt.Store = hex.EncodeToString(id[:])
-	}
 	l := &Live{store: store, opt: opt, conns: make(map[*conn]struct{})}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.hub = newHub(l)
 	l.done.Add(1)
 	go l.keep()
 	return l
+}
+
+// StoreID is the identity of the store in resume tokens and entity tags, in 16 hexadecimal digits: another store, or the same
+// one after a restore, has another.
+func (l *Live) StoreID() string {
+	const digits = "0123456789abcdef"
+	var text [16]byte
+	id := l.store.ID()
+	for i := range text {
+		text[i] = digits[id>>(60-4*i)&15]
+	}
+	return string(text[:])
 }
 
 // Close ends all streams, each at a moment of its own within Limits.Spread, with what tells its client to come back. It

@@ -57,7 +57,7 @@ func (s *stuck) Close() error {
 func TestStuckConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
-		l := New(store, Options{Store: testStore})
+		l := New(store, Options{})
 		defer l.Close()
 		sinks := make([]*conn, 5)
 		for i := range sinks {

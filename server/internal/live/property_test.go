@@ -254,7 +254,7 @@ func followWire(f *fixture, h *history, pattern string) {
 			return
 		}
 		// The version is opaque to clients; here it says which revision it is.
-		for (versions{testStore}).of(pattern, revision) != m.Version {
+		for (versions{f.id()}).of(pattern, revision) != m.Version {
 			if revision++; revision > 1<<20 {
 				f.Errorf("version %s is of no revision", m.Version)
 				return

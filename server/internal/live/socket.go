@@ -37,7 +37,7 @@ func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller
 	if !l.openSocket(c, raw) {
 		return
 	}
-	c.tell(ready(webSocket(ws.OpText, fmt.Appendf(nil, `{"type":"welcome","store":%q}`, l.opt.Store))...))
+	c.tell(ready(webSocket(ws.OpText, fmt.Appendf(nil, `{"type":"welcome","store":%q}`, l.StoreID()))...))
 	go c.read(raw, s.message)
 }
 

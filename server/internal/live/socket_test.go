@@ -99,9 +99,9 @@ func TestSocketResume(t *testing.T) {
 		t.Errorf("%v", held)
 	}
 	for token, reason := range map[string]string{
-		"x": reasonMalformed, testStore + ".": reasonMalformed, testStore + ".-1": reasonMalformed, testStore + ".01": reasonMalformed,
-		"ab.1": reasonForeign, testStore + ".999999": reasonFuture, testStore + ".18446744073709551615": reasonFuture,
-		testStore + ".0": reasonHistory,
+		"x": reasonMalformed, f.id() + ".": reasonMalformed, f.id() + ".-1": reasonMalformed, f.id() + ".01": reasonMalformed,
+		"ab.1": reasonForeign, f.id() + ".999999": reasonFuture, f.id() + ".18446744073709551615": reasonFuture,
+		f.id() + ".0": reasonHistory,
 	} {
 		c, m := subscribe(token)
 		if m.Type != "reset" || m.Reason != reason {
@@ -132,7 +132,7 @@ func TestSocketCatchUpFromBeforeTheHistory(t *testing.T) {
 	}
 	f.del("a/gone")
 	c := f.socket()
-	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + testStore + `.2"}`)
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + f.id() + `.2"}`)
 	m := c.oursOf("catchup")
 	if p := m.Subscriptions[0]; len(p.Objects) != 5 || len(p.Paths) != 6 {
 		t.Errorf("%+v", m)

@@ -38,6 +38,9 @@ type topic struct {
 	changed chan struct{} // closed with the next change; nil where no poll waits
 	pending []change      // what the present commit has for the topic
 	sweeps  int           // of the keeper that found no member
+
+	asking    chan struct{} // one place: who asks the store what did not change
+	unchanged *unchanged    // what it told last, until the next sweep
 }
 
 // change is what a commit did to one object: it stored it, or removed it, which removed says.
@@ -181,6 +184,8 @@ type snapshot struct {
 	objects []*meta.Object
 	wire    *frame
 	part    *frame // the member "objects" of our own protocols, without what goes around it
+
+	caughtUp map[uint64]*frame // of whatExists, by since; the hub's mu guards it
 }
 
 // snapshot returns the state, which all share until it changes.
