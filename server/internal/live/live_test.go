@@ -177,6 +177,29 @@ func TestStoreEnds(t *testing.T) {
 	f.replica("/a").is(absent)
 }
 
+// Whatever Hidden does, no lock is held: it may ask the streams how they are.
+func TestHiddenRunsUnderNoLock(t *testing.T) {
+	var f *fixture
+	f = newFixture(t, Options{Hidden: func(path string) bool {
+		f.live.Stats()
+		return strings.HasPrefix(path, "secret/")
+	}})
+	r := f.replica("/*/*")
+	var b storage.Batch
+	b.Set("secret/1", json.RawMessage(`1`))
+	b.Set("a/1", json.RawMessage(`1`))
+	if _, err := f.store.Commit(&b); err != nil {
+		t.Fatal(err)
+	}
+	f.set("secret/2", `2`)
+	f.set("a/2", `2`)
+	r.next()
+	r.next()
+	if strings.Contains(string(r.state), "secret") || !strings.Contains(string(r.state), "a/1") {
+		t.Errorf("who follows everything holds %s", r.state)
+	}
+}
+
 type reader struct{ name string }
 
 // Each identity sees what View shows it, in states and in changes. A View that panics shows nothing.

@@ -200,11 +200,17 @@ func randomJSON(r *rand.Rand, depth int) string {
 }
 
 // What a client holds is what the store held, behind each message of each protocol, with any number of writers and also when
-// the connection falls behind all the time.
+// the connection falls behind all the time, or comes back from before the store's history.
 func TestClientsHoldWhatTheStoreHeld(t *testing.T) {
-	for _, unsent := range []int{64 << 10, 300} {
-		t.Run(fmt.Sprint(unsent), func(t *testing.T) {
-			f := newFixture(t, Options{Limits: Limits{Unsent: unsent}})
+	for _, c := range []struct{ unsent, history int }{{64 << 10, 0}, {300, 0}, {64 << 10, 2}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}, storage.Options{History: c.history})
+			if err := store.Start(storage.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(store.Close)
+			unsent := c.unsent
+			f := serve(t, store, Options{Limits: Limits{Unsent: unsent}})
 			f.set("a/1", `{"first":1}`)
 			h := f.history("a/*", "a/1", "b/*")
 			var clients sync.WaitGroup

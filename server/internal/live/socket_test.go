@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -135,6 +136,58 @@ func TestSocketCatchUpFromBeforeTheHistory(t *testing.T) {
 	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + f.id() + `.2"}`)
 	m := c.oursOf("catchup")
 	if p := m.Subscriptions[0]; len(p.Objects) != 5 || len(p.Paths) != 6 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// Of an object that the layer holds without a revision nobody knows whether it changed: it is told.
+func TestSocketCatchUpWithoutRevisions(t *testing.T) {
+	layer := unnumbered{storage.NewMemoryLayer()}
+	store := storage.New(storage.LayeredConfig{Embedded: layer}, storage.Options{History: 1})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if err := layer.Set("a/old", &meta.Object{Created: 1, Index: "old", Path: "a/old", Data: json.RawMessage(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	f := serve(t, store, Options{})
+	f.replica("/other")
+	f.set("a/new", `1`)
+	from := store.Revision()
+	for range 3 {
+		f.set("x", `1`)
+	}
+	c := f.socket()
+	c.send(fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"a/*","token":"%s.%d"}`, f.id(), from))
+	m := c.oursOf("catchup")
+	if p := m.Subscriptions[0]; len(p.Paths) != 2 || len(p.Objects) != 1 || p.Objects[0].Path != "a/old" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// unnumbered is a persistent layer that keeps nothing.
+type unnumbered struct{ *storage.MemoryLayer }
+
+func (unnumbered) Load() (map[string]*meta.Object, error) { return map[string]*meta.Object{}, nil }
+
+// A revision from before a restart of a store that keeps nothing means nothing: its content is another one.
+func TestTokensOfAStoreInMemory(t *testing.T) {
+	f := newFixture(t, Options{})
+	f.set("a/1", `1`)
+	c := f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*"}`)
+	token, before := c.oursOf("snapshot").Token, f.id()
+	f.store.Close()
+	if err := f.store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if f.id() == before {
+		t.Fatal("the store has the identity of the one before")
+	}
+	c = f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + token + `"}`)
+	if m := c.oursOf("reset"); m.Reason != reasonForeign {
 		t.Errorf("%+v", m)
 	}
 }
