@@ -97,8 +97,9 @@ func (p *process) end(kill bool) {
 
 // streamed is a message of oolith.v1, or the data of an event.
 type streamed struct {
-	Type, Token, Since, Reason string
-	Subscriptions              []struct {
+	Type, Token, Since, Reason, Code, Detail string
+
+	Subscriptions []struct {
 		Objects []struct {
 			Path string
 			Data json.RawMessage
@@ -108,34 +109,75 @@ type streamed struct {
 	}
 }
 
-// resume follows a/* by oolith.v1 from a token, and returns the messages up to live.
-func (p *process) resume(token string) (messages []streamed) {
-	p.t.Helper()
-	dialer := ws.Dialer{Protocols: []string{"oolith.v1"}}
-	conn, early, _, err := dialer.Dial(p.t.Context(), "ws"+strings.TrimPrefix(p.url, "http")+"/~/live")
-	if err != nil {
-		p.t.Fatal(err)
+// liveClient is a client of oolith.v1.
+type liveClient struct {
+	t     *testing.T
+	conn  net.Conn
+	early *bufio.Reader
+}
+
+func (f *fixture) live(headers ...string) *liveClient {
+	f.t.Helper()
+	header := http.Header{}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		header.Add(name, value)
 	}
-	defer func() { _ = conn.Close() }()
+	dialer := ws.Dialer{Protocols: []string{"oolith.v1"}, Header: ws.HandshakeHeaderHTTP(header)}
+	conn, early, _, err := dialer.Dial(f.t.Context(), "ws"+strings.TrimPrefix(f.url, "http")+"/~/live")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = conn.Close() })
 	if early == nil {
 		early = bufio.NewReader(conn)
 	}
-	text := fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"a/*","token":%q}`, token)
-	if err := ws.WriteFrame(conn, ws.MaskFrame(ws.NewTextFrame([]byte(text)))); err != nil {
-		p.t.Fatal(err)
+	return &liveClient{f.t, conn, early}
+}
+
+func (c *liveClient) close() { _ = c.conn.Close() }
+
+func (c *liveClient) send(text string) {
+	c.t.Helper()
+	if err := ws.WriteFrame(c.conn, ws.MaskFrame(ws.NewTextFrame([]byte(text)))); err != nil {
+		c.t.Fatal(err)
 	}
+}
+
+// next returns the next message; the code of a close frame as one of the type "close".
+func (c *liveClient) next() (m streamed) {
+	c.t.Helper()
 	for {
-		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-			p.t.Fatal(err)
+		if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			c.t.Fatal(err)
 		}
-		frame, err := ws.ReadFrame(early)
+		frame, err := ws.ReadFrame(c.early)
 		if err != nil {
-			p.t.Fatal(err)
+			c.t.Fatal(err)
 		}
-		var m streamed
+		switch frame.Header.OpCode {
+		case ws.OpPing:
+			continue
+		case ws.OpClose:
+			code, reason := ws.ParseCloseFrameData(frame.Payload)
+			return streamed{Type: "close", Code: fmt.Sprint(code), Detail: reason}
+		}
 		if err := json.Unmarshal(frame.Payload, &m); err != nil {
-			p.t.Fatalf("%v: %s", err, frame.Payload)
+			c.t.Fatalf("%v: %s", err, frame.Payload)
 		}
+		return m
+	}
+}
+
+// resume follows a/* by oolith.v1 from a token, and returns the messages up to live.
+func (p *process) resume(token string) (messages []streamed) {
+	p.t.Helper()
+	c := p.live()
+	defer c.close()
+	text := fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"a/*","token":%q}`, token)
+	c.send(text)
+	for {
+		m := c.next()
 		if m.Type != "welcome" {
 			messages = append(messages, m)
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -24,10 +25,31 @@ func (c *call) stream(run func(live.Caller)) error {
 		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	s, identity := c.s, c.identity // a stream may outlive its request, and holds no more of it than that
-	who := live.Caller{Identity: identity, Allowed: func(verb, pattern string) error {
-		return s.allowed(identity, verb, pattern)
-	}, Ended: sync.OnceFunc(func() { s.open.Add(-1) })}
+	// A stream may outlive its request, and holds no more of it than that.
+	s, identity, client := c.s, c.identity, c.client()
+	who := live.Caller{
+		Identity: identity,
+		Allowed:  func(verb, pattern string) error { return s.allowed(identity, verb, pattern) },
+		Wait:     func() time.Duration { return s.rate.take(client) },
+		BeforeEnter: func(path string, data *json.RawMessage) error {
+			err := s.checkJSON(*data)
+			if err == nil {
+				*data = compact(*data)
+				err = s.before(identity, "set", path, data)
+			}
+			if err != nil {
+				return errors.New(problemOf(err).Detail)
+			}
+			return nil
+		},
+		Ended: sync.OnceFunc(func() { s.open.Add(-1) }),
+	}
+	if s.opt.Audit != nil {
+		about := c.about()
+		who.Audit = func(path, outcome string) {
+			s.opt.Audit.Info("audit", append(about[:len(about):len(about)], "verb", Write, "pattern", clip(path), "outcome", outcome)...)
+		}
+	}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}

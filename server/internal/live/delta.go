@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/gobwas/ws"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
 // delta is what one commit changed in a topic, and the messages that tell it, each of which is made once.
@@ -60,7 +62,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 func changesOf(ops []op) []change {
 	changes := make([]change, 0, len(ops))
 	for _, o := range ops {
-		changes = append(changes, change{o.object, o.kind == opRemove})
+		changes = append(changes, change{o.object, o.kind == opRemove, o.reason})
 	}
 	return changes
 }
@@ -69,6 +71,9 @@ func appendChange(dst []byte, c change) []byte {
 	if c.removed {
 		dst = append(dst, `{"del":`...)
 		dst = appendText(dst, c.object.Path)
+		if c.reason != storage.ReasonNone {
+			dst = appendText(append(dst, `,"reason":`...), c.reason.String())
+		}
 	} else {
 		dst = append(dst, `{"set":`...)
 		dst = appendObject(dst, c.object)

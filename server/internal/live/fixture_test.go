@@ -291,8 +291,9 @@ type oursPart struct {
 	Objects []meta.Object
 	Paths   []string
 	Changes []struct {
-		Set *meta.Object
-		Del string
+		Set    *meta.Object
+		Del    string
+		Reason string
 	}
 }
 

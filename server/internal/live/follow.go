@@ -149,7 +149,7 @@ func (h *hub) run(ctx context.Context, f *follower) {
 				return
 			}
 		case storage.NoticeSet, storage.NoticeDel:
-			c.changes = append(c.changes, change{n.Object, n.Kind == storage.NoticeDel})
+			c.changes = append(c.changes, change{n.Object, n.Kind == storage.NoticeDel, n.Reason})
 			if n.More {
 				continue
 			}

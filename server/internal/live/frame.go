@@ -71,6 +71,7 @@ const (
 	closeRestart   = ws.StatusCode(1012)
 	closeMalformed = ws.StatusCode(4400)
 	closeRevoked   = ws.StatusCode(4401)
+	closeTooMany   = ws.StatusCode(4429)
 )
 
 func closeFrame(code ws.StatusCode, reason string) *frame {

@@ -11,6 +11,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -84,6 +85,14 @@ type Caller struct {
 	// everything. It is called for what a client asks for on an open stream. What the request itself names is
 	// checked before.
 	Allowed func(verb, pattern string) error
+	// Wait takes one message of the caller's, or returns how long it had to wait for that, 0 for not at all: a caller that had to
+	// loses the connection. nil takes them all.
+	Wait func() time.Duration
+	// BeforeEnter sees what the caller stores as a presence, and may change it. An error refuses it. nil lets all pass.
+	BeforeEnter func(path string, data *json.RawMessage) error
+	// Audit is told how the caller's requests to store or remove a presence ended: "done", or the code of the problem. nil for
+	// none.
+	Audit func(path, outcome string)
 	// Done is closed when the caller's rights end: the stream ends within a second. nil is never.
 	Done <-chan struct{}
 	// Ended is called once when the stream is over, from any goroutine; nil for none. A stream outlives its handler.
@@ -95,6 +104,24 @@ func (c *Caller) allowed(verb, pattern string) error {
 		return nil
 	}
 	return c.Allowed(verb, pattern)
+}
+
+func (c *Caller) beforeEnter(path string, data *json.RawMessage) error {
+	if c.BeforeEnter == nil {
+		return nil
+	}
+	return c.BeforeEnter(path, data)
+}
+
+func (c *Caller) audit(path string, err error) {
+	if c.Audit == nil {
+		return
+	}
+	outcome := "done"
+	if err != nil {
+		outcome = problemOf(err).code
+	}
+	c.Audit(path, outcome)
 }
 
 func (c *Caller) ended() {
@@ -262,6 +289,19 @@ func (l *Live) Stats() Stats {
 	s.Encoded, s.Sent = l.stats.encoded.Load(), l.stats.sent.Load()
 	s.CatchUps, s.Stalled, s.Resets = l.stats.catchUps.Load(), l.stats.stalled.Load(), l.stats.resets.Load()
 	return s
+}
+
+// Followers returns how many connections follow each pattern that is followed.
+func (l *Live) Followers() map[string]int {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	followers := make(map[string]int, len(l.hub.topics))
+	for k, t := range l.hub.topics {
+		if len(t.members) > 0 {
+			followers[k.pattern] += len(t.members)
+		}
+	}
+	return followers
 }
 
 // guard runs a function of the application, and returns what it panics with as an error.

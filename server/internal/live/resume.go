@@ -43,14 +43,14 @@ func (h *hub) resumable(text string) (from uint64, reason string) {
 }
 
 var (
-	errTooMuch = errors.New("live: more was missed than may wait")
+	errTooMuch = errors.New("live: more was missed than is told commit by commit")
 	errNotKept = errors.New("live: the store does not keep the changes since")
 )
 
 // missed is what a client that resumes gets first: each commit that it missed, up to the revision at which it was enrolled. If
 // these are not kept, or are too much, it is what fresh returns.
 func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []*member, from, at uint64) []*frame {
-	commits, err := h.history(ctx, c, patterns, from, at)
+	commits, err := h.history(ctx, patterns, from, at)
 	if err != nil {
 		return h.fresh(ctx, c, members, from, err)
 	}
@@ -228,20 +228,24 @@ type missedCommit struct {
 	changes  [][]change
 }
 
-// history reads from the store what was committed between two revisions, in order, as the caller sees it. It reads the
+// history reads from the store what was committed between two revisions, in order. It reads the
 // changes of everything, since only then it is known which of them are one commit.
-func (h *hub) history(ctx context.Context, c *conn, patterns []string, from, to uint64) (commits []missedCommit, err error) {
+func (h *hub) history(ctx context.Context, patterns []string, from, to uint64) (commits []missedCommit, err error) {
 	// Whether the changes are kept is asked with a pattern that costs nothing where they are not.
 	for _, pattern := range []string{nowhere, ""} {
-		commits, err = h.commits(ctx, c, pattern, patterns, from, to)
+		commits, err = h.commits(ctx, pattern, patterns, from, to)
 		if err != nil {
 			return nil, err
+		}
+		if h.live.opt.View != nil {
+			// A change of what the caller may not see would name it: nobody knows any more whether the caller saw it before.
+			return nil, errTooMuch
 		}
 	}
 	return commits, nil
 }
 
-func (h *hub) commits(ctx context.Context, c *conn, all string, patterns []string, from, to uint64) (commits []missedCommit, failure error) {
+func (h *hub) commits(ctx context.Context, all string, patterns []string, from, to uint64) (commits []missedCommit, failure error) {
 	size, one := 0, missedCommit{}
 	err := h.live.notices(ctx, all, storage.SubscribeOptions{From: from}, func(n storage.Notice) {
 		switch {
@@ -255,9 +259,9 @@ func (h *hub) commits(ctx context.Context, c *conn, all string, patterns []strin
 			if !key.Match(pattern, n.Path) {
 				continue
 			}
-			ch := change{n.Object, true}
+			ch := change{n.Object, true, n.Reason}
 			if n.Kind == storage.NoticeSet {
-				ch = h.seen(c.viewer, n.Object)
+				ch = change{object: n.Object}
 			}
 			size += sizeOf(ch.object) + 40
 			if one.changes == nil {
@@ -276,12 +280,4 @@ func (h *hub) commits(ctx context.Context, c *conn, all string, patterns []strin
 		}
 	})
 	return commits, errors.Join(failure, err)
-}
-
-// seen is the change that an identity sees of an object that was stored.
-func (h *hub) seen(viewer any, obj *meta.Object) change {
-	if seen := h.live.view(viewer, obj); seen != nil {
-		return change{object: seen}
-	}
-	return change{obj, true}
 }

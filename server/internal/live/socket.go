@@ -79,20 +79,28 @@ func malformed(format string, args ...any) *problem {
 	return &problem{"malformed", fmt.Sprintf(format, args...), true}
 }
 
+// problemOf makes a problem of an error. One of the store may go by itself.
+func problemOf(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	return &problem{code: "unavailable", detail: err.Error()}
+}
+
 // message serves a message of the client; nil stands for a binary one.
 func (s *session) message(text []byte) error {
+	if wait := s.conn.caller.Wait; wait != nil && wait() > 0 {
+		return &protocolError{closeTooMany, "more messages than the limit of requests a second"}
+	}
 	var req request
 	err := parseRequest(text, &req)
 	if err == nil {
 		err = s.serve(&req)
 	}
-	var p *problem
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case !errors.As(err, &p):
-		p = &problem{code: "unavailable", detail: err.Error()}
 	}
+	p := problemOf(err)
 	answer := append([]byte(`{"type":"problem","id":`), idOr(req.ID, "null")...)
 	answer = appendText(append(answer, `,"code":`...), p.code)
 	answer = appendText(append(answer, `,"detail":`...), p.detail)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -244,6 +245,74 @@ func TestSocketMalformed(t *testing.T) {
 	s.closed(ws.StatusInvalidFramePayloadData)
 	if _, err := f.tryDial("/~/live"); err == nil {
 		t.Error("no subprotocol is accepted")
+	}
+}
+
+// A client that sends more than it may loses the connection, with the code that says why.
+func TestSocketTooMany(t *testing.T) {
+	f := newFixture(t, Options{})
+	left := 3
+	f.caller = func(*http.Request) Caller {
+		return Caller{Wait: func() time.Duration { // the connection's goroutine alone calls it
+			if left--; left < 0 {
+				return time.Second
+			}
+			return 0
+		}}
+	}
+	s := f.socket()
+	for i := range 4 {
+		s.send(fmt.Sprintf(`{"type":"subscribe","id":%d,"pattern":"a"}`, i))
+	}
+	if reason := s.closed(closeTooMany); !strings.Contains(reason, "limit") {
+		t.Errorf("the reason is %q", reason)
+	}
+}
+
+// A delete says why, where the client saw what is deleted.
+func TestSocketReasons(t *testing.T) {
+	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()},
+		storage.Options{Retention: []storage.Retention{{Pattern: "a/*", Count: 1}}})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	f := serve(t, store, Options{})
+	follow := func(token string) *wsClient {
+		c := f.socket()
+		c.send(fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"**","token":%q}`, token))
+		return c
+	}
+	f.set("a/0", `1`)
+	c := follow("")
+	token := c.oursOf("snapshot").Token
+	c.oursOf("live")
+	f.set("a/1", `1`)
+	f.set("a/2", `1`)
+	f.del("a/2")
+	f.set("b/1", `1`)
+	f.del("b/*")
+	if _, err := f.store.SetWith("c/1", json.RawMessage(`1`), storage.SetOptions{TTL: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	f.until("it does not expire", func() bool { return f.store.Stats().Expiring == 0 })
+	f.set("d/1", `1`)
+	f.store.Clear()
+	for _, c := range []*wsClient{c, follow(token)} { // as it happens, and as what was missed
+		var told []string
+		for len(told) < 6 {
+			m := c.oursOf("patch")
+			for _, change := range m.Subscriptions[0].Changes {
+				if change.Del != "" {
+					told = append(told, change.Del+" "+change.Reason)
+				} else if change.Reason != "" {
+					t.Errorf("a set has a reason: %+v", change)
+				}
+			}
+		}
+		if want := "a/0 limit, a/1 limit, a/2 deleted, b/1 pattern, c/1 expired, d/1 cleared"; strings.Join(told, ", ") != want {
+			t.Errorf("told %s, want %s", strings.Join(told, ", "), want)
+		}
 	}
 }
 
