@@ -167,15 +167,27 @@ func (in *incoming) control(h ws.Header) error {
 		in.conn.pong(payload)
 	case ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(payload)
-		if len(payload) > 0 {
-			if err := ws.CheckCloseFrameData(code, reason); err != nil {
-				return &protocolError{ws.StatusProtocolError, "the close frame is malformed: " + err.Error()}
-			}
+		switch {
+		case len(payload) == 0:
+		case !mayClose(code):
+			return &protocolError{ws.StatusProtocolError, "the close frame has no code that a client may send"}
+		case !utf8.ValidString(reason):
+			return &protocolError{ws.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8"}
 		}
 		in.conn.echo(code, len(payload) == 0)
 		return io.EOF
 	}
 	return nil
+}
+
+// mayClose reports whether a close frame may have a code: one of RFC 6455 or registered since, or one of an application's.
+func mayClose(code ws.StatusCode) bool {
+	switch {
+	case code >= 1000 && code <= 1014:
+		return code < 1004 || code > 1006
+	default:
+		return code >= 3000 && code <= 4999
+	}
 }
 
 // mostPongs is how many bytes may wait for a connection before pings get no answer.
