@@ -238,20 +238,25 @@ func (w *numbered) was(ctx context.Context, client *http.Client, first step, nex
 }
 
 // ask sends a request, and returns the status and the body of the answer.
-func ask(ctx context.Context, client *http.Client, method, url string, body []byte, headers ...string) (int, []byte, error) {
+func ask(ctx context.Context, client *http.Client, method, url string, body []byte) (int, []byte, error) {
+	status, answer, _, err := askAll(ctx, client, method, url, body, "Content-Type", "application/json")
+	return status, answer, err
+}
+
+// askAll is ask with headers, by name and value, and returns those of the answer too.
+func askAll(ctx context.Context, client *http.Client, method, url string, body []byte, headers ...string) (int, []byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	return resp.StatusCode, answer, resp.Header, err
 }
