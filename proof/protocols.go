@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -98,7 +100,7 @@ func (s *socketReader) next(code ws.OpCode) ([]byte, error) {
 		if err != nil {
 			return nil, broken{err}
 		}
-		if h.Length > 1<<26 || h.Masked || !h.Fin || h.Rsv != 0 {
+		if h.Length > 1<<26 || h.Masked || !h.Fin || h.Rsv != 0 && h.Rsv != 4 {
 			return nil, fmt.Errorf("a frame %+v", h)
 		}
 		payload := make([]byte, h.Length)
@@ -118,7 +120,11 @@ func (s *socketReader) next(code ws.OpCode) ([]byte, error) {
 			}
 			return nil, fmt.Errorf("closed with %d: %s", status, reason)
 		case code:
-			return payload, nil
+			if h.Rsv == 0 {
+				return payload, nil
+			}
+			// A compressed message has no context, and lacks its last four bytes.
+			return io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
 		}
 		return nil, fmt.Errorf("a frame of type %d", h.OpCode)
 	}

@@ -146,6 +146,9 @@ func (f *fixture) del(path string) {
 	}
 }
 
+// handshake is the header that asks for a WebSocket.
+const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
 // wsClient is a WebSocket client that shows frames as they are.
 type wsClient struct {
 	testing.TB
@@ -170,10 +173,16 @@ func (f *fixture) tryDial(target string, protocols ...string) (*wsClient, error)
 		return nil, err
 	}
 	f.Cleanup(func() { raw.Close() })
+	c := newClient(f, raw, early)
+	c.protocol = hs.Protocol
+	return c, nil
+}
+
+func newClient(t testing.TB, raw net.Conn, early *bufio.Reader) *wsClient {
 	if early == nil {
 		early = bufio.NewReader(raw)
 	}
-	return &wsClient{f, raw, early, hs.Protocol}, nil
+	return &wsClient{TB: t, Conn: raw, r: early}
 }
 
 // frame reads the next frame that is no ping.

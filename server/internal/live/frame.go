@@ -13,6 +13,9 @@ type frame struct {
 	build func() [][]byte
 	parts [][]byte
 	stats *counters
+
+	deflate sync.Once // guards small
+	small   [][]byte  // the frame compressed; parts where that does not pay
 }
 
 func newFrame(stats *counters, size int, build func() [][]byte) *frame {

@@ -317,12 +317,7 @@ func (h *history) ours(held view, m ours, last *uint64) bool {
 func followSocket(f *fixture, h *history) {
 	held, last, token := view{}, uint64(0), ""
 	for {
-		c, err := f.tryDial("/~/live", Subprotocol)
-		if err != nil {
-			f.Error(err)
-			return
-		}
-		_, _ = c.frame() // welcome
+		c := f.deflating()
 		asked := false
 		c.send(`{"type":"subscribe","token":"` + token + `","subscriptions":[{"id":1,"pattern":"a/*"},{"id":2,"pattern":"b/*"}]}`)
 		for n := 0; n < 40 || token == ""; n++ {
@@ -330,6 +325,9 @@ func followSocket(f *fixture, h *history) {
 			if err != nil {
 				f.Error(err)
 				return
+			}
+			if frame.Header.Rsv == compressedRsv {
+				frame.Payload = []byte(inflated(f, frame.Payload))
 			}
 			var m ours
 			if err := json.Unmarshal(frame.Payload, &m); err != nil || m.Type == "problem" || m.Type == "" {

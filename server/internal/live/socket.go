@@ -26,14 +26,15 @@ func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller
 		caller.ended()
 		return
 	}
-	raw, err := l.upgrade(w, r, Subprotocol)
+	deflate := false
+	raw, err := l.upgrade(w, r, Subprotocol, negotiate(&deflate))
 	if err != nil {
 		caller.ended()
 		return
 	}
 	c := l.newConn(raw, socket, caller, l.viewerOf(caller.Identity))
 	s := &session{conn: c, members: make(map[string]*member)}
-	c.session = s
+	c.session, c.deflate = s, deflate
 	if !l.openSocket(c, raw) {
 		return
 	}
