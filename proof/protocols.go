@@ -75,7 +75,7 @@ type socketReader struct {
 // dialSocket makes a handshake. A server that ends refuses it.
 func dialSocket(f *follower, conn net.Conn, target, protocol string) (*socketReader, error) {
 	request := "GET " + target + " HTTP/1.1\r\nHost: " + f.address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol + "\r\n\r\n"
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol + "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 	if _, err := io.WriteString(conn, request); err != nil {
 		return nil, broken{err}
 	}
