@@ -43,7 +43,7 @@ func (c *call) commitBatch() error {
 		return err
 	}
 	if kind := c.mediaType(); kind != "" && !isJSON(kind) {
-		return problem(UnsupportedType, "the media type %q: expected application/json", clip(kind)).header("Accept", "application/json")
+		return problem(UnsupportedType, "the media type %q: expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
 	}
 	body, err := c.json()
 	if err != nil {

@@ -49,7 +49,8 @@ type Options struct {
 	// others were faster than.
 	BeforeWrite func(identity any, change *Change) error
 	// View returns what an identity gets to see of an object, or false for nothing: then the object is absent to
-	// it. Nil shows all as it is. It must not change the object that it gets, but return another one.
+	// it. Nil shows all as it is. It must not change the object that it gets, but return another one. What it returns of an
+	// object must stay the same for an identity until the object changes: entity tags, and clients that come back, rely on it.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
 
 	// RequireCondition are paths and patterns whose objects are overwritten, patched and deleted only with
