@@ -38,12 +38,15 @@ func (s *Subscription) take(data string) error {
 	behind, notices := place{m.Token, s.behind.revision}, []storage.Notice(nil)
 	switch m.Type {
 	case "reset":
-		// Who loses the connection now gets the state without another reset: the token is empty.
-		behind.token = ""
+		// Who loses the connection now gets the state without another reset. Within a state there is no place to resume from.
+		behind, s.live = place{}, false
 		notices = append(notices, storage.Notice{Kind: storage.NoticeReset, Revision: m.Revision})
 	case "live":
 		behind.revision = m.Revision
-		notices = append(notices, storage.Notice{Kind: storage.NoticeLive, Revision: m.Revision})
+		if !s.live { // else it is the end of what a connection missed, which is no matter of who is told
+			s.live = true
+			notices = append(notices, storage.Notice{Kind: storage.NoticeLive, Revision: m.Revision})
+		}
 	case "snapshot":
 		for _, part := range m.Subscriptions {
 			for i := range part.Objects {

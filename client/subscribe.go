@@ -41,6 +41,7 @@ type Subscription struct {
 	lines   *bufio.Reader
 	stop    context.CancelFunc // hangs up; nil without a connection
 	fails   int                // attempts that failed in a row
+	live    bool               // NoticeLive was made, and no reset since
 
 	mu   sync.Mutex // guards what follows
 	told place
@@ -81,7 +82,7 @@ func (s *Subscription) Token() string {
 	return s.told.token
 }
 
-// Revision returns the revision up to which all changes were told; 0 before the first storage.NoticeLive.
+// Revision returns the revision up to which all changes were told; 0 before storage.NoticeLive.
 func (s *Subscription) Revision() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
