@@ -161,6 +161,12 @@ func (r *run) pass(ctx context.Context, w *write) error {
 		return r.passAlone(w)
 	}
 	p := &r.pipeline
+	if r.mirror != nil && w.op == opInstant {
+		return r.passInstant(w)
+	}
+	if err := r.checkShared(w); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -248,7 +254,7 @@ func (r *run) take() []*write {
 	defer p.mu.Unlock()
 	n := 1
 	// A layer without batches answers for each write alone.
-	if p.waiting[0].grouped() && (r.layer == nil || r.batch != nil) {
+	if p.waiting[0].grouped() && r.atomic() {
 		size := p.waiting[0].size()
 		for n < len(p.waiting) && p.waiting[n].grouped() && size < groupBytes {
 			size += p.waiting[n].size()
@@ -317,17 +323,35 @@ func (r *run) commitGroup(group []*write) {
 			fail(group, err)
 			return
 		}
-		switch group[0].op {
-		case opDelGlob:
-			r.commitGlob(group[0])
-		case opClear:
-			r.commitClear(group[0])
-		case opInstant:
+		switch op := group[0].op; {
+		case op == opInstant:
 			group[0].instant(r.pipeline.revision.Load())
+		case r.mirror != nil:
+			r.commitShared(group)
+		case op == opDelGlob:
+			r.commitGlob(group[0])
+		case op == opClear:
+			r.commitClear(group[0])
 		default:
 			r.commitWrites(group)
 		}
 	})
+}
+
+// passInstant runs what is to see no change half beside the follower, and not in the queue: a write there may wait for an
+// engine that is lost.
+func (r *run) passInstant(w *write) error {
+	p := &r.pipeline
+	r.mirror.turn.Lock()
+	defer r.mirror.turn.Unlock()
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return ErrNotActive
+	}
+	w.instant(p.revision.Load())
+	return nil
 }
 
 // commitWrites takes writes that can share a group through all steps.

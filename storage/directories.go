@@ -72,6 +72,9 @@ func (l *Layered) directories(path, after string, limit int) (page DirectoryPage
 		return DirectoryPage{}, err
 	}
 	r.beforeRead(path)
+	if err := r.checkAge(); err != nil {
+		return DirectoryPage{}, err
+	}
 	page.Revision = r.visible()
 	tree, err := r.view.tree(path)
 	if err != nil {

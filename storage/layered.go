@@ -62,6 +62,8 @@ type run struct {
 	memory *pathtree.Tree // of memoryView; nil in any other view
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
+	shared SharedLayer    // layer, where it is one
+	mirror *mirror        // of shared; nil without it, and until memory is filled
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
 	// inPlace says that a write of one key has nobody to wait for (commitInPlace): there is memory alone, and no
 	// limit of a list.
@@ -98,6 +100,9 @@ type readGate struct {
 	calls  sync.RWMutex
 	closed bool
 }
+
+// atomic reports whether several changes can be committed as one.
+func (r *run) atomic() bool { return r.layer == nil || r.batch != nil || r.shared != nil }
 
 // active returns the run, or ErrNotActive.
 func (l *Layered) active() (*run, error) {

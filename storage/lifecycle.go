@@ -61,7 +61,7 @@ func (l *Layered) open(options Options) (*run, error) {
 	r.view = layerView{r: r} // until a memory layer says otherwise
 	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
-	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
+	r.expirer.remove = r.removeExpired
 	if err := l.openLayers(r); err != nil {
 		r.expirer.close()
 		return nil, err
@@ -126,9 +126,26 @@ func (l *Layered) openLayers(r *run) (err error) {
 		}
 		r.identity = r.id
 	}
-	r.batch, _ = As[Batcher](r.layer)
+	if r.shared, _ = As[SharedLayer](r.layer); r.shared == nil {
+		r.batch, _ = As[Batcher](r.layer)
+	}
 	if err := r.checkRetention(); err != nil {
 		return err
+	}
+	if r.shared != nil {
+		if err := r.openMirror(); err != nil {
+			return err
+		}
+		defer func() {
+			if !opened {
+				r.mirror.close()
+			}
+		}()
+		if err := r.enforce(); err != nil {
+			return err
+		}
+		opened = true
+		return nil
 	}
 	if r.memory != nil {
 		// Where readers see the layer itself, a group is to be durable before the next
@@ -218,9 +235,15 @@ func (l *Layered) close() (r *run, err error) {
 		return nil, nil
 	}
 	r.locks.close()
+	if r.mirror != nil {
+		defer time.AfterFunc(closePatience, r.mirror.cancel).Stop() // who waits for an engine that is gone
+	}
 	r.pipeline.close()
-	l.revision = r.pipeline.revision.Load()
 	r.expirer.close()
+	if r.mirror != nil {
+		r.mirror.close()
+	}
+	l.revision = r.pipeline.revision.Load()
 	r.closeConsumers()
 
 	// Reads of the layer that are under way finish first.

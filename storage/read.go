@@ -43,6 +43,9 @@ func (r *run) miss(path string) (meta.Object, error) {
 	if err := checkKey(path); err != nil {
 		return meta.Object{}, err
 	}
+	if err := r.checkAge(); err != nil {
+		return meta.Object{}, err
+	}
 	return r.view.get(path)
 }
 
@@ -106,6 +109,9 @@ func (l *Layered) Keys() ([]string, error) {
 		return nil, failed("keys", "", err)
 	}
 	r.beforeRead("")
+	if err := r.checkAge(); err != nil {
+		return nil, failed("keys", "", err)
+	}
 	paths, err := r.view.keys()
 	if err != nil {
 		return nil, failed("keys", "", err)
@@ -142,7 +148,7 @@ func (l *Layered) query(q pathtree.Query) (*run, error) {
 		return nil, ErrInvalidRange
 	}
 	r.beforeRead(q.Pattern)
-	return r, nil
+	return r, r.checkAge()
 }
 
 func (r *run) beforeRead(path string) {
@@ -166,7 +172,9 @@ func (l *Layered) SetBeforeRead(hook func(key string)) {
 func (r *run) setBeforeRead(hook func(key string)) {
 	if hook == nil {
 		r.hook.Store(nil)
-		r.direct.Store(r.memory)
+		if r.options.MaxStaleness == 0 {
+			r.direct.Store(r.memory)
+		}
 		return
 	}
 	r.direct.Store(nil)

@@ -43,7 +43,7 @@ func (r *run) checkRetention() error {
 			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
 		case rule.Age < 0:
 			err = fmt.Errorf("%w: an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
-		case rule.Count > 0 && r.layer != nil && r.batch == nil:
+		case rule.Count > 0 && !r.atomic():
 			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
 		}
 		if err != nil {
@@ -348,8 +348,11 @@ func (r *run) enforce() error {
 // removed keeps no other: an error, the first, is returned once all were tried.
 func (r *run) removeAll(op operation, paths []string) (first error) {
 	most := 1000 // removals of a commit
-	if r.layer != nil && r.batch == nil {
+	if !r.atomic() {
 		most = 1
+	}
+	if r.shared != nil {
+		most = min(most, r.shared.Limits().Changes)
 	}
 	for some := range slices.Chunk(paths, most) {
 		err := r.removeAtOnce(op, some)

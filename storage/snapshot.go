@@ -62,6 +62,9 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 		}
 		r.beforeRead(pattern)
 	}
+	if err := r.checkAge(); err != nil {
+		return nil, err
+	}
 	s := &Snapshot{gate: r.readGate, ctx: ctx, pattern: pattern}
 	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		s.revision = revision

@@ -47,6 +47,13 @@ type Stats struct {
 	// it does.
 	WritesStopped error
 
+	// Shared says that the persistent layer is shared with other nodes (SharedLayer).
+	Shared bool
+	// Staleness is for how long the store may have missed what other nodes committed. A healthy one asks twice a second.
+	Staleness time.Duration
+	// Unavailable is why the store does not follow the shared engine, while it does not; nil else.
+	Unavailable error
+
 	// CacheHits is the number of reads of single objects that memory answered, in the cache mode.
 	CacheHits uint64
 	// CacheMisses is the number of those that went to the persistent layer, for absent objects too.
@@ -138,6 +145,10 @@ func (l *Layered) Stats() Stats {
 	}
 	stats.Changes = stats.Revision - r.pipeline.first
 	r.view.stats(&stats)
+	if m := r.mirror; m != nil {
+		stats.Changes = m.changes.Load()
+		stats.Shared, stats.Staleness, stats.Unavailable = true, m.age(), m.lostBy()
+	}
 	r.feed.stats(&stats)
 	if sharded := r.sharded.Load(); sharded != nil {
 		stats.Sharded = sharded.Stats()
