@@ -60,6 +60,15 @@ func (e *Error) Is(target error) bool {
 	return known != nil && known == target
 }
 
+// conflict is a condition that does not hold: the error of a store, and the server's, which says the same.
+type conflict struct {
+	of       storage.ConflictError
+	answered *Error
+}
+
+func (e *conflict) Error() string   { return e.of.Error() }
+func (e *conflict) Unwrap() []error { return []error{&e.of, e.answered} }
+
 const problemType = "application/problem+json"
 
 // maxProblem is how much of an error's body is read.

@@ -154,7 +154,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	if _, err := c.call(ctx, request{method: http.MethodPost, target: "/~/batch", body: body.Bytes(), header: header}, &made); err != nil {
 		if refused, ok := errors.AsType[*Error](err); ok && refused.Kind == "condition-failed" && refused.Entry < len(gathered) {
 			at := gathered[refused.Entry]
-			err = fmt.Errorf("%w: %w", &storage.ConflictError{Path: at.Path, Expected: at.Options.IfRevision, Current: refused.Revision}, err)
+			err = &conflict{storage.ConflictError{Path: at.Path, Expected: at.Options.IfRevision, Current: refused.Revision}, refused}
 		}
 		return nil, err
 	}

@@ -157,6 +157,14 @@ func (c *call) health(name string) error {
 	return nil
 }
 
+// directoriesOf is how many directories hold the server's own objects.
+func directoriesOf(own int) int {
+	if own == 0 {
+		return 0
+	}
+	return strings.Count(outcomesDir, "/") + 1
+}
+
 // stats answers with the present figures, as JSON.
 func (c *call) stats() error {
 	stats := c.s.store.Stats()
@@ -168,11 +176,11 @@ func (c *call) stats() error {
 		"store":          c.s.storeID(),
 		"revision":       stats.Revision,
 		"active":         stats.Active,
-		"objects":        stats.Objects - own,
+		"objects":        max(0, stats.Objects-own),
 		"ownObjects":     own, // the server keeps them in the store: see Reserved
-		"directories":    stats.Directories,
+		"directories":    max(0, stats.Directories-directoriesOf(own)),
 		"dataBytes":      stats.DataBytes,
-		"expiring":       stats.Expiring,
+		"expiring":       max(0, stats.Expiring-own),
 		"commits":        stats.Commits,
 		"watchers":       stats.Watchers,
 		"subscriptions":  stats.Subscriptions,

@@ -101,6 +101,7 @@ func (s *Server) Stop() {
 	}
 	err := s.web.Close()
 	s.wire.cut()
+	s.HTTP.CloseIdleConnections() // a request behind this begins with a new one
 	if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
 		s.t.Errorf("the server ended: %v", ended)
 	}

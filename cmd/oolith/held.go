@@ -43,7 +43,11 @@ func (name noteFile) Close() error { return os.Remove(string(name)) }
 
 // notOpened is the error of a store that does not open.
 func notOpened(storeURL string, err error) error {
-	return fmt.Errorf("store %s: %w", storeURL, whereServed(storeURL, err))
+	err = whereServed(storeURL, err)
+	if served, ok := errors.AsType[*servedError](err); ok {
+		err = served // whoever holds the files, where they are is no news
+	}
+	return fmt.Errorf("store %s: %w", storeURL, err)
 }
 
 // whereServed is the error of a store that does not open. Of one that is served, it says where.
@@ -55,8 +59,20 @@ func whereServed(storeURL string, err error) error {
 	if address == "" {
 		return err
 	}
-	return fmt.Errorf("it is served on %s: use --store %s (%w)", address, address, err)
+	return &servedError{address, err}
 }
+
+// servedError is the error of a store that another process serves.
+type servedError struct {
+	address string
+	err     error // of the engine, which knows no more than that its files are in use
+}
+
+func (e *servedError) Error() string {
+	return fmt.Sprintf("its files are in use: it is served on %s; use --store %s", e.address, e.address)
+}
+
+func (e *servedError) Unwrap() error { return e.err }
 
 // servedOn returns the address at which the store at a place is served; empty where no server says so that is there. The store's
 // lock is known to be held. A note stays behind when its server is killed, and then another process may hold the lock: so the

@@ -33,7 +33,7 @@ func TestServedStore(t *testing.T) {
 				}
 				return string(out)
 			}
-			where := "it is served on " + s.URL + ": use --store " + s.URL + " ("
+			where := "its files are in use: it is served on " + s.URL + "; use --store " + s.URL + "\n"
 			commands := [][]string{{"set", "a", "1"}, {"compact"}}
 			if scheme != "sqlite" { // which others may read
 				commands = append(commands, []string{"get", "a"}, []string{"keys"}, []string{"watch", "a"}, []string{"check"}, []string{"backup", "b"})

@@ -65,7 +65,7 @@ func (a *app) writeStats(f storeFigures) error {
 	}
 	if s := f.Server; s != nil {
 		rows = append(rows, [][2]string{
-			{"expiring", thousands(s.Expiring)}, {"commits", thousands(int64(s.Commits))}, {"commit, p99", time.Duration(s.CommitP99Nanos).String()},
+			{"expiring", thousands(s.Expiring)}, {"commits", thousands(int64(s.Commits))}, {"commit, p99", time.Duration(s.CommitP99Nanos).Round(time.Microsecond).String()},
 			{"requests", thousands(s.Requests)}, {"connections", thousands(s.Connections)}, {"streams", thousands(s.Streams)},
 			{"up for", (time.Duration(s.UptimeSeconds) * time.Second).String()},
 		}...)
