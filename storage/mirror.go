@@ -22,6 +22,8 @@ const (
 	barrierEvery = 500 * time.Millisecond
 	// barrierPatience is how long it waits for an answer.
 	barrierPatience = time.Second
+	// lostAfter is how old a mirror is, at least, whose engine is lost because it does not answer.
+	lostAfter = 3 * time.Second
 	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
 	followPause     = 10 * time.Millisecond
 	followPauseMost = time.Second
@@ -153,7 +155,7 @@ func (m *mirror) lose(err error) {
 	first := m.lost == nil
 	m.lost = err
 	m.mu.Unlock()
-	if first {
+	if first && m.ctx.Err() == nil {
 		m.r.options.Logger.Warn("oolith: the shared engine is lost; reads go on with what is here", slog.Any("error", err))
 	}
 }
@@ -240,7 +242,10 @@ func (m *mirror) watchAge() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		_ = m.catchUp(ctx) // an error shows in the age
+		// One answer that is late is no loss: it shows in the age.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter {
+			m.lose(unavailable(err))
+		}
 		cancel()
 		select {
 		case <-tick.C:

@@ -67,10 +67,10 @@ func (r *run) checkShared(w *write) error {
 	}
 	limits := r.shared.Limits()
 	if n := len(w.parts); n > limits.Changes && !w.lenient {
-		return fmt.Errorf("%w: a batch of %d changes, the shared engine takes at most %d at once", ErrInvalidOptions, n, limits.Changes)
+		return fmt.Errorf("a batch of %d changes, the shared engine takes at most %d at once", n, limits.Changes)
 	}
 	if n := w.size(); n > limits.Bytes {
-		return fmt.Errorf("%w: %d bytes of data in a commit, the shared engine takes at most %d at once", ErrInvalidStorageData, n, limits.Bytes)
+		return fmt.Errorf("%d bytes of data, the shared engine takes at most %d at once", n, limits.Bytes)
 	}
 	return nil
 }
