@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -39,7 +40,12 @@ func noteServed(place, address string) (io.Closer, error) {
 type noteFile string
 
 // Close takes the note away.
-func (name noteFile) Close() error { return os.Remove(string(name)) }
+func (name noteFile) Close() error {
+	if err := os.Remove(string(name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // notOpened is the error of a store that does not open.
 func notOpened(storeURL string, err error) error {

@@ -93,6 +93,22 @@ func TestServedStore(t *testing.T) {
 	}
 }
 
+// Where the note cannot be written, the store is served without it.
+func TestServedWithoutNote(t *testing.T) {
+	t.Parallel()
+	oolith := processes(t, roleProgram)
+	if err := os.Mkdir(filepath.Join(oolith().Dir, "oolith-data"+servedSuffix), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := startServing(t, oolith)
+	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "in use by another process") {
+		t.Errorf("a store that is served: %s", out)
+	}
+	if code := s.end(syscall.SIGTERM); code != exitOK || !strings.Contains(s.errors.String(), "not told where it is served") {
+		t.Errorf("exit code %d, %s", code, s.errors)
+	}
+}
+
 type nowhere struct{}
 
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }

@@ -121,11 +121,12 @@ func (s *serving) run(ctx context.Context) (err error) {
 		return joinErrors(err, s.closeListeners())
 	}
 	defer s.storage.Close()
-	noted, err := noteServed(location(s.storeURL), s.address())
-	if err != nil {
-		return joinErrors(fmt.Errorf("store %s: the note that it is served: %w", s.storeURL, err), s.closeListeners())
+	noted, noteErr := noteServed(location(s.storeURL), s.address())
+	if noteErr != nil { // the directory beside the store may be another's: it is a help to people, and no more
+		logger.Warn("who finds the store in use is not told where it is served", "error", noteErr)
+	} else {
+		defer func() { err = joinClose(err, noted) }()
 	}
-	defer func() { err = joinClose(err, noted) }()
 	if s.demo {
 		if err := s.loadSample(ctx); err != nil {
 			return joinErrors(err, s.closeListeners())

@@ -81,11 +81,16 @@ func (w *watcher) server(ctx context.Context, pattern string) error {
 		return err
 	}
 	reached := false // the server was there once: then it is waited for
+	waiting := false // and it is told that it is
 	sub, err := c.Subscribe(pattern, client.SubscribeOptions{Token: w.from, Retry: func(err error) error {
-		if !reached {
+		switch {
+		case !reached:
 			return err
+		case waiting:
+			return nil
 		}
-		return w.hint("%s; it is connected again", oneLine(err))
+		waiting = true
+		return w.hint("%s; waiting for the server", oneLine(err))
 	}})
 	if err != nil {
 		return err
@@ -93,7 +98,9 @@ func (w *watcher) server(ctx context.Context, pattern string) error {
 	defer sub.Close()
 	return w.follow(ctx, func() (storage.Notice, string, bool, error) {
 		n, err := sub.Next(ctx)
-		reached = reached || err == nil
+		if err == nil {
+			reached, waiting = true, false
+		}
 		return n, sub.Token(), sub.Lag() > 0, err
 	})
 }

@@ -104,7 +104,6 @@ func TestWatch(t *testing.T) {
 			return oolith(append(args, "--addr", address)...)
 		})
 	}
-	want := []string{}
 	for round := range 3 {
 		if round == 1 {
 			if code := s.end(syscall.SIGTERM); code != exitOK {
@@ -124,7 +123,7 @@ func TestWatch(t *testing.T) {
 		}
 		again()
 		do("PUT", fmt.Sprintf("/l/on%d", round), "1")
-		want = []string{"set l/b", fmt.Sprintf("set l/off%d", round), fmt.Sprintf("set l/on%d", round)}
+		want := []string{"set l/b", fmt.Sprintf("set l/off%d", round), fmt.Sprintf("set l/on%d", round)}
 		told := map[string]int{}
 		for len(told) < len(want) {
 			if line := w.next(); line.Kind != "live" {
