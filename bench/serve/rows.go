@@ -273,6 +273,11 @@ func requests(c config) ([]result, error) {
 		return nil, err
 	}
 	defer bare.close()
+	memory, err := newSide(c, "oolith")
+	if err != nil {
+		return nil, err
+	}
+	defer memory.close()
 	post := func(s *side) (float64, error) {
 		return over(c, s, func(caller, n int) string {
 			return strings.Replace(put(fmt.Sprintf("/r/%d-%d", caller, n%1000), value(1)), "PUT", "POST", 1)
@@ -282,15 +287,17 @@ func requests(c config) ([]result, error) {
 		return over(c, s, func(caller, n int) string { return get(fmt.Sprint("/a/", (caller+n)%listed), "") })
 	}
 	posts := result{name: fmt.Sprintf("durable POST, %d connections, a second", callers), goal: "at least 0.7 of bare"}
+	inMemory := result{name: "the same of a store in memory: what the disk has no part in"}
 	gets := result{name: "GET of an object, a second", goal: "at least 0.8 of bare"}
 	for _, row := range []struct {
 		r       *result
+		ours    *side
 		measure func(*side) (float64, error)
 		least   float64
-	}{{&posts, post, 0.7}, {&gets, read, 0.8}} {
+	}{{&posts, ours, post, 0.7}, {&inMemory, memory, post, 0}, {&gets, ours, read, 0.8}} {
 		var a, b, ratios []float64
 		for range c.rounds {
-			x, err := row.measure(ours)
+			x, err := row.measure(row.ours)
 			if err != nil {
 				return nil, err
 			}
@@ -304,7 +311,7 @@ func requests(c config) ([]result, error) {
 		row.r.met = median(ratios) >= row.least
 	}
 	if !c.peers {
-		return []result{posts, gets}, nil
+		return []result{posts, inMemory, gets}, nil
 	}
 	for kind, to := range map[string]*string{"nats durable": &posts.nats, "etcd": &posts.etcd} {
 		s, err := newSide(c, kind)
@@ -323,7 +330,7 @@ func requests(c config) ([]result, error) {
 		s.close()
 		*to = fmt.Sprintf("%.0f", median(rates))
 	}
-	return []result{posts, gets}, nil
+	return []result{posts, inMemory, gets}, nil
 }
 
 // over is how many requests a second all callers make for a round.
