@@ -127,11 +127,10 @@ func (r *requester) do(request string) error {
 	}
 	// The head is looked at in the buffer, in which it fits: what a client costs is not the server's.
 	for want := 1; ; {
-		head, err := r.r.Peek(want)
-		if err != nil {
+		if _, err := r.r.Peek(want); err != nil {
 			return err
 		}
-		head, err = r.r.Peek(r.r.Buffered())
+		head, err := r.r.Peek(r.r.Buffered())
 		if err != nil {
 			return err
 		}
