@@ -22,6 +22,8 @@ const (
 	barrierEvery = 500 * time.Millisecond
 	// barrierPatience is how long it waits for an answer.
 	barrierPatience = time.Second
+	// lostAfter is how old a mirror is, at least, whose engine is lost because it does not answer.
+	lostAfter = 3 * time.Second
 	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
 	followPause     = 10 * time.Millisecond
 	followPauseMost = time.Second
@@ -41,11 +43,12 @@ type mirror struct {
 	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
 	turn sync.Mutex
 
-	mu      sync.Mutex    // guards the fields below
-	applied uint64        // everything up to it is applied
-	moved   chan struct{} // closed when applied grows
-	follows bool          // the follower waits for what comes next
-	lost    error         // why it did not when it was last needed; nil if it did
+	mu        sync.Mutex               // guards the fields below
+	applied   uint64                   // everything up to it is applied
+	moved     chan struct{}            // closed when applied grows
+	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
+	follows   bool                     // the follower waits for what comes next
+	lost      error                    // why it did not when it was last needed; nil if it did
 
 	// current is when the mirror was known to hold all that was committed, by run.clock.
 	current atomic.Int64
@@ -153,7 +156,7 @@ func (m *mirror) lose(err error) {
 	first := m.lost == nil
 	m.lost = err
 	m.mu.Unlock()
-	if first {
+	if first && m.ctx.Err() == nil {
 		m.r.options.Logger.Warn("oolith: the shared engine is lost; reads go on with what is here", slog.Any("error", err))
 	}
 }
@@ -240,7 +243,10 @@ func (m *mirror) watchAge() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		_ = m.catchUp(ctx) // an error shows in the age
+		// One answer that is late is no loss: it shows in the age.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter {
+			m.lose(unavailable(err))
+		}
 		cancel()
 		select {
 		case <-tick.C:
