@@ -162,7 +162,7 @@ export interface Live<T> {
   readonly ready: Promise<void>
   get(path: string): Item<T> | undefined
   /** Adds a listener, which gets the state at once if there is one. Returns what removes it. */
-  on(listener: (event: LiveEvent<T>) => void): () => void
+  on(listener: (event: LiveEvent<T>) => void): () => unknown
   close(): void
 }
 
@@ -172,9 +172,10 @@ export interface Status {
   readonly state: 'idle' | 'connecting' | 'live' | 'waiting' | 'failed' | 'closed'
   /** Since when, in milliseconds as of `Date.now()`. */
   readonly since: number
-  readonly transport: 'socket' | 'events' | undefined
+  /** While it is live. */
+  readonly transport?: 'socket' | 'events' | undefined
   /** Why it is waiting or failed. */
-  readonly error: OolithError | undefined
+  readonly error?: OolithError | undefined
 }
 
 /** The calls of a store. All reject with an OolithError, or with the reason of the signal. */
@@ -200,7 +201,7 @@ export interface Client {
   live<T = unknown>(pattern: string, listener?: (event: LiveEvent<T>) => void, options?: LiveOptions<T>): Live<T>
   readonly status: Status
   /** Adds a listener of `status`. Returns what removes it. */
-  onStatus(listener: (status: Status) => void): () => void
+  onStatus(listener: (status: Status) => void): () => unknown
   /** Connects at once if it waits or failed, and else looks whether the connection is alive. */
   wake(): void
   /** Ends all `live`. */
