@@ -79,8 +79,11 @@ export async function call(context: Context, target: string, asked: Asked, exact
     error.message = `${asked.method ?? 'GET'} ${target}: ${error.message}`
     if (!again || attempt >= retries) throw error
     await new Promise((resolve, reject) => {
-      setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10))
-      signal.addEventListener('abort', () => reject(signal.reason))
+      const timer = setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10))
+      signal.addEventListener('abort', () => {
+        clearTimeout(timer)
+        reject(signal.reason)
+      })
     })
   }
 }

@@ -88,7 +88,7 @@ export function link(context: Context) {
       await (await import('./events.js')).events(of, wanted(), { fetch, errorOf, oldest, refuse, opened, take, connect })
       throw new OolithError('network', 'closed')
     } catch (cause) {
-      lost(of, (cause as OolithError).kind ? (cause as OolithError) : new OolithError('network', `no connection: ${cause}`, cause))
+      lost(of, (cause as OolithError).kind ? (cause as OolithError) : new OolithError('network', `no answer: ${cause}`, cause))
     }
   }
 
