@@ -119,6 +119,9 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
   return feed
 }
 
+/** Whether nothing comes any more: failed or closed. */
+const over = (status: LiveStatus) => /f|c/.test(status)
+
 /** A view of a feed: what an application holds. All that is the feed's is as the feed has it. */
 export function view<T>(feed: Feed, listener: Listener | undefined, signal: AbortSignal | undefined, closed: () => void): Live<T> {
   const own = new Set<Listener>()
@@ -126,7 +129,7 @@ export function view<T>(feed: Feed, listener: Listener | undefined, signal: Abor
   const on = (listener: Listener) => {
     own.add(listener)
     if (feed.token) tell([listener], { type: 'state', items: feed.items, revision: feed.revision, reset: undefined })
-    if (feed.error) tell([listener], { type: 'status', status: feed.status, error: feed.error })
+    if (over(feed.status)) tell([listener], { type: 'status', status: feed.status, error: feed.error })
     return () => own.delete(listener)
   }
   const live = {
@@ -135,7 +138,7 @@ export function view<T>(feed: Feed, listener: Listener | undefined, signal: Abor
     get: (path: string) => feed.held.get(path),
     ready: new Promise<void>((resolve, reject) => on(event => {
       if (event.type === 'state') resolve()
-      if (event.type === 'status' && /f|c/.test(event.status)) reject(event.error ?? new OolithError('closed', 'closed'))
+      if (event.type === 'status' && over(event.status)) reject(event.error ?? new OolithError('closed', 'closed'))
     })),
     close() {
       if (!feed.listeners.delete(all)) return

@@ -67,10 +67,10 @@ export function client(t, url, options = {}) {
 /** A proxy in front of a server. `cut` ends all connections; `refuse` is asked about each new one. */
 export async function proxy(t, url, { refuse = () => false, pass = chunk => chunk } = {}) {
   const open = new Set()
-  const to = new URL(url)
+  let made
   const server = createServer(socket => {
     if (refuse()) return socket.destroy()
-    const other = dial(to.port, to.hostname)
+    const other = dial(made.to.port, made.to.hostname)
     const pair = { socket, other, cut: () => (socket.destroy(), other.destroy()) }
     open.add(pair)
     const end = () => {
@@ -83,8 +83,10 @@ export async function proxy(t, url, { refuse = () => false, pass = chunk => chun
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const made = {
+  made = {
     url: `http://127.0.0.1:${server.address().port}`,
+    /** Where it leads. */
+    to: new URL(url),
     open,
     cut() {
       for (const pair of open) pair.cut()
