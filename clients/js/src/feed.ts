@@ -128,7 +128,7 @@ export function view<T>(feed: Feed, listener: Listener | undefined, signal: Abor
   const all: Listener = event => tell(own, event)
   const on = (listener: Listener) => {
     own.add(listener)
-    if (feed.token) tell([listener], { type: 'state', items: feed.items, revision: feed.revision, reset: undefined })
+    if (feed.token) tell([listener], { type: 'state', items: feed.items, revision: feed.revision })
     if (over(feed.status)) tell([listener], { type: 'status', status: feed.status, error: feed.error })
     return () => own.delete(listener)
   }
@@ -138,12 +138,12 @@ export function view<T>(feed: Feed, listener: Listener | undefined, signal: Abor
     get: (path: string) => feed.held.get(path),
     ready: new Promise<void>((resolve, reject) => on(event => {
       if (event.type === 'state') resolve()
-      if (event.type === 'status' && over(event.status)) reject(event.error ?? new OolithError('closed', 'closed'))
+      if (event.type === 'status' && over(event.status)) reject(event.error ?? new OolithError(event.status, event.status))
     })),
     close() {
       if (!feed.listeners.delete(all)) return
       const status = ((live as { status: LiveStatus }).status = 'closed')
-      all({ type: 'status', status, error: undefined })
+      all({ type: 'status', status })
       closed()
     },
   } as unknown as Live<T>

@@ -52,7 +52,7 @@ export function errorOf({ status, headers }: Response, text: string): OolithErro
     problem = JSON.parse(text)
   } catch {} // it is a proxy's
   const kind = `${problem.type}`.split('#')[1] || ''
-  return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 200)}`, undefined, status, problem, headers.get('x-request-id') || '')
+  return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 99)}`, undefined, status, problem, headers.get('x-request-id') || '')
 }
 
 /** Sends a request, again where that is of use; only if it is exact where it may have been made. */

@@ -125,11 +125,11 @@ export type LiveChange<T> =
 /** What a listener of `live` gets. */
 export type LiveEvent<T> =
   /** All there is, in place of all that was held. `reset` says why it is not the first time. */
-  | { type: 'state'; items: readonly Item<T>[]; revision: number; reset: string | undefined }
+  | { type: 'state'; items: readonly Item<T>[]; revision: number; reset?: string | undefined }
   /** What one commit changed, in its order; after a connection that was lost, what changed meanwhile may be one. */
   | { type: 'change'; changes: LiveChange<T>[]; revision: number }
   /** `status` changed. */
-  | { type: 'status'; status: LiveStatus; error: OolithError | undefined }
+  | { type: 'status'; status: LiveStatus; error?: OolithError | undefined }
   /** `validate` refused an object, which is left out. */
   | { type: 'invalid'; path: string; error: OolithError }
 
