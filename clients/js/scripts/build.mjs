@@ -2,7 +2,6 @@
 // for the explorer, or compares what is there with what would be written.
 import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -22,7 +21,7 @@ export async function bundle(entry, options = {}) {
   return new Map(outputFiles.map(({ path, text }) => [basename(path), text]))
 }
 
-export const entries = ['index', 'react', 'offline'].filter(entry => existsSync(join(root, `src/${entry}.ts`)))
+export const entries = ['index', 'react', 'offline']
 
 function types(to) {
   execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--emitDeclarationOnly', '--outDir', to], { cwd: root, stdio: 'inherit' })
@@ -32,6 +31,7 @@ async function dist() {
   const to = join(root, 'dist')
   await rm(to, { recursive: true, force: true })
   types(to)
+  for (const own of ['events', 'feed', 'http', 'link']) await rm(join(to, `${own}.d.ts`)) // nothing that is exported names them
   for (const entry of entries) for (const [name, text] of await bundle(entry)) await writeFile(join(to, name), text)
 }
 

@@ -170,7 +170,7 @@ export type LiveEvent<T> =
     type: 'state';
     items: readonly Item<T>[];
     revision: number;
-    reset: string | undefined;
+    reset?: string | undefined;
 }
 /** What one commit changed, in its order; after a connection that was lost, what changed meanwhile may be one. */
  | {
@@ -182,7 +182,7 @@ export type LiveEvent<T> =
  | {
     type: 'status';
     status: LiveStatus;
-    error: OolithError | undefined;
+    error?: OolithError | undefined;
 }
 /** `validate` refused an object, which is left out. */
  | {

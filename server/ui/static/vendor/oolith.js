@@ -138,13 +138,14 @@ function feedOf(id, pattern, { check }, { since: token, items = [] }) {
   };
   return feed;
 }
+var over = (status) => /f|c/.test(status);
 function view(feed, listener, signal, closed) {
   const own = /* @__PURE__ */ new Set();
   const all = (event) => tell(own, event);
   const on = (listener2) => {
     own.add(listener2);
-    if (feed.token) tell([listener2], { type: "state", items: feed.items, revision: feed.revision, reset: void 0 });
-    if (feed.error) tell([listener2], { type: "status", status: feed.status, error: feed.error });
+    if (feed.token) tell([listener2], { type: "state", items: feed.items, revision: feed.revision });
+    if (over(feed.status)) tell([listener2], { type: "status", status: feed.status, error: feed.error });
     return () => own.delete(listener2);
   };
   const live = {
@@ -153,12 +154,12 @@ function view(feed, listener, signal, closed) {
     get: (path) => feed.held.get(path),
     ready: new Promise((resolve, reject) => on((event) => {
       if (event.type === "state") resolve();
-      if (event.type === "status" && /f|c/.test(event.status)) reject(event.error ?? new OolithError("closed", "closed"));
+      if (event.type === "status" && over(event.status)) reject(event.error ?? new OolithError(event.status, event.status));
     })),
     close() {
       if (!feed.listeners.delete(all)) return;
       const status = live.status = "closed";
-      all({ type: "status", status, error: void 0 });
+      all({ type: "status", status });
       closed();
     }
   };
@@ -194,7 +195,7 @@ function errorOf({ status, headers }, text) {
   } catch {
   }
   const kind = `${problem.type}`.split("#")[1] || "";
-  return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 200)}`, void 0, status, problem, headers.get("x-request-id") || "");
+  return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 99)}`, void 0, status, problem, headers.get("x-request-id") || "");
 }
 async function call(context, target, asked, exact = true) {
   const { retries = 4, timeout = 3e4, backoff } = context;
@@ -218,8 +219,11 @@ async function call(context, target, asked, exact = true) {
     error.message = `${asked.method ?? "GET"} ${target}: ${error.message}`;
     if (!again || attempt >= retries) throw error;
     await new Promise((resolve, reject) => {
-      setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10));
-      signal.addEventListener("abort", () => reject(signal.reason));
+      const timer = setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10));
+      signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      });
     });
   }
 }
@@ -274,7 +278,7 @@ function link(context) {
       await (await Promise.resolve().then(() => (init_events(), events_exports))).events(of, wanted(), { fetch, errorOf, oldest, refuse, opened, take, connect: connect2 });
       throw new OolithError("network", "closed");
     } catch (cause) {
-      lost(of, cause.kind ? cause : new OolithError("network", `no connection: ${cause}`, cause));
+      lost(of, cause.kind ? cause : new OolithError("network", `no answer: ${cause}`, cause));
     }
   }
   function opened(of, send2, passes) {
