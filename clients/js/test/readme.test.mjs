@@ -42,7 +42,7 @@ test('the types of the README hold, and wrong ones do not', async t => {
     `store.live<{ name: string }>('a/*').items[0]!.data.nam`, `store.set('a')`, `store.batch([{ op: 'jump', path: 'a' }])`,
     `store.page('a/*', { order: 'up' })`, `(await store.get<number>('a')).data`, `store.live('a', event => event.changes)`,
   ]
-  const code = `import { connect } from 'oolith'\nconst store = connect('http://x')\n` + wrong.map(line => `// @ts-expect-error\n${line}\n`).join('') +
+  const code = `import { connect } from 'oolith'\nconst store = connect('http://x')\n` + wrong.map(line => `// @ts-expect-error\n;${line}\n`).join('') +
     `const item = await store.get<number>('a')\nif (item) { const n: number = item.data + 1 }\n`
   await tsc(await file(t, 'wrong.mts', code))
 })
