@@ -11,7 +11,7 @@ const server = join(scratch, process.platform === 'win32' ? 'oolith.exe' : 'ooli
 const files = process.argv.length > 2 ? process.argv.slice(2) : readdirSync(join(root, 'test')).filter(name => name.endsWith('.test.mjs')).map(name => `test/${name}`)
 try {
   execFileSync('go', ['build', '-o', server, './cmd/oolith'], { cwd: join(root, '../..'), stdio: 'inherit' })
-  const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', ...files], {
+  const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', '--test-timeout=120000', ...files], {
     cwd: root, stdio: 'inherit', env: { ...process.env, OOLITH: server, TMPDIR: scratch },
   })
   process.exitCode = status ?? 1

@@ -89,16 +89,13 @@ test('offline: what was followed and what was written survives a reload, and is 
   await one.waitForFunction(() => live.status === 'live' && shown().length === 1)
   await one.evaluate(() => local.push('log/*', 'second').then(() => local.flushed()))
   await one.waitForFunction(() => shown().length === 2 && shown().every(([, pending]) => !pending))
-  // What is followed is kept by now and then.
-  await one.waitForFunction(() => new Promise(resolve => {
-    indexedDB.open('oolith oolith').onsuccess = event => {
-      const db = event.target.result
-      db.transaction('cache').objectStore('cache').get('log/*').onsuccess = event => {
-        db.close()
-        resolve(event.target.result?.items.length === 2)
-      }
-    }
-  }))
+  // What is followed is kept, a moment later.
+  await one.evaluate(async () => {
+    const db = await new Promise(resolve => (indexedDB.open('oolith oolith').onsuccess = event => resolve(event.target.result)))
+    const kept = () => new Promise(resolve => (db.transaction('cache').objectStore('cache').get('log/*').onsuccess = event => resolve(event.target.result)))
+    while ((await kept())?.items.length !== 2) await new Promise(requestAnimationFrame)
+    db.close()
+  })
   down()
   await one.waitForFunction(() => live.status === 'stale')
   await one.evaluate(async () => {
