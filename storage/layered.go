@@ -47,7 +47,8 @@ func New(cfg LayeredConfig, options ...Options) *Layered {
 // (pipeline.mu, which is held for moments only, but for a whole commit where there is no persistent layer), readGate.calls, run.whole, the locks inside of layers,
 // fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
 // Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
-// is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.
+// is taken behind any of them and before none but mirror.mu, which is held for moments; mirror.turn comes behind the leadership of
+// the pipeline and before what a commit takes. None is held across a hook, a watcher's callback, or a send that can block.
 type run struct {
 	// direct is memory where a Get that finds its object there has nothing else to do; nil where a hook comes first.
 	direct atomic.Pointer[pathtree.Tree]

@@ -43,11 +43,12 @@ type mirror struct {
 	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
 	turn sync.Mutex
 
-	mu      sync.Mutex    // guards the fields below
-	applied uint64        // everything up to it is applied
-	moved   chan struct{} // closed when applied grows
-	follows bool          // the follower waits for what comes next
-	lost    error         // why it did not when it was last needed; nil if it did
+	mu        sync.Mutex               // guards the fields below
+	applied   uint64                   // everything up to it is applied
+	moved     chan struct{}            // closed when applied grows
+	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
+	follows   bool                     // the follower waits for what comes next
+	lost      error                    // why it did not when it was last needed; nil if it did
 
 	// current is when the mirror was known to hold all that was committed, by run.clock.
 	current atomic.Int64

@@ -219,6 +219,9 @@ func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 				t.Guards = append(t.Guards, Guard{Directory: dir, OfDirectory: true, Revision: base})
 			}
 		}
+		if lease := w.condition.lease; lease != nil && lease.shared != nil {
+			t.Guards = append(t.Guards, Guard{Lock: lease.shared})
+		}
 		c.More = i+1 < len(made) && (trimmed || w.together(made[i+1]))
 		t.Guards = append(t.Guards, guard)
 	}
@@ -245,6 +248,11 @@ func isGuard(err error) bool {
 // again takes in why a proposal failed, and reports whether the group is to be proposed anew.
 func (r *run) again(err error, group, made []*write) bool {
 	if guard, ok := errors.AsType[*GuardError](err); ok {
+		for _, w := range made {
+			if lease := w.condition.lease; lease != nil && lease.shared != nil && lease.shared == guard.Lost {
+				lease.lose()
+			}
+		}
 		return r.mirror.reach(r.mirror.ctx, guard.Revision) == nil
 	}
 	entry, ok := errors.AsType[*EntryError](err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/oolith-db/oolith/meta"
 )
@@ -35,11 +36,25 @@ type SharedLayer interface {
 	Propose(ctx context.Context, t *SharedTransaction) (first uint64, err error)
 	// Barrier returns a revision that every transaction which was in the order before the call is at or below.
 	Barrier(ctx context.Context) (revision uint64, err error)
+	// Acquire takes the lock of a path for a time, on behalf of a lease: behind those of all nodes who came before, or
+	// ErrLocked at once where it does not wait. It lasts for at least ttl from when it returns, unless it is renewed, and is gone
+	// by itself some seconds after its end.
+	Acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (SharedLock, error)
 	// Limits are those of one transaction. They do not change between Start and Close.
 	Limits() SharedLimits
 	// Elected reports whether this store is the one, among those that share the content, that removes what is expired.
 	// For short times none may be, or two.
 	Elected() bool
+}
+
+// SharedLock is a lock that one store holds among those that share the content.
+type SharedLock interface {
+	// Token grows with each lock that is taken, of any path and on any node.
+	Token() uint64
+	// Renew makes the lock last for at least ttl from now on. It is ErrLeaseLost where it is lost.
+	Renew(ctx context.Context, ttl time.Duration) error
+	// Release gives it up.
+	Release(ctx context.Context) error
 }
 
 // SharedLimits are what one transaction may hold.
@@ -87,6 +102,8 @@ type Guard struct {
 	// OfDirectory tells which of both it is.
 	OfDirectory bool
 	Revision    uint64
+	// Lock, instead of both, is one of the layer's that must be held.
+	Lock SharedLock
 }
 
 // SharedCommit is a transaction in its place in the order, or, without changes, only a place in it.
@@ -101,6 +118,8 @@ type SharedCommit struct {
 type GuardError struct {
 	// Revision is one at which the guard did not hold.
 	Revision uint64
+	// Lost is the Lock of the guard, if it is that of a lock; nil else.
+	Lost SharedLock
 }
 
 func (e *GuardError) Error() string {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -33,6 +34,7 @@ type Twin struct {
 	floor    uint64        // the revision behind which the log begins
 	moved    chan struct{} // closed when anything changes
 	nodes    []*TwinNode
+	locks    map[string][]*twinLock // of a path, the holder first
 }
 
 // twinShift is how many bits of a revision are the place within a transaction.
@@ -127,6 +129,93 @@ func (n *TwinNode) Elected() bool {
 		}
 	}
 	return false
+}
+
+// twinLock is a lock of a node, or a place in the queue for it.
+type twinLock struct {
+	node  *TwinNode
+	path  string
+	token uint64
+}
+
+// Acquire takes the lock of a path behind those who came before. It does not end by itself.
+func (n *TwinNode) Acquire(ctx context.Context, path string, _ time.Duration, wait bool) (storage.SharedLock, error) {
+	t := n.twin
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := n.reachLocked(); err != nil {
+		return nil, err
+	}
+	if len(t.locks[path]) > 0 && !wait {
+		return nil, storage.ErrLocked
+	}
+	if t.locks == nil {
+		t.locks = make(map[string][]*twinLock)
+	}
+	lock := &twinLock{node: n, path: path}
+	t.locks[path] = append(t.locks[path], lock)
+	for t.locks[path][0] != lock {
+		moved := t.moved
+		t.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			t.unlockLocked(lock)
+			return nil, err
+		}
+	}
+	t.number++
+	lock.token = t.number << twinShift
+	return lock, nil
+}
+
+func (t *Twin) unlockLocked(lock *twinLock) (held bool) {
+	queue := t.locks[lock.path]
+	at := slices.Index(queue, lock)
+	if at < 0 {
+		return false
+	}
+	if t.locks[lock.path] = slices.Delete(queue, at, at+1); len(queue) == 1 {
+		delete(t.locks, lock.path)
+	}
+	t.moveLocked()
+	return true
+}
+
+// Break takes all locks away, as the end of their time does in an engine that was lost to their holders.
+func (t *Twin) Break() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.locks = nil
+	t.moveLocked()
+}
+
+func (l *twinLock) Token() uint64 { return l.token }
+
+func (l *twinLock) Renew(context.Context, time.Duration) error {
+	t := l.node.twin
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := l.node.reachLocked(); err != nil {
+		return err
+	}
+	if queue := t.locks[l.path]; len(queue) == 0 || queue[0] != l {
+		return storage.ErrLeaseLost
+	}
+	return nil
+}
+
+func (l *twinLock) Release(context.Context) error {
+	t := l.node.twin
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.unlockLocked(l) {
+		return storage.ErrLeaseLost
+	}
+	return nil
 }
 
 // Limits are those of a Twin.
@@ -237,7 +326,7 @@ func (n *TwinNode) Propose(ctx context.Context, p *storage.SharedTransaction) (f
 func (t *Twin) proposeLocked(p *storage.SharedTransaction) (first uint64, err error) {
 	for _, g := range p.Guards {
 		if !t.holdsLocked(g) {
-			return 0, &storage.GuardError{Revision: t.revision}
+			return 0, &storage.GuardError{Revision: t.revision, Lost: g.Lock}
 		}
 	}
 	seen := make(map[string]bool, len(p.Changes))
@@ -257,6 +346,10 @@ func (t *Twin) proposeLocked(p *storage.SharedTransaction) (first uint64, err er
 const twinLargest = 1 << 26
 
 func (t *Twin) holdsLocked(g storage.Guard) bool {
+	if lock, ok := g.Lock.(*twinLock); ok {
+		queue := t.locks[lock.path]
+		return len(queue) > 0 && queue[0] == lock
+	}
 	if !g.OfDirectory {
 		return t.objects[g.Path].Revision == g.Revision
 	}

@@ -355,6 +355,63 @@ func TestSharedLimit(t *testing.T) {
 	}
 }
 
+func TestSharedLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startNodes(t, 2, storage.Options{})
+		a, b := c.stores[0], c.stores[1]
+		first, err := a.Acquire(t.Context(), "l", time.Minute)
+		must(t, "Acquire", err)
+		if _, err := b.TryAcquire("l", time.Minute); !errors.Is(err, storage.ErrLocked) {
+			t.Errorf("TryAcquire of a lock of the other node: %v, want ErrLocked", err)
+		}
+		got := make(chan *storage.Lease, 1)
+		go func() {
+			lease, err := b.Acquire(context.Background(), "l", time.Minute)
+			if err != nil {
+				t.Errorf("Acquire: %v", err)
+			}
+			got <- lease
+		}()
+		synctest.Wait()
+		short, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		if _, err := b.Acquire(short, "l", time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire that gives up: %v", err)
+		}
+		_, err = a.SetWith("k", json.RawMessage(`1`), storage.SetOptions{Lease: first})
+		must(t, "SetWith bound to the lease", err)
+		must(t, "Renew", first.Renew(time.Minute))
+		must(t, "Release", first.Release())
+		second := <-got
+		if second.Token() <= first.Token() {
+			t.Errorf("the token %d of the later lease is not above %d", second.Token(), first.Token())
+		}
+		if _, err := a.SetWith("k", json.RawMessage(`2`), storage.SetOptions{Lease: first}); !errors.Is(err, storage.ErrLeaseLost) {
+			t.Errorf("SetWith bound to a lease that was released: %v", err)
+		}
+		c.Break()
+		if _, err := b.SetWith("k", json.RawMessage(`3`), storage.SetOptions{Lease: second}); !errors.Is(err, storage.ErrLeaseLost) {
+			t.Errorf("SetWith bound to a lease that the engine took away: %v", err)
+		}
+		<-second.Done()
+		if err := second.Renew(time.Minute); !errors.Is(err, storage.ErrLeaseLost) {
+			t.Errorf("Renew of it: %v", err)
+		}
+		third, err := a.Acquire(t.Context(), "l", time.Second)
+		must(t, "Acquire", err)
+		<-third.Done()
+		synctest.Wait()
+		fourth, err := b.TryAcquire("l", time.Minute)
+		must(t, "TryAcquire once the time of the other node's is over", err)
+		b.Close()
+		<-fourth.Done()
+		synctest.Wait()
+		_, err = a.TryAcquire("l", time.Minute)
+		must(t, "TryAcquire once the other node is closed", err)
+		wantData(t, a, "k", `1`)
+	})
+}
+
 // What comes from outside of all stores, and what they cannot see beforehand, is applied like all else.
 func TestSharedForeignWrites(t *testing.T) {
 	c := startNodes(t, 1, storage.Options{})

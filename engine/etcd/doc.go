@@ -12,6 +12,7 @@
 //	o/PARENT NUL INDEX an object: the envelope of internal/codec, in which the revision is the place within its transaction
 //	n/NODE             the record of the last transaction of a node, which each of its transactions writes first
 //	v                  written by each transaction, so that one can demand that none came between
+//	l/PATH NUL LEASE   a place in the queue of a lock, bound to a lease of etcd
 //	e                  the node that removes what is expired
 //
 // So a directory is one range of keys. The revision of an object is that of etcd, which is one for a whole

@@ -26,6 +26,11 @@ const (
 	nestedOps   = 60
 	maxChanges  = nestedOps * nestedOps
 	settlePause = 50 * time.Millisecond
+	// attempt is how long one request for a transaction may take before its outcome is asked for: a member that lost its leader
+	// says so late, if at all.
+	attempt = 1500 * time.Millisecond
+	// question is how long such a question may take.
+	question = time.Second
 )
 
 // Limits are those of one transaction.
@@ -56,7 +61,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 		s.known = revision
 		return revisionOf(revision, 0), nil
 	case err == nil:
-		return 0, s.guardFailed(ctx, revision)
+		return 0, s.guardFailed(ctx, revision, t)
 	case refused(err):
 		return 0, s.refusal(err, t)
 	}
@@ -72,7 +77,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 }
 
 // guardFailed is the error for a transaction whose guards did not hold at a revision of etcd, once Follow has come so far.
-func (s *session) guardFailed(ctx context.Context, revision int64) error {
+func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.SharedTransaction) error {
 	now, err := s.recordAt(ctx)
 	if err != nil {
 		return explain(err)
@@ -85,7 +90,19 @@ func (s *session) guardFailed(ctx context.Context, revision int64) error {
 	if err := s.reach(ctx, revision); err != nil {
 		return explain(err)
 	}
-	return &storage.GuardError{Revision: whole(revision)}
+	failed := &storage.GuardError{Revision: whole(revision)}
+	for _, g := range t.Guards {
+		if k, ok := g.Lock.(*lock); ok {
+			held, err := s.client.Txn(ctx).If(k.held()).Commit()
+			if err != nil {
+				return explain(err)
+			}
+			if !held.Succeeded {
+				failed.Lost = g.Lock
+			}
+		}
+	}
+	return failed
 }
 
 // recover takes up the record of this node as somebody else left it, and returns the error for the transaction under way.
@@ -103,7 +120,7 @@ func (s *session) recover(ctx context.Context, now recorded) error {
 
 // try makes one attempt. It returns etcd's revision and whether the guards held.
 func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, ops []clientv3.Op) (revision int64, held bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(attempt, s.options.RequestTimeout))
 	defer cancel()
 	mine := clientv3.Compare(clientv3.ModRevision(s.keys.record(s.node)), "=", s.known)
 	all := append([]clientv3.Op{clientv3.OpPut(s.keys.record(s.node), rec), clientv3.OpPut(s.keys.fence(), "")}, ops...)
@@ -121,7 +138,7 @@ type recorded struct {
 }
 
 func (s *session) recordAt(ctx context.Context) (r recorded, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
 	defer cancel()
 	name := s.keys.record(s.node)
 	got, err := s.client.Get(ctx, name)
@@ -150,8 +167,7 @@ func (s *session) settle(ctx context.Context) (took bool, err error) {
 		case now.revision != s.known:
 			return false, s.recover(ctx, now)
 		default:
-			var fenced bool
-			if fenced, err = s.fence(ctx); fenced {
+			if fenced, err := s.fence(ctx); err == nil && fenced {
 				return false, nil
 			}
 		}
@@ -167,7 +183,7 @@ func (s *session) settle(ctx context.Context) (took bool, err error) {
 
 // fence writes the record of this node anew, unless it was written meanwhile.
 func (s *session) fence(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
 	defer cancel()
 	name := s.keys.record(s.node)
 	response, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(name), "=", s.known)).
@@ -211,8 +227,11 @@ func (s *session) plan(t *storage.SharedTransaction) (guards []clientv3.Cmp, ops
 	}
 	if exclusive {
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(s.keys.fence()), "<", etcdRevision(t.Base)+1))
-	} else {
-		for _, g := range t.Guards {
+	}
+	for _, g := range t.Guards {
+		if k, ok := g.Lock.(*lock); ok {
+			guards = append(guards, k.held())
+		} else if !exclusive {
 			guards = append(guards, s.guard(g))
 		}
 	}
