@@ -88,6 +88,7 @@ type call struct {
 	older    bool // an older client may have sent it: its errors have the texts of old
 	streams  bool // it is a stream, which may outlive its handler
 	batch    bool // it is a batch: problems say of which entry they are
+	waits    bool // it is a long poll: what the client has is no answer yet
 }
 
 // serve runs a request and answers what goes wrong with it. Nothing that panics in it, a hook, say, goes further.

@@ -102,6 +102,49 @@ func (b *Batch) TouchWith(path string, opt SetOptions) {
 // Len returns the number of changes.
 func (b *Batch) Len() int { return len(b.parts) }
 
+// BatchChange is one change that a Batch has gathered.
+type BatchChange struct {
+	// Operation is "set", "push", "del" or "touch".
+	Operation string
+	// Path is the key, or the pattern of a push.
+	Path string
+	// Data is that of a set or a push, shared and read-only.
+	Data json.RawMessage
+	// Options are those of the change; of a del, IfRevision and Lease.
+	Options SetOptions
+}
+
+// Changes returns what the batch has gathered, in order: for who commits it elsewhere, over a network, say. The error is
+// that of the first change that cannot be.
+func (b *Batch) Changes() ([]BatchChange, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	changes := make([]BatchChange, len(b.parts))
+	for i := range b.parts {
+		w := &b.parts[i]
+		ch := BatchChange{Operation: "set", Path: w.path, Data: w.data}
+		ch.Options = SetOptions{
+			IfAbsent: w.condition.kind == ifAbsent, TTL: w.ttl, Expires: w.expires, KeepTTL: w.keepsExpiry, Lease: w.condition.lease,
+		}
+		if w.condition.kind == ifRevision {
+			ch.Options.IfRevision = w.condition.revision
+		}
+		switch w.op {
+		case opSetMeta:
+			ch.Options.Times = &Times{w.created, w.updated}
+		case opPush:
+			ch.Operation = "push"
+		case opDel:
+			ch.Operation = "del"
+		case opTouch:
+			ch.Operation = "touch"
+		}
+		changes[i] = ch
+	}
+	return changes, nil
+}
+
 func (b *Batch) add(op string, w write, err error) {
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("change %d of the batch: %w", len(b.parts), failed(op, w.path, err))
@@ -146,7 +189,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 		return nil, nil
 	case batch.err != nil:
 		return nil, batch.err
-	case len(batch.parts) > 1 && r.layer != nil && r.batch == nil:
+	case len(batch.parts) > 1 && !r.atomic():
 		return nil, ErrBatchUnsupported
 	}
 	whole := write{op: opBatch}
@@ -178,7 +221,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 
 // commitParts passes a batch through the pipeline.
 func (r *run) commitParts(ctx context.Context, batch write) error {
-	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
+	if !r.atomic() && len(batch.parts) == 1 {
 		part := batch.parts[0]
 		stored, err := r.commitContext(ctx, part)
 		part.object, part.revision = stored, stored.Revision

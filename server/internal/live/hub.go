@@ -2,6 +2,7 @@ package live
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/oolith-db/oolith/internal/globindex"
@@ -59,14 +60,11 @@ func (h *hub) begin(t *topic) {
 
 // commit brings a commit into the topics that it concerns, and gives each connection its message.
 func (h *hub) commit(c commit) {
-	c.changes = latest(c.changes)
+	c.changes = slices.DeleteFunc(latest(c.changes), func(ch change) bool { return h.live.hidden(ch.object) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.touched = h.touched[:0]
 	for _, ch := range c.changes {
-		if h.live.hidden(ch.object) {
-			continue
-		}
 		from := len(h.touched)
 		h.touched = h.index.Append(h.touched, ch.object.Path)
 		kept := h.touched[:from]
@@ -185,6 +183,7 @@ func (h *hub) sweep(most int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
+		t.unchanged = nil
 		if len(t.members) > 0 || !t.live {
 			continue
 		}
