@@ -11,7 +11,6 @@ import (
 	"time"
 )
 
-
 func kb(bytes int) string { return fmt.Sprintf("%.1f KB", float64(bytes)/1000) }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }
