@@ -55,10 +55,10 @@ func TestCalls(t *testing.T) {
 	if got := strings.Join(all, " "); got != "4 3 2 1 0" {
 		t.Errorf("the pages: %s", got)
 	}
-	var batch client.Batch
-	batch.Set("x", json.RawMessage("1"), storage.SetOptions{})
-	batch.Push("l/*", json.RawMessage("5"), storage.SetOptions{})
-	batch.Del("a/b", storage.DelOptions{})
+	var batch storage.Batch
+	batch.Set("x", json.RawMessage("1"))
+	batch.Push("l/*", json.RawMessage("5"))
+	batch.Del("a/b")
 	objects, err := c.Commit(ctx, &batch)
 	if err != nil || len(objects) != 3 || objects[1].Index == "" || objects[2].Revision != objects[0].Revision+2 {
 		t.Errorf("commit: %+v, %v", objects, err)
@@ -112,7 +112,7 @@ func TestErrors(t *testing.T) {
 		{"an old revision, to delete", c.Del(ctx, "a", storage.DelOptions{IfRevision: first.Revision}), storage.ErrConflict},
 		{"a revision of nothing", set("nope", one, storage.SetOptions{IfRevision: 1}), storage.ErrConflict},
 		{"there already", set("a", one, storage.SetOptions{IfAbsent: true}), storage.ErrConflict},
-		{"times", set("a", one, storage.SetOptions{Times: &storage.Times{}}), storage.ErrInvalidOptions},
+		{"a lease", set("a", one, storage.SetOptions{Lease: &storage.Lease{}}), storage.ErrInvalidOptions},
 		{"two conditions", set("a", one, storage.SetOptions{IfAbsent: true, IfRevision: 1}), storage.ErrInvalidOptions},
 		{"a time to live", set("a", one, storage.SetOptions{TTL: -1}), storage.ErrInvalidTTL},
 		{"a condition of many", c.Del(ctx, "a/*", storage.DelOptions{IfRevision: 1}), storage.ErrGlobNotAllowed},
@@ -181,7 +181,7 @@ func TestSubscribe(t *testing.T) {
 	if _, err := s.Store.Set("l/0", []byte(`"before"`)); err != nil {
 		t.Fatal(err)
 	}
-	sub, err := s.Client.Subscribe("l/*")
+	sub, err := s.Client.Subscribe("l/*", client.SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,14 +267,14 @@ func TestSubscribe(t *testing.T) {
 	if _, err := sub.Next(ctx); !errors.Is(err, storage.ErrSubscriptionClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if _, err := s.Client.Subscribe("l//*"); !errors.Is(err, storage.ErrInvalidPath) {
+	if _, err := s.Client.Subscribe("l//*", client.SubscribeOptions{}); !errors.Is(err, storage.ErrInvalidPath) {
 		t.Errorf("a bad pattern: %v", err)
 	}
 }
 
 func TestSubscribeRefused(t *testing.T) {
 	s := servertest.Start(t, server.Options{Authorize: func(any, server.Verb, string) error { return errors.New("not for you") }})
-	sub, err := s.Client.Subscribe("a/*")
+	sub, err := s.Client.Subscribe("a/*", client.SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ const (
 	Read Verb = "read"
 	// Write is to store or delete objects.
 	Write Verb = "write"
-	// Admin is to look at the server itself: its figures, its connections.
+	// Admin is to look at the server itself, its figures, its connections, and to restore objects with the times that they had.
 	Admin Verb = "admin"
 )
 
@@ -79,11 +79,11 @@ type Options struct {
 
 // Change is a write that is about to be made.
 type Change struct {
-	// Operation is "set", "push", "patch" or "delete".
+	// Operation is "set", "push", "patch", "touch" or "delete".
 	Operation string
 	// Path is the path, or the pattern of a push or of the delete of many.
 	Path string
-	// Data is what is to be stored: of a patch, the result of it. It is nil for a delete. A hook may put
+	// Data is what is to be stored: of a patch, the result of it. It is nil for a delete and a touch. A hook may put
 	// another JSON value in its place.
 	Data json.RawMessage
 }

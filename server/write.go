@@ -16,7 +16,7 @@ import (
 
 // entry is one change that a request asks for.
 type entry struct {
-	operation string // "set", "push", "patch" or "delete"
+	operation string // "set", "push", "patch", "touch" or "delete"
 	path      string
 	data      json.RawMessage // of a set or a push
 	// apply is the patch: it returns what becomes of the data that is there, empty for none.
@@ -26,6 +26,10 @@ type entry struct {
 	cond   condition
 	ttl    time.Duration
 	hasTTL bool
+	// What a batch alone asks for.
+	keepTTL bool
+	expires int64          // in place of ttl; 0 for none
+	times   *storage.Times // of an object that is restored
 }
 
 // outcome is what became of an entry.

@@ -75,7 +75,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%-58s %12s %12s %8s  %s\n", "WHAT", "OURS", "BARE", "RATIO", "GOAL")
-	for _, section := range []func() error{b.manyWriters, b.oneWriter, b.reads, b.delivery, b.catchUp, b.mirror, b.leaderKilled} {
+	for _, section := range []func() error{b.leaderKilled, b.manyWriters, b.oneWriter, b.reads, b.delivery, b.catchUp, b.mirror} {
 		if err := section(); err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func TestAnswers(t *testing.T) {
 			}
 			return nil
 		},
-		Limits: server.Limits{Rate: 1e-6, Burst: 31},
+		Limits: server.Limits{Rate: 1e-6, Burst: 37},
 	})
 	answer := func(url string, r request) {
 		t.Helper()
@@ -93,6 +93,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/", "", nil}, {"GET", "/other", "", nil}, {"PUT", "/other", "1", nil}, {"POST", "/other", "1", nil}, {"PATCH", "/other", "{}", nil},
 		{"DELETE", "/other", "", nil}, {"POST", "/~/batch", `{"changes":[{"op":"set","path":"other","data":1}]}`, nil},
 		{"GET", "/~/live?watch=other", "", nil}, {"GET", "/~/metrics", "", nil}, {"GET", "/~/stats", "", nil},
+		{"GET", "/~/count?pattern=other/*", "", nil}, {"GET", "/~/directories", "", nil},
 	}
 	apart := newServer(t, server.Options{SeparateAdmin: true})
 	for _, name := range []string{"livez", "readyz", "metrics", "stats"} {

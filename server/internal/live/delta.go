@@ -64,7 +64,7 @@ func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 func changesOf(ops []op) []change {
 	changes := make([]change, 0, len(ops))
 	for _, o := range ops {
-		changes = append(changes, change{o.object, o.kind == opRemove, o.reason})
+		changes = append(changes, change{o.object, o.kind == opRemove, o.reason, o.revision})
 	}
 	return changes
 }
@@ -73,6 +73,9 @@ func appendChange(dst []byte, c change) []byte {
 	if c.removed {
 		dst = append(dst, `{"del":`...)
 		dst = appendText(dst, c.object.Path)
+		if c.revision != 0 {
+			dst = strconv.AppendUint(append(dst, `,"revision":`...), c.revision, 10)
+		}
 		if c.reason != storage.ReasonNone {
 			dst = appendText(append(dst, `,"reason":`...), c.reason.String())
 		}

@@ -300,9 +300,10 @@ type oursPart struct {
 	Objects []meta.Object
 	Paths   []string
 	Changes []struct {
-		Set    *meta.Object
-		Del    string
-		Reason string
+		Set      *meta.Object
+		Del      string
+		Revision uint64
+		Reason   string
 	}
 }
 

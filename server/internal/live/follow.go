@@ -149,7 +149,11 @@ func (h *hub) run(ctx context.Context, f *follower) {
 				return
 			}
 		case storage.NoticeSet, storage.NoticeDel:
-			c.changes = append(c.changes, change{n.Object, n.Kind == storage.NoticeDel, n.Reason})
+			ch := change{object: n.Object}
+			if n.Kind == storage.NoticeDel {
+				ch = change{n.Object, true, n.Reason, n.Revision}
+			}
+			c.changes = append(c.changes, ch)
 			if n.More {
 				continue
 			}

@@ -214,7 +214,7 @@ func TestRemovalOfWhatTheStateDidNotHave(t *testing.T) {
 	c.oursOf("live")
 	f.live.hub.mu.Lock() // as if the states had been read a moment before it is removed
 	for _, topic := range f.live.hub.topics {
-		topic.remove(nil, "a/expired", storage.ReasonNone)
+		topic.remove(nil, "a/expired", change{})
 		topic.state = nil
 	}
 	f.live.hub.mu.Unlock()

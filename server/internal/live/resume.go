@@ -259,7 +259,7 @@ func (h *hub) commits(ctx context.Context, all string, patterns []string, from, 
 			if !key.Match(pattern, n.Path) {
 				continue
 			}
-			ch := change{n.Object, true, n.Reason}
+			ch := change{n.Object, true, n.Reason, n.Revision}
 			if n.Kind == storage.NoticeSet {
 				ch = change{object: n.Object}
 			}

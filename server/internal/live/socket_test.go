@@ -305,7 +305,11 @@ func TestSocketReasons(t *testing.T) {
 			for _, change := range m.Subscriptions[0].Changes {
 				if change.Del != "" {
 					told = append(told, change.Del+" "+change.Reason)
-				} else if change.Reason != "" {
+					// A limit removes behind what it makes room for, in the same commit.
+					if want := m.Revision; change.Revision != want {
+						t.Errorf("the removal of %s has the revision %d, want %d", change.Del, change.Revision, want)
+					}
+				} else if change.Reason != "" || change.Revision != 0 {
 					t.Errorf("a set has a reason: %+v", change)
 				}
 			}

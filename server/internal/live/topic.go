@@ -44,12 +44,13 @@ type topic struct {
 	unchanged *unchanged    // what it told last, until the next sweep
 }
 
-// change is what a commit did to one object: it stored it, or removed it, which removed says, and why, where it was there for
-// the viewer.
+// change is what a commit did to one object: it stored it, or removed it, which removed says, and then why and at which revision,
+// where it was there for the viewer.
 type change struct {
-	object  *meta.Object
-	removed bool
-	reason  storage.Reason
+	object   *meta.Object
+	removed  bool
+	reason   storage.Reason
+	revision uint64
 }
 
 // commit is what one commit did to the objects of a topic.
@@ -114,7 +115,9 @@ type op struct {
 	place  int
 	object *meta.Object // the new one, or the one that goes
 	before *meta.Object // of a replacement
-	reason storage.Reason
+	// Of a removal, as change has them.
+	reason   storage.Reason
+	revision uint64
 }
 
 // apply brings a commit into the state, and returns the steps: first what goes, then what comes. Beside them are removals of
@@ -124,7 +127,7 @@ func (t *topic) apply(c commit) (ops []op, unknown []change) {
 		switch {
 		case !ch.removed:
 		case t.byPath[ch.object.Path] != nil:
-			ops = t.remove(ops, ch.object.Path, ch.reason)
+			ops = t.remove(ops, ch.object.Path, ch)
 		case ch.reason != storage.ReasonNone:
 			unknown = append(unknown, ch)
 		}
@@ -155,11 +158,11 @@ func (t *topic) place(obj *meta.Object) int {
 	return at
 }
 
-func (t *topic) remove(ops []op, path string, why storage.Reason) []op {
+func (t *topic) remove(ops []op, path string, why change) []op {
 	old := t.byPath[path]
 	at := t.place(old)
 	delete(t.byPath, path)
-	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old, reason: why})
+	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old, reason: why.reason, revision: why.revision})
 	if at == 0 { // the oldest one, of a list with a limit
 		t.objects[0] = nil
 		t.objects = t.objects[1:]
@@ -176,7 +179,7 @@ func (t *topic) store(ops []op, obj *meta.Object) []op {
 			t.objects[at], t.byPath[obj.Path] = obj, obj
 			return append(ops, op{kind: opReplace, place: len(t.objects) - 1 - at, object: obj, before: old})
 		}
-		ops = t.remove(ops, obj.Path, storage.ReasonNone)
+		ops = t.remove(ops, obj.Path, change{})
 	}
 	at := t.place(obj)
 	t.objects = slices.Insert(t.objects, at, obj)
