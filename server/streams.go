@@ -16,7 +16,10 @@ import (
 
 // newStreams returns what follows the store for clients.
 func newStreams(s *Server) *live.Live {
-	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved})
+	l := &s.limits
+	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved, Limits: live.Limits{
+		Subscriptions: l.Subscriptions, Message: l.Message, Present: l.Present, Unsent: l.Unsent, Stall: l.Stall,
+	}})
 }
 
 // stream begins a stream, unless there are too many.
@@ -158,6 +161,9 @@ func (c *call) follows() error {
 	patterns := query["watch"]
 	if len(patterns) == 0 {
 		return badParameter("watch", "it is missing, expected a path or pattern to follow, such as watch=a/*")
+	}
+	if most := c.s.limits.Subscriptions; len(patterns) > most {
+		return badParameter("watch", "%d patterns; the limit is Subscriptions, %d", len(patterns), most)
 	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {
