@@ -74,8 +74,15 @@ func TestCalls(t *testing.T) {
 // Errors are those of a store.
 func TestErrors(t *testing.T) {
 	s := servertest.Start(t, server.Options{BeforeWrite: func(_ any, change *server.Change) error {
-		if change.Path == "refused" {
+		switch change.Path {
+		case "refused":
 			return errors.New("not this one")
+		case "stopped":
+			return &server.Problem{Kind: server.Unavailable, Detail: "commit: " + storage.ErrWritesStopped.Error()}
+		case "closed":
+			return &server.Problem{Kind: server.Unavailable, Detail: storage.ErrNotActive.Error()}
+		case "readonly":
+			return &server.Problem{Kind: server.ReadOnly, Detail: "no writes here"}
 		}
 		return nil
 	}})
@@ -97,11 +104,39 @@ func TestErrors(t *testing.T) {
 		_, err := c.Get(ctx, path)
 		return err
 	}
+	page := func(pattern string, opt storage.ListOptions) error {
+		_, err := c.Page(ctx, pattern, opt)
+		return err
+	}
+	commit := func(paths ...string) error {
+		var batch storage.Batch
+		for _, path := range paths {
+			batch.Set(path, one)
+		}
+		_, err := c.Commit(ctx, &batch)
+		return err
+	}
+	count := func(pattern string) error {
+		_, err := c.Count(ctx, pattern)
+		return err
+	}
+	later, earlier := int64(2), int64(1)
 	for _, c := range []struct {
 		name string
 		got  error
 		want error
 	}{
+		{"a cursor", page("a/*", storage.ListOptions{Cursor: "x"}), storage.ErrInvalidCursor},
+		{"a limit", page("a/*", storage.ListOptions{Limit: -1}), storage.ErrInvalidLimit},
+		{"a range", page("a/*", storage.ListOptions{From: &later, To: &earlier}), storage.ErrInvalidRange},
+		{"no pattern", page("a", storage.ListOptions{}), storage.ErrInvalidPattern},
+		{"no pattern to count", count("a"), storage.ErrInvalidPattern},
+		{"a bad pattern", count("a//*"), storage.ErrInvalidPath},
+		{"one path twice", commit("x", "y", "x"), storage.ErrDuplicateKey},
+		{"a bad path in a batch", commit("x", "y//z"), storage.ErrInvalidPath},
+		{"writes that are stopped", set("stopped", one, storage.SetOptions{}), storage.ErrWritesStopped},
+		{"a store that is closed", set("closed", one, storage.SetOptions{}), storage.ErrNotActive},
+		{"a store to read only", set("readonly", one, storage.SetOptions{}), storage.ErrReadOnly},
 		{"absent", get("nope"), storage.ErrNotFound},
 		{"a delete of what is absent", c.Del(ctx, "nope", storage.DelOptions{}), storage.ErrNotFound},
 		{"a bad path", get("a//b"), storage.ErrInvalidPath},
@@ -123,6 +158,9 @@ func TestErrors(t *testing.T) {
 	}
 	err = set("a", one, storage.SetOptions{IfRevision: first.Revision})
 	if refused, ok := errors.AsType[*client.Error](err); !ok || refused.Revision != second.Revision || refused.RequestID == "" || refused.Kind != "condition-failed" {
+		t.Errorf("a conflict: %+v", err)
+	}
+	if conflict, ok := errors.AsType[*storage.ConflictError](err); !ok || *conflict != (storage.ConflictError{Path: "a", Expected: first.Revision, Current: second.Revision}) {
 		t.Errorf("a conflict: %+v", err)
 	}
 	if err := set("refused", one, storage.SetOptions{}); err == nil || !strings.Contains(err.Error(), "not this one") {
