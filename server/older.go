@@ -29,7 +29,7 @@ func (c *call) root() error {
 	if isUpgrade(c.r) {
 		return c.stream(func(who live.Caller) { c.s.streams.ServeWire(c.w, c.r, who, "") })
 	}
-	c.w.Header().Add("Vary", "Accept")
+	c.w.Header()["Vary"] = variesByAll
 	switch api := c.query().Get("api"); {
 	case api != "":
 		return c.api(api)

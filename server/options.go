@@ -112,7 +112,17 @@ type Limits struct {
 	Connections int
 	// Streams is how many subscriptions over SSE, WebSocket and long poll there are at a time: 16,384.
 	Streams int
-	// Rate is how many requests a second a client may make in the long run: 10,000. A client is an identity with a
+	// Subscriptions is how many patterns one connection may follow: 100.
+	Subscriptions int
+	// Message is how many bytes a message of a WebSocket client may have, also when it is decompressed: 1 MiB.
+	Message int
+	// Present is how many objects one connection may keep with enter: 16.
+	Present int
+	// Unsent is how many bytes of changes wait for a connection before it gets the fresh state instead: 64 KiB.
+	Unsent int
+	// Stall is how long a stream may take none of what is written to it before it is closed: 10 seconds.
+	Stall time.Duration
+	// Rate is how many requests a second a client may make in the long run, messages on a WebSocket included: 10,000. A client is an identity with a
 	// name, or else an address, an IPv6 one by its /64. Loopback addresses have no rate.
 	Rate float64
 	// Burst is how many requests a client may make at once: 20,000.
@@ -146,6 +156,11 @@ func (l Limits) complete() Limits {
 	integer(&l.IdleTime, 2*time.Minute)
 	integer(&l.Connections, 20_000)
 	integer(&l.Streams, 16_384)
+	integer(&l.Subscriptions, 100)
+	integer(&l.Message, 1<<20)
+	integer(&l.Present, 16)
+	integer(&l.Unsent, 64<<10)
+	integer(&l.Stall, 10*time.Second)
 	integer(&l.Burst, 20_000)
 	integer(&l.ListObjects, 10_000)
 	integer(&l.ListBytes, 16<<20)

@@ -32,7 +32,7 @@ func (c *call) resource() error {
 		if err := c.requireAllowed(Read, c.path); err != nil {
 			return err
 		}
-		c.w.Header().Add("Vary", "Accept")
+		c.w.Header()["Vary"] = variesByAll
 		return c.read()
 	case http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
 		return c.change()
@@ -91,7 +91,7 @@ func notFound(path string) *Problem {
 func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
 	header := c.w.Header()
 	header.Set("Etag", c.s.tag(obj.Revision))
-	header.Set("Cache-Control", "no-cache")
+	header["Cache-Control"] = noCache
 	if obj.Expires != 0 {
 		left := time.Until(time.Unix(0, obj.Expires))
 		header.Set("Oolith-Ttl", strconv.FormatInt(max(1, int64((left+time.Second-1)/time.Second)), 10))
@@ -142,7 +142,7 @@ func (c *call) list() error {
 	number := listNumber(objects, page.Next != "")
 	header.Set("Etag", c.s.tag(number))
 	header.Set("Oolith-Revision", strconv.FormatUint(page.Revision, 10))
-	header.Set("Cache-Control", "no-cache")
+	header["Cache-Control"] = noCache
 	if page.Next != "" {
 		header.Set("Link", "<"+c.nextPage(page.Next)+`>; rel="next"`)
 	}
@@ -178,7 +178,7 @@ func (s *Server) checkSize(page *storage.Page, whole bool) error {
 
 // nextPage is the address of the page behind a cursor: this one's, with the cursor.
 func (c *call) nextPage(cursor string) string {
-	query := c.query()
+	query := c.r.URL.Query()
 	query.Set("cursor", cursor)
 	query.Del("at")
 	return c.r.URL.EscapedPath() + "?" + query.Encode()

@@ -151,19 +151,23 @@ func (c *liveClient) next() (m streamed) {
 		if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			c.t.Fatal(err)
 		}
-		frame, err := ws.ReadFrame(c.early)
+		h, err := ws.ReadHeader(c.early)
+		payload := make([]byte, min(h.Length, 1<<24))
+		if err == nil {
+			_, err = io.ReadFull(c.early, payload)
+		}
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		switch frame.Header.OpCode {
+		switch h.OpCode {
 		case ws.OpPing:
 			continue
 		case ws.OpClose:
-			code, reason := ws.ParseCloseFrameData(frame.Payload)
+			code, reason := ws.ParseCloseFrameData(payload)
 			return streamed{Type: "close", Code: fmt.Sprint(code), Detail: reason}
 		}
-		if err := json.Unmarshal(frame.Payload, &m); err != nil {
-			c.t.Fatalf("%v: %s", err, frame.Payload)
+		if err := json.Unmarshal(payload, &m); err != nil {
+			c.t.Fatalf("%v: %s", err, payload)
 		}
 		return m
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,7 +16,10 @@ import (
 
 // newStreams returns what follows the store for clients.
 func newStreams(s *Server) *live.Live {
-	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved})
+	l := &s.limits
+	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved, Limits: live.Limits{
+		Subscriptions: l.Subscriptions, Message: l.Message, Present: l.Present, Unsent: l.Unsent, Stall: l.Stall,
+	}})
 }
 
 // stream begins a stream, unless there are too many.
@@ -158,12 +162,17 @@ func (c *call) follows() error {
 	if len(patterns) == 0 {
 		return badParameter("watch", "it is missing, expected a path or pattern to follow, such as watch=a/*")
 	}
+	if most := c.s.limits.Subscriptions; len(patterns) > most {
+		return badParameter("watch", "%d patterns; the limit is Subscriptions, %d", len(patterns), most)
+	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {
-			return badParameter("watch", "%q: %v", clip(pattern), err)
+			return badParameter("watch", "%q: %v", clip(pattern), err).with("pattern", pattern)
 		}
 		if err := c.requireAllowed(Read, pattern); err != nil {
-			return err
+			refused := *problemOf(err) // a hook's own may be in use elsewhere
+			refused.Members = maps.Clone(refused.Members)
+			return (&refused).with("pattern", pattern)
 		}
 	}
 	return c.stream(func(who live.Caller) { c.s.streams.ServeEvents(c.w, c.r, who, patterns) })

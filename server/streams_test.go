@@ -369,6 +369,29 @@ func TestPresenceIsAWrite(t *testing.T) {
 	}
 }
 
+// Limits of streams are the server's own.
+func TestLimitsOfStreams(t *testing.T) {
+	f := serve(t, server.Options{Limits: server.Limits{Subscriptions: 1, Message: 200, Present: 1}})
+	f.do("GET", "/~/live?watch=a&watch=b", "").isProblem(server.InvalidParameter, "the limit is Subscriptions, 1").member(t, "parameter", "watch")
+	c := f.live()
+	c.next()
+	for _, step := range []struct{ send, is, detail string }{
+		{`{"type":"subscribe","id":1,"pattern":"a"}`, "snapshot", ""},
+		{``, "live", ""},
+		{`{"type":"subscribe","id":2,"pattern":"b"}`, "problem", "the limit is Subscriptions, 1"},
+		{`{"type":"enter","id":1,"path":"p/1","data":1}`, "entered", ""},
+		{`{"type":"enter","id":2,"path":"p/2","data":1}`, "problem", "the limit is Present, 1"},
+		{`{"type":"enter","id":2,"path":"p/2","data":"` + strings.Repeat("x", 200) + `"}`, "close", "200 bytes"},
+	} {
+		if step.send != "" {
+			c.send(step.send)
+		}
+		if m := c.next(); m.Type != step.is || !strings.Contains(m.Detail, step.detail) {
+			t.Errorf("%s is answered with %+v", step.send, m)
+		}
+	}
+}
+
 // Who sends more messages on a stream than the limit of requests loses it.
 func TestRateOnAStream(t *testing.T) {
 	f := serve(t, server.Options{

@@ -26,32 +26,34 @@ func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []
 		if from != 0 {
 			c.hold()
 		}
-		at, ok := h.enroll(c, topics, members, wireVersion, from, reason)
-		if !ok {
-			if from != 0 {
-				c.release(nil)
-			}
-			continue // one of them was read anew meanwhile
-		}
-		if from != 0 {
+		at, told, ok := h.enroll(c, topics, members, wireVersion, from, reason)
+		switch {
+		case from == 0:
+		case told || !ok:
+			c.release(nil)
+		default:
 			c.release(h.missed(ctx, c, patterns, members, from, at))
 		}
-		return nil
+		if ok {
+			return nil
+		} // else one of them was read anew meanwhile
 	}
 }
 
-// enroll makes members of topics, and tells the state unless the client resumes. It reports false if a topic
-// does not live.
-func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string, from uint64, reason string) (at uint64, ok bool) {
+// enroll makes members of topics, and tells the state, or what a client that resumes missed if that is nothing. It
+// reports whether it told what the connection begins with, and false for ok if a topic does not live.
+func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string, from uint64, reason string) (at uint64, told, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.left {
-		return h.revision, true
+		return h.revision, true, true
 	}
+	changed := false
 	for _, t := range topics {
 		if !t.live {
-			return 0, false
+			return 0, false, false
 		}
+		changed = changed || t.last > from
 	}
 	for i, t := range topics {
 		m := members[i]
@@ -59,10 +61,16 @@ func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string
 		t.enroll(m)
 		c.members = append(c.members, m)
 	}
-	if from == 0 && !c.isBehind() { // else it is told with the rest
+	switch {
+	case c.isBehind(): // it is told with the rest
+	case from == 0:
 		h.tellState(c, members, version, reason)
+	case !changed:
+		c.state(h.bounds(c, "live", h.revision, members, ""))
+	default:
+		return h.revision, false, true
 	}
-	return h.revision, true
+	return h.revision, true, true
 }
 
 // tellState tells the state of some of a connection's topics. It needs mu.

@@ -29,10 +29,11 @@ type wholeFrame struct {
 // mostWhole is how many ids are looked for.
 const mostWhole = 4
 
-// newDelta makes the delta of a topic to which ops were applied. The hub's mu is held.
-func newDelta(t *topic, revision uint64, ops []op) *delta {
+// newDelta makes the delta of a topic to which ops were applied. A client that comes back may hold what is unknown to the
+// topic: our own protocols tell of its removal, which others take for nothing. The hub's mu is held.
+func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 	d := &delta{topic: t, revision: revision, ops: ops}
-	size := 60
+	size := 60 * (1 + len(unknown))
 	for _, o := range ops {
 		size += 60
 		if o.kind != opRemove {
@@ -41,6 +42,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 	}
 	version := t.versions.of(t.pattern, revision)
 	switch {
+	case len(ops) == 0: // no step of the older protocol
 	case t.list && len(t.objects) == 0 && len(ops) > 1:
 		// What a glob delete empties is told as a state, as is the list of a pattern that it names.
 		d.wire = t.snapshot().wire
@@ -53,7 +55,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 	}
 	d.part = newFrame(t.stats, size, func() [][]byte {
 		part := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
-		return [][]byte{appendArray(append(part, `,"changes":`...), changesOf(ops), appendChange)}
+		return [][]byte{appendArray(append(part, `,"changes":`...), append(changesOf(ops), unknown...), appendChange)}
 	})
 	return d
 }

@@ -261,19 +261,26 @@ func decode[T any](t testing.TB, text string) (value T) {
 	return value
 }
 
-// followed waits until somebody follows a pattern.
+// followed waits until somebody follows a pattern, and left until nobody does.
 func (f *fixture) followed(pattern string) {
 	f.Helper()
-	f.until("nobody follows "+pattern, func() bool {
-		f.live.hub.mu.Lock()
-		defer f.live.hub.mu.Unlock()
-		for key, topic := range f.live.hub.topics {
-			if key.pattern == pattern && len(topic.members) > 0 {
-				return true
-			}
+	f.until("nobody follows "+pattern, func() bool { return f.follows(pattern) })
+}
+
+func (f *fixture) left(pattern string) {
+	f.Helper()
+	f.until("somebody follows "+pattern, func() bool { return !f.follows(pattern) })
+}
+
+func (f *fixture) follows(pattern string) bool {
+	f.live.hub.mu.Lock()
+	defer f.live.hub.mu.Unlock()
+	for key, topic := range f.live.hub.topics {
+		if key.pattern == pattern && len(topic.members) > 0 {
+			return true
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // until waits for what must come to be.

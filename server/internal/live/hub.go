@@ -46,7 +46,7 @@ func (h *hub) size() (patterns, subscriptions int) {
 func (h *hub) begin(t *topic) {
 	for _, c := range t.early {
 		if c.revision > t.last {
-			t.apply(c)
+			t.apply(c) // nobody follows it yet
 		}
 	}
 	t.early, t.live = nil, true
@@ -136,12 +136,18 @@ func (h *hub) change(t *topic, c commit) {
 	if c.revision <= t.last {
 		return
 	}
-	ops := t.apply(c)
-	if len(ops) == 0 || len(t.members) == 0 {
+	ops, unknown := t.apply(c)
+	if h.live.opt.View != nil {
+		unknown = nil // that it was there is not for everybody
+	}
+	if len(ops)+len(unknown) == 0 || len(t.members) == 0 {
 		return
 	}
-	d := newDelta(t, c.revision, ops)
+	d := newDelta(t, c.revision, ops, unknown)
 	for _, m := range t.members {
+		if m.conn.protocol == wire && d.wire == nil {
+			continue
+		}
 		if len(m.conn.members) == 1 {
 			m.conn.push(d.frameFor(h.live, m))
 			continue

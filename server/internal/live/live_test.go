@@ -202,6 +202,35 @@ func TestHiddenRunsUnderNoLock(t *testing.T) {
 	}
 }
 
+// What was expired, and not removed yet, when a state was read is told when it goes: who comes back from before may hold it.
+func TestRemovalOfWhatTheStateDidNotHave(t *testing.T) {
+	f := newFixture(t, Options{})
+	f.set("a/expired", `1`)
+	f.set("a/stays", `1`)
+	old := f.replica("/a/*")
+	c := f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*"}`)
+	c.oursOf("snapshot")
+	c.oursOf("live")
+	f.live.hub.mu.Lock() // as if the states had been read a moment before it is removed
+	for _, topic := range f.live.hub.topics {
+		topic.remove(nil, "a/expired", change{})
+		topic.state = nil
+	}
+	f.live.hub.mu.Unlock()
+	old.client.Close()
+	old = f.replica("/a/*")
+	f.del("a/expired")
+	m := c.oursOf("patch")
+	if changes := m.Subscriptions[0].Changes; len(changes) != 1 || changes[0].Del != "a/expired" || changes[0].Reason != "deleted" {
+		t.Errorf("%+v", m)
+	}
+	f.set("a/stays", `2`)
+	old.next() // the first message since
+	old.is(`[{"created":T,"updated":T,"index":"stays","path":"a/stays","data":2}]`)
+	c.oursOf("patch")
+}
+
 type reader struct{ name string }
 
 // Each identity sees what View shows it, in states and in changes. A View that panics shows nothing.

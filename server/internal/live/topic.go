@@ -120,12 +120,16 @@ type op struct {
 	revision uint64
 }
 
-// apply brings a commit into the state, and returns the steps: first what goes, then what comes.
-func (t *topic) apply(c commit) []op {
-	var ops []op
+// apply brings a commit into the state, and returns the steps: first what goes, then what comes. Beside them are removals of
+// what the state did not have, as it was expired when the state was read.
+func (t *topic) apply(c commit) (ops []op, unknown []change) {
 	for _, ch := range c.changes {
-		if ch.removed {
+		switch {
+		case !ch.removed:
+		case t.byPath[ch.object.Path] != nil:
 			ops = t.remove(ops, ch.object.Path, ch)
+		case ch.reason != storage.ReasonNone:
+			unknown = append(unknown, ch)
 		}
 	}
 	for _, ch := range c.changes {
@@ -137,7 +141,7 @@ func (t *topic) apply(c commit) []op {
 		t.last, t.state = c.revision, nil
 		t.notify()
 	}
-	return ops
+	return ops, unknown
 }
 
 // notify lets the polls look again that wait for a change.
@@ -156,9 +160,6 @@ func (t *topic) place(obj *meta.Object) int {
 
 func (t *topic) remove(ops []op, path string, why change) []op {
 	old := t.byPath[path]
-	if old == nil {
-		return ops // it was expired when the state was read
-	}
 	at := t.place(old)
 	delete(t.byPath, path)
 	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old, reason: why.reason, revision: why.revision})
