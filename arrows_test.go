@@ -62,7 +62,11 @@ var arrows = []arrow{
 	{from: "examples", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "server", "storage", "storagetest", "meta", "key"}, foreign: []string{"golang.org/x/sys"}},
 }
 
-const module = "github.com/oolith-db/oolith"
+const (
+	module = "github.com/oolith-db/oolith"
+	// program is the command line: above all packages but those that start it.
+	program = "internal/command"
+)
 
 func TestArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
@@ -90,6 +94,8 @@ func offences(from string, imports []string) (wrong []string) {
 	}
 	for _, path := range imports {
 		switch own := path == module || strings.HasPrefix(path, module+"/"); {
+		case inModule(path) == program && !strings.HasPrefix(from, "cmd/"):
+			wrong = append(wrong, from+" imports "+program+", which is for the programs in cmd alone")
 		case own && !allows(rule.to, inModule(path)):
 			wrong = append(wrong, from+" imports "+inModule(path)+", expected only packages below it: "+strings.Join(rule.to, " "))
 		case !own && isForeign(path) && !allows(rule.foreign, path):
