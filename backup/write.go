@@ -77,9 +77,9 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 		return Info{}, err
 	}
 	var revision uint64
-	if batcher, ok := storage.As[storage.Batcher](layer); ok {
+	if knows, ok := storage.As[interface{ LastRevision() (uint64, error) }](layer); ok { // a storage.Batcher, or a shared layer
 		var err error
-		if revision, err = batcher.LastRevision(); err != nil {
+		if revision, err = knows.LastRevision(); err != nil {
 			return Info{}, err
 		}
 	}

@@ -79,6 +79,10 @@ func TestErrors(t *testing.T) {
 			return errors.New("not this one")
 		case "stopped":
 			return &server.Problem{Kind: server.Unavailable, Detail: "commit: " + storage.ErrWritesStopped.Error()}
+		case "unreachable":
+			return &server.Problem{Kind: server.Unavailable, Detail: "set: " + storage.ErrUnavailable.Error()}
+		case "stale":
+			return &server.Problem{Kind: server.Unavailable, Detail: storage.ErrStale.Error() + ": 3s"}
 		case "closed":
 			return &server.Problem{Kind: server.Unavailable, Detail: storage.ErrNotActive.Error()}
 		case "readonly":
@@ -135,6 +139,8 @@ func TestErrors(t *testing.T) {
 		{"one path twice", commit("x", "y", "x"), storage.ErrDuplicateKey},
 		{"a bad path in a batch", commit("x", "y//z"), storage.ErrInvalidPath},
 		{"writes that are stopped", set("stopped", one, storage.SetOptions{}), storage.ErrWritesStopped},
+		{"an engine that is lost", set("unreachable", one, storage.SetOptions{}), storage.ErrUnavailable},
+		{"a node that is too old", set("stale", one, storage.SetOptions{}), storage.ErrStale},
 		{"a store that is closed", set("closed", one, storage.SetOptions{}), storage.ErrNotActive},
 		{"a store to read only", set("readonly", one, storage.SetOptions{}), storage.ErrReadOnly},
 		{"absent", get("nope"), storage.ErrNotFound},

@@ -52,9 +52,11 @@ func (e *Error) Is(target error) bool {
 	switch e.Kind {
 	case "invalid-parameter":
 		known = parameters[e.Parameter]
-	case "unavailable": // one status for both: clients do the same
-		if strings.Contains(e.Detail, storage.ErrWritesStopped.Error()) {
-			known = storage.ErrWritesStopped
+	case "unavailable": // one status for all: clients do the same
+		for _, other := range []error{storage.ErrWritesStopped, storage.ErrUnavailable, storage.ErrStale} {
+			if strings.Contains(e.Detail, other.Error()) {
+				known = other
+			}
 		}
 	}
 	return known != nil && known == target

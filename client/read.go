@@ -188,6 +188,10 @@ type Stats struct {
 	WritesStopped bool `json:"writesStopped"`
 	// CommitP99Nanos is how long all but the slowest 1% of commits took at most.
 	CommitP99Nanos int64 `json:"commitP99Nanos"`
+	// StalenessNanos is for how long the node may have missed what others committed, and Unavailable whether it cannot reach
+	// the shared engine. Both are zero of a store that is not shared.
+	StalenessNanos int64 `json:"stalenessNanos"`
+	Unavailable    bool  `json:"unavailable"`
 }
 
 // Stats returns the server's figures. A token needs the verb admin for it.

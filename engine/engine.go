@@ -129,7 +129,12 @@ func open(storeURL string, engines []Engine) (storage.EmbeddedLayer, error) {
 	case raw == "":
 		return nil, fmt.Errorf("nothing after the scheme, expected %s", e.Form())
 	}
-	location, err := decode(scheme, raw)
+	location := ""
+	if e.remote {
+		location, err = unescape(raw)
+	} else {
+		location, err = decode(scheme, raw)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"rock:file:x.db", []string{"expected rock:x.db"}},
 		{"rock: x", []string{"blank", "rock:x", "rock:./NAME"}},
 		{"rock:x ", []string{"blank", "rock:x"}},
-		{"rock:x%0A", []string{"blank"}},
+		{"rock:x%20", []string{"blank"}},
 		{"rock:a%00b", []string{"control character"}},
 		{"rock:100%", []string{"%25"}},
 		{"rock:a%zz", []string{"%25"}},

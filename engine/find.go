@@ -23,7 +23,7 @@ func Find(location string, engines ...Engine) (string, error) {
 	fail := func(err error) error { return fmt.Errorf("store %q: %w, %w", location, ErrInvalidURL, err) }
 	var found, possible []string
 	for _, e := range engines {
-		if e.place != "" {
+		if e.place != "" && !e.remote {
 			possible = append(possible, URL(e.scheme, location))
 		}
 		if e.recognize == nil {

@@ -44,10 +44,10 @@ func decode(scheme, raw string) (string, error) {
 		}
 		raw = "/" + path
 	}
-	location, err := url.PathUnescape(raw)
+	location, err := unescape(raw)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("location %q: %w; write %%25 for a percent sign", raw, err)
+		return "", err
 	case location == "~" || strings.HasPrefix(location, "~/"):
 		return "", fmt.Errorf("nobody expands the ~ of %q, expected %s:$HOME%s, or %s:./%s for a place of that name", location, scheme, location[1:], scheme, location)
 	case location == ":memory:":
@@ -56,8 +56,18 @@ func decode(scheme, raw string) (string, error) {
 		return "", fmt.Errorf("%q is a URL within a URL, expected %s:%s", location, scheme, strings.TrimPrefix(location, "file:"))
 	case strings.TrimSpace(location) != location:
 		return "", fmt.Errorf("location %q begins or ends with a blank, expected %s:%s, or %s:./NAME for such a name", location, scheme, strings.TrimSpace(location), scheme)
-	case strings.ContainsFunc(location, unicode.IsControl):
-		return "", fmt.Errorf("location %q has a control character, expected a path without", location)
+	}
+	return location, nil
+}
+
+// unescape is all that the locations of files and others have in common.
+func unescape(raw string) (string, error) {
+	location, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", fmt.Errorf("location %q: %w; write %%25 for a percent sign", raw, err)
+	}
+	if strings.ContainsFunc(location, unicode.IsControl) {
+		return "", fmt.Errorf("location %q has a control character, expected one without", location)
 	}
 	return location, nil
 }

@@ -14,6 +14,7 @@ const (
 func always(*storage.Stats) bool        { return true }
 func inMemory(s *storage.Stats) bool    { return s.InMemory }
 func inCacheMode(s *storage.Stats) bool { return s.Cached }
+func isShared(s *storage.Stats) bool    { return s.Shared }
 func truth(yes bool) float64 {
 	if yes {
 		return 1
@@ -48,6 +49,11 @@ var figures = []struct {
 		func(s *storage.Stats) float64 { return float64(s.Changes) }},
 	{"writes_stopped", "Whether the store takes no more writes, after a failed commit, until it is started again.", gauge, nil,
 		func(s *storage.Stats) float64 { return truth(s.WritesStopped != nil) }},
+
+	{"staleness_seconds", "For how long the store may have missed what other nodes committed, over a shared engine.", gauge, isShared,
+		func(s *storage.Stats) float64 { return s.Staleness.Seconds() }},
+	{"unavailable", "Whether the shared engine cannot be reached: writes fail then, and reads go on.", gauge, isShared,
+		func(s *storage.Stats) float64 { return truth(s.Unavailable != nil) }},
 
 	{"cache_hits_total", "Reads of single objects that memory answered, in the cache mode.", counter, inCacheMode,
 		func(s *storage.Stats) float64 { return float64(s.CacheHits) }},

@@ -25,12 +25,13 @@ func (f fixed) Stats() storage.Stats { return storage.Stats(f) }
 // full are figures of which each number is another one.
 func full() storage.Stats {
 	s := storage.Stats{
-		Active: true, InMemory: true, Cached: true, Persistent: true,
+		Active: true, InMemory: true, Cached: true, Persistent: true, Shared: true,
 		Objects: 1, Directories: 2, DataBytes: 3, Expiring: 4, Revision: 5, Commits: 6, Changes: 7,
 		WritesStopped: errors.New("the disk is gone"), CacheHits: 8, CacheMisses: 9, Locks: 10,
 		CacheEvictions: 21, CacheBytes: 22, CacheLimit: 23,
 		Watchers: 11, Lag: 12, Coalesced: 13, Sharded: storage.ShardedStats{Queued: 14, Coalesced: 15, Dropped: 16},
 		Subscriptions: 17, SubscriptionLag: 18, SubscriptionsCoalesced: 19, SubscriptionResets: 20,
+		Staleness: 24 * time.Second, Unavailable: errors.New("no quorum"),
 		Commit: storage.Latencies{Count: 6, Sum: 1500 * time.Millisecond}, Persist: storage.Latencies{Count: 1, Sum: time.Minute},
 	}
 	s.Commit.Buckets[0], s.Commit.Buckets[2] = 2, 4
@@ -85,6 +86,7 @@ oolith_revision{store="a"} 5
 		"watcher_lag_events": 12, "watcher_coalesced_events_total": 13, "channel_queued_events": 14,
 		"channel_coalesced_events_total": 15, "channel_dropped_events_total": 16, "subscriptions": 17,
 		"subscription_lag_changes": 18, "subscription_coalesced_changes_total": 19, "subscription_resets_total": 20,
+		"staleness_seconds": 24, "unavailable": 1,
 	}
 	for name, want := range wantValues {
 		if got, ok := values["oolith_"+name]; !ok || got != want {
@@ -98,11 +100,11 @@ oolith_revision{store="a"} 5
 
 // TestNoFigureIsForgotten counts the fields of storage.Stats: who adds one adds a metric, and to this test.
 func TestNoFigureIsForgotten(t *testing.T) {
-	// Four say what the store is, and decide which metrics there are; one of these is a metric. Two are histograms,
+	// Five say what the store is, and decide which metrics there are; one of these is a metric. Two are histograms,
 	// and Sharded is three.
 	fields := reflect.TypeFor[storage.Stats]().NumField() + reflect.TypeFor[storage.ShardedStats]().NumField() - 1
-	if got := testutil.CollectAndCount(metrics.NewCollector(fixed(full()), nil)); got != fields-3 {
-		t.Errorf("%d metrics for %d fields, want %d", got, fields, fields-3)
+	if got := testutil.CollectAndCount(metrics.NewCollector(fixed(full()), nil)); got != fields-4 {
+		t.Errorf("%d metrics for %d fields, want %d", got, fields, fields-4)
 	}
 }
 

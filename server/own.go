@@ -2,6 +2,7 @@ package server
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -101,6 +102,7 @@ func (c *call) operate(name string) error {
 type check struct {
 	name  string
 	wrong string // empty for well
+	note  string // what verbose adds to one that is well
 }
 
 // checks are what readyz looks at.
@@ -116,7 +118,16 @@ func (s *Server) checks() []check {
 	if stats.WritesStopped != nil {
 		writes.wrong = stats.WritesStopped.Error()
 	}
-	return []check{serving, store, writes}
+	checks := []check{serving, store, writes}
+	if stats.Shared {
+		age := stats.Staleness.Round(time.Millisecond)
+		shared := check{name: "shared engine", note: fmt.Sprintf(", what this node holds is at most %v old", age)}
+		if stats.Unavailable != nil {
+			shared.wrong = fmt.Sprintf("lost, what this node holds is %v old: %v", age, stats.Unavailable)
+		}
+		checks = append(checks, shared)
+	}
+	return checks
 }
 
 // health answers livez, which is well as long as it answers, and readyz.
@@ -137,7 +148,7 @@ func (c *call) health(name string) error {
 	var verbose strings.Builder
 	for _, check := range c.s.checks() {
 		if check.wrong == "" {
-			fmt.Fprintf(&verbose, "[+] %s: ok\n", check.name)
+			fmt.Fprintf(&verbose, "[+] %s: ok%s\n", check.name, check.note)
 			continue
 		}
 		fmt.Fprintf(&verbose, "[-] %s: %s\n", check.name, check.wrong)
@@ -169,10 +180,15 @@ func directoriesOf(own int) int {
 func (c *call) stats() error {
 	stats := c.s.store.Stats()
 	own, err := c.s.store.Count(Reserved)
-	if err != nil && stats.Active {
+	switch {
+	case err == nil:
+		c.s.ownObjects.Store(int64(own))
+	case errors.Is(err, storage.ErrStale):
+		own = int(c.s.ownObjects.Load()) // figures are what an operator needs now
+	case stats.Active:
 		return err
 	}
-	return c.writeJSON(http.StatusOK, map[string]any{
+	figures := map[string]any{
 		"store":          c.s.storeID(),
 		"revision":       stats.Revision,
 		"active":         stats.Active,
@@ -192,5 +208,10 @@ func (c *call) stats() error {
 		"uptimeSeconds":  int64(time.Since(c.s.started).Seconds()),
 		"writesStopped":  stats.WritesStopped != nil,
 		"commitP99Nanos": stats.Commit.Quantile(0.99),
-	})
+	}
+	if stats.Shared {
+		figures["stalenessNanos"] = stats.Staleness.Nanoseconds()
+		figures["unavailable"] = stats.Unavailable != nil
+	}
+	return c.writeJSON(http.StatusOK, figures)
 }

@@ -218,4 +218,6 @@ var known = []struct {
 	{storage.ErrReadOnly, ReadOnly, ""},
 	{storage.ErrWritesStopped, Unavailable, ""},
 	{storage.ErrNotActive, Unavailable, ""},
+	{storage.ErrUnavailable, Unavailable, ""},
+	{storage.ErrStale, Unavailable, ""},
 }

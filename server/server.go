@@ -38,8 +38,10 @@ type Server struct {
 	figures *figures
 	started time.Time
 
-	closing atomic.Bool  // it ends: readyz says so
-	open    atomic.Int64 // streams
+	closing atomic.Bool // it ends: readyz says so
+	// ownObjects is how many the server had in the store when stats last counted them.
+	ownObjects atomic.Int64
+	open       atomic.Int64 // streams
 }
 
 // New returns a server of a store, which the caller starts before and closes after it. Options that Check finds wrong allow

@@ -28,6 +28,9 @@ above those of the source. Both are durable stores that nobody else has open. Me
 When all is written, the target is opened anew, read back and compared with the source, by count
 and by a checksum over everything that is copied.
 
+A shared engine such as etcd: makes the order of its changes itself, so that a copy into one gets new revisions, and every node that
+has the target open sees it grow. It cannot be marked as incomplete.
+
 One of both may be a server, http://HOST:PORT. From a server it is read page by page, and is no snapshot of one instant: what is
 there all the time is copied once. Into a server each write is durable once it is acknowledged, so that nothing is read
 back; its objects get new revisions, and a token needs the verb admin, since they keep their times. What was written
@@ -189,6 +192,10 @@ func absolute(storeURL string) string {
 		storeURL = found
 	}
 	scheme, _, _ := strings.Cut(storeURL, ":")
+	if engine.IsRemote(storeURL, engines...) {
+		name, _, _ := strings.Cut(storeURL, "?")
+		return name
+	}
 	place, err := filepath.Abs(location(storeURL))
 	if err != nil {
 		place = location(storeURL)

@@ -10,12 +10,14 @@ import (
 )
 
 // This file copies into a fresh target, from layer to layer: no store is between them, so that
-// objects keep their revisions.
+// objects keep their revisions. A shared engine, whose order is its own, gives them new ones.
 
 // The bounds of one batch.
 const (
 	copyObjects = 1000
 	copyBytes   = 8 << 20
+	// copyOverhead is about what an engine keeps of an object beside its path and data.
+	copyOverhead = 200
 )
 
 // fill makes the target a copy of the source and returns its checksum.
@@ -95,7 +97,7 @@ func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error
 		if err != nil {
 			return sent, last, err
 		}
-		sent.add(&obj)
+		c.count(&sent, obj)
 		last = max(last, obj.Revision)
 		if err := w.put(&obj, last); err != nil {
 			return sent, last, fmt.Errorf("store %s: %w", c.to, err)
@@ -108,17 +110,33 @@ func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error
 	return sent, last, nil
 }
 
+// count adds what is copied of an object to a checksum.
+func (c *copier) count(sum *digest, obj meta.Object) {
+	if _, shared := storage.As[storage.SharedLayer](c.target); shared {
+		obj.Revision = 0
+	}
+	sum.add(&obj)
+}
+
 // layerWriter writes objects to a layer, in batches where it takes them.
 type layerWriter struct {
 	layer   storage.EmbeddedLayer
-	batcher storage.Batcher // nil when the layer has no batches
+	batcher storage.Batcher     // nil when the layer has no batches
+	shared  storage.SharedLayer // nil when the layer is none
 	batch   []storage.Change
 	bytes   int
+	most    storage.SharedLimits // of a batch
 }
 
 func newLayerWriter(layer storage.EmbeddedLayer) *layerWriter {
-	batcher, _ := storage.As[storage.Batcher](layer)
-	return &layerWriter{layer: layer, batcher: batcher}
+	w := &layerWriter{layer: layer, most: storage.SharedLimits{Changes: copyObjects, Bytes: copyBytes}}
+	w.batcher, _ = storage.As[storage.Batcher](layer)
+	if shared, is := storage.As[storage.SharedLayer](layer); is {
+		limits := shared.Limits()
+		w.shared = shared
+		w.most = storage.SharedLimits{Changes: min(limits.Changes, copyObjects), Bytes: min(limits.Bytes, copyBytes)}
+	}
+	return w
 }
 
 // clear removes everything, and notes a revision as the last one.
@@ -138,14 +156,31 @@ func (w *layerWriter) clear(last uint64) error {
 // layer is to know; it never falls from put to put, unlike those of the objects, which come
 // by their paths.
 func (w *layerWriter) put(obj *meta.Object, revision uint64) error {
-	if w.batcher == nil {
+	if w.batcher == nil && w.shared == nil {
 		return w.layer.Set(obj.Path, obj)
 	}
-	w.batch = append(w.batch, storage.Change{Key: obj.Path, Object: obj, Revision: revision})
-	if w.bytes += len(obj.Path) + len(obj.Data); w.bytes < copyBytes && len(w.batch) < copyObjects {
-		return nil
+	size := copyOverhead + len(obj.Path) + len(obj.Data)
+	if len(w.batch) > 0 && (w.bytes+size > w.most.Bytes || len(w.batch) == w.most.Changes) {
+		if err := w.flush(); err != nil {
+			return err
+		}
 	}
-	return w.flush()
+	w.batch = append(w.batch, storage.Change{Key: obj.Path, Object: obj, Revision: revision})
+	w.bytes += size
+	return nil
+}
+
+// commit writes the batch.
+func (w *layerWriter) commit() error {
+	if w.shared == nil {
+		return w.batcher.Commit(w.batch)
+	}
+	t := &storage.SharedTransaction{Changes: make([]storage.SharedChange, len(w.batch))}
+	for i, change := range w.batch {
+		t.Changes[i] = storage.SharedChange{Key: change.Key, Object: change.Object}
+	}
+	_, err := w.shared.Propose(context.Background(), t)
+	return err
 }
 
 // flush writes what waits.
@@ -153,7 +188,7 @@ func (w *layerWriter) flush() error {
 	if len(w.batch) == 0 {
 		return nil
 	}
-	err := w.batcher.Commit(w.batch)
+	err := w.commit()
 	if entry, ok := errors.AsType[*storage.EntryError](err); ok && entry.Index >= 0 && entry.Index < len(w.batch) {
 		err = fmt.Errorf("path %q: %w", w.batch[entry.Index].Key, entry.Err)
 	}
@@ -170,7 +205,11 @@ func (c *copier) verify(ctx context.Context, sent digest, last uint64) error {
 	}
 	progress := c.progress("compared", sent.count)
 	defer progress.stop()
-	got, err := digestOf(ctx, storage.Scan(c.target, ""), func() { c.done.Add(1) })
+	var got digest
+	err := each(ctx, storage.Scan(c.target, ""), func(obj meta.Object) {
+		c.count(&got, obj)
+		c.done.Add(1)
+	})
 	if err != nil {
 		return fmt.Errorf("store %s: read back: %w", c.to, err)
 	}

@@ -44,18 +44,16 @@ func (d *digest) add(obj *meta.Object) {
 // String is short, for people. It is not what digests are compared by.
 func (d digest) String() string { return fmt.Sprintf("%016x", d.sum[0]) }
 
-// digestOf takes in all objects of a scan.
-func digestOf(ctx context.Context, objects iter.Seq2[meta.Object, error], each func()) (digest, error) {
-	var d digest
+// each visits all objects of a scan.
+func each(ctx context.Context, objects iter.Seq2[meta.Object, error], visit func(meta.Object)) error {
 	for obj, err := range objects {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return d, err
+			return err
 		}
-		d.add(&obj)
-		each()
+		visit(obj)
 	}
-	return d, nil
+	return nil
 }

@@ -202,7 +202,7 @@ func (a *app) writeInfo(info storeInfo) error {
 	if info.DataBytes > 0 || !isServer(info.Store) {
 		rows = append(rows, [2]string{"data", humanBytes(info.DataBytes)})
 	}
-	if !isServer(info.Store) {
+	if location(info.Store) != "" {
 		rows = append(rows, [2]string{"on disk", humanBytes(info.DiskBytes)})
 	}
 	for _, row := range rows {

@@ -81,11 +81,12 @@ func (s files) get(path string) (meta.Object, error) {
 }
 
 func (s files) revision() (uint64, error) {
-	batcher, ok := storage.As[storage.Batcher](s.layer)
+	// A shared layer has no batches, and knows it too.
+	knows, ok := storage.As[interface{ LastRevision() (uint64, error) }](s.layer)
 	if !ok {
 		return 0, nil
 	}
-	return batcher.LastRevision()
+	return knows.LastRevision()
 }
 
 func (s files) hint() int64 {

@@ -72,7 +72,7 @@ func (a *app) writeStats(f storeFigures) error {
 		if s.WritesStopped {
 			rows = append(rows, [2]string{"writes", "stopped after one that failed; restart the server"})
 		}
-	} else {
+	} else if location(a.storeURL) != "" {
 		rows = append(rows, [2]string{"on disk", humanBytes(f.DiskBytes)})
 	}
 	for _, row := range rows {
