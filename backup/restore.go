@@ -111,6 +111,9 @@ func newTarget(layer storage.EmbeddedLayer) (*target, error) {
 	if layer == nil {
 		return nil, fmt.Errorf("%w: there is none", ErrUnsuitable)
 	}
+	if _, shared := storage.As[storage.SharedLayer](layer); shared {
+		return nil, fmt.Errorf("%w: a shared engine makes its own order; restore into a local store, and copy that into it", ErrUnsuitable)
+	}
 	t := &target{EmbeddedLayer: layer}
 	var ok bool
 	if t.batcher, ok = storage.As[storage.Batcher](layer); !ok {

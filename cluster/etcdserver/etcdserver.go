@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
@@ -25,13 +26,17 @@ func (m Member) Client() string { return fmt.Sprintf("127.0.0.1:%d", m.ClientPor
 func (m Member) peer() string { return fmt.Sprintf("http://127.0.0.1:%d", m.PeerPort) }
 
 // Start starts one member of a cluster with its data in a directory, and returns when it serves, or when the context ends.
-// It waits for a quorum of the others.
-func Start(ctx context.Context, dir string, self Member, all []Member) (*embed.Etcd, error) {
+// It waits for a quorum of the others. With certificates it speaks TLS to clients.
+func Start(ctx context.Context, dir string, self Member, all []Member, certificates ...transport.TLSInfo) (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	cfg.Name, cfg.Dir = self.Name, dir
 	cfg.LogLevel = "panic"
 	cfg.LogOutputs = []string{"/dev/null"}
-	client, err := url.Parse("http://" + self.Client())
+	scheme := "http://"
+	if len(certificates) > 0 {
+		scheme, cfg.ClientTLSInfo = "https://", certificates[0]
+	}
+	client, err := url.Parse(scheme + self.Client())
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,13 @@ func (l *Layer) Start(storage.LayerOptions) error {
 	}
 	if err != nil {
 		s.cancel()
-		return fmt.Errorf("etcd: %s: %w", strings.Join(l.endpoints, ","), explain(err))
+		err = explain(err)
+		if errors.Is(err, storage.ErrUnavailable) {
+			if why := diagnose(l.endpoints, l.options.TLS); why != nil {
+				err = fmt.Errorf("%w: %s", storage.ErrUnavailable, strings.ReplaceAll(why.Error(), "\n", "; "))
+			}
+		}
+		return fmt.Errorf("etcd: %s: %w", strings.Join(l.endpoints, ","), err)
 	}
 	if !l.options.ReadOnly {
 		s.work.Go(s.elect)

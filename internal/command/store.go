@@ -118,7 +118,7 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 		layer, err = engine.Open(toReadOnly(storeURL), engines...)
 	}
 	if err != nil {
-		return nil, usage(err)
+		return nil, usage(elsewhere(storeURL, err))
 	}
 	if layer == nil || to == creates && !a.readOnly {
 		return layer, nil
@@ -135,6 +135,14 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 		return nil, fmt.Errorf("store %s: %w", storeURL, errNoStore)
 	}
 	return layer, nil
+}
+
+// elsewhere says which command has an engine that this one has not: the error of its URL.
+func elsewhere(storeURL string, err error) error {
+	if strings.HasPrefix(storeURL, "etcd:") && !engine.IsRemote(storeURL, engines...) {
+		return fmt.Errorf("store %q: this command has no etcd; build the one that has, in a clone: go build -C cluster -o oolith ./cmd/oolith", storeURL)
+	}
+	return err
 }
 
 var errNoStore = errors.New("there is no store yet: import, copy, set or push makes one")
