@@ -3,6 +3,7 @@ module github.com/oolith-db/oolith/cluster
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/oolith-db/oolith v0.0.0
 	github.com/oolith-db/oolith/engine/etcd v0.0.0
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3

@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/oolith-db/oolith/cluster/etcdserver"
+	"github.com/oolith-db/oolith/cluster/internal/flaky"
 	"github.com/oolith-db/oolith/engine/etcd"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -39,6 +40,14 @@ func startStore(t *testing.T, endpoints []string, prefix string) *storage.Layere
 	must(t, "Start", s.Start(storage.Options{}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+func startProxy(t *testing.T, target string) *flaky.Proxy {
+	t.Helper()
+	p, err := flaky.Start(target)
+	must(t, "a proxy", err)
+	t.Cleanup(p.Close)
+	return p
 }
 
 func newClient(t *testing.T) *clientv3.Client {
@@ -129,14 +138,14 @@ func TestHistoryIsCompacted(t *testing.T) {
 	prefix := freshPrefix()
 	a := startStore(t, []string{endpoint}, prefix)
 	p := startProxy(t, endpoint)
-	b := startStore(t, []string{p.addr()}, prefix)
+	b := startStore(t, []string{p.Addr()}, prefix)
 	_, err := a.Set("k/1", json.RawMessage(`1`))
 	must(t, "Set", err)
 	must(t, "Barrier", b.Barrier(t.Context()))
 	sub, err := b.Subscribe(t.Context(), "k/*", storage.SubscribeOptions{})
 	must(t, "Subscribe", err)
 	defer sub.Close()
-	p.setOff(true)
+	p.SetOff(true)
 	must(t, "Del", a.Del("k/1"))
 	_, err = a.Set("k/2", json.RawMessage(`1`))
 	must(t, "Set", err)
@@ -145,8 +154,8 @@ func TestHistoryIsCompacted(t *testing.T) {
 	must(t, "Get", err)
 	_, err = c.Compact(t.Context(), now.Header.Revision, clientv3.WithCompactPhysical())
 	must(t, "Compact", err)
-	p.cut() // what was under way with it
-	p.setOff(false)
+	p.Cut() // what was under way with it
+	p.SetOff(false)
 	for err := error(storage.ErrUnavailable); err != nil; {
 		if err = b.Barrier(t.Context()); err != nil && !errors.Is(err, storage.ErrUnavailable) {
 			t.Fatalf("Barrier: %v", err)
@@ -347,11 +356,11 @@ func TestConnectionsCutAtRandom(t *testing.T) {
 	c := newCounted()
 	over := make(chan struct{})
 	var writers sync.WaitGroup
-	var proxies []*proxy
+	var proxies []*flaky.Proxy
 	var stores []*storage.Layered
 	for i := range 3 {
 		p := startProxy(t, endpoint)
-		s := startStore(t, []string{p.addr()}, prefix)
+		s := startStore(t, []string{p.Addr()}, prefix)
 		proxies, stores = append(proxies, p), append(stores, s)
 		for w := range 2 {
 			writers.Go(func() { c.load(t, s, fmt.Sprintf("n%d-w%d", i, w), over) })
@@ -360,12 +369,12 @@ func TestConnectionsCutAtRandom(t *testing.T) {
 	for range 25 {
 		p := proxies[rand.IntN(len(proxies))]
 		if rand.IntN(3) == 0 {
-			p.setOff(true)
+			p.SetOff(true)
 			time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
-			p.cut()
-			p.setOff(false)
+			p.Cut()
+			p.SetOff(false)
 		} else {
-			p.cut()
+			p.Cut()
 		}
 		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
 	}

@@ -1,13 +1,13 @@
-package cluster
+// Package flaky is a network that goes wrong: for tests, and for proof.
+package flaky
 
 import (
 	"net"
 	"sync"
-	"testing"
 )
 
-// proxy is a connection to a member that can be cut.
-type proxy struct {
+// Proxy is a way to a member that can be cut.
+type Proxy struct {
 	listener net.Listener
 	target   string
 
@@ -15,38 +15,41 @@ type proxy struct {
 	conns map[net.Conn]struct{}
 	off   bool // nothing gets through, and nothing is refused: packets are lost
 	flow  *sync.Cond
+	work  sync.WaitGroup
 }
 
-func startProxy(t *testing.T, target string) *proxy {
-	t.Helper()
+// Start starts a way to the address of a member.
+func Start(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	p := &proxy{listener: l, target: target, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{listener: l, target: target, conns: make(map[net.Conn]struct{})}
 	p.flow = sync.NewCond(&p.mu)
-	var work sync.WaitGroup
-	work.Go(func() {
+	p.work.Go(func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
-			work.Go(func() { p.serve(in) })
+			p.work.Go(func() { p.serve(in) })
 		}
 	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.setOff(false)
-		p.cut()
-		work.Wait()
-	})
-	return p
+	return p, nil
 }
 
-func (p *proxy) addr() string { return p.listener.Addr().String() }
+// Close ends it.
+func (p *Proxy) Close() {
+	_ = p.listener.Close() // nobody is told
+	p.SetOff(false)
+	p.Cut()
+	p.work.Wait()
+}
 
-func (p *proxy) serve(in net.Conn) {
+// Addr is where clients find it.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+func (p *Proxy) serve(in net.Conn) {
 	out, err := net.Dial("tcp", p.target)
 	if err != nil {
 		_ = in.Close()
@@ -66,7 +69,7 @@ func (p *proxy) serve(in net.Conn) {
 }
 
 // copy passes on what comes, until one of both is closed.
-func (p *proxy) copy(to, from net.Conn) {
+func (p *Proxy) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
 	buffer := make([]byte, 32<<10)
@@ -88,8 +91,8 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-// cut closes all connections.
-func (p *proxy) cut() {
+// Cut closes all connections.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
@@ -97,8 +100,8 @@ func (p *proxy) cut() {
 	}
 }
 
-// setOff stops everything, or lets it go on.
-func (p *proxy) setOff(off bool) {
+// SetOff stops everything, as a network does that loses all packets, or lets it go on.
+func (p *Proxy) SetOff(off bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.off = off

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// check holds every node, and the followers, against the ledger.
+func (r *round) check(ctx context.Context, followers []*follower) error {
+	for node, s := range r.stores {
+		for err := s.Barrier(ctx); err != nil; err = s.Barrier(ctx) {
+			if !errors.Is(err, storage.ErrUnavailable) {
+				return err
+			}
+		}
+		if err := r.checkNode(s); err != nil {
+			return fmt.Errorf("node %d: %w", node, err)
+		}
+	}
+	for i, f := range followers {
+		for !f.complete(r.pushed) {
+			if err := r.failed(); err != nil {
+				return err
+			}
+			if err := pause(ctx, 5*time.Millisecond); err != nil {
+				return fmt.Errorf("subscription %d was not told of all that is acknowledged: %w", i, err)
+			}
+		}
+	}
+	return r.linearizable()
+}
+
+func (r *round) checkNode(s *storage.Layered) error {
+	for pattern, want := range map[string]map[string]bool{"log/*": r.pushed, "tmp/*/*": r.kept} {
+		list, err := s.GetList(pattern)
+		if err != nil {
+			return err
+		}
+		held := make(map[string]bool)
+		for _, obj := range list {
+			if held[string(obj.Data)] {
+				return fmt.Errorf("%s is there twice", obj.Data)
+			}
+			held[string(obj.Data)] = true
+		}
+		for id := range want {
+			if !held[id] {
+				return fmt.Errorf("%s below %s was acknowledged and is lost", id, pattern)
+			}
+		}
+		for id := range held {
+			if !want[id] {
+				return fmt.Errorf("%s below %s was refused or deleted, and is there", id, pattern)
+			}
+		}
+	}
+	for _, want := range []map[string]int{r.added, r.swapped} {
+		for path, n := range want {
+			if obj, err := s.Get(path); err != nil || string(obj.Data) != strconv.Itoa(n) {
+				return fmt.Errorf("%s is %s, %v, want %d", path, obj.Data, err, n)
+			}
+		}
+	}
+	for i := range few {
+		if err := r.together(s, fmt.Sprint("pair/", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linearModel is a register: a number, or -1 for nothing.
+var linearModel = porcupine.Model{
+	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
+		of := make(map[string][]porcupine.Operation)
+		for _, op := range history {
+			path := op.Input.(call).path
+			of[path] = append(of[path], op)
+		}
+		return slices.Collect(maps.Values(of))
+	},
+	Init: func() any { return -1 },
+	Step: func(state, input, _ any) (bool, any) {
+		switch c := input.(call); c.kind {
+		case "set":
+			return true, c.value
+		case "add":
+			return c.value == state, state.(int) + 1
+		default:
+			return c.value == state, state
+		}
+	},
+}
+
+// linearizable holds the history of the registers against the model.
+func (r *round) linearizable() error {
+	operations := make([]porcupine.Operation, len(r.history))
+	for i, c := range r.history {
+		operations[i] = porcupine.Operation{ClientId: c.writer, Input: c, Call: c.began.UnixNano(), Return: c.end.UnixNano()}
+	}
+	switch porcupine.CheckOperationsTimeout(linearModel, operations, time.Minute) {
+	case porcupine.Ok:
+		r.tally.add("histories in order", few)
+	case porcupine.Unknown:
+		r.tally.add("histories too long to judge", few)
+	default:
+		return fmt.Errorf("no order explains the %d calls of the registers", len(operations))
+	}
+	return nil
+}
+
+// follower is a subscriber who moves from node to node.
+type follower struct {
+	round *round
+	mu    sync.Mutex        // guards told
+	told  map[string]uint64 // values, and the revision that told them
+}
+
+// follow follows the log, and moves to another node after some notices.
+func (f *follower) follow(ctx context.Context, node int) {
+	from := uint64(0)
+	for ctx.Err() == nil {
+		next, err := f.stay(ctx, f.round.stores[node], from)
+		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind, and cannot know whether the revision is real
+			f.round.tally.add("resumptions refused while the engine was lost", 1)
+			err = pause(ctx, 10*time.Millisecond)
+		}
+		if err != nil && ctx.Err() == nil {
+			f.round.fail("a subscription on node %d: %w", node, err)
+			return
+		}
+		from = next
+		node = (node + 1 + rand.IntN(nodes-1)) % nodes
+		f.round.tally.add("moves of subscriptions", 1)
+	}
+}
+
+// stay follows on one node, and returns where to go on.
+func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error) {
+	sub, err := s.Subscribe(ctx, "log/*", storage.SubscribeOptions{From: from})
+	if err != nil {
+		return from, err
+	}
+	defer sub.Close()
+	last, live := from, from != 0
+	if !live {
+		f.forget()
+	}
+	// It moves once it was told some things, or at the latest after a while, as a node may be cut off.
+	ctx, cancel := context.WithTimeout(ctx, upTo(5*time.Second)+time.Second)
+	defer cancel()
+	for left := 1 + rand.IntN(200); left > 0; {
+		n, err := sub.Next(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return from, err
+		}
+		f.round.tally.add("notices", 1)
+		switch n.Kind {
+		case storage.NoticeReset:
+			f.forget()
+			f.round.tally.add("resets", 1)
+			live = false
+		case storage.NoticeLive:
+			live, last = true, n.Revision
+		case storage.NoticeState:
+			err = f.tell(n.Object.Data, n.Revision)
+		case storage.NoticeSet:
+			if n.Revision <= last {
+				err = fmt.Errorf("revision %d comes behind %d", n.Revision, last)
+			}
+			last = n.Revision
+			err = errors.Join(err, f.tell(n.Object.Data, n.Revision))
+			left--
+		default:
+			err = fmt.Errorf("%v of %s, which nobody deletes", n.Kind, n.Path)
+		}
+		if err != nil {
+			return from, err
+		}
+	}
+	if !live { // in the midst of a state, there is nowhere to go on
+		return 0, nil
+	}
+	return sub.Revision(), nil
+}
+
+func (f *follower) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.told)
+}
+
+func (f *follower) tell(data json.RawMessage, revision uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if before, twice := f.told[string(data)]; twice {
+		return fmt.Errorf("%s is told at revision %d, and was at %d", data, revision, before)
+	}
+	f.told[string(data)] = revision
+	return nil
+}
+
+// complete reports whether all that is in the log was told, and nothing else.
+func (f *follower) complete(want map[string]bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.told) < len(want) {
+		return false
+	}
+	for id := range f.told {
+		if !want[id] {
+			f.round.fail("%s was told and is not there", id)
+		}
+	}
+	return len(f.told) == len(want)
+}

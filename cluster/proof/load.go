@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// counters, registers and pairs are few, so that writers meet.
+const few = 3
+
+// ledger is what was acknowledged in a round. All else was refused, and must not be there.
+type ledger struct {
+	acks sync.Mutex // guards the fields below
+
+	count   int             // of all that was acknowledged
+	pushed  map[string]bool // values below log/
+	added   map[string]int  // to a counter
+	swapped map[string]int  // compare-and-set of a key
+	kept    map[string]bool // values below tmp/ that no delete took
+	history []call
+}
+
+func newLedger() *ledger {
+	return &ledger{pushed: make(map[string]bool), added: make(map[string]int), swapped: make(map[string]int), kept: make(map[string]bool)}
+}
+
+func (l *ledger) acknowledge(note func()) {
+	l.acks.Lock()
+	defer l.acks.Unlock()
+	l.count++
+	note()
+}
+
+func (l *ledger) acknowledged() int {
+	l.acks.Lock()
+	defer l.acks.Unlock()
+	return l.count
+}
+
+// write writes to a store until over, one after the other. An error other than that the engine is lost is wrong.
+func (r *round) write(s *storage.Layered, writer int, over <-chan struct{}) {
+	mine := make(map[string]bool) // what this writer has below tmp/
+	defer func() {
+		r.acks.Lock()
+		defer r.acks.Unlock()
+		maps.Copy(r.kept, mine)
+	}()
+	for i := 0; ; i++ {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		id := fmt.Sprintf("%d-%d", writer, i)
+		var err error
+		switch rand.IntN(7) {
+		case 0:
+			err = r.push(s, id)
+		case 1:
+			err = r.add(s)
+		case 2:
+			err = r.swap(s)
+		case 3:
+			err = r.pair(s, id)
+		case 4:
+			err = r.temporary(s, writer, id, mine)
+		default:
+			err = r.register(s, writer, rand.IntN(1<<30))
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, storage.ErrUnavailable):
+			r.tally.add("writes refused while the engine was lost", 1)
+			time.Sleep(10 * time.Millisecond) // a loop that finds nobody there must not spin
+		default:
+			r.fail("writer %d: %w", writer, err)
+			return
+		}
+	}
+}
+
+func (r *round) push(s *storage.Layered, id string) error {
+	_, err := s.Push("log/*", json.RawMessage(strconv.Quote(id)))
+	if err == nil {
+		r.acknowledge(func() { r.pushed[strconv.Quote(id)] = true })
+		r.tally.add("pushes", 1)
+	}
+	return err
+}
+
+func number(data json.RawMessage) (n int, err error) {
+	if len(data) > 0 {
+		err = json.Unmarshal(data, &n)
+	}
+	return n, err
+}
+
+func plusOne(old meta.Object) (json.RawMessage, error) {
+	n, err := number(old.Data)
+	return json.RawMessage(strconv.Itoa(n + 1)), err
+}
+
+func (r *round) add(s *storage.Layered) error {
+	path := fmt.Sprint("counter/", rand.IntN(few))
+	_, err := s.Update(path, plusOne)
+	if err == nil {
+		r.acknowledge(func() { r.added[path]++ })
+		r.tally.add("updates", 1)
+	}
+	return err
+}
+
+// swap is one compare-and-set of what this node has, which may be behind: then it must be refused.
+func (r *round) swap(s *storage.Layered) error {
+	path := fmt.Sprint("swap/", rand.IntN(few))
+	old, err := s.Get(path)
+	opt := storage.SetOptions{IfRevision: old.Revision}
+	if errors.Is(err, storage.ErrNotFound) {
+		opt, err = storage.SetOptions{IfAbsent: true}, nil
+	}
+	if err != nil {
+		return err
+	}
+	next, err := plusOne(old)
+	if err != nil {
+		return err
+	}
+	if _, err = s.SetWith(path, next, opt); errors.Is(err, storage.ErrConflict) {
+		r.tally.add("compare-and-set refused", 1)
+		return nil
+	}
+	if err == nil {
+		r.acknowledge(func() { r.swapped[path]++ })
+		r.tally.add("compare-and-set done", 1)
+	}
+	return err
+}
+
+// pair sets two keys at once, and looks that no list has them apart.
+func (r *round) pair(s *storage.Layered, id string) error {
+	dir := fmt.Sprint("pair/", rand.IntN(few))
+	var batch storage.Batch
+	batch.Set(dir+"/a", json.RawMessage(strconv.Quote(id)))
+	batch.Set(dir+"/b", json.RawMessage(strconv.Quote(id)))
+	if _, err := s.Commit(&batch); err != nil {
+		return err
+	}
+	r.acknowledge(func() {})
+	r.tally.add("batches", 1)
+	return r.together(s, dir)
+}
+
+func (r *round) together(s *storage.Layered, dir string) error {
+	list, err := s.GetList(dir + "/*")
+	if err == nil && len(list) != 0 && (len(list) != 2 || string(list[0].Data) != string(list[1].Data)) {
+		err = fmt.Errorf("%s holds half of a batch: %v", dir, list)
+	}
+	return err
+}
+
+// temporary pushes into a directory of the writer's own, or deletes all in it at once: it knows what must be there.
+func (r *round) temporary(s *storage.Layered, writer int, id string, mine map[string]bool) error {
+	pattern := fmt.Sprintf("tmp/%d/*", writer)
+	if len(mine) < 5 {
+		_, err := s.Push(pattern, json.RawMessage(strconv.Quote(id)))
+		if err == nil {
+			mine[strconv.Quote(id)] = true
+			r.acknowledge(func() {})
+			r.tally.add("pushes", 1)
+		}
+		return err
+	}
+	if err := s.Del(pattern); err != nil {
+		return err
+	}
+	clear(mine)
+	r.acknowledge(func() {})
+	r.tally.add("glob deletes", 1)
+	list, err := s.GetList(pattern)
+	if err == nil && len(list) > 0 {
+		err = fmt.Errorf("%s holds %d objects right after a delete of all", pattern, len(list))
+	}
+	return err
+}
+
+// call is a call of a register, for its history.
+type call struct {
+	path       string
+	writer     int
+	kind       string
+	value      int // written, or read: -1 for nothing
+	began, end time.Time
+}
+
+// register writes, adds to or reads a register, and notes the call. A call that is refused took no place in the order.
+func (r *round) register(s *storage.Layered, writer, value int) error {
+	c := call{path: fmt.Sprint("register/", rand.IntN(few)), writer: writer, value: value, began: time.Now()}
+	var err error
+	switch rand.IntN(3) {
+	case 0:
+		c.kind = "set"
+		_, err = s.Set(c.path, json.RawMessage(strconv.Itoa(value)))
+	case 1:
+		c.kind, c.value = "add", -1
+		_, err = s.Update(c.path, func(old meta.Object) (json.RawMessage, error) {
+			c.value = -1
+			if len(old.Data) == 0 {
+				return json.RawMessage("0"), nil
+			}
+			n, err := number(old.Data)
+			c.value = n
+			return json.RawMessage(strconv.Itoa(n + 1)), err
+		})
+	default:
+		c.kind, c.value = "get", -1
+		var obj meta.Object
+		if err = s.Barrier(context.Background()); err != nil {
+			return err
+		}
+		obj, err = s.Get(c.path)
+		switch {
+		case err == nil:
+			c.value, err = number(obj.Data)
+		case errors.Is(err, storage.ErrNotFound):
+			err = nil
+		}
+	}
+	c.end = time.Now()
+	if err == nil {
+		r.acknowledge(func() { r.history = append(r.history, c) })
+		r.tally.add("calls in histories", 1)
+	}
+	return err
+}
