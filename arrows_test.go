@@ -85,6 +85,23 @@ func TestArrows(t *testing.T) {
 	}
 }
 
+// The engine for etcd is in a module of its own: who does not import it gets no package of etcd, and no gRPC.
+func TestNoEtcdHere(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-test", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := strings.Fields(string(out))
+	if len(packages) < 100 {
+		t.Fatalf("go list names only %d packages", len(packages))
+	}
+	for _, path := range packages {
+		if strings.HasPrefix(path, "go.etcd.io/etcd/") || strings.HasPrefix(path, "google.golang.org/grpc") || strings.HasPrefix(path, module+"/engine/etcd") {
+			t.Errorf("the main module depends on %s", path)
+		}
+	}
+}
+
 // offences are what a package imports against its arrow, in words.
 func offences(from string, imports []string) (wrong []string) {
 	from = inModule(from)

@@ -38,6 +38,7 @@ type serving struct {
 	tokens            string
 	tls               server.TLSFiles
 	auditFile, level  string
+	maxStaleness      time.Duration
 	options           server.Options
 	storage           *storage.Layered
 	listener, adminOn net.Listener
@@ -85,6 +86,7 @@ offers is in docs/server.md.`,
 	flags.StringVar(&s.level, "log-level", "info", "what is logged to standard error: debug, info, warn or error")
 	flags.Int64Var(&s.options.Limits.Body, "max-body", 0, "how many `BYTES` a body may have (default 10485760)")
 	flags.IntVar(&s.options.Limits.Connections, "max-connections", 0, "how many connections there may be (default 20000)")
+	flags.DurationVar(&s.maxStaleness, "max-staleness", 0, "over a shared engine: refuse reads once what this node holds is older than this `TIME`, such as 10s; 0 for never")
 	flags.Float64Var(&s.options.Limits.Rate, "rate", 0, "how many requests a second a client may make (default 10000); -1 for any number")
 	return cmd
 }
@@ -295,7 +297,7 @@ func (s *serving) openServed(logger *slog.Logger) error {
 		return err
 	}
 	s.storage = storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
-	if err := s.storage.Start(storage.Options{Logger: logger, NoBroadcastKeys: []string{server.Reserved}}); err != nil {
+	if err := s.storage.Start(storage.Options{Logger: logger, NoBroadcastKeys: []string{server.Reserved}, MaxStaleness: s.maxStaleness}); err != nil {
 		return notOpened(s.storeURL, err)
 	}
 	s.tellSkipped(s.storeURL, layer)

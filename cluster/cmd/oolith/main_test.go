@@ -119,7 +119,7 @@ func TestServe(t *testing.T) {
 	store := "etcd://" + startMember(t) + "/a"
 	var at [2]string
 	for i := range at {
-		cmd := process("serve", "--store", store, "--addr", "127.0.0.1:0", "--json")
+		cmd := process("serve", "--store", store, "--addr", "127.0.0.1:0", "--max-staleness", "1h", "--json")
 		out, err := cmd.StdoutPipe()
 		must(t, "StdoutPipe", err)
 		must(t, "Start", cmd.Start())
