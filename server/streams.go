@@ -24,7 +24,7 @@ func (c *call) stream(run func(live.Caller)) error {
 	s, identity := c.s, c.identity // a stream may outlive its request, and holds no more of it than that
 	who := live.Caller{Identity: identity, Allowed: func(verb, pattern string) error {
 		return s.allowed(identity, verb, pattern)
-	}, Ended: sync.OnceFunc(func() { s.open.Add(-1) })}
+	}, Remote: c.r.RemoteAddr, Ended: sync.OnceFunc(func() { s.open.Add(-1) })}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}
