@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,6 +32,7 @@ type rowsQuery struct {
 	list    storage.ListOptions
 	text    []byte // in lower case; nil for no search
 	clip    int
+	hidden  int // how many objects of the server's own match
 }
 
 // rows answers /~/rows. Where the length of the list is known without a look at its objects the rows are ranked: "total" is exact
@@ -56,14 +58,15 @@ func (c *call) rows() error {
 	} else if q.list.Offset > 0 {
 		return badParameter("at", "this list is found by looking at it and has no ranks, expected a cursor")
 	}
+	at := q.list.Offset
 	found, err := c.search(q, !ranked)
 	if err != nil {
 		return err
 	}
-	out = strconv.AppendInt(append(out, `,"at":`...), int64(q.list.Offset), 10)
+	out = strconv.AppendInt(append(out, `,"at":`...), int64(at), 10)
 	out = strconv.AppendUint(append(out, `,"revision":`...), found.revision, 10)
 	out = strconv.AppendInt(append(out, `,"examined":`...), int64(found.examined), 10)
-	if found.next != "" {
+	if found.next != "" && !ranked {
 		out = strconv.AppendQuote(append(out, `,"next":`...), found.next)
 	}
 	out = append(out, `,"rows":[`...)
@@ -125,14 +128,13 @@ func (s *Server) rank(q *rowsQuery) (total int, ranked bool, err error) {
 		return 0, false, nil
 	}
 	if reaches(q.pattern) {
-		hidden, err := s.store.Count(reservedPart(q.pattern))
-		if err != nil || hidden > 0 {
+		if q.hidden, err = s.store.Count(reservedPart(q.pattern)); err != nil {
 			return 0, false, err
 		}
 	}
 	if q.list.From == nil && q.list.To == nil {
 		total, err = s.store.Count(q.pattern)
-		return total, err == nil, err
+		return max(0, total-q.hidden), err == nil, err
 	}
 	if key.HasGlob(key.Parent(q.pattern)) || !key.IsGlob(q.pattern) {
 		return 0, false, nil
@@ -190,15 +192,21 @@ type found struct {
 }
 
 // search reads the rows. Where it has to look at each object it goes on until there are enough, which may be some more than the limit, or
-// until it has looked at so many that the answer is due without them.
+// until it has looked at so many that the answer is due without them. Where objects of the server's own are among them, only what is
+// shown has a rank: it passes over the rest, from the first on.
 func (c *call) search(q rowsQuery, look bool) (f found, err error) {
-	limit := q.list.Limit
+	limit, skip := q.list.Limit, 0
 	steps, size := 1, int64(0)
-	if look {
-		q.list.Limit, steps = min(searchStep, c.s.limits.ListObjects), searchSteps
-		if q.text == nil {
-			q.list.Limit = limit
-		}
+	switch most := c.s.limits.ListObjects; {
+	case look && q.text != nil:
+		q.list.Limit, steps = min(searchStep, most), searchSteps
+	case look:
+		steps = searchSteps
+	case q.hidden > 0 && q.list.Cursor == "":
+		q.list.Offset, skip = 0, q.list.Offset
+		q.list.Limit, steps = min(skip+limit+q.hidden, most), math.MaxInt
+	case q.hidden > 0:
+		steps = math.MaxInt
 	}
 	var lower []byte
 	for step := 0; step < steps && len(f.objects) < limit && size < searchBytes; step++ {
@@ -223,7 +231,9 @@ func (c *call) search(q rowsQuery, look bool) (f found, err error) {
 					}
 				}
 			}
-			f.objects = append(f.objects, *obj)
+			if skip--; skip < 0 && (look || len(f.objects) < limit) {
+				f.objects = append(f.objects, *obj)
+			}
 		}
 		if f.next = page.Next; f.next == "" || c.r.Context().Err() != nil {
 			break
