@@ -58,6 +58,13 @@ func TestTokens(t *testing.T) {
 		}
 		f.do("GET", "/secret", "", header).is(401, "not authorized")
 	}
+	// Of several patterns, the answer names the one that is refused.
+	for pattern, kind := range map[string]server.Kind{"secret": server.Forbidden, "a//b": server.InvalidParameter} {
+		refused := f.do("GET", "/~/live?watch=box&watch="+pattern, "", reader).isProblem(kind, pattern)
+		if refused.all["pattern"] != pattern {
+			t.Errorf("of box and %s, the answer names %v", pattern, refused.all["pattern"])
+		}
+	}
 	// The same for what is present and what is absent.
 	present := f.do("GET", "/secret", "", reader, asProblem)
 	present.isProblem(server.Forbidden, "read")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -81,10 +82,12 @@ func (c *call) follows() error {
 	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {
-			return badParameter("watch", "%q: %v", clip(pattern), err)
+			return badParameter("watch", "%q: %v", clip(pattern), err).with("pattern", pattern)
 		}
 		if err := c.requireAllowed(Read, pattern); err != nil {
-			return err
+			refused := *problemOf(err) // a hook's own may be in use elsewhere
+			refused.Members = maps.Clone(refused.Members)
+			return (&refused).with("pattern", pattern)
 		}
 	}
 	return c.stream(func(who live.Caller) { c.s.streams.ServeEvents(c.w, c.r, who, patterns) })

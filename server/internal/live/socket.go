@@ -151,8 +151,14 @@ func (s *session) serve(req *request) error {
 		return s.enter(req)
 	case "exit":
 		return s.exit(req)
+	case "ping": // a program in a browser sees no ping of a WebSocket
+		if err := checkID(req.ID); err != nil {
+			return err
+		}
+		s.acknowledge("pong", req.ID)
+		return nil
 	}
-	return malformed("type %.40q: expected subscribe, unsubscribe, enter or exit", req.Type)
+	return malformed("type %.40q: expected subscribe, unsubscribe, enter, exit or ping", req.Type)
 }
 
 // subscribe makes the connection follow one pattern, or several at one revision.

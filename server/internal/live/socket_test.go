@@ -52,6 +52,19 @@ func TestSocketManyPatterns(t *testing.T) {
 	}
 }
 
+// A ping is answered, so that a client finds out whether its connection is alive.
+func TestSocketPing(t *testing.T) {
+	c := newFixture(t, Options{}).socket()
+	c.send(`{"type":"ping","id":7}`)
+	if m := c.oursOf("pong"); string(m.ID) != "7" {
+		t.Errorf("%+v", m)
+	}
+	c.send(`{"type":"ping"}`)
+	if m := c.oursOf("problem"); m.Code != "malformed" {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestSocketResume(t *testing.T) {
 	f := newFixture(t, Options{})
 	f.set("a/1", `1`)
