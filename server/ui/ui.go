@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -52,7 +54,6 @@ var load = sync.OnceValue(func() *site {
 func newSite(all fs.FS) (*site, error) {
 	s := &site{files: map[string]*File{}}
 	hash := sha256.New()
-	var preloads strings.Builder
 	var page []byte
 	err := fs.WalkDir(all, "static", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -76,19 +77,36 @@ func newSite(all fs.FS) (*site, error) {
 		if s.files[name], err = newFile(kind, text); err != nil {
 			return err
 		}
-		if path.Ext(name) == ".js" && !strings.HasPrefix(name, "later/") && name != "theme.js" {
-			fmt.Fprintf(&preloads, "<link rel=\"modulepreload\" href=\"/~/ui/VERSION/%s\">\n", name)
-		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.version = "v-" + hex.EncodeToString(hash.Sum(nil)[:8])
+	var preloads strings.Builder
+	for _, name := range s.needed("app.js") {
+		fmt.Fprintf(&preloads, "<link rel=\"modulepreload\" href=\"/~/ui/VERSION/%s\">\n", name)
+	}
 	page = bytes.ReplaceAll(page, []byte("<!-- modules -->\n"), []byte(preloads.String()))
 	page = bytes.ReplaceAll(page, []byte("VERSION"), []byte(s.version))
 	s.page, err = newFile(types[".html"], page)
 	return s, err
+}
+
+// imports finds what a module needs before it runs.
+var imports = regexp.MustCompile(`(?m)^(?:import|export) (?:[^'\n]* from )?'\./([\w./-]+)'`)
+
+// needed returns a module and all that it needs, each once: a browser that knows them asks for all at once.
+func (s *site) needed(name string) []string {
+	names := []string{name}
+	for i := 0; i < len(names); i++ {
+		for _, found := range imports.FindAllSubmatch(s.files[names[i]].Text, -1) {
+			if other := path.Join(path.Dir(names[i]), string(found[1])); s.files[other] != nil && !slices.Contains(names, other) {
+				names = append(names, other)
+			}
+		}
+	}
+	return names
 }
 
 func newFile(kind string, text []byte) (*File, error) {

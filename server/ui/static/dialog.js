@@ -5,7 +5,7 @@ import { html, render, nothing } from './vendor/lit-html.js'
 /**
  * @typedef {object} Ask
  * @property {string} title
- * @property {unknown | ((redraw: () => void) => unknown)} [body]
+ * @property {(redraw: () => void) => unknown} [body]
  * @property {string} [confirm] the button that does it; none for a dialog that only shows
  * @property {boolean} [danger]
  * @property {() => boolean} [ready] whether it can be done
@@ -40,7 +40,7 @@ export function ask(ask) {
 		draw()
 	}
 	function draw() {
-		const body = typeof ask.body === 'function' ? ask.body(draw) : ask.body
+		const body = ask.body?.(draw)
 		render(html`<form @submit=${submit} novalidate>
 			<header><h2 id="dialog-title">${ask.title}</h2>
 				${ask.must ? nothing : html`<button type="button" class="icon" aria-label="Close" @click=${close}>✕</button>`}</header>

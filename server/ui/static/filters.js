@@ -1,10 +1,11 @@
 // What stands above a list: its pattern, the text that is searched, times, order, columns, and what can be done with it.
 
 import { html, nothing } from './vendor/lit-html.js'
-import { go, route, goObject } from './state.js'
+import { go, route } from './state.js'
 import { isGlob, wrongWith, listOf } from './path.js'
 import { actions } from './actions.js'
 import { me } from './api.js'
+import { closeOnEscape } from './menu.js'
 
 /** @typedef {import('./list.js').List} List */
 
@@ -71,22 +72,3 @@ function columnMenu(list) {
 			${route.value.columns ? html`<button @click=${() => go({ columns: '' })}>As they are found</button>` : nothing}
 		</div></details>`
 }
-
-/** @param {KeyboardEvent} event */
-export function closeOnEscape(event) {
-	const details = /** @type {HTMLDetailsElement} */ (event.currentTarget)
-	if (event.key !== 'Escape' || !details.open) return
-	event.stopPropagation()
-	details.open = false
-	details.querySelector('summary')?.focus()
-}
-
-// A menu closes when something else is used.
-document.addEventListener('pointerdown', event => {
-	for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(/** @type {Element} */ (event.target))) /** @type {HTMLDetailsElement} */ (menu).open = false
-})
-document.addEventListener('focusin', event => {
-	for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(/** @type {Element} */ (event.target))) /** @type {HTMLDetailsElement} */ (menu).open = false
-})
-
-export { goObject }

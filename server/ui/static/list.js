@@ -73,7 +73,7 @@ export class List extends Part {
 
 	/** Shows the list of the address. */
 	follow() {
-		const { pattern, text, from, to, order, columns, at } = route.value
+		const { pattern, text, from, to, order, at } = route.value
 		this.invalidate()
 		const key = JSON.stringify([pattern, text, from, to, order])
 		if (key === this.#key) { this.measure(); return }

@@ -361,7 +361,7 @@ export class Tree extends Part {
 			${this.top.total > 30 ? html`<label class="tree-find"><span class="hidden">Go to a directory</span>
 				<input type="search" placeholder=${`Go to one of ${number(this.top.total)} directories`} spellcheck="false" autocapitalize="off"
 				.value=${this.filter} @input=${(/** @type {any} */ e) => this.find(e.target.value)}
-				@keydown=${(/** @type {KeyboardEvent} */ e) => { if (e.key === 'Enter') { this.choose(this.active) } if (e.key === 'ArrowDown') { e.preventDefault(); this.querySelector('.rows')?.focus() } }}></label>` : nothing}
+				@keydown=${(/** @type {KeyboardEvent} */ e) => { if (e.key === 'Enter') { this.choose(this.active) } if (e.key === 'ArrowDown') { e.preventDefault(); /** @type {HTMLElement} */ (this.querySelector('.rows')).focus() } }}></label>` : nothing}
 			${this.error ? html`<p class="bad note" role="alert">${this.error}</p>` : nothing}
 			${this.top.loaded && size === 0 && !this.error ? html`<p class="note">No directories yet. They come with the objects in them.</p>` : nothing}
 			<div class="rows" role="tree" aria-label="Directories" tabindex=${size ? '0' : '-1'} aria-activedescendant=${size ? 'tree-' + this.active : nothing}
