@@ -20,6 +20,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,8 +43,9 @@ type Server struct {
 	history *history
 
 	closing atomic.Bool   // it ends: readyz says so
-	closed  chan struct{} // closed with closing
-	open    atomic.Int64  // streams
+	closed  chan struct{} // closed by Close
+	close   func()
+	open    atomic.Int64 // streams
 }
 
 // New returns a server of a store, which the caller starts before and closes after it. Options that Check finds wrong allow
@@ -61,6 +63,7 @@ func New(store *storage.Layered, opt Options) *Server {
 	s.figures = newFigures(s)
 	s.streams = newStreams(s)
 	s.closed = make(chan struct{})
+	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.history = s.newHistory()
 	return s
 }
@@ -68,9 +71,8 @@ func New(store *storage.Layered, opt Options) *Server {
 // Close ends all streams and makes readyz say that the server ends. Requests are still answered: whoever has the listener
 // ends them. It may be called any number of times.
 func (s *Server) Close() {
-	if !s.closing.Swap(true) {
-		close(s.closed)
-	}
+	s.closing.Store(true)
+	s.close()
 	s.history.wait()
 	s.streams.Close()
 }

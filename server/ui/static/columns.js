@@ -1,5 +1,7 @@
 // The columns of a list: members of its data, found in the rows that are at hand.
 
+import { Exact } from './rows.js'
+
 /** @typedef {import('./rows.js').Row} Row */
 
 /** The members that rows have, the most frequent first, in the order in which they stand. @param {Row[]} rows @returns {string[]} */
@@ -8,7 +10,7 @@ export function membersOf(rows) {
 	const counts = new Map()
 	for (const row of rows.slice(0, 300)) {
 		const data = row.data
-		if (!data || typeof data !== 'object' || Array.isArray(data)) continue
+		if (!data || typeof data !== 'object' || Array.isArray(data) || data instanceof Exact) continue
 		for (const name of Object.keys(data)) counts.set(name, (counts.get(name) ?? 0) + 1)
 	}
 	return [...counts].sort((a, b) => b[1] - a[1]).slice(0, 40).map(([name]) => name)
@@ -25,6 +27,7 @@ export function cell(value) {
 		case 'number': return { text: String(value), kind: 'number' }
 		case 'boolean': return { text: String(value), kind: 'boolean' }
 	}
+	if (value instanceof Exact) return { text: value.text, kind: 'number' }
 	if (value === null) return { text: 'null', kind: 'null' }
 	return { text: JSON.stringify(value).slice(0, longest), kind: 'nested' }
 }
@@ -34,7 +37,7 @@ export function cellOf(row, name) {
 	if (row.data === undefined) return name === '' || name === firstOf(row) ? { text: (row.head ?? '').slice(0, longest) + '…', kind: 'nested' } : { text: '', kind: 'none' }
 	if (name === '') return cell(row.data)
 	const data = row.data
-	if (!data || typeof data !== 'object' || Array.isArray(data)) return { text: '', kind: 'none' }
+	if (!data || typeof data !== 'object' || Array.isArray(data) || data instanceof Exact) return { text: '', kind: 'none' }
 	return cell(Object.hasOwn(data, name) ? /** @type {any} */ (data)[name] : undefined)
 }
 
@@ -48,7 +51,7 @@ const firstOf = row => row.head?.match(/^\{\s*"([^"\\]*)"/)?.[1] ?? ''
 export function columnsOf(rows, chosen, room) {
 	const members = membersOf(rows)
 	const some = chosen ? chosen.split(',').filter(Boolean) : members
-	const plain = rows.filter(row => row.data !== undefined && (typeof row.data !== 'object' || row.data === null || Array.isArray(row.data))).length
+	const plain = rows.filter(row => row.data !== undefined && (typeof row.data !== 'object' || row.data === null || Array.isArray(row.data) || row.data instanceof Exact)).length
 	if (!some.length || !chosen && plain > rows.length / 2) return { members, columns: [''] }
 	return { members, columns: some.slice(0, Math.max(1, room)) }
 }

@@ -91,7 +91,7 @@ export class List extends Part {
 		this.list?.moveTo(0)
 		if (this.wrong) return
 		const rows = this.rows = new Rows({ pattern, text, from: bound(from), to: bound(to), order }, () => this.arrived(rows))
-		rows.begin(at).then(() => { if (rows === this.rows && at) this.list?.show(Math.min(at, rows.total - 1), true) })
+		rows.begin(at).then(() => { if (rows === this.rows && at) this.list?.show(Math.min(at, rows.total - 1), 'top') })
 		this.unwatch = watch(pattern, changed => this.change(changed))
 	}
 
@@ -165,7 +165,7 @@ export class List extends Part {
 
 	/** How many columns there is room for. */
 	measure() {
-		const room = Math.floor((this.clientWidth - 40 - 190 - (this.clientWidth > 560 ? 150 : 0)) / 130)
+		const room = Math.floor((this.clientWidth - 40 - 150 - (this.clientWidth > 560 ? 144 : 0)) / 118)
 		const found = columnsOf(this.rows?.rows ?? [], route.value.columns, Math.max(1, Math.min(8, room)))
 		this.members = found.members
 		const columns = this.clientWidth < 480 ? found.columns.slice(0, 1) : found.columns
@@ -258,7 +258,7 @@ export class List extends Part {
 	/** Jumps to a rank, from 1. @param {number} rank */
 	jump(rank) {
 		this.move(rank - 1)
-		this.list?.show(this.active, true)
+		this.list?.show(this.active, 'top')
 	}
 
 	/** @param {KeyboardEvent} event */
@@ -316,7 +316,11 @@ export class List extends Part {
 			${this.foot()}`
 	}
 
-	drawn() { this.list?.refresh() }
+	drawn() {
+		this.list?.refresh()
+		const box = this.list?.box
+		if (box) this.style.setProperty('--bar', box.offsetWidth - box.clientWidth + 'px')
+	}
 
 	/** What is to be said in place of rows. */
 	note() {

@@ -1,7 +1,7 @@
 // The rows of a list: a window of it at a time, from the server. A list of known length has ranks, and any part of it is read by its
 // rank. One that is found by a search has the rows that are found so far.
 
-import { json, query } from './api.js'
+import { request, query } from './api.js'
 
 /**
  * A row: an object without the end of its data, where that is long.
@@ -26,6 +26,22 @@ import { json, query } from './api.js'
  */
 
 const chunk = 100, mostFound = 10_000, mostKept = 3000
+
+/** A number that JavaScript would round, as it is written. */
+export class Exact {
+	/** @param {string} text */
+	constructor(text) { this.text = text }
+	toJSON() { return /** @type {any} */ (JSON).rawJSON?.(this.text) ?? Number(this.text) }
+}
+
+/** Reads JSON without rounding its numbers, where the browser shows their text. @param {string} text */
+function exactly(text) {
+	const reviver = (/** @type {string} */ _, /** @type {unknown} */ value, /** @type {{source?: string}} */ context) =>
+		typeof value === 'number' && context?.source && context.source.length > 15 && String(value) !== context.source ? new Exact(context.source) : value
+	const read = JSON.parse(text, /** @type {any} */ (reviver))
+	for (const row of read.rows) for (const name of ['created', 'updated', 'expires']) if (row[name] instanceof Exact) row[name] = Number(row[name].text)
+	return read
+}
 
 export class Rows {
 	/** @type {Map<number, Row>} */
@@ -63,9 +79,10 @@ export class Rows {
 	get rows() { return [...this.#at.values()] }
 
 	/** @param {Record<string, string | number | undefined>} more */
-	#read(more) {
+	async #read(more) {
 		const { pattern, text, from, to, order } = this.asked
-		return json('/~/rows' + query({ pattern, text, from, to, order, ...more }), { signal: this.#control.signal })
+		const answer = await request('/~/rows' + query({ pattern, text, from, to, order, ...more }), { signal: this.#control.signal })
+		return exactly(await answer.text())
 	}
 
 	/** Reads the first rows, from a rank on. @param {number} at */

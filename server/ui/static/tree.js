@@ -221,7 +221,7 @@ export class Tree extends Part {
 				if (!next) break
 				open = next
 			}
-			this.list?.show(this.active)
+			this.list?.show(this.active, 'middle')
 		}
 		this.changed()
 	}
@@ -343,7 +343,7 @@ export class Tree extends Part {
 			const part = await json('/~/directories' + query({ after: before, limit: 1 }))
 			if (this.filter !== text) return
 			this.active = this.rowOf(this.top, Math.min(part.at, Math.max(0, this.top.total - 1)))
-			this.list?.show(this.active, true)
+			this.list?.show(this.active, 'top')
 			this.changed()
 		} catch (error) {
 			this.error = words(error)

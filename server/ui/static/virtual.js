@@ -119,11 +119,12 @@ export class VirtualList {
 	/** The element of a row in sight. @param {string} key */
 	element(key) { return this.#rows.get(key) }
 
-	/** Brings a row into sight: where it is already, nothing moves. @param {number} i @param {boolean} [atTop] */
-	show(i, atTop) {
+	/** Brings a row into sight: where it is already, nothing moves. @param {number} i @param {'top' | 'middle'} [where] */
+	show(i, where) {
 		const view = this.box.clientHeight, y = i * this.height
 		let top = this.#top
-		if (atTop || y < top) top = y
+		if (where === 'middle' && (y < top || y + this.height > top + view)) top = y - (view - this.height) / 2
+		else if (where === 'top' || y < top) top = y
 		else if (y + this.height > top + view) top = y + this.height - view
 		this.moveTo(top)
 	}
