@@ -53,7 +53,8 @@ export function found() { staleSince.set(0) }
 export async function request(target, init = {}) {
 	const headers = new Headers(init.headers)
 	if (!headers.has('Accept')) headers.set('Accept', 'application/json, application/problem+json')
-	if (token()) headers.set('Authorization', 'Bearer ' + token())
+	const sent = token()
+	if (sent) headers.set('Authorization', 'Bearer ' + sent)
 	let response
 	try {
 		response = await fetch(target, { ...init, headers, cache: 'no-store' })
@@ -64,11 +65,11 @@ export async function request(target, init = {}) {
 	}
 	found()
 	if (response.ok || init.accept?.includes(response.status)) return response
-	throw await problemOf(response)
+	throw await problemOf(response, sent)
 }
 
-/** @param {Response} response */
-async function problemOf(response) {
+/** @param {Response} response @param {string} sent the token of the request */
+async function problemOf(response, sent) {
 	const text = await response.text().catch(() => '')
 	let members = {}, detail = text.trim() || `the server answers with status ${response.status}`
 	try {
@@ -76,7 +77,8 @@ async function problemOf(response) {
 		detail = String(/** @type {any} */ (members).detail ?? detail)
 	} catch { /* an answer in words */ }
 	const problem = new Problem(response.status, detail, members)
-	if (response.status === 401) loginNeeded.set(token() ? 'The token is not valid any more: it expired or was revoked.' : 'This server asks for a token.')
+	// Another token may have been given since.
+	if (response.status === 401 && sent === token()) loginNeeded.set(token() ? 'The token is not valid any more: it expired or was revoked.' : 'This server asks for a token.')
 	return problem
 }
 

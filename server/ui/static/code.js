@@ -52,14 +52,22 @@ export class Code extends Part {
 		this.area.scrollTop = 0
 	}
 
+	get plain() { return this.value.length > mostColoured }
+
 	input() {
 		this.value = this.area.value
-		this.problem = check(this.value)
+		clearTimeout(this.checking)
+		// What takes long waits for a pause.
+		if (this.plain) this.checking = setTimeout(() => { this.problem = check(this.value); this.invalidate() }, 400)
+		else this.problem = check(this.value)
 		this.changed(this.value)
 		this.draw()
 		this.colour()
 		this.where()
 	}
+
+	/** @type {ReturnType<typeof setTimeout> | undefined} */
+	checking
 
 	/** Lays the text out anew. */
 	format() {
@@ -76,6 +84,7 @@ export class Code extends Part {
 	}
 
 	where() {
+		if (this.plain) { this.caret = ''; return }
 		const before = this.value.slice(0, this.area.selectionStart)
 		this.caret = `Line ${before.split('\n').length}, column ${before.length - before.lastIndexOf('\n')}`
 		this.invalidate()
@@ -117,6 +126,8 @@ export class Code extends Part {
 
 	drawn() {
 		const back = this.querySelector('pre')
+		this.classList.toggle('plain', this.plain)
+		if (back && this.plain) { back.textContent = ''; return }
 		// A text area ends with a line of its own where its text ends with a break.
 		if (back && back.textContent !== this.value + '\n') back.textContent = this.value + '\n'
 	}

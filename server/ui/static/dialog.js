@@ -59,7 +59,8 @@ export function ask(ask) {
 	return new Promise(resolve => {
 		dialog.addEventListener('close', () => { dialog.remove(); resolve(confirmed) })
 		dialog.showModal()
-		const first = /** @type {HTMLElement | null} */ (dialog.querySelector('[autofocus], input, textarea, select, footer button'))
-		first?.focus()
+		// A question that destroys something has its way out first.
+		const first = dialog.querySelector('.body input, .body textarea, .body select') ?? dialog.querySelector(ask.danger ? 'footer button' : 'footer .primary') ?? dialog.querySelector('button')
+		if (first instanceof HTMLElement) first.focus()
 	})
 }

@@ -27,7 +27,7 @@ export const commands = [
 	{ name: 'Turn the order', keys: 'S', when: inData, run: () => go({ order: route.value.order === 'desc' ? 'asc' : 'desc', at: 0 }) },
 	{ name: 'Save the object', keys: 'Ctrl S', when: () => inData() && Boolean(route.value.object || route.value.make), run: () => object()?.save() },
 	{ name: 'Format the object', keys: 'Alt Shift F', when: hasObject, run: () => object()?.code?.format() },
-	{ name: 'Delete the object', when: hasObject, run: () => object()?.remove() },
+	{ name: 'Delete the object', when: hasObject, run: () => object()?.discard() },
 	{ name: 'Delete all of this list', when: inData, run: () => { const there = list(); if (there) actions.removeAll(there) } },
 	{ name: 'Import a file', when: inData, run: () => { const there = list(); if (there) actions.importFile(there) } },
 	{ name: 'Export this list', when: inData, run: () => { const there = list(); if (there) actions.exportAll(there) } },

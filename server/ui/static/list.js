@@ -100,8 +100,6 @@ export class List extends Part {
 		if (rows !== this.rows) return
 		this.active = Math.max(0, Math.min(this.active, rows.total - 1))
 		this.measure()
-		this.list?.refresh()
-		this.flash()
 		this.invalidate()
 	}
 
@@ -318,6 +316,7 @@ export class List extends Part {
 
 	drawn() {
 		this.list?.refresh()
+		this.flash()
 		const box = this.list?.box
 		if (box) this.style.setProperty('--bar', box.offsetWidth - box.clientWidth + 'px')
 	}

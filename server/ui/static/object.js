@@ -51,7 +51,7 @@ export class Edited extends Part {
 
 	connectedCallback() {
 		super.connectedCallback()
-		this.stops.push(route.follow(() => this.follow()), me.follow(() => { if (this.error) this.load() }))
+		this.stops.push(route.follow(() => this.follow()), me.follow(() => { if (this.error && !wrongWith(this.path, false)) this.load() }))
 		this.follow()
 	}
 
@@ -317,7 +317,7 @@ export class Edited extends Part {
 		this.setText(this.shown)
 	}
 
-	async remove() {
+	async discard() {
 		const base = this.base
 		if (!base) return
 		const gone = await ask({
@@ -395,7 +395,7 @@ export class Edited extends Part {
 				${this.ends === 'after' ? html`<label><span class="hidden">Time to live</span><input size="6" .value=${this.ttl} placeholder="90m, 7d" @input=${(/** @type {any} */ e) => { this.ttl = e.target.value; this.invalidate() }}></label>` : nothing}</div>
 			<span class="grow"></span>
 			${this.make ? nothing : copyMenu(() => ({ kind: 'object', path: this.path, text: this.dirty ? this.text : '', etag: this.base?.etag ?? '' }))}
-			${this.base && this.theirs !== null && !this.make ? html`<button class="quiet-danger" @click=${() => this.remove()}>Delete</button>` : nothing}
+			${this.base && this.theirs !== null && !this.make ? html`<button class="quiet-danger" @click=${() => this.discard()}>Delete</button>` : nothing}
 			${this.big ? nothing : html`<button title="Format (Alt Shift F)" @click=${() => this.code?.format()}>Format</button>`}
 			${this.dirty ? html`<button @click=${() => this.revert()}>Revert</button>` : nothing}
 			<button class="primary" ?disabled=${!can} title="Save (Ctrl S)" @click=${() => this.save()}>${this.saving ? 'Saving…' : this.make === 'push' ? 'Push' : 'Save'}</button>

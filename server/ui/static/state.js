@@ -30,9 +30,14 @@ addEventListener('popstate', () => route.set(parseRoute(location.pathname + loca
 
 /** @typedef {{text: string, base: string, etag: string, ttl: string}} Draft */
 const draftKey = 'oolith.draft.'
+/** Those that are too large to be kept over a reload. @type {Map<string, Draft>} */
+const largeDrafts = new Map()
+const largest = 500_000
 
 /** @param {string} path @returns {Draft | undefined} */
 export function draft(path) {
+	const large = largeDrafts.get(path)
+	if (large) return large
 	try {
 		return JSON.parse(sessionStorage.getItem(draftKey + path) ?? 'null') ?? undefined
 	} catch { return undefined }
@@ -40,10 +45,15 @@ export function draft(path) {
 
 /** @param {string} path @param {Draft | undefined} text */
 export function keepDraft(path, text) {
+	largeDrafts.delete(path)
 	try {
+		if (text && text.text.length + text.base.length > largest) throw new RangeError()
 		if (text) sessionStorage.setItem(draftKey + path, JSON.stringify(text))
 		else sessionStorage.removeItem(draftKey + path)
-	} catch { /* too large to be kept over a reload */ }
+	} catch {
+		sessionStorage.removeItem(draftKey + path)
+		if (text) largeDrafts.set(path, text)
+	}
 }
 
 /** @typedef {{id: number, text: string, bad: boolean, action?: {name: string, run: () => void}}} Message */

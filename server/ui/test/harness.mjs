@@ -31,6 +31,19 @@ export function oolith() {
 	return program
 }
 
+/** A server of a million rows and 300,000 directories. */
+export async function million() {
+	const binary = join(scratch, 'million')
+	execFileSync('go', ['build', '-o', binary, './server/ui/test/testdata/million'], { cwd: root, env: { ...process.env, CGO_ENABLED: '0' }, stdio: 'inherit' })
+	const server = new Server()
+	server.child = spawn(binary, { stdio: ['ignore', 'pipe', 'inherit'] })
+	server.url = await new Promise((resolve, reject) => {
+		server.child.stdout.once('data', data => resolve(JSON.parse(data).url))
+		server.child.on('exit', code => reject(new Error(`the server of a million rows ended with ${code}`)))
+	})
+	return server
+}
+
 let stores = 0
 /** A server that can be killed and started again at its address. */
 export class Server {
@@ -90,8 +103,8 @@ export class Server {
 					body += `${body ? ',' : ''}{"op":"set","path":"${path}","data":${data}}`
 				}
 				const answer = await this.request('POST', '~/batch', `{"changes":[${body}]}`)
-				assert.ok(answer.ok, await answer.text())
-				await answer.arrayBuffer()
+				const said = await answer.text()
+				assert.ok(answer.ok, said)
 			}
 		}
 		await Promise.all([worker(), worker(), worker()])
@@ -104,7 +117,10 @@ export async function launch() {
 		'--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] })
 	return browser
 }
-export async function closeBrowser() { await browser?.close() }
+export async function closeBrowser() {
+	await browser?.close()
+	browser = undefined
+}
 
 /** A page whose errors fail the test. @param {{width?: number, height?: number, dark?: boolean, calm?: boolean, expects?: RegExp}} [how] expects: what the console may say */
 export async function open(url, { width = 1440, height = 900, dark = false, calm = false, expects, init } = {}) {
