@@ -53,7 +53,7 @@ class App extends Part {
 				${page === 'data' ? html`<button class="icon only-narrow" aria-label="Directories" aria-expanded=${String(this.classList.contains('tree-open'))} @click=${() => { this.classList.toggle('tree-open'); this.invalidate() }}>☰</button>` : nothing}
 				<a class="brand" href="/~/ui/" @click=${(/** @type {MouseEvent} */ e) => { e.preventDefault(); go({}, { fresh: true }) }}><span class="mark" aria-hidden="true"></span><span>Oolith</span></a>
 				<nav aria-label="Pages">${link({ page: 'data' }, 'Data', page === 'data')}${link({ page: 'inside', tab: '' }, 'Inside', page === 'inside')}</nav>
-				<button class="find" @click=${palette}><span>Find a command or a path</span><span class="keys"><kbd>Ctrl</kbd><kbd>K</kbd></span></button>
+				<button class="find" @click=${() => palette()}><span>Find a command or a path</span><span class="keys"><kbd>Ctrl</kbd><kbd>K</kbd></span></button>
 				${this.status()}
 				<button class="icon" aria-label="Theme: ${theme()}" title="Theme: ${theme()} (D)" @click=${nextTheme}>◐</button>
 				<button class="icon wide-only" aria-label="Keys" title="Keys (?)" @click=${help}>?</button>

@@ -43,7 +43,29 @@ export const commands = [
 export const usable = () => commands.filter(command => command.when?.() ?? true)
 
 export const help = async () => (await import('./palette.js')).help()
-export const palette = async () => (await import('./palette.js')).palette()
+
+/** What is typed while the palette is loaded goes into it. @type {string | undefined} */
+let early
+
+/** Opens the palette. */
+export async function palette() {
+	if (early !== undefined) return
+	early = ''
+	const collect = (/** @type {KeyboardEvent} */ event) => {
+		if (event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey) return
+		event.preventDefault()
+		event.stopImmediatePropagation()
+		early += event.key
+	}
+	addEventListener('keydown', collect, true)
+	try {
+		const module = await import('./palette.js')
+		module.palette(early)
+	} finally {
+		removeEventListener('keydown', collect, true)
+		early = undefined
+	}
+}
 
 document.addEventListener('keydown', event => {
 	if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') { event.preventDefault(); palette(); return }

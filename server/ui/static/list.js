@@ -16,6 +16,9 @@ import { actions, bulkBar } from './actions.js'
 const rowHeight = 34
 const calm = matchMedia('(prefers-reduced-motion: reduce)')
 
+/** What lights up, by its row. @type {WeakMap<Element, Animation>} */
+const lit = new WeakMap()
+
 export class List extends Part {
 	/** @type {Rows | undefined} */
 	rows
@@ -154,8 +157,8 @@ export class List extends Part {
 			for (const [path, what] of rows.news) {
 				const element = this.list?.element(path)
 				if (!element) continue
-				for (const running of element.getAnimations({ subtree: true })) running.cancel()
-				element.animate([{ opacity: what === 'new' ? 0.5 : 0.32 }, { opacity: 0 }], { duration: 1200, easing: 'ease-out', pseudoElement: '::after' })
+				lit.get(element)?.cancel()
+				lit.set(element, element.animate([{ opacity: what === 'new' ? 0.5 : 0.32 }, { opacity: 0 }], { duration: 1200, easing: 'ease-out', pseudoElement: '::after' }))
 			}
 		}
 		rows.news.clear()

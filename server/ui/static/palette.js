@@ -19,13 +19,13 @@ export function help() {
 	ask({ title: 'Keys', kind: 'wide', body: () => html`<dl class="keys">${rows.map(([key, name]) => html`<div><dt>${keys(key)}</dt><dd>${name}</dd></div>`)}</dl>` })
 }
 
-/** Opens the palette: commands by name, and paths of the store. */
-export function palette() {
+/** Opens the palette: commands by name, and paths of the store. @param {string} typed what was typed already */
+export function palette(typed) {
 	if (document.querySelector('dialog[open]')) return
 	const dialog = document.createElement('dialog')
 	dialog.className = 'dialog palette'
 	dialog.setAttribute('aria-label', 'Commands and paths')
-	let typed = '', active = 0
+	let active = 0
 	/** @type {Command[]} */
 	let paths = []
 	const found = () => {
@@ -78,5 +78,7 @@ export function palette() {
 	dialog.addEventListener('close', () => dialog.remove())
 	dialog.addEventListener('pointerdown', event => { if (event.target === dialog) dialog.close() })
 	dialog.showModal()
+	const input = /** @type {HTMLInputElement} */ (dialog.querySelector('input'))
+	input.setSelectionRange(typed.length, typed.length)
 	look()
 }

@@ -106,7 +106,7 @@ describe('tasks', { skip }, () => {
 		await until(page, () => document.querySelectorAll('oo-list .rows .row').length === 10)
 		await page.finish()
 
-		const calm = await open(server.url + '/~/ui/list/trams/*', { calm: true, init: () => { globalThis.flashes = 0; Element.prototype.animate = () => { globalThis.flashes++ } } })
+		const calm = await open(server.url + '/~/ui/list/trams/*', { calm: true, init: () => { globalThis.flashes = 0; Element.prototype.animate = () => { globalThis.flashes++; return new Animation() } } })
 		await until(calm, () => document.querySelectorAll('oo-list .rows .row').length === 10)
 		await server.put('trams/madrid', { city: 'madrid', lines: 98 })
 		await until(calm, () => document.querySelector('oo-list .rows')?.textContent.includes('98'))
