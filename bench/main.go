@@ -46,6 +46,7 @@ var sections = []section{
 	{"watcher", watcherRows},
 	{"reference", referenceRows},
 	{"peers", peerRows},
+	{"gigabytes", gigabyteRows},
 }
 
 func main() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	engine "github.com/oolith-db/oolith/engine/pebble"
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -20,13 +21,18 @@ func startRows(c config) ([]row, error) {
 	if err := fillLayer(dir, c.objects); err != nil {
 		return nil, err
 	}
-	rates := make([]float64, 0, 5)
-	for range cap(rates) {
-		took, err := startOnce(dir, c.objects)
-		if err != nil {
-			return nil, err
+	var rates, bare []float64
+	for range 5 {
+		for _, side := range []struct {
+			once func(dir string, n int) (time.Duration, error)
+			rate *[]float64
+		}{{startOnce, &rates}, {decodeOnce, &bare}} {
+			took, err := side.once(dir, c.objects)
+			if err != nil {
+				return nil, err
+			}
+			*side.rate = append(*side.rate, float64(c.objects)/took.Seconds())
 		}
-		rates = append(rates, float64(c.objects)/took.Seconds())
 	}
 	peak, final, err := startMemory(dir)
 	if err != nil {
@@ -35,6 +41,7 @@ func startRows(c config) ([]row, error) {
 	payload := len(path(0)) + dataSize
 	return []row{
 		row{Name: "start, objects/s", Unit: "/s", Ours: median(rates), Goal: oursAtLeast(1e6)}.judged(),
+		compared("start / decoding into the same tables", "/s", rates, bare, ratioAtLeast(0.7)),
 		compared("start, live heap at its peak / at the end", "MB", []float64{peak / 1e6}, []float64{final / 1e6}, ratioAtMost(1.25)),
 		{Name: "memory per object beyond path and data, started", Unit: "B", Ours: perObject(final, c.objects, payload)},
 	}, nil
@@ -73,6 +80,26 @@ func startOnce(dir string, n int) (time.Duration, error) {
 	defer store.Close()
 	if found := store.Stats().Objects; found != n {
 		return 0, fmt.Errorf("start: %d objects are there, expected %d", found, n)
+	}
+	return took, nil
+}
+
+// decodeOnce opens the engine, decodes all that it holds into the tables that memory has, and does nothing else.
+func decodeOnce(dir string, n int) (time.Duration, error) {
+	debug.FreeOSMemory()
+	begin := time.Now()
+	layer := engine.New(dir, engine.Options{})
+	if err := layer.Start(storage.LayerOptions{}); err != nil {
+		return 0, err
+	}
+	defer layer.Close()
+	tree := pathtree.New()
+	if _, _, err := tree.Load(layer.Scan(""), layer.SizeHint(), nil); err != nil {
+		return 0, err
+	}
+	took := time.Since(begin)
+	if found := tree.Len(); found != n {
+		return 0, fmt.Errorf("start: %d objects were decoded, expected %d", found, n)
 	}
 	return took, nil
 }

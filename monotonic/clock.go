@@ -59,6 +59,16 @@ func (c *clock) now() int64 {
 	}
 }
 
+// raise makes every later time greater than t.
+func (c *clock) raise(t int64) {
+	for {
+		last := c.last.Load()
+		if last >= t || c.last.CompareAndSwap(last, t) {
+			return
+		}
+	}
+}
+
 // at returns the time at a reading of the monotonic clock: the wall clock's, or half as
 // fast while that clears the lead.
 func (s *sample) at(mono time.Duration) int64 {

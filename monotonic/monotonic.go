@@ -50,3 +50,7 @@ func Init() {}
 // half speed until the wall clock has caught up, which takes twice the time that it was
 // set back by; until then it is ahead of the wall clock.
 func Now() int64 { return process.now() }
+
+// Raise makes every later Now greater than a time, in Unix nanoseconds: one that another clock gave out, and that is to come
+// before. While that is ahead of the wall clock, Now counts up from it by single nanoseconds.
+func Raise(t int64) { process.raise(t) }

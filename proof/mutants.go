@@ -84,8 +84,8 @@ var mutants = []mutant{
 		old: "b := &from.buckets[x.moved]; b != nil; b = b.next.Load()", new: "b := &from.buckets[x.moved]; b != nil; b = nil",
 	},
 	{
-		name: "an expired object is read", file: "storage/expire.go",
-		old: "return at != 0 && at <= time.Now().UnixNano()", new: "return at != 0 && at <= 0",
+		name: "an expired object is read", file: "internal/pathtree/list.go",
+		old: "\treturn end <= c.Time\n", new: "\treturn end <= 0\n",
 	},
 	{
 		name: "an expired object is never removed", file: "storage/expire.go",
@@ -146,7 +146,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "revisions start anew", file: "storage/lifecycle.go",
-		old: "if last = max(last, l.revision); !r.fromLayer() {", new: "if last = 0; !r.fromLayer() {",
+		old: "if last = max(last, l.revision); r.memory != nil {", new: "if last = 0; r.memory != nil {",
 	},
 	{
 		name: "what comes without a revision has none", file: "storage/revision.go", tests: "./storage",
@@ -182,7 +182,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a delete of nothing takes a revision that the layer never hears of", file: "storage/glob.go", tests: "./storage",
-		old: "\tif len(doomed) == 0 {\n", new: "\tif r.pipeline.committed(r.pipeline.ordered + 1); len(doomed) == 0 {\n",
+		old: "\tif len(doomed) == 0 {\n", new: "\tif r.pipeline.committed(r.pipeline.given + 1); len(doomed) == 0 {\n",
 	},
 	{
 		name: "a subscription resumes from within a fresh state", file: "storage/subscription.go", tests: "./storage",
@@ -193,11 +193,11 @@ var mutants = []mutant{
 		old: "\t\tif !w.refused {\n\t\t\tw.fail(err)", new: "\t\tif w.err == nil {\n\t\t\tw.fail(err)",
 	},
 	{
-		name: "a point read sees deletes one by one", file: "storage/read.go", tests: "./storage",
-		old: "\tdefer r.holdWhole()()\n\tobj, err := getFrom(r.layer, path)", new: "\tobj, err := getFrom(r.layer, path)",
+		name: "a point read sees deletes one by one", file: "storage/view_layer.go", tests: "./storage",
+		old: "\tdefer v.holdWhole()()\n\tobj, err := getFrom(v.r.layer, path)", new: "\tobj, err := getFrom(v.r.layer, path)",
 	},
 	{
-		name: "an undone delete writes the end that a rule sets", file: "storage/glob.go", tests: "./storage",
-		old: "kept.Expires = r.expirer.own(kept.Path) // memory's", new: "_ = kept.Expires // memory's",
+		name: "an undone delete writes the end that a rule sets", file: "storage/view_memory.go", tests: "./storage",
+		old: "d.own = v.r.expirer.own(d.path)", new: "_ = v.r.expirer.own(d.path)",
 	},
 }

@@ -6,25 +6,13 @@ import (
 
 // Memory takes in what is committed: nothing here can fail.
 
-// apply makes the changes of a group visible in memory, and notes what expires.
-func (r *run) apply(o ordered) {
-	switch {
-	case r.cache != nil:
-		r.cache.apply(o.leaves)
-	case r.memory == nil:
-	case o.atOnce:
-		r.applyAtOnce(o.leaves)
-	default:
-		for _, w := range o.leaves {
-			if w.err == nil {
-				r.applyOne(w)
-			}
-		}
-	}
-	r.note(o.leaves)
+// apply makes the changes of a group visible to readers, and notes what expires.
+func (r *run) apply(g orderedGroup) {
+	r.view.apply(g)
+	r.note(g.leaves)
 }
 
-// applyOne applies one change.
+// applyOne applies one change to memory.
 func (r *run) applyOne(w *write) {
 	if w.stores() {
 		w.version = r.memory.PutAt(w.found.spot, &w.object)
@@ -37,8 +25,8 @@ func (r *run) applyOne(w *write) {
 	}
 }
 
-// applyAtOnce applies changes in one instant. Of several of one key only the last is seen.
-func (r *run) applyAtOnce(leaves []*write) {
+// applyAtOnce applies changes to memory in one instant. Of several of one key only the last is seen.
+func (v memoryView) applyAtOnce(leaves []*write) {
 	changes := make([]pathtree.Mutation, 0, len(leaves))
 	last := make(map[string]int, len(leaves)) // the place in changes of a path
 	writers := make([]*write, 0, len(leaves))
@@ -53,7 +41,7 @@ func (r *run) applyAtOnce(leaves []*write) {
 			change.Object = &w.object
 		} else if again {
 			w.found.object = writers[at].shared()
-		} else if n, ok := r.memory.Stored(path); ok {
+		} else if n, ok := v.r.memory.Stored(path); ok {
 			w.found.spot.Version = n
 		}
 		if again {
@@ -63,7 +51,7 @@ func (r *run) applyAtOnce(leaves []*write) {
 		last[path] = len(changes)
 		changes, writers = append(changes, change), append(writers, w)
 	}
-	for i, version := range r.memory.Apply(changes) {
+	for i, version := range v.r.memory.Apply(changes) {
 		writers[i].version = version
 	}
 }

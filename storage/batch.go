@@ -146,7 +146,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 		return nil, nil
 	case batch.err != nil:
 		return nil, batch.err
-	case len(batch.parts) > 1 && r.layer != nil && r.batch == nil:
+	case len(batch.parts) > 1 && !r.atomic():
 		return nil, ErrBatchUnsupported
 	}
 	whole := write{op: opBatch}
@@ -178,7 +178,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 
 // commitParts passes a batch through the pipeline.
 func (r *run) commitParts(ctx context.Context, batch write) error {
-	if r.layer != nil && r.batch == nil && len(batch.parts) == 1 {
+	if !r.atomic() && len(batch.parts) == 1 {
 		part := batch.parts[0]
 		stored, err := r.commitContext(ctx, part)
 		part.object, part.revision = stored, stored.Revision

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oolith-db/oolith/internal/secondchance"
 	"github.com/oolith-db/oolith/internal/tally"
+	"github.com/oolith-db/oolith/meta"
 )
 
 // The cache mode.
@@ -69,6 +70,24 @@ func (c *cache) hidePaths(paths []string) (unhide func()) {
 		c.objects.Remove(path)
 	}
 	return unhide
+}
+
+// hideAll is hide of everything.
+func (c *cache) hideAll() (unhide func()) {
+	unhide = c.fills.commit()
+	c.objects.Clear()
+	return unhide
+}
+
+// get returns what the cache holds at a path and is not expired, and counts whether it did.
+func (c *cache) get(path string) (meta.Object, bool) {
+	obj, ok := c.objects.Get(path)
+	if !ok || expired(obj.Expires) {
+		c.misses.Inc()
+		return meta.Object{}, false
+	}
+	c.hits.Inc()
+	return *obj, true
 }
 
 // apply puts what a group wrote into the place of what was there before. The keys are hidden.

@@ -129,7 +129,7 @@ func TestFillDuringACommit(t *testing.T) {
 				for range 2 {
 					expect(t, s, "u/a", "1")
 				}
-				if _, ok := s.run.Load().cache.objects.Peek("u/a"); ok {
+				if _, ok := s.run.Load().view.(layerView).cache.objects.Peek("u/a"); ok {
 					t.Error("memory holds a key that a commit is changing")
 				}
 				close(g.open)
@@ -143,7 +143,7 @@ func TestFillDuringACommit(t *testing.T) {
 				for range 2 {
 					expect(t, s, "u/a", want)
 				}
-				if obj, ok := s.run.Load().cache.objects.Peek("u/a"); !ok || string(obj.Data) != want {
+				if obj, ok := s.run.Load().view.(layerView).cache.objects.Peek("u/a"); !ok || string(obj.Data) != want {
 					t.Errorf("memory holds %v after the commit and a read, want %s", obj, want)
 				}
 			})

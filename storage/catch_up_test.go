@@ -182,8 +182,8 @@ func TestCatchUpOnObjectsWithoutRevision(t *testing.T) {
 	})
 }
 
-// mirror is what the docstring of CatchUp says that a client is to keep.
-type mirror struct {
+// replica is what the docstring of CatchUp says that a client is to keep.
+type replica struct {
 	pattern string
 	objects map[string]*meta.Object
 	named   map[string]bool // since NoticeCatchUp; nil when there was none since the last NoticeLive
@@ -194,7 +194,7 @@ type mirror struct {
 }
 
 // take takes a notice in and returns what is wrong with it.
-func (m *mirror) take(n Notice) error {
+func (m *replica) take(n Notice) error {
 	if wantsObject := n.Kind == NoticeState || n.Kind == NoticeSet || n.Kind == NoticeDel || n.Kind == NoticeUnchanged; wantsObject != (n.Object != nil) {
 		return fmt.Errorf("%+v has an object, or has none", n)
 	}
@@ -244,7 +244,7 @@ func (m *mirror) take(n Notice) error {
 }
 
 // follow takes in some of what is told, or all that there is now.
-func (m *mirror) follow(t *testing.T, sub *Subscription, some int) {
+func (m *replica) follow(t *testing.T, sub *Subscription, some int) {
 	t.Helper()
 	synctest.Wait()
 	for i := 0; some < 0 || i < some; i++ {
@@ -260,8 +260,8 @@ func (m *mirror) follow(t *testing.T, sub *Subscription, some int) {
 	m.revision = sub.Revision()
 }
 
-// wantAll checks that the mirror is what the store shows.
-func (m *mirror) wantAll(t *testing.T, s *Layered) {
+// wantAll checks that the replica is what the store shows.
+func (m *replica) wantAll(t *testing.T, s *Layered) {
 	t.Helper()
 	keys, err := s.Keys()
 	must(t, err)
@@ -274,12 +274,12 @@ func (m *mirror) wantAll(t *testing.T, s *Layered) {
 		n++
 		obj := object(t, s, path)
 		if held := m.objects[path]; held == nil || held.Revision != obj.Revision || string(held.Data) != string(obj.Data) || held.Expires != obj.Expires {
-			t.Fatalf("%q: the store has %+v, the mirror %+v", m.pattern, obj, held)
+			t.Fatalf("%q: the store has %+v, the replica %+v", m.pattern, obj, held)
 		}
 	}
 	if n != len(m.objects) {
 		for path, obj := range missing {
-			t.Errorf("%q: %s is in the mirror only: %+v", m.pattern, path, obj)
+			t.Errorf("%q: %s is in the replica only: %+v", m.pattern, path, obj)
 		}
 		t.FailNow()
 	}
@@ -303,9 +303,9 @@ func mirrorsCatchUp(t *testing.T, kind storeKind, r *rand.Rand) {
 	s := New(kind.open(), options)
 	must(t, s.Start(Options{}))
 	set(t, s, "d", "0") // so that no state is of revision 0
-	var mirrors []*mirror
+	var mirrors []*replica
 	for _, pattern := range []string{"", "a/*", "**", "*/1*", "b/3", "c/**"} {
-		mirrors = append(mirrors, &mirror{pattern: pattern, objects: map[string]*meta.Object{}})
+		mirrors = append(mirrors, &replica{pattern: pattern, objects: map[string]*meta.Object{}})
 	}
 	restarts := 0
 	for range 60 {

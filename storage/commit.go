@@ -70,7 +70,7 @@ type pipeline struct {
 
 	// Only the leader uses what follows.
 	remarks  []func()        // what is to be logged of the group, once another may lead
-	ordered  uint64          // the last revision that was given out
+	given    uint64          // the last revision that was given out
 	last     <-chan struct{} // closed when the last group that was ordered is settled
 	inFlight chan struct{}   // a token for each group that is ordered and not settled
 	changes  []Change        // the memory of the batch
@@ -79,7 +79,7 @@ type pipeline struct {
 // begin sets where the revisions go on.
 func (p *pipeline) begin(revision uint64) {
 	p.revision.Store(revision)
-	p.first, p.ordered = revision, revision
+	p.first, p.given = revision, revision
 	p.inFlight = make(chan struct{}, groupsInFlight)
 	settled := make(chan struct{})
 	close(settled)
@@ -123,7 +123,7 @@ func (r *run) commitInPlace(w *write) error {
 		return ErrNotActive
 	}
 	began := r.stopwatch()
-	if err := r.stageOne(w, p.ordered+1); err != nil {
+	if err := r.stageOne(w, p.given+1); err != nil {
 		return err
 	}
 	r.applyOne(w)
@@ -161,6 +161,12 @@ func (r *run) pass(ctx context.Context, w *write) error {
 		return r.passAlone(w)
 	}
 	p := &r.pipeline
+	if r.mirror != nil && w.op == opInstant {
+		return r.passInstant(w)
+	}
+	if err := r.checkShared(w); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -222,7 +228,7 @@ func (r *run) leadAsync(ctx context.Context, w *write) error {
 		r.finish(group, w)
 		return nil
 	}
-	var o ordered
+	var o orderedGroup
 	r.guard(group, func() { o = r.order(group) })
 	if o.parted {
 		<-p.last
@@ -248,7 +254,7 @@ func (r *run) take() []*write {
 	defer p.mu.Unlock()
 	n := 1
 	// A layer without batches answers for each write alone.
-	if p.waiting[0].grouped() && (r.layer == nil || r.batch != nil) {
+	if p.waiting[0].grouped() && r.atomic() {
 		size := p.waiting[0].size()
 		for n < len(p.waiting) && p.waiting[n].grouped() && size < groupBytes {
 			size += p.waiting[n].size()
@@ -317,17 +323,35 @@ func (r *run) commitGroup(group []*write) {
 			fail(group, err)
 			return
 		}
-		switch group[0].op {
-		case opDelGlob:
-			r.commitGlob(group[0])
-		case opClear:
-			r.commitClear(group[0])
-		case opInstant:
+		switch op := group[0].op; {
+		case op == opInstant:
 			group[0].instant(r.pipeline.revision.Load())
+		case r.mirror != nil:
+			r.commitShared(group)
+		case op == opDelGlob:
+			r.commitGlob(group[0])
+		case op == opClear:
+			r.commitClear(group[0])
 		default:
 			r.commitWrites(group)
 		}
 	})
+}
+
+// passInstant runs what is to see no change half beside the follower, and not in the queue: a write there may wait for an
+// engine that is lost.
+func (r *run) passInstant(w *write) error {
+	p := &r.pipeline
+	r.mirror.turn.Lock()
+	defer r.mirror.turn.Unlock()
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return ErrNotActive
+	}
+	w.instant(p.revision.Load())
+	return nil
 }
 
 // commitWrites takes writes that can share a group through all steps.

@@ -1,13 +1,6 @@
 package storage
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
-	"github.com/oolith-db/oolith/meta"
-)
+import "fmt"
 
 // Directory is what is directly below a path.
 type Directory struct {
@@ -92,13 +85,13 @@ func (l *Layered) directories(path string, opt DirectoryOptions) (page Directory
 		return DirectoryPage{}, err
 	}
 	r.beforeRead(path)
+	if err := r.checkAge(); err != nil {
+		return DirectoryPage{}, err
+	}
 	page.Revision = r.visible()
-	tree := r.memory
-	if r.fromLayer() {
-		tree = pathtree.New()
-		if err := r.treeBelow(path, tree); err != nil {
-			return DirectoryPage{}, err
-		}
+	tree, err := r.view.tree(path)
+	if err != nil {
+		return DirectoryPage{}, err
 	}
 	children, total, rank, next := tree.Children(path, opt.After, opt.Offset, opt.Limit)
 	page.Directories, page.Total, page.Offset, page.Next = make([]Directory, len(children)), total, rank, next
@@ -106,17 +99,4 @@ func (l *Layered) directories(path string, opt DirectoryOptions) (page Directory
 		page.Directories[i] = Directory{child.Name, child.Objects, child.Children}
 	}
 	return page, nil
-}
-
-// treeBelow puts what is below a path in the persistent layer into a tree: the paths alone make it.
-func (r *run) treeBelow(path string, tree *pathtree.Tree) error {
-	pattern := ""
-	if path != "" {
-		if pattern = path + "/**"; len(pattern) > key.MaxLength {
-			return nil // a path in a directory below it would be longer still
-		}
-	}
-	return r.eachFromLayer(context.Background(), pattern, func(obj *meta.Object) {
-		tree.Put(meta.Object{Path: obj.Path, Index: key.LastIndex(obj.Path)})
-	})
 }

@@ -3,12 +3,15 @@ package storage
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
 )
 
 // The removal of what is past its time to live.
@@ -22,23 +25,17 @@ const (
 	// expiryPause is how long the expirer sleeps at most: a wall clock that is set forward
 	// is noticed after it. It is also the pause after an error of the persistent layer.
 	expiryPause = time.Minute
+	// electionPause is the pause of a node of a shared engine that does not remove.
+	electionPause = 100 * time.Millisecond
 	// expiryBatch is how many removals are handed over at once.
 	expiryBatch = 1000
 )
 
 // expired reports whether a time to live, in Unix nanoseconds, 0 for ever, has ended.
-func expired(at int64) bool { return at != 0 && at <= time.Now().UnixNano() }
+func expired(at int64) bool { return new(pathtree.Clock).Past(at) }
 
-// moment is the one time of a read of the persistent layer: that of the first object which has a time
-// to live, when the snapshot of the layer is taken. The zero value is that of a read to come.
-type moment struct{ time int64 }
-
-func (m *moment) past(at int64) bool {
-	if at != 0 && m.time == 0 {
-		m.time = time.Now().UnixNano()
-	}
-	return at != 0 && at <= m.time
-}
+// errNotElected is what removes nothing on a node that another one removes for.
+var errNotElected = errors.New("storage: another node removes what is expired")
 
 // expirer knows when which object expires. The zero value takes notes, and removes nothing
 // before start: while the store loads there is no pipeline yet.
@@ -198,6 +195,9 @@ func (e *expirer) removed(due []*deadline, err error) (again bool) {
 				e.dropLocked(d.path)
 			}
 		}
+	case errors.Is(err, errNotElected), errors.Is(err, ErrUnavailable):
+		// Another node removes it, or the engine is lost, of which others are told.
+		e.pause = time.Now().Add(electionPause).UnixNano()
 	case noMoreWrites(err):
 		// Nothing can be removed before the next Start; reads show nothing expired.
 		e.running = false
@@ -274,6 +274,14 @@ func (d *deadlines) Pop() any {
 	(*d)[len(*d)-1] = nil
 	*d = (*d)[:len(*d)-1]
 	return last
+}
+
+// removeExpired removes objects, those that are expired when their turn comes.
+func (r *run) removeExpired(paths []string) error {
+	if r.shared != nil && !r.shared.Elected() {
+		return errNotElected
+	}
+	return r.removeAll(opExpire, paths)
 }
 
 // note takes in what a group changed: what expires, and what lists with a limit hold.

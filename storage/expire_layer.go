@@ -9,16 +9,10 @@ import (
 // What expires in a store whose lists come from the persistent layer: nothing loads its objects, and
 // so nothing tells at Start which of them have a time to live.
 
-// isPast reports whether an object that a read of the persistent layer came upon is expired at the
-// moment of the read, and then has it removed: nothing else may know of it.
-func (r *run) isPast(now *moment, obj *meta.Object) bool {
-	at := r.expiryOf(obj)
-	if !now.past(at) {
-		return false
-	}
+// learn takes in that an object which was come upon in the layer has an end.
+func (r *run) learn(path string, at int64) {
 	r.expiring.Store(true)
-	r.expirer.learn(obj.Path, at)
-	return true
+	r.expirer.learn(path, at)
 }
 
 // mayExpire reports whether there may be objects with a time to live in the persistent layer of a store whose
@@ -45,18 +39,17 @@ func (r *run) startSearch() {
 
 func (r *run) search() error {
 	e := &r.expirer
-	for obj, err := range Scan(r.layer, "") {
+	err := r.eachInLayer("", func(obj *meta.Object) bool {
 		if isClosed(e.quit) {
-			return nil
+			return false
 		}
-		if err != nil {
-			return err
+		if at := r.expiryOf(obj); at != 0 {
+			r.learn(obj.Path, at)
 		}
-		if at := r.expiryOf(&obj); at != 0 {
-			r.expiring.Store(true)
-			e.learn(obj.Path, at)
-		}
+		return true
+	})
+	if err == nil && !isClosed(e.quit) {
+		e.searched.Store(true)
 	}
-	e.searched.Store(true)
-	return nil
+	return err
 }

@@ -262,6 +262,27 @@ func (f *feed) beginKeepingLocked(revision uint64) {
 	f.wanted.Store(true)
 }
 
+// keepFrom makes the feed keep changes behind a revision, before there is a subscription.
+func (f *feed) keepFrom(revision uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.beginKeepingLocked(revision)
+}
+
+// lose takes in that changes up to a revision are unknown: nobody can resume from before it, and subscriptions fall behind.
+func (f *feed) lose(revision uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dispatchLocked()
+	f.history = history{limit: f.history.limit, floor: revision}
+	for s := range f.subscriptions {
+		if s.fallBehind() {
+			f.gone = append(f.gone, s)
+		}
+	}
+	f.dropGoneLocked()
+}
+
 // dropGoneLocked takes those out of the index that take no more changes.
 func (f *feed) dropGoneLocked() {
 	for _, c := range f.gone {
@@ -328,9 +349,9 @@ func (f *feed) close(r *run) {
 		over[w] = w.done
 	}
 	for s := range f.subscriptions {
-		if !r.fromLayer() && s.behind() {
+		if !r.view.needsLayer() && s.behind() {
 			// It gets what there is now: to look later it would have to hold all memory until then.
-			_ = s.beginLast(r) // memory cannot fail
+			_ = s.beginLast(r, false) // memory cannot fail
 		}
 		if settled := s.end(ErrNotActive); settled != nil {
 			over[s] = settled

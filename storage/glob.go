@@ -2,10 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"slices"
-
-	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/meta"
 )
 
 // Deletes of a pattern, and of everything. Each commits alone, in the same steps.
@@ -13,7 +9,7 @@ import (
 // commitGlob deletes what matches a pattern. All its deletes have one revision.
 func (r *run) commitGlob(w *write) {
 	began := r.stopwatch()
-	doomed, err := r.doomed(w.path)
+	doomed, err := r.view.matching(w.path)
 	if err != nil {
 		w.err = err
 		return
@@ -29,84 +25,17 @@ func (r *run) commitGlob(w *write) {
 	for i := range doomed {
 		paths[i] = doomed[i].path
 	}
-	defer r.hidePaths(paths)()
-	revision := r.pipeline.ordered + 1
+	defer r.view.hidePaths(paths)()
+	revision := r.pipeline.given + 1
 	if w.err = r.persistGlob(doomed, revision); w.err != nil {
 		return
 	}
-	if !r.fromLayer() {
-		r.memory.DeleteAll(paths)
-	}
+	r.view.remove(paths)
 	r.pipeline.committed(revision)
 	r.forget(paths)
 	w.revision = revision
 	r.publishGlob(w, doomed)
 	r.committedSince(began)
-}
-
-// removal is an object that a glob delete or a clear removes.
-type removal struct {
-	path    string
-	version *pathtree.Version // in memory
-	object  *meta.Object      // nil until somebody wants it of memory
-}
-
-// removed returns the object, to be kept by anybody.
-func (d *removal) removed() *meta.Object {
-	if d.object == nil {
-		obj := d.version.Object()
-		d.object = &obj
-	}
-	return d.object
-}
-
-// doomed returns what a glob delete removes, or all for an empty pattern, in no order: writers wait meanwhile.
-func (r *run) doomed(pattern string) (doomed []removal, err error) {
-	var now moment
-	if !r.fromLayer() {
-		for _, list := range pathtree.Match(r.memory.Collect(pattern), pattern) {
-			doomed = slices.Grow(doomed, len(list))
-			for _, n := range list {
-				if !now.past(n.Expires()) {
-					doomed = append(doomed, removal{path: n.Path(), version: n})
-				}
-			}
-		}
-		return doomed, nil
-	}
-	for obj, err := range Scan(r.layer, pattern) {
-		if err != nil {
-			return nil, fmt.Errorf("persistent layer: %w", err)
-		}
-		obj.Revision = r.revisionOf(&obj)
-		if r.batch != nil && !r.feed.keeping.Load() {
-			obj.Data = nil // only an undo and subscribers need it
-		}
-		if !now.past(r.expiryOf(&obj)) {
-			doomed = append(doomed, removal{path: obj.Path, object: &obj})
-		}
-	}
-	return doomed, nil
-}
-
-// everything returns all objects, those that are expired and not removed yet included.
-func (r *run) everything() (all []removal, err error) {
-	if !r.fromLayer() {
-		for _, list := range r.memory.Collect("") {
-			for _, n := range list {
-				all = append(all, removal{path: n.Path(), version: n})
-			}
-		}
-		return all, nil
-	}
-	for obj, err := range Scan(r.layer, "") {
-		if err != nil {
-			return nil, fmt.Errorf("persistent layer: %w", err)
-		}
-		r.complete(&obj)
-		all = append(all, removal{path: obj.Path, object: &obj})
-	}
-	return all, nil
 }
 
 // persistGlob deletes objects from the persistent layer, all or none.
@@ -122,11 +51,9 @@ func (r *run) persistGlob(doomed []removal, revision uint64) error {
 		}
 		return r.commitBatch(changes)
 	}
-	if r.fromLayer() {
-		// Deletes one by one: no read of the layer may show half of them.
-		r.whole.Lock()
-		defer r.whole.Unlock()
-	}
+	// Deletes one by one: no read of the layer may show half of them.
+	r.whole.Lock()
+	defer r.whole.Unlock()
 	for i, d := range doomed {
 		if err := r.layer.Del(d.path); err != nil {
 			err = fmt.Errorf("persistent layer: %s: %w", d.path, err)
@@ -141,9 +68,7 @@ func (r *run) persistGlob(doomed []removal, revision uint64) error {
 func (r *run) restore(deleted []removal, cause error) error {
 	for i := range deleted {
 		kept := *deleted[i].removed()
-		if !r.fromLayer() && kept.Expires != 0 {
-			kept.Expires = r.expirer.own(kept.Path) // memory's is the end that a rule sets, too
-		}
+		kept.Expires = deleted[i].own
 		if err := r.layer.Set(kept.Path, &kept); err != nil {
 			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, kept.Path, err))
 		}
@@ -156,21 +81,16 @@ func (r *run) commitClear(w *write) {
 	began := r.stopwatch()
 	var doomed []removal
 	if r.feed.keeping.Load() {
-		if doomed, w.err = r.everything(); w.err != nil {
+		if doomed, w.err = r.view.everything(); w.err != nil {
 			return
 		}
 	}
-	revision := r.pipeline.ordered + 1
-	if r.cache != nil {
-		defer r.cache.fills.commit()()
-		r.cache.objects.Clear()
-	}
+	revision := r.pipeline.given + 1
+	defer r.view.hideAll()()
 	if w.err = r.persistClear(revision); w.err != nil {
 		return
 	}
-	if !r.fromLayer() {
-		r.memory.Clear()
-	}
+	r.view.clear()
 	r.pipeline.committed(revision)
 	r.forgetAll()
 	w.revision = revision
@@ -186,10 +106,8 @@ func (r *run) persistClear(revision uint64) error {
 	case r.batch != nil:
 		return r.commitBatch([]Change{{Clear: true, Revision: revision}})
 	}
-	if r.fromLayer() {
-		r.whole.Lock()
-		defer r.whole.Unlock()
-	}
+	r.whole.Lock()
+	defer r.whole.Unlock()
 	// Layer.Clear cannot say that it failed: what is left does.
 	r.layer.Clear()
 	left, err := r.layer.Keys()

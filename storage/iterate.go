@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	// iteratePage is how many objects an iteration takes out of a directory in memory at once.
-	iteratePage = 256
 	// iterateBytes is how much of what a scan of the persistent layer reads is kept until its turn comes. Of the
 	// rest the places are, and the objects are read again.
 	iterateBytes = 32 << 20
@@ -50,7 +48,7 @@ func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOp
 			yield(meta.Object{}, failed("iterate", pattern, err))
 			return
 		}
-		for obj, err := range r.iterate(ctx, q) {
+		for obj, err := range r.view.iterate(ctx, q) {
 			if err == nil && l.run.Load() != r {
 				err = ErrNotActive
 			}
@@ -68,65 +66,22 @@ func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOp
 	}
 }
 
-func (r *run) iterate(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
-	switch {
-	case r.fromLayer():
-		return r.iterateLayer(ctx, q)
-	case !pathtree.OneDirectory(q.Pattern):
-		return r.iterateAll(q)
-	}
-	return r.iteratePages(q)
-}
-
-// iteratePages reads one directory of memory: each page begins where the one before ended.
-func (r *run) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		q.Limit = iteratePage
-		for {
-			found := r.memory.Select(q)
-			for _, n := range found {
-				if !yield(n.Object(), nil) {
-					return
-				}
-			}
-			if len(found) < q.Limit {
-				return
-			}
-			last := found[len(found)-1].Position()
-			q.After, q.Offset = &last, 0
-		}
-	}
-}
-
-// iterateAll reads several directories of memory at once: each page would have to look at all of them.
-func (r *run) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		found := r.memory.Select(q)
-		for i, n := range found {
-			found[i] = nil // it is let go of
-			if !expired(n.Expires()) && !yield(n.Object(), nil) {
-				return
-			}
-		}
-	}
-}
-
 // place is where an object is in an iteration.
 type place struct {
 	pathtree.Position
 	object *meta.Object // nil: to be read
 }
 
-// iterateLayer scans once and yields in the order of the query.
-func (r *run) iterateLayer(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
+// iterate scans once and yields in the order of the query.
+func (v layerView) iterate(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
-		places, err := r.places(ctx, q)
+		places, err := v.places(ctx, q)
 		if err != nil {
 			yield(meta.Object{}, err)
 			return
 		}
 		for i := range places {
-			obj, err := r.objectAt(&places[i])
+			obj, err := v.objectAt(&places[i])
 			if err == ErrNotFound {
 				continue
 			}
@@ -137,15 +92,15 @@ func (r *run) iterateLayer(ctx context.Context, q pathtree.Query) iter.Seq2[meta
 	}
 }
 
-func (r *run) places(ctx context.Context, q pathtree.Query) (places []place, err error) {
+func (v layerView) places(ctx context.Context, q pathtree.Query) (places []place, err error) {
 	bytes := 0
-	err = r.eachFromLayer(ctx, q.Pattern, func(obj *meta.Object) {
+	err = v.each(ctx, q.Pattern, func(obj *meta.Object) {
 		p := place{Position: pathtree.Position{Created: obj.Created, Path: obj.Path}}
 		if !q.Holds(p.Position) {
 			return
 		}
 		if bytes += len(obj.Data) + placeBytes; bytes <= iterateBytes {
-			r.complete(obj)
+			v.r.complete(obj)
 			p.object = obj
 		}
 		places = append(places, p)
@@ -160,10 +115,10 @@ func (r *run) places(ctx context.Context, q pathtree.Query) (places []place, err
 }
 
 // objectAt returns the object of a place, or ErrNotFound for what is no longer there or not to be seen. It lets go of it.
-func (r *run) objectAt(p *place) (obj meta.Object, err error) {
+func (v layerView) objectAt(p *place) (obj meta.Object, err error) {
 	if p.object != nil {
 		obj, p.object = *p.object, nil
-	} else if obj, err = r.reread(p); err != nil {
+	} else if obj, err = v.reread(p); err != nil {
 		return meta.Object{}, err
 	}
 	if expired(obj.Expires) {
@@ -172,20 +127,19 @@ func (r *run) objectAt(p *place) (obj meta.Object, err error) {
 	return obj, nil
 }
 
-func (r *run) reread(p *place) (meta.Object, error) {
-	r.calls.RLock()
-	defer r.calls.RUnlock()
-	if r.closed {
+func (v layerView) reread(p *place) (meta.Object, error) {
+	v.r.calls.RLock()
+	defer v.r.calls.RUnlock()
+	if v.r.closed {
 		return meta.Object{}, ErrNotActive
 	}
-	obj, err := r.getFromLayer(p.Path)
+	obj, err := v.read(p.Path)
 	if err == nil && obj.Created != p.Created {
 		err = ErrNotFound // another one, with a place of its own
 	}
 	if err != nil {
 		return meta.Object{}, err
 	}
-	obj = placed(obj, p.Path)
-	r.complete(&obj)
+	v.r.complete(&obj)
 	return obj, nil
 }

@@ -14,12 +14,6 @@ import (
 // bounded size: it starts empty, a read that misses fills it, and lists come from the persistent layer.
 //
 // All methods may be called from any number of goroutines.
-//
-// LOCK ORDER: Layered.life; then Layered.hooks; then what a commit takes: the leadership of the pipeline
-// (pipeline.mu, which is held for moments only, but for a whole commit where there is no persistent layer), readGate.calls, run.whole, the locks inside of layers,
-// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
-// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
-// is taken behind any of them and before none. None is held across a hook, a watcher's callback, or a send that can block.
 type Layered struct {
 	cfg     LayeredConfig
 	options Options
@@ -48,6 +42,13 @@ func New(cfg LayeredConfig, options ...Options) *Layered {
 }
 
 // run is a store from Start to Close.
+//
+// LOCK ORDER: Layered.life; then Layered.hooks; then what a commit takes: the leadership of the pipeline
+// (pipeline.mu, which is held for moments only, but for a whole commit where there is no persistent layer), readGate.calls, run.whole, the locks inside of layers,
+// fillSlot.mu, the lock of the cache, shard.mu, expirer.mu; then feed.mu, watch.mu,
+// Subscription.mu, feed.incoming. Snapshot.mu comes before all of them but life. lockTable.mu
+// is taken behind any of them and before none but mirror.mu, which is held for moments; mirror.turn comes behind the leadership of
+// the pipeline and before what a commit takes. None is held across a hook, a watcher's callback, or a send that can block.
 type run struct {
 	// direct is memory where a Get that finds its object there has nothing else to do; nil where a hook comes first.
 	direct atomic.Pointer[pathtree.Tree]
@@ -58,10 +59,12 @@ type run struct {
 	id       uint64 // of the store, for its cursors; 0 for unknown
 	identity uint64 // the same, or one of this run where it is unknown
 
-	memory *pathtree.Tree // of all objects; nil without a memory layer, and in the cache mode
-	cache  *cache         // nil without the cache mode
+	view   view
+	memory *pathtree.Tree // of memoryView; nil in any other view
 	layer  EmbeddedLayer  // nil without a persistent layer
 	batch  Batcher        // layer's, nil when it has none
+	shared SharedLayer    // layer, where it is one
+	mirror *mirror        // of shared; nil without it, and until memory is filled
 	async  AsyncBatcher   // layer's, nil when it has none or groups must not overlap
 	// inPlace says that a write of one key has nobody to wait for (commitInPlace): there is memory alone, and no
 	// limit of a list.
@@ -98,6 +101,9 @@ type readGate struct {
 	calls  sync.RWMutex
 	closed bool
 }
+
+// atomic reports whether several changes can be committed as one.
+func (r *run) atomic() bool { return r.layer == nil || r.batch != nil || r.shared != nil }
 
 // active returns the run, or ErrNotActive.
 func (l *Layered) active() (*run, error) {

@@ -26,8 +26,11 @@ type Lease struct {
 	done  chan struct{}
 
 	// Set once, when the lock is granted, before Acquire returns.
-	token uint64
-	timer *time.Timer
+	token  uint64
+	timer  *time.Timer
+	shared SharedLock // of a store over a SharedLayer; nil else
+	// mirror is that store's, which holds the lock among its nodes; nil else.
+	mirror *mirror
 
 	// Guarded by table.mu.
 
@@ -68,7 +71,10 @@ func (l *Layered) Acquire(ctx context.Context, path string, ttl time.Duration) (
 func (l *Layered) TryAcquire(path string, ttl time.Duration) (*Lease, error) {
 	lease, err := l.lease(path, ttl)
 	if err == nil {
-		err = lease.table.try(path, &hold{lease: lease})
+		h := &hold{lease: lease}
+		if err = lease.table.try(path, h); err == nil {
+			err = lease.share(context.Background(), h, false)
+		}
 	}
 	if err != nil {
 		return nil, failed("try acquire", path, err)
@@ -81,7 +87,11 @@ func (l *Layered) acquire(ctx context.Context, path string, ttl time.Duration) (
 	if err != nil {
 		return nil, err
 	}
-	if err := lease.table.acquire(ctx, path, &hold{lease: lease}); err != nil {
+	h := &hold{lease: lease}
+	if err := lease.table.acquire(ctx, path, h); err != nil {
+		return nil, err
+	}
+	if err := lease.share(ctx, h, true); err != nil {
 		return nil, err
 	}
 	return lease, nil
@@ -99,7 +109,7 @@ func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 	if err := checkLease(ttl); err != nil {
 		return nil, err
 	}
-	return &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{})}, nil
+	return &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{}), mirror: r.mirror}, nil
 }
 
 // checkLease accepts the time that a lease is to last.
@@ -159,6 +169,9 @@ func (l *Lease) Renew(ttl time.Duration) error {
 	if l.table == nil {
 		return failed("renew", l.path, errLeaseNever)
 	}
+	if err := l.renewShared(ttl); err != nil {
+		return failed("renew", l.path, err)
+	}
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if err := l.lostLocked(); err != nil {
@@ -177,10 +190,20 @@ func (l *Lease) Release() error {
 	if l.table == nil {
 		return failed("release", l.path, errLeaseNever)
 	}
+	if err := l.release(); err != nil {
+		return failed("release", l.path, err)
+	}
+	if l.mirror != nil {
+		l.mirror.unlocked(l.path)
+	}
+	return nil
+}
+
+func (l *Lease) release() error {
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if err := l.lostLocked(); err != nil {
-		return failed("release", l.path, err)
+		return err
 	}
 	l.endLocked(errLeaseReleased)
 	l.table.releaseLocked(l.path)
@@ -190,6 +213,9 @@ func (l *Lease) Release() error {
 // beginLocked starts the time of the lease. Its token is drawn while the registry is locked: in
 // the order in which locks are granted.
 func (l *Lease) beginLocked() {
+	if l.mirror != nil && l.shared == nil {
+		return // share begins it
+	}
 	l.token = uint64(monotonic.Now())
 	l.expires = time.Now().Add(l.ttl)
 	l.timer = time.AfterFunc(l.ttl, l.expire)
@@ -207,7 +233,7 @@ func (l *Lease) expire() {
 // clock that counts here, and not the timer, which only makes sure that somebody asks: whoever
 // comes between the end and the timer finds the lease expired, and the lock with the next.
 func (l *Lease) lostLocked() error {
-	if l.ended == nil && !time.Now().Before(l.expires) {
+	if l.ended == nil && l.timer != nil && !time.Now().Before(l.expires) {
 		l.endLocked(errLeaseExpired)
 		l.table.releaseLocked(l.path)
 	}
@@ -238,6 +264,11 @@ func (l *Lease) holdsIn(locks *lockTable) error {
 // endLocked ends a lease that holds its lock, which it leaves to the caller.
 func (l *Lease) endLocked(why error) {
 	l.ended = why
-	l.timer.Stop()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
 	close(l.done)
+	if l.shared != nil {
+		l.mirror.unlock(l.path, l.shared)
+	}
 }

@@ -58,9 +58,10 @@ func (l *Layered) open(options Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
+	r.view = layerView{r: r} // until a memory layer says otherwise
 	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
-	r.expirer.remove = func(paths []string) error { return r.removeAll(opExpire, paths) }
+	r.expirer.remove = r.removeExpired
 	if err := l.openLayers(r); err != nil {
 		r.expirer.close()
 		return nil, err
@@ -85,11 +86,14 @@ func (l *Layered) openLayers(r *run) (err error) {
 			}
 		}()
 		if r.layer != nil && l.cfg.MemoryOptions.SkipLoadMemory {
-			if r.cache, err = newCache(l.cfg.MemoryOptions.CacheBytes); err != nil {
+			cache, err := newCache(l.cfg.MemoryOptions.CacheBytes)
+			if err != nil {
 				return err
 			}
+			r.view = layerView{r, cache}
 		} else {
 			r.memory = memory.tree.Load()
+			r.view = memoryView{r}
 		}
 	}
 	r.identity = rand.Uint64() | 1
@@ -122,11 +126,28 @@ func (l *Layered) openLayers(r *run) (err error) {
 		}
 		r.identity = r.id
 	}
-	r.batch, _ = As[Batcher](r.layer)
+	if r.shared, _ = As[SharedLayer](r.layer); r.shared == nil {
+		r.batch, _ = As[Batcher](r.layer)
+	}
 	if err := r.checkRetention(); err != nil {
 		return err
 	}
-	if !r.fromLayer() {
+	if r.shared != nil {
+		if err := r.openMirror(); err != nil {
+			return err
+		}
+		defer func() {
+			if !opened {
+				r.mirror.close()
+			}
+		}()
+		if err := r.enforce(); err != nil {
+			return err
+		}
+		opened = true
+		return nil
+	}
+	if r.memory != nil {
 		// Where readers see the layer itself, a group is to be durable before the next
 		// one changes what they see.
 		r.async, _ = As[AsyncBatcher](r.layer)
@@ -135,7 +156,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	if err != nil {
 		return fmt.Errorf("last revision: %w", err)
 	}
-	if last = max(last, l.revision); !r.fromLayer() {
+	if last = max(last, l.revision); r.memory != nil {
 		if last, err = r.load(last); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
@@ -146,7 +167,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 			return err
 		}
 	}
-	if r.fromLayer() {
+	if r.memory == nil {
 		r.startSearch()
 	}
 	opened = true
@@ -214,9 +235,15 @@ func (l *Layered) close() (r *run, err error) {
 		return nil, nil
 	}
 	r.locks.close()
+	if r.mirror != nil {
+		defer time.AfterFunc(closePatience, r.mirror.cancel).Stop() // who waits for an engine that is gone
+	}
 	r.pipeline.close()
-	l.revision = r.pipeline.revision.Load()
 	r.expirer.close()
+	if r.mirror != nil {
+		r.mirror.close()
+	}
+	l.revision = r.pipeline.revision.Load()
 	r.closeConsumers()
 
 	// Reads of the layer that are under way finish first.

@@ -66,7 +66,7 @@ func (l *Layered) getAndLock(path string) (meta.Object, error) {
 			r.locks.drop(path, h)
 		}
 	}()
-	obj, err := r.get(path)
+	obj, err := r.view.get(path)
 	found = err == nil
 	return obj, err
 }

@@ -10,8 +10,8 @@ import (
 // The order: a group is staged and given to the persistent layer, and, once that has it for good, applied and
 // published. Everything that can fail is here and in what it calls.
 
-// ordered is what becomes of a group between its order and its end.
-type ordered struct {
+// orderedGroup is what becomes of a group between its order and its end.
+type orderedGroup struct {
 	// leaves are the changes of the group, those that a list's limit removes included.
 	leaves []*write
 	// atOnce says that readers must see all of them in one instant.
@@ -23,7 +23,7 @@ type ordered struct {
 	parted bool
 	// durable waits until the persistent layer has the group for good; nil when it has.
 	durable func() error
-	// unhide lets memory at the group's keys again.
+	// unhide lets readers see the group's keys again (view.hide).
 	unhide func()
 	err    error         // of durable
 	began  time.Duration // by run.stopwatch
@@ -31,7 +31,7 @@ type ordered struct {
 
 // order stages the writes of a group and gives them to the persistent layer. It answers
 // those that come to nothing.
-func (r *run) order(group []*write) (o ordered) {
+func (r *run) order(group []*write) (o orderedGroup) {
 	p := &r.pipeline
 	if err := p.cause(); err != nil {
 		fail(group, err)
@@ -44,25 +44,25 @@ func (r *run) order(group []*write) (o ordered) {
 		o.leaves = leaves(group)
 		o.atOnce = len(o.leaves) > len(group)
 		if live == 0 {
-			return ordered{}
+			return orderedGroup{}
 		}
 		if trimming && len(r.options.Retention) > 0 {
 			var err error
 			n := len(o.leaves)
 			// After an error too these are all that are staged.
-			if o.leaves, err = r.trim(o.leaves, p.ordered+uint64(live)+1); err != nil {
+			if o.leaves, err = r.trim(o.leaves, p.given+uint64(live)+1); err != nil {
 				p.overlay.drop(o.leaves)
 				fail(group, err)
-				return ordered{}
+				return orderedGroup{}
 			}
 			// One by one, a push and then a delete would show a list too long in between.
 			o.trimmed = len(o.leaves) > n
 			o.atOnce = o.atOnce || o.trimmed || len(group) > 1 && r.retains(group)
 		}
-		o.unhide = r.hide(o.leaves)
+		o.unhide = r.view.hide(o.leaves)
 		durable, refused, err := r.persistTimed(o.leaves)
 		if err == nil {
-			p.ordered = lastRevisionOf(o.leaves)
+			p.given = lastRevisionOf(o.leaves)
 			o.durable = durable
 			return o
 		}
@@ -70,7 +70,7 @@ func (r *run) order(group []*write) (o ordered) {
 		p.overlay.drop(o.leaves)
 		if refused == nil {
 			fail(group, err)
-			return ordered{}
+			return orderedGroup{}
 		}
 		if refused.op == opTrim {
 			// A list that is too long does less harm than a write that fails.
@@ -99,7 +99,7 @@ func (r *run) order(group []*write) (o ordered) {
 			refusals++
 		}
 		if refusals > 1 && left > 1 {
-			return ordered{parted: true}
+			return orderedGroup{parted: true}
 		}
 	}
 }
@@ -115,7 +115,7 @@ func lastRevisionOf(leaves []*write) (last uint64) {
 }
 
 // wait returns when the persistent layer has the group for good, or failed.
-func (o *ordered) wait() {
+func (o *orderedGroup) wait() {
 	if o.durable != nil {
 		o.err = o.durable()
 	}
@@ -123,7 +123,7 @@ func (o *ordered) wait() {
 
 // settle makes a group visible, in memory and to watchers, or answers it with the error of the
 // persistent layer. The groups before it are settled.
-func (r *run) settle(group []*write, o ordered) {
+func (r *run) settle(group []*write, o orderedGroup) {
 	p := &r.pipeline
 	err := p.cause() // of a group before this one
 	if o.err != nil {
@@ -142,21 +142,6 @@ func (r *run) settle(group []*write, o ordered) {
 	if o.unhide != nil {
 		o.unhide()
 	}
-}
-
-// hide keeps the cache off the keys of a group until unhide (cache.go).
-func (r *run) hide(leaves []*write) (unhide func()) {
-	if r.cache == nil {
-		return func() {}
-	}
-	return r.cache.hide(leaves)
-}
-
-func (r *run) hidePaths(paths []string) (unhide func()) {
-	if r.cache == nil {
-		return func() {}
-	}
-	return r.cache.hidePaths(paths)
 }
 
 // persist gives the staged writes of a group to the persistent layer. On an error refused
@@ -232,6 +217,6 @@ func (r *run) judge(err error, n int) (at int, judged error) {
 
 // committed notes the revision of a change that committed alone, once readers see it.
 func (p *pipeline) committed(revision uint64) {
-	p.ordered = revision
+	p.given = revision
 	p.revision.Store(revision)
 }

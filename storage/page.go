@@ -1,13 +1,11 @@
 package storage
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math"
-	"sync/atomic"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -90,7 +88,7 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 		return Page{}, err
 	}
 	page.Revision = r.visible()
-	if page.Objects, err = r.read(q); err != nil {
+	if page.Objects, err = r.view.list(q); err != nil {
 		return Page{}, err
 	}
 	if len(page.Objects) > opt.Limit {
@@ -174,44 +172,9 @@ func (l *Layered) Count(pattern string) (int, error) {
 	if err != nil {
 		return 0, failed("count", pattern, err)
 	}
-	if !r.fromLayer() {
-		return r.memory.Count(pattern, 0), nil
-	}
-	n := 0
-	err = r.eachFromLayer(context.Background(), pattern, func(*meta.Object) { n++ })
+	n, err := r.view.count(pattern)
 	if err != nil {
 		return 0, failed("count", pattern, err)
 	}
 	return n, nil
-}
-
-// eachFromLayer visits what matches a pattern in the persistent layer, until the context is done.
-func (r *run) eachFromLayer(ctx context.Context, pattern string, visit func(*meta.Object)) error {
-	// The methods of a context are the caller's code, which runs under no lock.
-	var done atomic.Bool
-	defer context.AfterFunc(ctx, func() { done.Store(true) })()
-	if err := r.eachUntil(&done, pattern, visit); err != nil || !done.Load() {
-		return err
-	}
-	return ctx.Err()
-}
-
-// eachUntil is eachFromLayer that ends without an error once done is set.
-func (r *run) eachUntil(done *atomic.Bool, pattern string, visit func(*meta.Object)) error {
-	r.calls.RLock()
-	defer r.calls.RUnlock()
-	if r.closed {
-		return ErrNotActive
-	}
-	defer r.holdWhole()()
-	var now moment
-	for obj, err := range Scan(r.layer, pattern) {
-		if err != nil || done.Load() {
-			return err
-		}
-		if !r.isPast(&now, &obj) {
-			visit(&obj)
-		}
-	}
-	return nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // publish publishes the committed changes of a group, in their order.
-func (r *run) publish(o ordered) {
+func (r *run) publish(o orderedGroup) {
 	if !r.watched() {
 		return
 	}

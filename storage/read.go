@@ -1,10 +1,6 @@
 package storage
 
 import (
-	"errors"
-	"math"
-	"slices"
-
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
 )
@@ -47,55 +43,10 @@ func (r *run) miss(path string) (meta.Object, error) {
 	if err := checkKey(path); err != nil {
 		return meta.Object{}, err
 	}
-	return r.get(path)
-}
-
-// get reads a valid path.
-func (r *run) get(path string) (meta.Object, error) {
-	if r.memory != nil {
-		if n, ok := r.memory.Get(path); ok {
-			return n.Object(), nil
-		}
-		return meta.Object{}, ErrNotFound
-	}
-	if r.cache != nil {
-		if obj, ok := r.cache.objects.Get(path); ok && !expired(obj.Expires) {
-			r.cache.hits.Inc()
-			return *obj, nil
-		}
-	}
-	r.calls.RLock()
-	defer r.calls.RUnlock()
-	if r.closed {
-		return meta.Object{}, ErrNotActive
-	}
-	var ticket ticket
-	if r.cache != nil {
-		r.cache.misses.Inc()
-		ticket = r.cache.fills.begin(path)
-	}
-	obj, err := r.getFromLayer(path)
-	if err != nil {
+	if err := r.checkAge(); err != nil {
 		return meta.Object{}, err
 	}
-	obj = placed(obj, path)
-	if r.isPast(&moment{}, &obj) {
-		return meta.Object{}, ErrNotFound
-	}
-	r.complete(&obj)
-	if r.cache != nil {
-		r.cache.fills.fill(ticket, func() { r.cache.objects.Put(obj) })
-	}
-	return obj, nil
-}
-
-func (r *run) getFromLayer(path string) (meta.Object, error) {
-	defer r.holdWhole()()
-	obj, err := getFrom(r.layer, path)
-	if errors.Is(err, ErrNotFound) {
-		err = ErrNotFound // the path is named by whoever called
-	}
-	return obj, err
+	return r.view.get(path)
 }
 
 // GetList returns what matches a glob, ascending by Created, ties by Path.
@@ -144,21 +95,9 @@ func (l *Layered) KeysRange(path string, from, to int64) ([]string, error) {
 	if err != nil {
 		return nil, failed("keys", path, err)
 	}
-	if !r.fromLayer() {
-		found := r.memory.Select(q)
-		paths := make([]string, len(found))
-		for i, n := range found {
-			paths[i] = n.Path()
-		}
-		return paths, nil
-	}
-	objects, err := r.scan(q)
+	paths, err := r.view.paths(q)
 	if err != nil {
 		return nil, failed("keys", path, err)
-	}
-	paths := make([]string, len(objects))
-	for i := range objects {
-		paths[i] = objects[i].Path
 	}
 	return paths, nil
 }
@@ -170,41 +109,12 @@ func (l *Layered) Keys() ([]string, error) {
 		return nil, failed("keys", "", err)
 	}
 	r.beforeRead("")
-	if !r.fromLayer() {
-		return r.memory.Paths(0), nil
-	}
-	r.calls.RLock()
-	defer r.calls.RUnlock()
-	if r.closed {
-		return nil, failed("keys", "", ErrNotActive)
-	}
-	paths, err := r.layerKeys()
-	if err != nil {
+	if err := r.checkAge(); err != nil {
 		return nil, failed("keys", "", err)
 	}
-	slices.Sort(paths)
-	return paths, nil
-}
-
-// layerKeys returns the paths in the persistent layer of what is not expired. It needs calls.
-func (r *run) layerKeys() ([]string, error) {
-	defer r.holdWhole()()
-	if !r.mayExpire() {
-		// Asked again: what expires is known before it is written.
-		if paths, err := keysOf(r.layer); err != nil || !r.mayExpire() {
-			return paths, err
-		}
-	}
-	// Only the objects themselves tell.
-	paths := []string{}
-	var now moment
-	for obj, err := range Scan(r.layer, "") {
-		if err != nil {
-			return nil, err
-		}
-		if !r.isPast(&now, &obj) {
-			paths = append(paths, obj.Path)
-		}
+	paths, err := r.view.keys()
+	if err != nil {
+		return nil, failed("keys", "", err)
 	}
 	return paths, nil
 }
@@ -215,7 +125,7 @@ func (l *Layered) list(op string, q pathtree.Query) ([]meta.Object, error) {
 	if err != nil {
 		return nil, failed(op, q.Pattern, err)
 	}
-	objects, err := r.read(q)
+	objects, err := r.view.list(q)
 	if err != nil {
 		return nil, failed(op, q.Pattern, err)
 	}
@@ -238,7 +148,7 @@ func (l *Layered) query(q pathtree.Query) (*run, error) {
 		return nil, ErrInvalidRange
 	}
 	r.beforeRead(q.Pattern)
-	return r, nil
+	return r, r.checkAge()
 }
 
 func (r *run) beforeRead(path string) {
@@ -262,71 +172,11 @@ func (l *Layered) SetBeforeRead(hook func(key string)) {
 func (r *run) setBeforeRead(hook func(key string)) {
 	if hook == nil {
 		r.hook.Store(nil)
-		r.direct.Store(r.memory)
+		if r.options.MaxStaleness == 0 {
+			r.direct.Store(r.memory)
+		}
 		return
 	}
 	r.direct.Store(nil)
 	r.hook.Store(&hook)
-}
-
-// fromLayer reports whether lists come from the persistent layer.
-func (r *run) fromLayer() bool { return r.memory == nil }
-
-// holdWhole keeps glob deletes and clears off a layer that makes them one by one, until release.
-func (r *run) holdWhole() (release func()) {
-	if r.batch != nil {
-		return func() {}
-	}
-	r.whole.RLock()
-	return r.whole.RUnlock
-}
-
-// read answers a checked query.
-func (r *run) read(q pathtree.Query) ([]meta.Object, error) {
-	if !r.fromLayer() {
-		return copyObjects(r.memory.Select(q)), nil
-	}
-	return r.scan(q)
-}
-
-// scan answers a query from the persistent layer.
-func (r *run) scan(q pathtree.Query) ([]meta.Object, error) {
-	r.calls.RLock()
-	defer r.calls.RUnlock()
-	if r.closed {
-		return nil, ErrNotActive
-	}
-	defer r.holdWhole()()
-	objects := []meta.Object{}
-	var now moment
-	for obj, err := range Scan(r.layer, q.Pattern) {
-		if err != nil {
-			return nil, err
-		}
-		if q.Holds(pathtree.Position{Created: obj.Created, Path: obj.Path}) && !r.isPast(&now, &obj) {
-			r.complete(&obj)
-			objects = append(objects, obj)
-		}
-		// Twice the limit at most are kept, so that a short list of a long
-		// directory takes little memory.
-		if reach := q.Reach(); reach > 0 && reach < math.MaxInt/2 && len(objects) == 2*reach {
-			objects = first(objects, q)
-		}
-	}
-	objects = first(objects, q)
-	return objects[min(q.Offset, len(objects)):], nil
-}
-
-// first sorts objects by a query's order and cuts them to its reach.
-func first(objects []meta.Object, q pathtree.Query) []meta.Object {
-	slices.SortFunc(objects, func(a, b meta.Object) int {
-		if q.Descending {
-			return pathtree.Compare(&b, &a)
-		}
-		return pathtree.Compare(&a, &b)
-	})
-	if reach := q.Reach(); reach > 0 && len(objects) > reach {
-		objects = objects[:reach]
-	}
-	return objects
 }

@@ -121,7 +121,7 @@ func TestWorkOfAGlobDelete(t *testing.T) {
 		fill()
 		r := s.run.Load()
 		return testing.AllocsPerRun(1, func() {
-			if doomed, err := r.doomed("l/*/*"); err != nil || len(doomed) != n {
+			if doomed, err := r.view.matching("l/*/*"); err != nil || len(doomed) != n {
 				t.Errorf("%d of %d keys are to be deleted, %v", len(doomed), n, err)
 			}
 		})

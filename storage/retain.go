@@ -43,7 +43,7 @@ func (r *run) checkRetention() error {
 			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
 		case rule.Age < 0:
 			err = fmt.Errorf("%w: an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
-		case rule.Count > 0 && r.layer != nil && r.batch == nil:
+		case rule.Count > 0 && !r.atomic():
 			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
 		}
 		if err != nil {
@@ -163,7 +163,7 @@ func (r *run) growths(leaves []*write) (grown []*growth) {
 // missing there.
 func (r *run) excess(g *growth) ([]*meta.Object, error) {
 	dir, limit, staged := g.dir, g.limit, g.staged
-	list, err := r.listOf(dir)
+	list, err := r.view.listOf(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -236,37 +236,33 @@ type retained struct {
 }
 
 // listOf returns a tree that holds the objects of a directory.
-func (r *run) listOf(dir string) (*pathtree.Tree, error) {
-	if !r.fromLayer() {
-		return r.memory, nil
+func (k *retained) listOf(r *run, dir string) (*pathtree.Tree, error) {
+	if k.tree == nil {
+		k.tree, k.known = pathtree.New(), make(map[string]bool)
 	}
-	known := &r.retained
-	if known.tree == nil {
-		known.tree, known.known = pathtree.New(), make(map[string]bool)
-	}
-	if known.known[dir] {
-		return known.tree, nil
+	if k.known[dir] {
+		return k.tree, nil
 	}
 	var list []meta.Object
-	for obj, err := range Scan(r.layer, below(dir)) {
-		if err != nil {
-			return nil, fmt.Errorf("persistent layer: %w", err)
-		}
+	err := r.eachInLayer(below(dir), func(obj *meta.Object) bool {
 		obj.Data = nil
-		list = append(list, obj)
+		list = append(list, *obj)
+		return true
+	})
+	if err != nil {
+		return nil, inLayer(err)
 	}
 	for _, obj := range list {
 		at := r.expiryOf(&obj)
 		if at != 0 {
-			r.expiring.Store(true)
-			r.expirer.learn(obj.Path, at)
+			r.learn(obj.Path, at)
 		}
-		known.put(obj, at)
+		k.put(obj, at)
 	}
 	if len(list) > 0 {
-		known.known[dir] = true
+		k.known[dir] = true
 	}
-	return known.tree, nil
+	return k.tree, nil
 }
 
 func (k *retained) put(obj meta.Object, expires int64) {
@@ -317,7 +313,7 @@ func (r *run) enforce() error {
 		if rule.Count == 0 {
 			continue
 		}
-		doomed, err := r.doomed(rule.Pattern)
+		doomed, err := r.view.matching(rule.Pattern)
 		if err != nil {
 			return err
 		}
@@ -352,8 +348,11 @@ func (r *run) enforce() error {
 // removed keeps no other: an error, the first, is returned once all were tried.
 func (r *run) removeAll(op operation, paths []string) (first error) {
 	most := 1000 // removals of a commit
-	if r.layer != nil && r.batch == nil {
+	if !r.atomic() {
 		most = 1
+	}
+	if r.shared != nil {
+		most = min(most, r.shared.Limits().Changes)
 	}
 	for some := range slices.Chunk(paths, most) {
 		err := r.removeAtOnce(op, some)

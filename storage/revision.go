@@ -38,7 +38,7 @@ func (r *run) lastRevision() (uint64, error) {
 		return revisionOfNow(), nil
 	}
 	last, err := r.batch.LastRevision()
-	if err == nil && last == 0 && r.fromLayer() && r.holdsSomething() {
+	if err == nil && last == 0 && r.memory == nil && r.holdsSomething() {
 		// None of what is there has a revision: room for those that revisionOf makes.
 		last = firstRoom
 	}
@@ -48,10 +48,12 @@ func (r *run) lastRevision() (uint64, error) {
 // holdsSomething reports whether the layer may hold an object.
 func (r *run) holdsSomething() bool {
 	if _, ok := As[Scanner](r.layer); ok {
-		for range Scan(r.layer, "") {
-			return true // or an error: what cannot be decoded is something
-		}
-		return false
+		found := false
+		err := r.eachInLayer("", func(*meta.Object) bool {
+			found = true
+			return false
+		})
+		return found || err != nil // what cannot be decoded is something
 	}
 	keys, err := r.layer.Keys()
 	return err != nil || len(keys) > 0

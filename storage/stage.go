@@ -36,11 +36,11 @@ type found struct {
 // foundObject is what a write finds where obj is, whose own time to live has an end.
 func (r *run) foundObject(obj *meta.Object, own int64) found {
 	f := found{exists: true, created: obj.Created, expires: r.expiryOf(obj), own: own, revision: obj.Revision, object: obj}
-	return f.now()
+	return f.asOfNow()
 }
 
-// now tells what is expired by now from what exists.
-func (f found) now() found {
+// asOfNow tells what is expired by now from what exists.
+func (f found) asOfNow() found {
 	if f.exists && expired(f.expires) {
 		f.exists, f.past = false, true
 	}
@@ -81,7 +81,7 @@ func (w *write) asFound() found {
 	f := found{
 		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
 	}
-	return f.now()
+	return f.asOfNow()
 }
 
 func (o *overlay) put(w *write) {
@@ -121,7 +121,7 @@ func (o *overlay) drop(leaves []*write) {
 	}
 }
 
-// stage gives each write its revision, from p.ordered on, and its object. It answers the
+// stage gives each write its revision, from p.given on, and its object. It answers the
 // writes that come to nothing, passes over those that are answered, and returns how many
 // changes there are.
 func (r *run) stage(group []*write) (live int) {
@@ -132,7 +132,7 @@ func (r *run) stage(group []*write) (live int) {
 		if w.err != nil {
 			continue
 		}
-		next := p.ordered + uint64(live) + 1
+		next := p.given + uint64(live) + 1
 		if w.op == opBatch {
 			live += r.stageBatch(w, next)
 			continue
@@ -285,37 +285,5 @@ func (r *run) find(path string) (found, error) {
 	if f, ok := r.pipeline.overlay.get(path); ok {
 		return f, nil
 	}
-	// With rules on ages a cache tells when an object expires by them, and not when by itself.
-	if r.cache != nil && !r.ages {
-		if obj, ok := r.cache.objects.Peek(path); ok {
-			return r.foundObject(obj, obj.Expires), nil
-		}
-	}
-	if r.memory != nil {
-		spot := r.memory.Find(path)
-		if n := spot.Version; n != nil {
-			f := found{exists: true, created: n.Created(), expires: n.Expires(), own: n.Expires(), revision: n.Revision(), spot: spot}
-			if r.ages && f.own != 0 {
-				f.own = r.expirer.own(path)
-			}
-			return f.now(), nil
-		}
-		if !r.skips {
-			return found{spot: spot}, nil
-		}
-	}
-	obj, err := getFrom(r.layer, path)
-	if errors.Is(err, ErrNotFound) {
-		return found{}, nil
-	}
-	if errors.Is(err, ErrUndecodable) {
-		return found{exists: true, broken: err, object: &meta.Object{Path: path, Index: key.LastIndex(path)}}, nil
-	}
-	if err != nil {
-		return found{}, fmt.Errorf("persistent layer: %w", err)
-	}
-	obj = placed(obj, path)
-	own := obj.Expires
-	r.complete(&obj)
-	return r.foundObject(&obj, own), nil
+	return r.view.find(path)
 }

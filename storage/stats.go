@@ -47,6 +47,13 @@ type Stats struct {
 	// it does.
 	WritesStopped error
 
+	// Shared says that the persistent layer is shared with other nodes (SharedLayer).
+	Shared bool
+	// Staleness is for how long the store may have missed what other nodes committed. A healthy one asks twice a second.
+	Staleness time.Duration
+	// Unavailable is why the store does not follow the shared engine, while it does not; nil else.
+	Unavailable error
+
 	// CacheHits is the number of reads of single objects that memory answered, in the cache mode.
 	CacheHits uint64
 	// CacheMisses is the number of those that went to the persistent layer, for absent objects too.
@@ -127,7 +134,7 @@ func (l *Layered) Stats() Stats {
 		return Stats{}
 	}
 	stats := Stats{
-		Active: true, InMemory: r.memory != nil || r.cache != nil, Cached: r.cache != nil, Persistent: r.layer != nil,
+		Active: true, Persistent: r.layer != nil,
 		Expiring:      r.expirer.len(),
 		Revision:      r.pipeline.revision.Load(),
 		Commits:       r.timing.groups.Load(),
@@ -137,13 +144,10 @@ func (l *Layered) Stats() Stats {
 		Locks:         r.locks.len(),
 	}
 	stats.Changes = stats.Revision - r.pipeline.first
-	if r.memory != nil {
-		stats.Objects, stats.Directories, stats.DataBytes = r.memory.Len(), r.memory.Directories(), r.memory.Bytes()
-	}
-	if c := r.cache; c != nil {
-		stats.Objects, stats.DataBytes = c.objects.Len(), c.objects.Data()
-		stats.CacheHits, stats.CacheMisses, stats.CacheEvictions = c.hits.Value(), c.misses.Value(), c.objects.Evictions()
-		stats.CacheBytes, stats.CacheLimit = c.objects.Size(), c.limit
+	r.view.stats(&stats)
+	if m := r.mirror; m != nil {
+		stats.Changes = m.changes.Load()
+		stats.Shared, stats.Staleness, stats.Unavailable = true, m.age(), m.lostBy()
 	}
 	r.feed.stats(&stats)
 	if sharded := r.sharded.Load(); sharded != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -97,6 +98,10 @@ type Options struct {
 	Workers int
 	// Retention bounds lists by count and by age.
 	Retention []Retention
+	// MaxStaleness lets reads of a store over a SharedLayer fail with ErrStale once it has not heard for longer than this
+	// that it holds all that was committed. A healthy store hears it twice a second. 0 is for any age; subscriptions and
+	// watches are not affected. In any other store it has no meaning.
+	MaxStaleness time.Duration
 	// History is how many of the newest changes are kept for subscriptions that resume, once there
 	// was one; 65,536 when zero or less. 64 MiB of data bound it too.
 	History int
@@ -128,6 +133,9 @@ func (o Options) replacedBy(newer Options) Options {
 	if newer.Retention != nil {
 		o.Retention = newer.Retention
 	}
+	if newer.MaxStaleness != 0 {
+		o.MaxStaleness = newer.MaxStaleness
+	}
 	if newer.History != 0 {
 		o.History = newer.History
 	}
@@ -143,6 +151,9 @@ func (o Options) check() error {
 		if err := key.Check(pattern); err != nil {
 			return failed("no broadcast key", pattern, fmt.Errorf("%w: %w", ErrInvalidPath, err))
 		}
+	}
+	if o.MaxStaleness < 0 {
+		return fmt.Errorf("%w: MaxStaleness is %v, expected 0 or more", ErrInvalidOptions, o.MaxStaleness)
 	}
 	return nil
 }

@@ -227,6 +227,12 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 // attach takes its place in the commit order: it gets the state, or the changes behind a revision, and
 // from then on every change. It reports false when the pipeline is closed.
 func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
+	if r.mirror != nil && from > r.visible() {
+		// Another node may have given it out.
+		if err := r.mirror.catchUp(r.mirror.ctx); err != nil {
+			return true, unavailable(err)
+		}
+	}
 	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
 		err = s.attachAt(r, revision, from)
@@ -243,7 +249,7 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 	if err != nil {
 		return err
 	}
-	var state *snapshot
+	var state *state
 	if !resumed {
 		if state, err = s.fresh(r); err != nil {
 			return err

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -379,4 +380,57 @@ func TestWritersHelpTheFeed(t *testing.T) {
 			t.Errorf("%d changes came, want %d", got, 40+2*feedFold+10)
 		}
 	})
+}
+
+// The last fresh state, at the end of the store, is begun by Next or by Close: each may find that the other is at it, or
+// has been. Whoever looks second neither takes away the notice that says it is a fresh one, nor the state that is read.
+func TestTheLastStateBeginsOnce(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		catchUp bool
+		first   string
+	}{{"reset", false, "reset"}, {"catch-up", true, "catch-up"}} {
+		t.Run(c.name, func(t *testing.T) {
+			memoryBubble(t, Options{}, func(t *testing.T, s *Layered) {
+				set(t, s, "k/9", "0")
+				sub := subscribe(t, s, "k/*", SubscribeOptions{Buffer: 2, CatchUp: c.catchUp})
+				wantTold(t, sub, "state k/9 0", "live")
+				writeKeys(t, s, 0, 3)
+				r := s.run.Load()
+				last := func(reading bool) {
+					r.feed.mu.Lock()
+					defer r.feed.mu.Unlock()
+					must(t, sub.beginLast(r, reading))
+				}
+				if _, _, next, _ := sub.takeAtHand(); next != stepRefresh {
+					t.Fatalf("the next step is %v, want a fresh state", next)
+				}
+				last(false) // of Close, which saw that the subscription fell behind before Next did
+				last(true)
+				last(true)
+				sub.mu.Lock()
+				sub.endReadLocked()
+				sub.mu.Unlock()
+				if got := nextNotice(t, sub); got != c.first {
+					t.Fatalf("it begins anew with %s, want %s", got, c.first)
+				}
+				if _, _, next, _ := sub.takeAtHand(); next != stepRead {
+					t.Fatalf("the next step is %v, want to read the state", next)
+				}
+				sub.mu.Lock()
+				sub.overflow = true // it falls behind once more, while Next reads
+				sub.mu.Unlock()
+				set(t, s, "k/1", "9")
+				last(false)
+				if n, ok, err := sub.read(); !ok || err != nil || string(n.Object.Data) == "9" {
+					t.Errorf("reading the state gives %v, %v, %v", noticeText(n), ok, err)
+				}
+				for range 3 {
+					if got := nextNotice(t, sub); !strings.HasPrefix(got, "state ") && !strings.HasPrefix(got, "unchanged ") {
+						t.Errorf("of the rest of the state it tells %s", got)
+					}
+				}
+			})
+		})
+	}
 }

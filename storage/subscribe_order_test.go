@@ -159,7 +159,7 @@ func TestALimitedStateCostsItsLimit(t *testing.T) {
 		}
 		set(t, s, "d/hidden", "1")
 		for _, pattern := range []string{"", "d/*", "*/*", "**"} {
-			state, err := s.run.Load().snapshot(pattern, OrderNewest, 50, true)
+			state, err := s.run.Load().stateOf(pattern, OrderNewest, 50, true)
 			must(t, err)
 			if !state.arranged || len(state.lists) != 1 || cap(state.lists[0]) > 4*50 {
 				t.Errorf("of %d objects %q has %d lists, or too long a one", n, pattern, len(state.lists))

@@ -27,7 +27,7 @@ type Subscription struct {
 	// What waits, in the order in which it is told.
 	reset    bool // NoticeReset is to come
 	catchUp  bool // NoticeCatchUp is to come
-	state    *snapshot
+	state    *state
 	missed   []change  // since the revision that the subscription resumes from
 	live     bool      // NoticeLive is to come
 	rest     []change  // of the group that is being told
@@ -60,13 +60,7 @@ func (s *Subscription) push(group []change) bool {
 		return true
 	}
 	if s.queue.live >= s.options.Buffer && s.options.Lag != LagNewest {
-		if s.options.Lag == LagError {
-			s.err = ErrLagged
-		} else {
-			s.overflow = true
-			s.clearQueueLocked()
-		}
-		s.wakeLocked()
+		s.fallBehindLocked()
 		return false
 	}
 	for i := range group {
@@ -78,6 +72,28 @@ func (s *Subscription) push(group []change) bool {
 		s.run.feed.lagged.Store(true)
 	}
 	s.wakeLocked()
+	return true
+}
+
+// fallBehindLocked drops what waits, which a fresh state takes the place of, or ends the subscription.
+func (s *Subscription) fallBehindLocked() {
+	if s.options.Lag == LagError {
+		s.err = ErrLagged
+	} else {
+		s.overflow = true
+		s.clearQueueLocked()
+	}
+	s.wakeLocked()
+}
+
+// fallBehind makes the subscription fall behind, unless it did or is over.
+func (s *Subscription) fallBehind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed != nil || s.err != nil || s.overflow {
+		return false
+	}
+	s.fallBehindLocked()
 	return true
 }
 
@@ -401,7 +417,7 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 	}
 	s.ended = true
 	s.wakeLocked()
-	if s.run != nil && s.run.fromLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
+	if s.run != nil && s.run.view.needsLayer() && (s.reading || s.closed == nil && (s.state != nil || s.overflow)) {
 		s.settled = make(chan struct{})
 		return s.settled
 	}

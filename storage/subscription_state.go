@@ -9,19 +9,23 @@ import (
 // How a subscription gets its state, a fresh one when it fell behind, and tells it.
 
 // fresh takes a state, in an instant of the pipeline; nil where none is told.
-func (s *Subscription) fresh(r *run) (*snapshot, error) {
+func (s *Subscription) fresh(r *run) (*state, error) {
 	if s.options.ChangesOnly {
 		return nil, nil
 	}
-	return r.snapshot(s.pattern, s.options.Order, s.options.Limit, true)
+	return r.stateOf(s.pattern, s.options.Order, s.options.Limit, true)
 }
 
 // begin makes the subscription begin, or begin anew, with a state of a revision, or none if state is nil. missed
 // says that changes were missed. No revision below lowest can be caught up from. It needs the feed's mu.
 // It reports whether it began, which it does not when it is closed, and whether that was with a NoticeReset.
-func (s *Subscription) begin(state *snapshot, revision uint64, missed bool, lowest uint64) (began, anew bool) {
+func (s *Subscription) begin(state *state, revision uint64, missed bool, lowest uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.beginLocked(state, revision, missed, lowest)
+}
+
+func (s *Subscription) beginLocked(state *state, revision uint64, missed bool, lowest uint64) (began, anew bool) {
 	if s.closed != nil {
 		state.close()
 		return false, false
@@ -112,20 +116,27 @@ func (s *Subscription) refreshLast(r *run) error {
 	<-f.ended
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.over && r.fromLayer() {
+	if f.over && r.view.needsLayer() {
 		return ErrNotActive
 	}
-	return s.beginLast(r)
+	return s.beginLast(r, true)
 }
 
-// beginLast makes a subscription that fell behind begin anew when nothing more is committed. It needs the
-// feed's mu.
-func (s *Subscription) beginLast(r *run) error {
+// beginLast makes a subscription that fell behind begin anew when nothing more is committed, unless that was done
+// meanwhile. Both Next and the Close of the store do it, Next with the field reading set: while it is, the state is
+// Next's alone. It needs the feed's mu.
+func (s *Subscription) beginLast(r *run, reading bool) error {
 	state, err := s.fresh(r)
 	if err != nil {
 		return err
 	}
-	if _, anew := s.begin(state, r.pipeline.revision.Load(), false, r.feed.lowest); anew {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.overflow || s.reading != reading {
+		state.close()
+		return nil
+	}
+	if _, anew := s.beginLocked(state, r.pipeline.revision.Load(), false, r.feed.lowest); anew {
 		r.feed.resets++
 	}
 	return nil

@@ -47,7 +47,7 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 		if err := ctx.Err(); err != nil {
 			return meta.Object{}, err
 		}
-		old, err := r.get(path)
+		old, err := r.view.get(path)
 		demand := condition{kind: ifRevision, revision: old.Revision}
 		if errors.Is(err, ErrNotFound) {
 			old, err = placed(meta.Object{}, path), nil

@@ -84,6 +84,7 @@ func databaseKinds() []databaseKind {
 			return storage.NewAdapter(storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}))
 		}},
 	}
+	kinds = append(kinds, databaseKind{"shared", persistent, func(T) storage.Database { return twinStore(new(Twin)) }})
 	for _, l := range layerKinds {
 		disk := &Disk{}
 		layer := func(t T) storage.EmbeddedLayer { return l.open(disk, t.TempDir()) }

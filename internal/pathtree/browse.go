@@ -18,10 +18,10 @@ func (t *Tree) Count(pattern string, at int64) int {
 			objects, _ := d.count(at)
 			count += objects
 		case key.HasGlob(name):
-			count += d.countMatches(name, clock{at})
+			count += d.countMatches(name, Clock{at})
 		default:
-			clock := clock{at}
-			if n := s.load(d.join(name)); n != nil && !clock.expired(n) {
+			clock := Clock{at}
+			if n := s.load(d.join(name)); n != nil && !clock.Past(n.Expires()) {
 				count++
 			}
 		}
@@ -30,11 +30,11 @@ func (t *Tree) Count(pattern string, at int64) int {
 }
 
 // countMatches returns how many objects in the directory have a name that matches and are not expired.
-func (d *directory) countMatches(name string, clock clock) (count int) {
+func (d *directory) countMatches(name string, clock Clock) (count int) {
 	var c collector
 	c.take(d)
 	for _, n := range c.versions {
-		if key.Match(name, n.Index()) && !clock.expired(n) {
+		if key.Match(name, n.Index()) && !clock.Past(n.Expires()) {
 			count++
 		}
 	}

@@ -134,11 +134,11 @@ func (t *Tree) All(at int64) []*Version {
 	s := t.state.Load()
 	all := make([]*Version, 0, s.objects.size())
 	s.root.all(func(d *directory) {
-		clock := clock{at}
+		clock := Clock{at}
 		d.mu.RLock()
 		defer d.mu.RUnlock()
 		d.list.Scan(func(e *entry) bool {
-			if !clock.expired(e.node) {
+			if !clock.Past(e.node.Expires()) {
 				all = append(all, e.node)
 			}
 			return true
@@ -157,31 +157,31 @@ type picker struct {
 	picked []*Version
 }
 
-// clock is the one time at which a directory is read, in Unix nanoseconds; 0 until an object that
-// has a time to live comes along. The directory's lock is held then: what a writer took for expired
-// before it changed the directory is expired for whoever sees the change.
-type clock struct{ time int64 }
+// Clock is the one time of a read, in Unix nanoseconds; 0 until an object that has a time to live comes along. The lock
+// of the directory, or the snapshot of the persistent layer, is held then: what a writer took for expired before it
+// changed something is expired for whoever sees the change.
+type Clock struct{ Time int64 }
 
-func (c *clock) expired(n *Version) bool {
-	end := n.Expires()
+// Past reports whether an end, in Unix nanoseconds, 0 for never, has come.
+func (c *Clock) Past(end int64) bool {
 	if end == 0 {
 		return false
 	}
 	c.read()
-	return end <= c.time
+	return end <= c.Time
 }
 
-func (c *clock) read() {
-	if c.time == 0 {
-		c.time = now()
+func (c *Clock) read() {
+	if c.Time == 0 {
+		c.Time = now()
 	}
 }
 
 // single takes the object called name out of a directory, if it is there.
 func (p *picker) single(s *state, d *directory, name string) {
 	n := s.load(d.join(name))
-	clock := clock{p.query.At}
-	if n != nil && p.query.Holds(n.Position()) && !clock.expired(n) {
+	clock := Clock{p.query.At}
+	if n != nil && p.query.Holds(n.Position()) && !clock.Past(n.Expires()) {
 		p.add(n)
 	}
 }
@@ -194,9 +194,9 @@ const matchUnlocked = 1 << 14
 // soon as nothing that follows can be part of the result.
 func (p *picker) list(d *directory, name string) {
 	q := &p.query
-	clock := clock{q.At}
+	clock := Clock{q.At}
 	take := func(n *Version) bool {
-		if name != "*" && !key.Match(name, n.Index()) || clock.expired(n) {
+		if name != "*" && !key.Match(name, n.Index()) || clock.Past(n.Expires()) {
 			return true
 		}
 		if q.After != nil && !q.Holds(n.Position()) {
@@ -213,7 +213,7 @@ func (p *picker) list(d *directory, name string) {
 
 // scan calls take with what a query's range holds of a directory, in the query's order, while the lock is held. It
 // returns what is left once enough was matched.
-func (p *picker) scan(d *directory, name string, clock *clock, take func(*Version) bool) (rest []*Version) {
+func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Version) bool) (rest []*Version) {
 	q := &p.query
 	budget := matchUnlocked
 	visit := func(e *entry) bool {
@@ -267,7 +267,7 @@ func (p *picker) scan(d *directory, name string, clock *clock, take func(*Versio
 //
 // What is expired and not removed yet has no rank. The first of these are where d.ends begins, and each of them that
 // stands before the place moves it by one.
-func (d *directory) atRank(q *Query, clock *clock) *entry {
+func (d *directory) atRank(q *Query, clock *Clock) *entry {
 	at := func(i int) *entry {
 		e, _ := d.list.GetAt(i)
 		return e
@@ -281,10 +281,10 @@ func (d *directory) atRank(q *Query, clock *clock) *entry {
 	if d.ends != nil {
 		clock.read()
 		d.ends.Scan(func(n *Version) bool {
-			if n.Expired(clock.time) && n.created >= q.From && n.created <= q.To {
+			if n.Expired(clock.Time) && n.created >= q.From && n.created <= q.To {
 				gone = append(gone, &entry{created: n.created, node: n})
 			}
-			return n.Expired(clock.time)
+			return n.Expired(clock.Time)
 		})
 		slices.SortFunc(gone, func(a, b *entry) int { return q.compare(a.node, b.node) })
 	}

@@ -87,7 +87,7 @@ func TestLongListsAreMatchedUnlocked(t *testing.T) {
 		dir, _ := tree.state.Load().dirs.Load("d")
 		matched := 0
 		p := picker{query: Everything("d/" + name)}
-		rest := p.scan(dir, name, new(clock), func(v *Version) bool {
+		rest := p.scan(dir, name, new(Clock), func(v *Version) bool {
 			matched += len(name) + len(v.Index())
 			if dir.mu.TryLock() {
 				t.Fatal("the directory is not locked")

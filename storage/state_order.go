@@ -21,7 +21,7 @@ type gathered struct {
 }
 
 // query is the query that has the order of the state.
-func (s *snapshot) query() pathtree.Query {
+func (s *state) query() pathtree.Query {
 	q := pathtree.Everything(s.pattern)
 	if s.pattern == "" {
 		q.Pattern = "**"
@@ -33,7 +33,7 @@ func (s *snapshot) query() pathtree.Query {
 // collectFirst takes the first objects of an ordered state with a limit out of memory, in an instant of the pipeline, if
 // that costs less than a pointer to each object: a partial glob is matched behind the instant. What is hidden does not
 // count: the limit grows until enough is not.
-func (s *snapshot) collectFirst(memory *pathtree.Tree) bool {
+func (s *state) collectFirst(memory *pathtree.Tree) bool {
 	q := s.query()
 	if name := key.LastIndex(q.Pattern); s.limit == 0 || name != "*" && name != "**" {
 		return false
@@ -49,14 +49,14 @@ func (s *snapshot) collectFirst(memory *pathtree.Tree) bool {
 }
 
 // shown leaves out what is expired or hidden.
-func (s *snapshot) shown(versions []*pathtree.Version) []*pathtree.Version {
+func (s *state) shown(versions []*pathtree.Version) []*pathtree.Version {
 	return slices.DeleteFunc(versions, func(v *pathtree.Version) bool {
 		return v.Expired(s.now) || key.Contains(s.hide, v.Path())
 	})
 }
 
 // setList makes one list in order the state, up to the limit.
-func (s *snapshot) setList(list []*pathtree.Version) {
+func (s *state) setList(list []*pathtree.Version) {
 	if s.limit > 0 && len(list) > s.limit {
 		list = slices.Clone(list[:s.limit]) // what is cut off is let go of
 	}
@@ -68,7 +68,7 @@ func (s *snapshot) setList(list []*pathtree.Version) {
 
 // arrange brings a state into its order, step by step, before the first next. It reports whether there is more to do:
 // who is called off meanwhile need not end it.
-func (s *snapshot) arrange() (more bool, err error) {
+func (s *state) arrange() (more bool, err error) {
 	switch {
 	case s.arranged:
 		return false, nil
@@ -96,7 +96,7 @@ func (s *snapshot) arrange() (more bool, err error) {
 }
 
 // arrangeLists makes one list of those from memory.
-func (s *snapshot) arrangeLists() {
+func (s *state) arrangeLists() {
 	s.match()
 	n := 0
 	for _, list := range s.lists {
@@ -117,7 +117,7 @@ func (s *snapshot) arrangeLists() {
 }
 
 // sortGathered sorts what was gathered, and cuts it to the limit.
-func (s *snapshot) sortGathered() {
+func (s *state) sortGathered() {
 	slices.SortFunc(s.gathered, func(a, b gathered) int {
 		if s.order == OrderNewest {
 			a, b = b, a
@@ -131,7 +131,7 @@ func (s *snapshot) sortGathered() {
 }
 
 // nextGathered returns the next object of those that were gathered; nil at the end.
-func (s *snapshot) nextGathered() *meta.Object {
+func (s *state) nextGathered() *meta.Object {
 	if len(s.gathered) == 0 {
 		return nil
 	}

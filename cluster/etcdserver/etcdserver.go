@@ -1,0 +1,66 @@
+// Package etcdserver runs members of an etcd cluster within a process: for tests, and for the demo. In production etcd is
+// operated on its own.
+package etcdserver
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// Member is where a member of a cluster listens, on the loopback interface.
+type Member struct {
+	Name       string
+	ClientPort int
+	PeerPort   int
+}
+
+// Client is the address that clients use.
+func (m Member) Client() string { return fmt.Sprintf("127.0.0.1:%d", m.ClientPort) }
+
+func (m Member) peer() string { return fmt.Sprintf("http://127.0.0.1:%d", m.PeerPort) }
+
+// Start starts one member of a cluster with its data in a directory, and returns when it serves, or when the context ends.
+// It waits for a quorum of the others.
+func Start(ctx context.Context, dir string, self Member, all []Member) (*embed.Etcd, error) {
+	cfg := embed.NewConfig()
+	cfg.Name, cfg.Dir = self.Name, dir
+	cfg.LogLevel = "panic"
+	cfg.LogOutputs = []string{"/dev/null"}
+	client, err := url.Parse("http://" + self.Client())
+	if err != nil {
+		return nil, err
+	}
+	peer, err := url.Parse(self.peer())
+	if err != nil {
+		return nil, err
+	}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{*peer}, []url.URL{*peer}
+	cluster := make([]string, len(all))
+	for i, m := range all {
+		cluster[i] = m.Name + "=" + m.peer()
+	}
+	cfg.InitialCluster = strings.Join(cluster, ",")
+	cfg.InitialClusterToken = "oolith"
+	cfg.TickMs, cfg.ElectionMs = 100, 1000
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, time.Hour.String()
+	server, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("etcd member %s: %w", self.Name, err)
+	}
+	select {
+	case <-server.Server.ReadyNotify():
+		return server, nil
+	case err := <-server.Err():
+		server.Close()
+		return nil, fmt.Errorf("etcd member %s: %w", self.Name, err)
+	case <-ctx.Done():
+		server.Close()
+		return nil, fmt.Errorf("etcd member %s: %w", self.Name, ctx.Err())
+	}
+}

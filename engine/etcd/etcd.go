@@ -1,0 +1,277 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+const (
+	defaultPrefix         = "oolith/"
+	defaultRequestTimeout = 5 * time.Second
+	defaultMaxRequest     = 5 << 18
+	keepAlive             = 2 * time.Second
+	formatVersion         = 1
+)
+
+// Options of a Layer. The zero value is for a cluster without authentication.
+type Options struct {
+	// Prefix is what all keys of the store begin with; "oolith/" when empty. A slash at its end is added. Stores with
+	// different prefixes, none of which begins with another, do not affect each other.
+	Prefix string
+	// Username and Password authenticate with etcd.
+	Username, Password string
+	// TLS is the configuration of connections; nil for none.
+	TLS *tls.Config
+	// RequestTimeout is how long a request may take before the engine counts as unavailable; 5 seconds when zero.
+	RequestTimeout time.Duration
+	// MaxRequest is how many bytes of data a transaction may have; 1.25 MiB when zero. Etcd refuses requests of more than
+	// its --max-request-bytes, 1.5 MiB by default.
+	MaxRequest int
+	// Logger takes what is to be logged; slog.Default when nil.
+	Logger *slog.Logger
+}
+
+// Layer is a persistent layer in an etcd cluster. It implements storage.SharedLayer. New makes it.
+type Layer struct {
+	endpoints []string
+	options   Options
+	keys      keys
+	refused   error // why Start cannot be: what a URL names is wrong
+
+	life    sync.Mutex // serialises Start and Close
+	session atomic.Pointer[session]
+}
+
+var (
+	_ storage.SharedLayer = (*Layer)(nil)
+	_ storage.Scanner     = (*Layer)(nil)
+	_ storage.Identified  = (*Layer)(nil)
+)
+
+// session is a layer between Start and Close.
+type session struct {
+	keys    keys
+	options Options
+	client  *clientv3.Client
+	id      uint64
+	node    string
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	elected atomic.Bool
+
+	// proposing is held for a transaction: each is guarded by the record of the one before.
+	proposing sync.Mutex
+	known     int64  // etcd's revision of the node's record; guarded by proposing, as last is
+	last      uint64 // the ID of the last transaction
+
+	mu    sync.Mutex    // guards the fields below
+	seen  int64         // the revision of etcd up to which Follow yielded everything
+	moved chan struct{} // closed when seen grows
+}
+
+// New returns a layer over the members of a cluster at "host:port" or as URLs. It connects in Start.
+func New(endpoints []string, options Options) *Layer {
+	if options.Prefix == "" {
+		options.Prefix = defaultPrefix
+	}
+	if !strings.HasSuffix(options.Prefix, "/") {
+		options.Prefix += "/"
+	}
+	if options.RequestTimeout == 0 {
+		options.RequestTimeout = defaultRequestTimeout
+	}
+	if options.MaxRequest == 0 {
+		options.MaxRequest = defaultMaxRequest
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	return &Layer{endpoints: endpoints, options: options, keys: keys{options.Prefix}}
+}
+
+// Active reports whether the layer is started.
+func (l *Layer) Active() bool { return l.session.Load() != nil }
+
+// Start connects to the cluster, and makes the store where there is none below the prefix.
+func (l *Layer) Start(storage.LayerOptions) error {
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.Active() {
+		return storage.ErrActive
+	}
+	if l.refused != nil {
+		return fmt.Errorf("etcd: %w", l.refused)
+	}
+	s := &session{keys: l.keys, options: l.options, moved: make(chan struct{}), node: strings.ToLower(rand.Text())}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	s.client, err = clientv3.New(clientv3.Config{
+		Endpoints: l.endpoints, Username: l.options.Username, Password: l.options.Password, TLS: l.options.TLS,
+		DialTimeout: l.options.RequestTimeout, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: keepAlive,
+		MaxUnaryRetries: 1, Context: s.ctx, Logger: zap.NewNop(),
+	})
+	if err == nil {
+		if err = s.open(); err != nil {
+			_ = s.client.Close() // nothing was done with it
+		}
+	}
+	if err != nil {
+		s.cancel()
+		return fmt.Errorf("etcd: %s: %w", strings.Join(l.endpoints, ","), explain(err))
+	}
+	s.work.Go(s.elect)
+	l.session.Store(s)
+	return nil
+}
+
+// marker is what says that there is a store.
+type marker struct {
+	Format int    `json:"format"`
+	ID     string `json:"id"`
+}
+
+// open reads the marker, or makes it, and the record of this node.
+func (s *session) open() error {
+	ctx, cancel := s.timeout()
+	defer cancel()
+	fresh, err := json.Marshal(marker{formatVersion, strconv.FormatUint(randomID(), 16)})
+	if err != nil {
+		return err
+	}
+	made, err := s.client.Txn(ctx).If(
+		clientv3.Compare(clientv3.CreateRevision(s.keys.marker()), "=", 0),
+		clientv3.Compare(clientv3.CreateRevision(s.keys.objects()).WithPrefix(), "=", 0),
+	).Then(clientv3.OpPut(s.keys.marker(), string(fresh))).Else(clientv3.OpGet(s.keys.marker())).Commit()
+	if err != nil {
+		return err
+	}
+	if !made.Succeeded {
+		found := made.Responses[0].GetResponseRange().Kvs
+		if len(found) == 0 {
+			return fmt.Errorf("there are objects below the prefix %q and no marker %q: it is no store, or its marker was removed",
+				s.keys.prefix, s.keys.marker())
+		}
+		fresh = found[0].Value
+	}
+	var m marker
+	if err := json.Unmarshal(fresh, &m); err != nil {
+		return fmt.Errorf("the marker %q cannot be read: expected {\"format\":%d,…}, found %q", s.keys.marker(), formatVersion, fresh)
+	}
+	if m.Format != formatVersion {
+		return fmt.Errorf("the store below the prefix %q has format %d, this build knows %d", s.keys.prefix, m.Format, formatVersion)
+	}
+	if s.id, err = strconv.ParseUint(m.ID, 16, 64); err != nil {
+		return fmt.Errorf("the marker %q names no ID: found %q", s.keys.marker(), fresh)
+	}
+	put, err := s.client.Put(ctx, s.keys.record(s.node), record{}.encoded())
+	if err != nil {
+		return err
+	}
+	s.known = put.Header.Revision
+	return nil
+}
+
+// Close ends the connection. What the cluster holds stays.
+func (l *Layer) Close() {
+	l.life.Lock()
+	defer l.life.Unlock()
+	s := l.session.Swap(nil)
+	if s == nil {
+		return
+	}
+	// Nobody asks for the record of a node that is gone. One that cannot be removed does no harm.
+	if s.proposing.TryLock() {
+		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+		_, err := s.client.Delete(ctx, s.keys.record(s.node))
+		cancel()
+		s.proposing.Unlock()
+		if err != nil {
+			s.options.Logger.Info("oolith: etcd: the record of this node stays", slog.Any("error", explain(err)))
+		}
+	}
+	s.cancel()
+	s.work.Wait()
+	_ = s.client.Close() // its context has ended
+}
+
+// active returns the session, or storage.ErrNotActive.
+func (l *Layer) active() (*session, error) {
+	if s := l.session.Load(); s != nil {
+		return s, nil
+	}
+	return nil, storage.ErrNotActive
+}
+
+// timeout is the context of one request.
+func (s *session) timeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, s.options.RequestTimeout)
+}
+
+// ID tells the store from every other one.
+func (l *Layer) ID() (uint64, error) {
+	s, err := l.active()
+	if err != nil {
+		return 0, err
+	}
+	return s.id, nil
+}
+
+// Elected reports whether this node removes what is expired.
+func (l *Layer) Elected() bool {
+	s := l.session.Load()
+	return s != nil && s.elected.Load()
+}
+
+func randomID() uint64 {
+	var raw [8]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	id := uint64(0)
+	for _, b := range raw {
+		id = id<<8 | uint64(b)
+	}
+	return id | 1
+}
+
+// explain is explain of an error of a request that only Close calls off.
+func (s *session) explain(err error) error {
+	if err != nil && s.ctx.Err() != nil {
+		return storage.ErrNotActive
+	}
+	return explain(err)
+}
+
+// explain says in our words what etcd says in its own.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrAuthFailed):
+		return errors.New("the user name or the password is wrong")
+	case errors.Is(err, rpctypes.ErrUserEmpty):
+		return errors.New("the cluster demands a user name and a password")
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return errors.New("the user has no permission for the prefix: grant read and write below it")
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return errors.New("the cluster's database is full: compact and defragment it, or raise its quota")
+	case unreachable(err):
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	return err
+}

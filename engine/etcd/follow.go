@@ -1,0 +1,261 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/oolith-db/oolith/internal/codec"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// progressPause is how often a node that waits for what others wrote asks how far its watch is.
+const progressPause = 20 * time.Millisecond
+
+// mirrorPage is how many objects are read at once.
+const mirrorPage = 1000
+
+// Mirror yields all objects as of one revision.
+func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
+	s, err := l.active()
+	if err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	defer cancel()
+	now, err := s.client.Get(ctx, s.keys.marker())
+	if err != nil {
+		return 0, nil, explain(err)
+	}
+	revision := now.Header.Revision
+	return whole(revision), s.scan([]span{prefixed(s.keys.objects())}, revision), nil
+}
+
+// scan yields the objects of ranges of keys at a revision of etcd, in the order of keys, in pages.
+func (s *session) scan(spans []span, revision int64) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		for _, at := range spans {
+			for from, more := at.from, true; more; {
+				ctx, cancel := s.timeout()
+				page, err := s.client.Get(ctx, from, clientv3.WithRange(at.end), clientv3.WithLimit(mirrorPage), clientv3.WithRev(revision))
+				cancel()
+				if err != nil {
+					yield(meta.Object{}, s.explain(err))
+					return
+				}
+				for _, kv := range page.Kvs {
+					obj, err := s.decode(string(kv.Key), kv.Value, kv.ModRevision)
+					if !yield(obj, err) || err != nil {
+						return
+					}
+				}
+				if more = page.More && len(page.Kvs) > 0; more {
+					from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+				}
+			}
+		}
+	}
+}
+
+// decode returns the object at a key.
+func (s *session) decode(stored string, value []byte, revision int64) (meta.Object, error) {
+	path, _, err := s.keys.path(stored)
+	if err != nil {
+		return meta.Object{}, err
+	}
+	obj, err := codec.Decode(path, value)
+	if err != nil {
+		return meta.Object{}, fmt.Errorf("%w: %w", storage.ErrUndecodable, err)
+	}
+	obj.Revision = revisionOf(revision, int(obj.Revision&(1<<shift-1)))
+	return obj, nil
+}
+
+// Follow yields the transactions behind a revision.
+func (l *Layer) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.SharedCommit, error] {
+	return func(yield func(storage.SharedCommit, error) bool) {
+		s, err := l.active()
+		if err == nil {
+			err = s.follow(ctx, etcdRevision(revision), func(c storage.SharedCommit) bool { return yield(c, nil) })
+		}
+		if err != nil {
+			yield(storage.SharedCommit{}, err)
+		}
+	}
+}
+
+// follow watches behind a revision of etcd. It returns nil when yield does not want more.
+func (s *session) follow(ctx context.Context, revision int64, yield func(storage.SharedCommit) bool) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	watch := s.client.Watch(ctx, s.keys.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	s.setSeen(revision)
+	for {
+		var response clientv3.WatchResponse
+		var ok bool
+		select {
+		case response, ok = <-watch:
+		case <-s.ctx.Done():
+			return storage.ErrNotActive
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !ok:
+			return storage.ErrUnavailable
+		case response.CompactRevision != 0:
+			return storage.ErrHistoryGone
+		case response.Err() != nil:
+			return explain(response.Err())
+		}
+		// A response has whole revisions only, as fragments are not asked for.
+		for events := response.Events; len(events) > 0; {
+			n := 1
+			for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+				n++
+			}
+			commit, err := s.commitOf(events[:n])
+			if err != nil {
+				return err
+			}
+			if !yield(commit) {
+				return nil
+			}
+			s.setSeen(events[0].Kv.ModRevision)
+			events = events[n:]
+		}
+		if response.IsProgressNotify() {
+			if !yield(storage.SharedCommit{Revision: whole(response.Header.Revision)}) {
+				return nil
+			}
+			s.setSeen(response.Header.Revision)
+		}
+	}
+}
+
+// commitOf makes a commit of the events of one transaction.
+func (s *session) commitOf(events []*clientv3.Event) (storage.SharedCommit, error) {
+	revision := events[0].Kv.ModRevision
+	commit := storage.SharedCommit{Revision: whole(revision)}
+	var rec *record
+	puts, gone := make(map[string]*meta.Object), make(map[string]bool)
+	var foreign []storage.SharedChange
+	for _, event := range events {
+		stored := string(event.Kv.Key)
+		if strings.HasPrefix(stored, s.keys.record("")) && event.Type == clientv3.EventTypePut {
+			r, err := decodeRecord(stored, event.Kv.Value)
+			if err != nil {
+				return commit, err
+			}
+			rec = &r
+			continue
+		}
+		path, ok, err := s.keys.path(stored)
+		if err != nil {
+			return commit, err
+		}
+		if !ok {
+			continue
+		}
+		change := storage.SharedChange{Key: path}
+		if event.Type == clientv3.EventTypePut {
+			obj, err := s.decode(stored, event.Kv.Value, revision)
+			if err != nil {
+				return commit, err
+			}
+			change.Object, puts[path] = &obj, &obj
+		} else {
+			change.Reason, gone[path] = storage.ReasonDeleted, true
+		}
+		foreign = append(foreign, change)
+	}
+	commit.Changes = foreign
+	if rec != nil {
+		commit.Changes = rec.changes(foreign, puts, gone)
+	}
+	for i := range commit.Changes {
+		c := &commit.Changes[i]
+		c.Revision = revisionOf(revision, i)
+		if c.Object != nil {
+			c.Object.Revision = c.Revision
+		}
+	}
+	return commit, nil
+}
+
+// changes are those of a record, with what the events of its transaction say. A delete of what was not there has no event,
+// and stays: it has its place.
+func (r *record) changes(events []storage.SharedChange, puts map[string]*meta.Object, gone map[string]bool) []storage.SharedChange {
+	changes := make([]storage.SharedChange, len(r.Changes))
+	for i, c := range r.Changes {
+		changes[i] = storage.SharedChange{
+			Key: c.Key, Object: puts[c.Key], Pattern: c.Pattern, Clear: c.Clear, Reason: c.Reason, Silent: c.Silent, More: c.More, Stamped: c.Stamped,
+		}
+		if c.Pattern != "" || c.Clear {
+			changes[i].Object = nil
+			for _, event := range events {
+				if gone[event.Key] {
+					changes[i].Gone = append(changes[i].Gone, event.Key)
+				}
+			}
+		}
+	}
+	return changes
+}
+
+func (s *session) setSeen(revision int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision > s.seen {
+		s.seen = revision
+		close(s.moved)
+		s.moved = make(chan struct{})
+	}
+}
+
+// Barrier returns a revision that all that was committed before the call is at or below. It makes sure that Follow
+// gets there: etcd's revision grows with keys that no store has, too, of which the watch says nothing by itself.
+func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
+	s, err := l.active()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	defer cancel()
+	now, err := s.client.Get(ctx, s.keys.marker()) // linearizable: it takes a quorum
+	if err != nil {
+		return 0, explain(err)
+	}
+	if err := s.reach(ctx, now.Header.Revision); err != nil {
+		return 0, explain(err)
+	}
+	return whole(now.Header.Revision), nil
+}
+
+// reach returns when Follow yielded everything up to a revision of etcd.
+func (s *session) reach(ctx context.Context, revision int64) error {
+	for {
+		s.mu.Lock()
+		seen, moved := s.seen, s.moved
+		s.mu.Unlock()
+		if seen >= revision {
+			return nil
+		}
+		if err := s.client.RequestProgress(clientv3.WithRequireLeader(ctx)); err != nil {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-time.After(progressPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ctx.Done():
+			return storage.ErrNotActive
+		}
+	}
+}

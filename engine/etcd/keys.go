@@ -1,0 +1,81 @@
+package etcd
+
+import (
+	"fmt"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/oolith-db/oolith/key"
+)
+
+// keys are the keys of a store in etcd.
+type keys struct{ prefix string }
+
+func (k keys) marker() string  { return k.prefix + "m" }
+func (k keys) objects() string { return k.prefix + "o/" }
+func (k keys) fence() string   { return k.prefix + "v" }
+func (k keys) elected() string { return k.prefix + "e" }
+
+func (k keys) record(node string) string { return k.prefix + "n/" + node }
+
+// object is the key of the object at a path.
+func (k keys) object(path string) string { return k.directory(key.Parent(path)) + key.LastIndex(path) }
+
+// directory is what the keys of the objects of a directory begin with.
+func (k keys) directory(dir string) string { return k.objects() + dir + "\x00" }
+
+// path is the path of the object at a key; false for a key of something else.
+func (k keys) path(stored string) (path string, ok bool, err error) {
+	rest, ok := strings.CutPrefix(stored, k.objects())
+	if !ok {
+		return "", false, nil
+	}
+	dir, index, ok := strings.Cut(rest, "\x00")
+	path = index
+	if dir != "" {
+		path = dir + "/" + index
+	}
+	if !ok || !key.IsValid(path) || key.HasGlob(path) {
+		return "", true, fmt.Errorf("etcd: the key %q is not one of an object; remove it from etcd", stored)
+	}
+	return path, true, nil
+}
+
+// span is a range of keys.
+type span struct{ from, end string }
+
+func prefixed(prefix string) span { return span{prefix, clientv3.GetPrefixRangeEnd(prefix)} }
+
+// spans returns the ranges that hold exactly what matches a pattern, "" for everything; none where ranges cannot say it.
+func (k keys) spans(pattern string) []span {
+	dir := key.Parent(pattern)
+	switch name := key.LastIndex(pattern); {
+	case pattern == "" || pattern == "**":
+		return []span{prefixed(k.objects())}
+	case key.HasGlob(dir):
+		return nil
+	case name == "*":
+		return []span{prefixed(k.directory(dir))}
+	case name == "**":
+		return []span{prefixed(k.directory(dir)), prefixed(k.objects() + dir + "/")}
+	}
+	return nil
+}
+
+// around is a range that holds all that matches a pattern, and more.
+func (k keys) around(pattern string) span {
+	if !key.HasGlob(pattern) {
+		at := k.object(pattern)
+		return span{at, at + "\x00"}
+	}
+	// All below the last directory that the pattern names.
+	dir := pattern
+	for key.HasGlob(dir) {
+		dir = key.Parent(dir)
+	}
+	if dir == "" {
+		return prefixed(k.objects())
+	}
+	return span{k.directory(dir), clientv3.GetPrefixRangeEnd(k.objects() + dir + "/")}
+}

@@ -1,0 +1,187 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Locks across nodes, by the recipe of etcd's own package concurrency: who wants a lock puts a key below that of the lock,
+// bound to a lease of etcd, and has it once no key there is older. Its own key is written again then: the revision of that is the
+// token. In contrast to that package nothing renews a lock that is held: it ends with the lease of the store above.
+
+// lockSlack is how much longer etcd keeps a lock than its holder does.
+const lockSlack = 2 * time.Second
+
+func (k keys) lock(path string) string { return k.prefix + "l/" + path + "\x00" }
+
+// lock is a key in the queue of a lock, and the lock once no other is older.
+type lock struct {
+	s       *session
+	path    string
+	key     string
+	lease   clientv3.LeaseID
+	created int64 // etcd's revision of the key's creation
+	token   uint64
+}
+
+// Acquire takes the lock of a path.
+func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (storage.SharedLock, error) {
+	s, err := l.active()
+	if err != nil {
+		return nil, err
+	}
+	held := &lock{s: s, path: path}
+	if err := held.enter(ctx, ttl); err != nil {
+		return nil, lockError(ctx, err)
+	}
+	if err := held.grant(ctx, ttl, wait); err != nil {
+		_ = held.Release(context.WithoutCancel(ctx)) // its place ends by itself
+		return nil, lockError(ctx, err)
+	}
+	return held, nil
+}
+
+func lockError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return explain(err)
+}
+
+func ttlOf(ttl time.Duration) int64 { return int64((ttl + lockSlack + time.Second - 1) / time.Second) }
+
+// enter takes a place in the queue.
+func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
+	defer cancel()
+	granted, err := k.s.client.Grant(ctx, ttlOf(ttl))
+	if err != nil {
+		return err
+	}
+	k.lease = granted.ID
+	k.key = fmt.Sprintf("%s%x", k.s.keys.lock(k.path), k.lease)
+	put, err := k.s.client.Put(ctx, k.key, "", clientv3.WithLease(k.lease))
+	if err != nil {
+		return err
+	}
+	k.created = put.Header.Revision
+	return nil
+}
+
+// grant returns once the lock is held, for a time that begins then.
+func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
+	// While it waits, its place must not end.
+	waiting, stop := context.WithCancel(ctx)
+	alive, err := k.s.client.KeepAlive(waiting, k.lease)
+	if err != nil {
+		stop()
+		return err
+	}
+	go func() {
+		for range alive {
+		}
+	}()
+	err = k.await(ctx, wait)
+	stop()
+	if err != nil {
+		return err
+	}
+	return k.Renew(ctx, ttl)
+}
+
+// await returns when no key in the queue is older.
+func (k *lock) await(ctx context.Context, wait bool) error {
+	queue := k.s.keys.lock(k.path)
+	for {
+		request, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
+		before, err := k.s.client.Get(request, queue, append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(k.created-1))...)
+		cancel()
+		switch {
+		case err != nil:
+			return err
+		case len(before.Kvs) == 0:
+			return nil
+		case !wait:
+			return storage.ErrLocked
+		}
+		if err := k.gone(ctx, string(before.Kvs[0].Key), before.Header.Revision+1); err != nil {
+			return err
+		}
+	}
+}
+
+// gone returns when a key is deleted.
+func (k *lock) gone(ctx context.Context, key string, revision int64) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	for response := range k.s.client.Watch(ctx, key, clientv3.WithRev(revision)) {
+		if response.CompactRevision != 0 {
+			return nil // it is looked at again
+		}
+		if err := response.Err(); err != nil {
+			return err
+		}
+		for _, event := range response.Events {
+			if event.Type == clientv3.EventTypeDelete {
+				return nil
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return storage.ErrUnavailable
+}
+
+// Token is the revision at which the lock was taken.
+func (k *lock) Token() uint64 { return k.token }
+
+// held demands that the lock is held.
+func (k *lock) held() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(k.key), "=", k.created)
+}
+
+// Renew binds the lock to a new lease of etcd.
+func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
+	defer cancel()
+	granted, err := k.s.client.Grant(ctx, ttlOf(ttl))
+	if err != nil {
+		return explain(err)
+	}
+	bound, err := k.s.client.Txn(ctx).If(k.held()).Then(clientv3.OpPut(k.key, "", clientv3.WithLease(granted.ID))).Commit()
+	if err == nil && !bound.Succeeded {
+		err = storage.ErrLeaseLost
+	}
+	if err != nil {
+		k.s.revoke(granted.ID)
+		return explain(err)
+	}
+	if k.token == 0 {
+		k.token = revisionOf(bound.Header.Revision, 0)
+	}
+	k.s.revoke(k.lease) // the key is no longer bound to it
+	k.lease = granted.ID
+	return nil
+}
+
+// Release takes the key out of the queue.
+func (k *lock) Release(ctx context.Context) error {
+	if k.lease == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
+	defer cancel()
+	_, err := k.s.client.Revoke(ctx, k.lease)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return storage.ErrLeaseLost
+	}
+	return explain(err)
+}

@@ -1,0 +1,62 @@
+package etcd
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// shift is how many bits of a revision are the place within a transaction.
+const shift = 12
+
+// revisionOf is the revision of a change, and whole one up to which everything of a transaction is delivered.
+func revisionOf(etcd int64, place int) uint64 { return uint64(etcd)<<shift + uint64(place) }
+func whole(etcd int64) uint64                 { return revisionOf(etcd, 1<<shift-1) }
+
+// etcdRevision is the transaction of a revision.
+func etcdRevision(revision uint64) int64 { return int64(revision >> shift) }
+
+// record is what a transaction says of itself.
+type record struct {
+	// ID is that of the transaction among those of its node.
+	ID      uint64           `json:"id"`
+	Changes []recordedChange `json:"c,omitempty"`
+}
+
+type recordedChange struct {
+	Key     string         `json:"k,omitempty"`
+	Delete  bool           `json:"d,omitempty"`
+	Pattern string         `json:"p,omitempty"`
+	Clear   bool           `json:"x,omitempty"`
+	Reason  storage.Reason `json:"r,omitempty"`
+	Silent  bool           `json:"q,omitempty"`
+	More    bool           `json:"m,omitempty"`
+	Stamped bool           `json:"t,omitempty"`
+}
+
+func recordOf(id uint64, t *storage.SharedTransaction) record {
+	r := record{ID: id, Changes: make([]recordedChange, len(t.Changes))}
+	for i, c := range t.Changes {
+		r.Changes[i] = recordedChange{
+			Key: c.Key, Delete: c.Object == nil, Pattern: c.Pattern, Clear: c.Clear, Reason: c.Reason, Silent: c.Silent,
+			More: c.More, Stamped: c.Stamped,
+		}
+	}
+	return r
+}
+
+func (r record) encoded() string {
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // of numbers, flags and valid paths
+	}
+	return string(encoded)
+}
+
+func decodeRecord(stored string, value []byte) (r record, err error) {
+	if err = json.Unmarshal(value, &r); err != nil {
+		err = fmt.Errorf("etcd: the record %q cannot be read: %w", stored, err)
+	}
+	return r, err
+}

@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Leases of a store over a SharedLayer. They take the lock of their own store first, which orders those who wait here, and then
+// that of all nodes. A lease ends by the clock of its node; the lock of all nodes outlives it a little, until it is released.
+
+// releasePatience is how long the release of a shared lock may take; it ends by itself.
+const releasePatience = 5 * time.Second
+
+// share takes the lock among all nodes, once the lease has that of its own store, and begins its time.
+func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
+	m := l.mirror
+	if m == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)() // Close ends who waits
+	stop := context.AfterFunc(contextOf(l.done), cancel)
+	defer stop()
+	lock, err := m.acquire(ctx, l.path, l.ttl, wait)
+	t := l.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil && l.ended == nil {
+		l.shared = lock
+		l.beginLocked()
+		l.token = lock.Token()
+		return nil
+	}
+	if err == nil {
+		m.unlock(l.path, lock)
+	}
+	if l.ended != nil { // by Close
+		return ErrNotActive
+	}
+	t.dropLocked(l.path, h)
+	return err
+}
+
+// contextOf is a context that ends when a channel is closed.
+func contextOf(done <-chan struct{}) context.Context { return doneContext{context.Background(), done} }
+
+type doneContext struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (c doneContext) Done() <-chan struct{} { return c.done }
+
+func (c doneContext) Err() error {
+	if isClosed(c.done) {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (m *mirror) acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (lock SharedLock, err error) {
+	defer panicAsError(&err)
+	m.unlocked(path) // by the lease before, whose place would be in the way
+	return m.layer.Acquire(ctx, path, ttl, wait)
+}
+
+// unlock gives a lock up among all nodes, beside the caller, who may hold any lock.
+func (m *mirror) unlock(path string, lock SharedLock) {
+	done := make(chan struct{})
+	m.mu.Lock()
+	if m.unlocking == nil {
+		m.unlocking = make(map[string]chan struct{})
+	}
+	m.unlocking[path] = done
+	m.mu.Unlock()
+	m.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), releasePatience)
+		defer cancel()
+		_ = lock.Release(ctx) // it ends by itself
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.unlocking[path] == done {
+			delete(m.unlocking, path)
+		}
+		close(done)
+	})
+}
+
+// unlocked returns once the lock of a path that this store gave up is free for all nodes.
+func (m *mirror) unlocked(path string) {
+	m.mu.Lock()
+	done := m.unlocking[path]
+	m.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
+
+// renewShared makes the lock among all nodes last.
+func (l *Lease) renewShared(ttl time.Duration) error {
+	if l.shared == nil {
+		return nil
+	}
+	l.table.mu.Lock()
+	lost := l.lostLocked()
+	l.table.mu.Unlock()
+	if lost != nil {
+		return lost
+	}
+	err := l.shared.Renew(l.mirror.ctx, ttl)
+	if errors.Is(err, ErrLeaseLost) {
+		l.lose()
+	}
+	return err
+}
+
+// lose ends a lease whose lock among all nodes is lost.
+func (l *Lease) lose() {
+	l.table.mu.Lock()
+	defer l.table.mu.Unlock()
+	if l.lostLocked() == nil {
+		l.endLocked(errLeaseExpired)
+		l.table.releaseLocked(l.path)
+	}
+}

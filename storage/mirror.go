@@ -1,0 +1,286 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A store over a SharedLayer: its memory mirrors what several stores share.
+//
+// Data flows one way. Writers propose (mirror_propose.go), the engine makes the order, the follower applies and
+// publishes it (mirror_apply.go), and the writers wake once their change is applied. Nobody else changes memory or
+// publishes anything.
+
+const (
+	// barrierEvery is how often the mirror asks whether it is current.
+	barrierEvery = 500 * time.Millisecond
+	// barrierPatience is how long it waits for an answer.
+	barrierPatience = time.Second
+	// lostAfter is how old a mirror is, at least, whose engine is lost because it does not answer.
+	lostAfter = 3 * time.Second
+	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
+	followPause     = 10 * time.Millisecond
+	followPauseMost = time.Second
+	// closePatience is how long Close waits for proposals under way.
+	closePatience = 5 * time.Second
+)
+
+// mirror is the shared side of a run.
+type mirror struct {
+	r      *run
+	layer  SharedLayer
+	ctx    context.Context // ends with the run
+	cancel context.CancelFunc
+	work   sync.WaitGroup // the follower and the watch over its age
+
+	// turn is held while a transaction is applied and published, and by what must see none of it half: the instants of
+	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
+	turn sync.Mutex
+
+	mu        sync.Mutex               // guards the fields below
+	applied   uint64                   // everything up to it is applied
+	moved     chan struct{}            // closed when applied grows
+	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
+	follows   bool                     // the follower waits for what comes next
+	lost      error                    // why it did not when it was last needed; nil if it did
+
+	// current is when the mirror was known to hold all that was committed, by run.clock.
+	current atomic.Int64
+	changes atomic.Uint64 // that were applied
+}
+
+// openMirror fills memory from the shared layer and begins to follow it.
+func (r *run) openMirror() error {
+	layer := r.shared
+	if r.memory == nil {
+		return fmt.Errorf("%w: a store over a shared layer needs a memory layer that holds everything", ErrInvalidOptions)
+	}
+	m := &mirror{r: r, layer: layer, moved: make(chan struct{})}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	revision, objects, err := layer.Mirror(m.ctx)
+	if err == nil {
+		_, _, err = r.memory.Load(r.loading(objects), 0, nil)
+	}
+	if err != nil {
+		m.cancel()
+		return fmt.Errorf("load: %w", err)
+	}
+	m.applied = revision
+	r.pipeline.begin(revision)
+	r.feed.keepFrom(revision)
+	m.current.Store(int64(r.clock()))
+	r.mirror = m
+	m.work.Go(m.follow)
+	m.work.Go(m.watchAge)
+	return nil
+}
+
+// close ends the mirror. The pipeline is closed.
+func (m *mirror) close() {
+	m.cancel()
+	m.work.Wait()
+}
+
+// follow applies the order as it comes, until the run ends.
+func (m *mirror) follow() {
+	pause := followPause
+	for m.ctx.Err() == nil {
+		began := m.place()
+		err := m.followOn()
+		if m.ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, ErrHistoryGone) {
+			err = m.renew()
+			if err == nil {
+				continue
+			}
+		}
+		m.lose(err)
+		if m.place() != began {
+			pause = followPause
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-m.ctx.Done():
+			return
+		}
+		pause = min(2*pause, followPauseMost)
+	}
+}
+
+// followOn applies what the layer delivers until it ends.
+func (m *mirror) followOn() (err error) {
+	defer panicAsError(&err)
+	m.setFollows(true)
+	defer m.setFollows(false)
+	for commit, err := range m.layer.Follow(m.ctx, m.place()) {
+		if err != nil {
+			return err
+		}
+		m.found()
+		if err := m.take(commit); err != nil {
+			return err
+		}
+	}
+	return ErrUnavailable
+}
+
+// place is the revision up to which everything is applied.
+func (m *mirror) place() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.applied
+}
+
+// move notes that everything up to a revision is applied.
+func (m *mirror) move(revision uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if revision > m.applied {
+		m.applied = revision
+		close(m.moved)
+		m.moved = make(chan struct{})
+	}
+}
+
+// lose notes that the follower does not follow any more, and found that it does.
+func (m *mirror) lose(err error) {
+	m.mu.Lock()
+	first := m.lost == nil
+	m.lost = err
+	m.mu.Unlock()
+	if first && m.ctx.Err() == nil {
+		m.r.options.Logger.Warn("oolith: the shared engine is lost; reads go on with what is here", slog.Any("error", err))
+	}
+}
+
+func (m *mirror) found() {
+	m.mu.Lock()
+	back := m.lost != nil && m.follows
+	if back {
+		m.lost = nil
+	}
+	m.mu.Unlock()
+	if back {
+		m.r.options.Logger.Info("oolith: the shared engine is back")
+	}
+}
+
+func (m *mirror) setFollows(follows bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.follows = follows
+}
+
+func (m *mirror) lostBy() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lost
+}
+
+// reach returns when everything up to a revision is applied; or with an error when the run or the context ends first.
+func (m *mirror) reach(ctx context.Context, revision uint64) error {
+	for {
+		m.mu.Lock()
+		applied, moved := m.applied, m.moved
+		m.mu.Unlock()
+		if applied >= revision {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.ctx.Done():
+			return ErrNotActive
+		}
+	}
+}
+
+// catchUp returns when everything is applied that was in the order before the call.
+func (m *mirror) catchUp(ctx context.Context) error {
+	began := m.r.clock()
+	revision, err := m.barrier(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.reach(ctx, revision); err != nil {
+		return err
+	}
+	m.noteCurrent(began)
+	m.found()
+	return nil
+}
+
+func (m *mirror) barrier(ctx context.Context) (revision uint64, err error) {
+	defer panicAsError(&err)
+	return m.layer.Barrier(ctx)
+}
+
+// noteCurrent notes that the mirror holds all that was committed at a time.
+func (m *mirror) noteCurrent(at time.Duration) {
+	for {
+		was := m.current.Load()
+		if int64(at) <= was || m.current.CompareAndSwap(was, int64(at)) {
+			return
+		}
+	}
+}
+
+// age is for how long the mirror may have missed what others committed.
+func (m *mirror) age() time.Duration { return max(0, m.r.clock()-time.Duration(m.current.Load())) }
+
+// watchAge asks again and again whether the mirror is current.
+func (m *mirror) watchAge() {
+	tick := time.NewTicker(barrierEvery)
+	defer tick.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
+		// One answer that is late is no loss: it shows in the age.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter {
+			m.lose(unavailable(err))
+		}
+		cancel()
+		select {
+		case <-tick.C:
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkAge returns an error for a read of what is too old.
+func (r *run) checkAge() error {
+	m := r.mirror
+	if m == nil || r.options.MaxStaleness <= 0 {
+		return nil
+	}
+	if age := m.age(); age > r.options.MaxStaleness {
+		return fmt.Errorf("%w: it may miss what was written in the last %v", ErrStale, age.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// Barrier returns when every read of this store sees all that was committed before the call, on any node: in a store
+// over a SharedLayer. In any other store that is always so, and it returns at once. It is ErrUnavailable where the
+// engine cannot be reached.
+func (l *Layered) Barrier(ctx context.Context) error {
+	r, err := l.active()
+	if err == nil {
+		err = checkContext(ctx)
+	}
+	if err == nil && r.mirror != nil {
+		err = r.mirror.catchUp(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package storage
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/meta"
+)
+
+// memoryView is the view of a store that has all its objects in memory.
+type memoryView struct{ r *run }
+
+func (v memoryView) get(path string) (meta.Object, error) {
+	if n, ok := v.r.memory.Get(path); ok {
+		return n.Object(), nil
+	}
+	return meta.Object{}, ErrNotFound
+}
+
+func (v memoryView) list(q pathtree.Query) ([]meta.Object, error) {
+	return copyObjects(v.r.memory.Select(q)), nil
+}
+
+func (v memoryView) paths(q pathtree.Query) ([]string, error) {
+	found := v.r.memory.Select(q)
+	paths := make([]string, len(found))
+	for i, n := range found {
+		paths[i] = n.Path()
+	}
+	return paths, nil
+}
+
+func (v memoryView) keys() ([]string, error) { return v.r.memory.Paths(0), nil }
+
+func (v memoryView) count(pattern string) (int, error) { return v.r.memory.Count(pattern, 0), nil }
+
+func (v memoryView) tree(string) (*pathtree.Tree, error) { return v.r.memory, nil }
+
+func (v memoryView) stats(stats *Stats) {
+	stats.InMemory = true
+	stats.Objects, stats.Directories, stats.DataBytes = v.r.memory.Len(), v.r.memory.Directories(), v.r.memory.Bytes()
+}
+
+// iteratePage is how many objects an iteration takes out of a directory in memory at once.
+const iteratePage = 256
+
+func (v memoryView) iterate(_ context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
+	if pathtree.OneDirectory(q.Pattern) {
+		return v.iteratePages(q)
+	}
+	return v.iterateAll(q)
+}
+
+// iteratePages reads one directory: each page begins where the one before ended.
+func (v memoryView) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		q.Limit = iteratePage
+		for {
+			found := v.r.memory.Select(q)
+			for _, n := range found {
+				if !yield(n.Object(), nil) {
+					return
+				}
+			}
+			if len(found) < q.Limit {
+				return
+			}
+			last := found[len(found)-1].Position()
+			q.After, q.Offset = &last, 0
+		}
+	}
+}
+
+// iterateAll reads several directories at once: each page would have to look at all of them.
+func (v memoryView) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
+	return func(yield func(meta.Object, error) bool) {
+		found := v.r.memory.Select(q)
+		for i, n := range found {
+			found[i] = nil // it is let go of
+			if !expired(n.Expires()) && !yield(n.Object(), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v memoryView) find(path string) (found, error) {
+	r := v.r
+	spot := r.memory.Find(path)
+	if n := spot.Version; n != nil {
+		f := found{exists: true, created: n.Created(), expires: n.Expires(), own: n.Expires(), revision: n.Revision(), spot: spot}
+		if r.ages && f.own != 0 {
+			f.own = r.expirer.own(path)
+		}
+		return f.asOfNow(), nil
+	}
+	if r.skips { // what is left out is there all the same
+		return r.findInLayer(path)
+	}
+	return found{spot: spot}, nil
+}
+
+func (v memoryView) matching(pattern string) (doomed []removal, err error) {
+	var now pathtree.Clock
+	for _, list := range pathtree.Match(v.r.memory.Collect(pattern), pattern) {
+		doomed = slices.Grow(doomed, len(list))
+		for _, n := range list {
+			if !now.Past(n.Expires()) {
+				doomed = append(doomed, v.removal(n))
+			}
+		}
+	}
+	return doomed, nil
+}
+
+func (v memoryView) everything() (all []removal, err error) {
+	for _, list := range v.r.memory.Collect("") {
+		for _, n := range list {
+			all = append(all, v.removal(n))
+		}
+	}
+	return all, nil
+}
+
+func (v memoryView) removal(n *pathtree.Version) removal {
+	d := removal{path: n.Path(), version: n, own: n.Expires()}
+	if d.own != 0 && v.r.ages && v.r.batch == nil { // an undo writes it; memory's is the end that a rule sets, too
+		d.own = v.r.expirer.own(d.path)
+	}
+	return d
+}
+
+func (v memoryView) listOf(string) (*pathtree.Tree, error) { return v.r.memory, nil }
+
+func (v memoryView) collect(s *state) error {
+	if s.collectFirst(v.r.memory) {
+		return nil
+	}
+	s.lists = v.r.memory.Collect(s.pattern)
+	if s.kept && v.r.ages {
+		s.own = v.r.expirer.ends(s.lists)
+	}
+	return nil
+}
+
+// Memory shows what apply made of it, and nothing before.
+func (v memoryView) hide([]*write) (unhide func())      { return func() {} }
+func (v memoryView) hidePaths([]string) (unhide func()) { return func() {} }
+func (v memoryView) hideAll() (unhide func())           { return func() {} }
+func (v memoryView) remove(paths []string)              { v.r.memory.DeleteAll(paths) }
+func (v memoryView) clear()                             { v.r.memory.Clear() }
+func (v memoryView) needsLayer() bool                   { return false }
+
+func (v memoryView) apply(g orderedGroup) {
+	if g.atOnce {
+		v.applyAtOnce(g.leaves)
+		return
+	}
+	for _, w := range g.leaves {
+		if w.err == nil {
+			v.r.applyOne(w)
+		}
+	}
+}
