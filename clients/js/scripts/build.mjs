@@ -2,24 +2,26 @@
 // for the explorer, or compares what is there with what would be written.
 import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
-/** Bundles an entry: what it imports from the other entries stays an import. */
+/**
+ * Bundles an entry, and returns its files by name: the entry and, where it loads another part only when that is needed, that
+ * part. What it imports from other entries stays an import.
+ */
 export async function bundle(entry, options = {}) {
-  const built = await build({
-    absWorkingDir: root, entryPoints: [`src/${entry}.ts`], bundle: true, write: false, format: 'esm', target: 'es2022', platform: 'neutral',
-    external: entry === 'index' ? [] : ['./index.js', 'react'], charset: 'utf8', legalComments: 'none', ...options,
+  const { outputFiles } = await build({
+    absWorkingDir: root, entryPoints: [`src/${entry}.ts`], bundle: true, write: false, outdir: 'dist', splitting: true, chunkNames: '[name]',
+    format: 'esm', target: 'es2022', platform: 'neutral', charset: 'utf8', external: entry === 'index' ? [] : ['./index.js', 'react'], ...options,
   })
-  return built.outputFiles[0].text
+  return new Map(outputFiles.map(({ path, text }) => [basename(path), text]))
 }
 
-export const entries = ['index', 'react', 'offline'].filter(entry => existsSync(join(root, `src/${entry}.ts`)))
+export const entries = ['index', 'react', 'offline']
 
 function types(to) {
   execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--emitDeclarationOnly', '--outDir', to], { cwd: root, stdio: 'inherit' })
@@ -29,7 +31,8 @@ async function dist() {
   const to = join(root, 'dist')
   await rm(to, { recursive: true, force: true })
   types(to)
-  for (const entry of entries) await writeFile(join(to, `${entry}.js`), await bundle(entry))
+  for (const own of ['events', 'feed', 'http', 'link']) await rm(join(to, `${own}.d.ts`)) // nothing that is exported names them
+  for (const entry of entries) for (const [name, text] of await bundle(entry)) await writeFile(join(to, name), text)
 }
 
 /** The types of the core as one file. */
@@ -44,7 +47,7 @@ async function coreTypes() {
 async function vendor(check) {
   const head = '// The client of clients/js, built by `npm run vendor` there. MIT; see LICENSE.\n'
   const to = join(root, '../../server/ui/static/vendor')
-  for (const [name, text] of [['oolith.js', await bundle('index')], ['oolith.d.ts', await coreTypes()]]) {
+  for (const [name, text] of [['oolith.js', (await bundle('index', { splitting: false })).get('index.js')], ['oolith.d.ts', await coreTypes()]]) {
     const file = join(to, name)
     if (!check) {
       await mkdir(to, { recursive: true })

@@ -15,7 +15,7 @@ export type Kind =
 
 /** What went wrong with a request. */
 export class OolithError extends Error {
-  override readonly name = 'OolithError'
+  declare readonly name: 'OolithError'
   declare readonly kind: Kind
   /** The status of the answer; 0 without one. */
   declare readonly status: number
@@ -26,6 +26,6 @@ export class OolithError extends Error {
 
   constructor(kind: Kind, message: string, cause?: unknown, status = 0, problem = {}, requestId = '') {
     super(message, { cause })
-    Object.assign(this, { kind, status, problem, requestId })
+    Object.assign(this, { name: 'OolithError', kind, status, problem, requestId })
   }
 }

@@ -33,11 +33,11 @@ export interface Feed {
   /** Up to which place in the commit order all is held. */
   revision: number
   /** It was asked for on this connection. */
-  asked: boolean
-  /** It has all up to the last message of this connection. */
-  synced: boolean
+  asked?: boolean
+  /** It has all up to the last message of the connection. */
+  synced?: boolean
   status: LiveStatus
-  error: OolithError | undefined
+  error?: OolithError | undefined
   readonly listeners: Set<Listener>
   readonly items: readonly Item<any>[]
   /** By path, about the oldest first. */
@@ -52,12 +52,13 @@ export function tell<E>(listeners: Iterable<(event: E) => void>, event: E): void
     try {
       listener(event)
     } catch (error) {
-      queueMicrotask(() => {
-        throw error
-      })
+      Promise.reject(error) // which nobody handles
     }
   }
 }
+
+/** An item with its etag, as of a token. */
+export const tagged = <I extends Item<any>>(item: I, token: string): I => ({ ...item, etag: `"${token.split('.')[0]}-${item.revision}"` })
 
 /** Makes a feed, of items that are held at a token, if there is one. */
 export function feedOf(id: number, pattern: string, { check }: Context, { since: token, items = [] }: LiveOptions<any>): Feed {
@@ -66,7 +67,7 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
   let sorted: Item[] | undefined
   let reset: string | undefined
   const feed: Feed = {
-    id, pattern, token, revision: +(token?.split('.')[1] ?? 0), asked: false, synced: false, status: token ? 'stale' : 'waiting', error: undefined, listeners, held,
+    id, pattern, token, revision: +`${token}`.split('.')[1]! || 0, status: token ? 'stale' : 'waiting', listeners, held,
     // Times are rounded: of those that are equal, the one that came later is the newer one, as the server tells a state and a
     // commit in order, and the sort is stable.
     get items() {
@@ -78,89 +79,78 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
       feed.error = error
       tell(listeners, { type: 'status', status, error })
     },
-    take({ type, token = '', revision, reason }, { objects = [], paths, changes = [] }) {
-      const whole = !feed.token || reset
-      const etag = (item: Item) => `"${token.split('.')[0]}-${item.revision}"`
+    take({ type, token = '', revision, reason }, { objects, paths, changes = [] }) {
+      const before = reset
+      reset = reason
+      // A feed that was asked for with one that was behind is told what it has.
+      if (reset || (changes[0] && revision <= feed.revision)) return
+      const whole = before || !feed.token
       const made: LiveChange<any>[] = []
       const put = (path: string, item?: Item) => {
         const before = held.get(path)
+        item &&= tagged(item, token)
+        if (item && before?.etag === item.etag) return
         try {
-          item &&= check({ ...item, etag: etag(item) })
+          item &&= check(item)
         } catch (error) {
           tell(listeners, { type: 'invalid', path, error: error as OolithError })
           item = undefined
         }
-        if (item) {
-          held.set(path, item)
-          made.push({ type: 'set', path, item, before })
-        } else if (held.delete(path)) made.push({ type: 'del', path, item, before })
+        if (item) held.set(path, item)
+        else if (!held.delete(path)) return
+        sorted = undefined
+        made.push({ type: item ? 'set' : 'del', path, item, before } as LiveChange<any>)
       }
-      if (type === 'reset') {
-        reset = reason
-        return
-      }
-      // A feed that was asked for with one that was behind is told what it has.
-      if (type === 'patch' && revision <= feed.revision) return
       feed.token = token
       feed.revision = revision
-      if (type === 'live') {
-        feed.synced = true
-        feed.become('live')
-      } else if (type === 'patch') {
-        for (const { set, del } of changes) put(set?.path ?? del!, set)
-      } else {
+      for (const { set, del } of changes) put(set?.path ?? del!, set)
+      if (objects) {
         // A state or a catchup: what is not there any more, and what is new.
         const there = new Set(whole ? [] : (paths ?? objects.map(item => item.path)))
         for (const path of held.keys()) there.has(path) || put(path)
-        for (const item of objects.reverse()) held.get(item.path)?.etag === etag(item) || put(item.path, item)
+        for (const item of objects.reverse()) put(item.path, item)
       }
-      if (made[0]) sorted = undefined
-      if (whole) {
-        tell(listeners, { type: 'state', items: feed.items, revision, reset })
-        reset = undefined
-        feed.become('live')
-      } else if (made[0]) tell(listeners, { type: 'change', changes: made, revision })
+      if (objects && whole) tell(listeners, { type: 'state', items: feed.items, revision, reset: before })
+      else if (made[0]) tell(listeners, { type: 'change', changes: made, revision })
+      if (type === 'live') feed.synced = true
+      if (feed.synced) feed.become('live')
     },
   }
   return feed
 }
 
-/** A view of a feed: what an application holds. */
+/** Whether nothing comes any more: failed or closed. */
+const over = (status: LiveStatus) => /f|c/.test(status)
+
+/** A view of a feed: what an application holds. All that is the feed's is as the feed has it. */
 export function view<T>(feed: Feed, listener: Listener | undefined, signal: AbortSignal | undefined, closed: () => void): Live<T> {
   const own = new Set<Listener>()
   const all: Listener = event => tell(own, event)
   const on = (listener: Listener) => {
-    const each: Listener = event => listener(event)
-    own.add(each)
-    if (feed.token) tell([each], { type: 'state', items: feed.items, revision: feed.revision, reset: undefined })
-    if (feed.error) tell([each], { type: 'status', status: feed.status, error: feed.error })
-    return () => void own.delete(each)
+    own.add(listener)
+    if (feed.token) tell([listener], { type: 'state', items: feed.items, revision: feed.revision })
+    if (over(feed.status)) tell([listener], { type: 'status', status: feed.status, error: feed.error })
+    return () => own.delete(listener)
   }
-  let open = true
-  const close = () => {
-    if (!open) return
-    open = false
-    feed.listeners.delete(all)
-    all({ type: 'status', status: 'closed', error: undefined })
-    closed()
-  }
+  const live = {
+    __proto__: feed,
+    on,
+    get: (path: string) => feed.held.get(path),
+    ready: new Promise<void>((resolve, reject) => on(event => {
+      if (event.type === 'state') resolve()
+      if (event.type === 'status' && over(event.status)) reject(event.error ?? new OolithError(event.status, event.status))
+    })),
+    close() {
+      if (!feed.listeners.delete(all)) return
+      const status = ((live as { status: LiveStatus }).status = 'closed')
+      all({ type: 'status', status })
+      closed()
+    },
+  } as unknown as Live<T>
   feed.listeners.add(all)
-  const ready = new Promise<void>((resolve, reject) => on(event => {
-    if (event.type === 'state') resolve()
-    if (event.type === 'status' && /f|c/.test(event.status)) reject(event.error ?? new OolithError('closed', `live ${feed.pattern}: closed`))
-  }))
-  ready.catch(() => {}) // who does not wait for it is told by `status`
+  live.ready.catch(() => {}) // who does not wait for it is told by `status`
   if (listener) on(listener)
-  signal?.addEventListener('abort', close)
-  if (signal?.aborted) close()
-  return {
-    pattern: feed.pattern,
-    get items() { return feed.items },
-    get status() { return open ? feed.status : 'closed' },
-    get error() { return feed.error },
-    get revision() { return feed.revision },
-    get token() { return feed.token },
-    ready, on, close,
-    get: path => feed.held.get(path),
-  }
+  signal?.addEventListener('abort', live.close)
+  if (signal?.aborted) live.close()
+  return live
 }

@@ -9,7 +9,7 @@
  */
 
 import { OolithError } from './error.js'
-import { feedOf, view, type Feed } from './feed.js'
+import { feedOf, tagged, view, type Feed } from './feed.js'
 import { call, checkPath, defined, type Context } from './http.js'
 import { link } from './link.js'
 import type { Client, Item, Options, PageOptions, Written, WriteOptions } from './types.js'
@@ -21,10 +21,9 @@ export type * from './types.js'
 export function connect(url: string, options: Options = {}): Client {
   const { token, validate } = options
   const context: Context = {
-    fetch: (...asked) => fetch(...asked),
     backoff: failures => Math.min(2 ** failures, 8) * (1 + 3 * Math.random()) * 1000,
     ...options,
-    base: new URL(url, globalThis.location?.href).href.replace(/\/?([?#].*)?$/, ''),
+    base: new URL(url, globalThis.location?.href).href.replace(/\/$/, ''),
     bearer: async () => (typeof token === 'function' ? token() : token),
     check(item) {
       if (!validate) return item
@@ -35,9 +34,8 @@ export function connect(url: string, options: Options = {}): Client {
       }
     },
   }
-  const { calls, add, remove } = link(context)
-  const shared = new Map<string, Feed>()
-  const views = new Map<Feed, number>()
+  const { client, add, remove } = link(context)
+  const shared = new Map<unknown, Feed>()
   let ids = 0
 
   /** Sends a write. */
@@ -50,10 +48,10 @@ export function connect(url: string, options: Options = {}): Client {
       method,
       body: JSON.stringify(data),
       headers: {
-        'Content-Type': data === undefined ? data : type,
+        'Content-Type': type,
         'If-Match': ifMatch,
         'If-None-Match': ifNoneMatch,
-        'Oolith-TTL': ttl?.toString(),
+        'Oolith-TTL': ttl as string,
         // The problem of a condition has the object that is there.
         Prefer: ifMatch || ifNoneMatch ? 'return=representation' : undefined,
         'Idempotency-Key': idempotencyKey,
@@ -64,7 +62,7 @@ export function connect(url: string, options: Options = {}): Client {
 
   async function written(method: string, path: string, data: unknown, options?: WriteOptions, type?: string): Promise<Written> {
     const { headers } = await write(method, '/' + checkPath(path, method === 'POST'), data, options, type)
-    const made = headers.get('location')?.slice(1) ?? path
+    const made = headers.get('location')?.slice(1) || path
     const etag = headers.get('etag')!
     return { path: made, index: made.split('/').pop()!, etag, revision: parseInt(etag.split('-')[1]!) }
   }
@@ -76,16 +74,21 @@ export function connect(url: string, options: Options = {}): Client {
       return undefined
     })
 
-  return Object.defineProperties({
+  const put = (method: string) => async (path: string, data: unknown, options?: WriteOptions) =>
+    written(method, path, context.check({ path, data }).data, options)
+  const change = (kind: string) => async (path: string, data: unknown, options?: WriteOptions) =>
+    written('PATCH', path, data, options, `application/${kind}-patch+json`)
+
+  return Object.assign(client, {
     async get(path, { signal } = {}) {
-      const answer = await found(call(context, '/' + checkPath(path), { signal }))
+      const answer = await found(call(context, '/' + checkPath(path, false), { signal }))
       return answer && context.check({ ...JSON.parse(answer.text), etag: answer.headers.get('etag') })
     },
-    set: async (path, data, options) => written('PUT', path, context.check({ path, data }).data, options),
-    push: async (path, data, options) => written('POST', path, context.check({ path, data }).data, options),
-    merge: async (path, change, options) => written('PATCH', path, change, options, 'application/merge-patch+json'),
-    patch: async (path, operations, options) => written('PATCH', path, operations, options, 'application/json-patch+json'),
-    del: async (path, options) => !!(await found(write('DELETE', '/' + checkPath(path, true), undefined, options))),
+    set: put('PUT'),
+    push: put('POST'),
+    merge: change('merge'),
+    patch: change('json'),
+    del: async (path, options) => !!(await found(write('DELETE', '/' + checkPath(path), undefined, options))),
     async batch(changes, options) {
       const checked = changes.map(change => (/set|push/.test(change.op) ? context.check(change) : change))
       return JSON.parse((await write('POST', '/~/batch', { changes: checked }, options)).text).results
@@ -94,31 +97,25 @@ export function connect(url: string, options: Options = {}): Client {
       // A Date is written as the server reads it.
       const query = new URLSearchParams(defined({ ...rest, limit, from, to } as object) as Record<string, string>)
       const { text, headers } = await call(context, `/${checkPath(pattern, true)}?${query}`, { signal })
-      const [store, revision] = headers.get('etag')!.slice(1, -1).split('-')
+      const token = headers.get('etag')!.slice(1, -1).replace('-', '.')
       return {
-        items: JSON.parse(text).map((item: Item<T>) => context.check({ ...item, etag: `"${store}-${item.revision}"` })),
-        next: new URLSearchParams(headers.get('link')?.split(/[?>]/)[1]).get('cursor') ?? undefined,
-        token: `${store}.${revision}`,
+        items: JSON.parse(text).map((item: Item<T>) => context.check(tagged(item, token))),
+        next: new URLSearchParams(headers.get('link')?.split(/[?>]/)[1]).get('cursor') || undefined,
+        token,
       }
     },
     live(pattern, listener, options = {}) {
-      checkPath(pattern, true)
-      const kept = options.since ? undefined : shared.get(pattern)
-      const feed = kept ?? feedOf(++ids, pattern, context, options)
-      if (!kept) add(feed)
-      if (!options.since) shared.set(pattern, feed)
-      views.set(feed, (views.get(feed) ?? 0) + 1)
-      return view(feed, listener, options.signal, () => {
-        // Who closes may be about to come back: React does that.
-        setTimeout(() => {
-          const left = views.get(feed)! - 1
-          views.set(feed, left)
-          if (left) return
-          views.delete(feed)
-          if (shared.get(pattern) === feed) shared.delete(pattern)
-          remove(feed)
-        })
-      })
+      checkPath(pattern)
+      const key = options.since ? {} : pattern
+      const feed = shared.get(key) ?? feedOf(++ids, pattern, context, options)
+      shared.set(key, feed)
+      add(feed)
+      // Who closes may be about to come back: React does that.
+      return view(feed, listener, options.signal, () => setTimeout(() => {
+        if (feed.listeners.size) return
+        shared.delete(key)
+        remove(feed)
+      }))
     },
-  } satisfies Partial<Client>, Object.getOwnPropertyDescriptors(calls)) as Client
+  } satisfies Partial<Client>) as Client
 }

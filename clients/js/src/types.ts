@@ -125,11 +125,11 @@ export type LiveChange<T> =
 /** What a listener of `live` gets. */
 export type LiveEvent<T> =
   /** All there is, in place of all that was held. `reset` says why it is not the first time. */
-  | { type: 'state'; items: readonly Item<T>[]; revision: number; reset: string | undefined }
+  | { type: 'state'; items: readonly Item<T>[]; revision: number; reset?: string | undefined }
   /** What one commit changed, in its order; after a connection that was lost, what changed meanwhile may be one. */
   | { type: 'change'; changes: LiveChange<T>[]; revision: number }
   /** `status` changed. */
-  | { type: 'status'; status: LiveStatus; error: OolithError | undefined }
+  | { type: 'status'; status: LiveStatus; error?: OolithError | undefined }
   /** `validate` refused an object, which is left out. */
   | { type: 'invalid'; path: string; error: OolithError }
 
@@ -162,7 +162,7 @@ export interface Live<T> {
   readonly ready: Promise<void>
   get(path: string): Item<T> | undefined
   /** Adds a listener, which gets the state at once if there is one. Returns what removes it. */
-  on(listener: (event: LiveEvent<T>) => void): () => void
+  on(listener: (event: LiveEvent<T>) => void): () => unknown
   close(): void
 }
 
@@ -172,9 +172,10 @@ export interface Status {
   readonly state: 'idle' | 'connecting' | 'live' | 'waiting' | 'failed' | 'closed'
   /** Since when, in milliseconds as of `Date.now()`. */
   readonly since: number
-  readonly transport: 'socket' | 'events' | undefined
+  /** While it is live. */
+  readonly transport?: 'socket' | 'events' | undefined
   /** Why it is waiting or failed. */
-  readonly error: OolithError | undefined
+  readonly error?: OolithError | undefined
 }
 
 /** The calls of a store. All reject with an OolithError, or with the reason of the signal. */
@@ -200,7 +201,7 @@ export interface Client {
   live<T = unknown>(pattern: string, listener?: (event: LiveEvent<T>) => void, options?: LiveOptions<T>): Live<T>
   readonly status: Status
   /** Adds a listener of `status`. Returns what removes it. */
-  onStatus(listener: (status: Status) => void): () => void
+  onStatus(listener: (status: Status) => void): () => unknown
   /** Connects at once if it waits or failed, and else looks whether the connection is alive. */
   wake(): void
   /** Ends all `live`. */

@@ -3,7 +3,7 @@
 export type Kind = 'network' | 'invalid-data' | 'malformed' | 'closed' | 'invalid-path' | 'invalid-json' | 'invalid-parameter' | 'invalid-header' | 'invalid-patch' | 'invalid-batch' | 'list-too-large' | 'refused' | 'unauthenticated' | 'forbidden' | 'reserved-path' | 'foreign-origin' | 'not-found' | 'no-such-resource' | 'method-not-allowed' | 'body-timeout' | 'patch-does-not-apply' | 'patch-test-failed' | 'condition-failed' | 'too-large' | 'unsupported-media-type' | 'foreign-host' | 'idempotency-key-reused' | 'condition-required' | 'too-many-requests' | 'too-many-connections' | 'too-many-streams' | 'internal' | 'not-supported' | 'unavailable' | 'read-only' | 'too-many' | (string & {});
 /** What went wrong with a request. */
 export declare class OolithError extends Error {
-    readonly name = "OolithError";
+    readonly name: 'OolithError';
     readonly kind: Kind;
     /** The status of the answer; 0 without one. */
     readonly status: number;
@@ -170,7 +170,7 @@ export type LiveEvent<T> =
     type: 'state';
     items: readonly Item<T>[];
     revision: number;
-    reset: string | undefined;
+    reset?: string | undefined;
 }
 /** What one commit changed, in its order; after a connection that was lost, what changed meanwhile may be one. */
  | {
@@ -182,7 +182,7 @@ export type LiveEvent<T> =
  | {
     type: 'status';
     status: LiveStatus;
-    error: OolithError | undefined;
+    error?: OolithError | undefined;
 }
 /** `validate` refused an object, which is left out. */
  | {
@@ -217,7 +217,7 @@ export interface Live<T> {
     readonly ready: Promise<void>;
     get(path: string): Item<T> | undefined;
     /** Adds a listener, which gets the state at once if there is one. Returns what removes it. */
-    on(listener: (event: LiveEvent<T>) => void): () => void;
+    on(listener: (event: LiveEvent<T>) => void): () => unknown;
     close(): void;
 }
 /** How the connection of all `live` is. */
@@ -226,9 +226,10 @@ export interface Status {
     readonly state: 'idle' | 'connecting' | 'live' | 'waiting' | 'failed' | 'closed';
     /** Since when, in milliseconds as of `Date.now()`. */
     readonly since: number;
-    readonly transport: 'socket' | 'events' | undefined;
+    /** While it is live. */
+    readonly transport?: 'socket' | 'events' | undefined;
     /** Why it is waiting or failed. */
-    readonly error: OolithError | undefined;
+    readonly error?: OolithError | undefined;
 }
 /** The calls of a store. All reject with an OolithError, or with the reason of the signal. */
 export interface Client {
@@ -253,7 +254,7 @@ export interface Client {
     live<T = unknown>(pattern: string, listener?: (event: LiveEvent<T>) => void, options?: LiveOptions<T>): Live<T>;
     readonly status: Status;
     /** Adds a listener of `status`. Returns what removes it. */
-    onStatus(listener: (status: Status) => void): () => void;
+    onStatus(listener: (status: Status) => void): () => unknown;
     /** Connects at once if it waits or failed, and else looks whether the connection is alive. */
     wake(): void;
     /** Ends all `live`. */

@@ -1,10 +1,68 @@
 // The client of clients/js, built by `npm run vendor` there. MIT; see LICENSE.
+var __defProp = Object.defineProperty;
+var __getOwnPropNames = Object.getOwnPropertyNames;
+var __esm = (fn, res, err) => function __init() {
+  if (err) throw err[0];
+  try {
+    return fn && (res = (0, fn[__getOwnPropNames(fn)[0]])(fn = 0)), res;
+  } catch (e) {
+    throw err = [e], e;
+  }
+};
+var __export = (target, all) => {
+  for (var name in all)
+    __defProp(target, name, { get: all[name], enumerable: true });
+};
+
+// src/events.ts
+var events_exports = {};
+__export(events_exports, {
+  events: () => events
+});
+async function events(of, list, { fetch, errorOf: errorOf2, oldest, refuse, opened, take, connect: connect2 }) {
+  const limit = new AbortController();
+  of.end = () => limit.abort();
+  const response = await fetch("/~/live?" + new URLSearchParams(list.map((feed) => ["watch", feed.pattern])), {
+    headers: { Accept: "text/event-stream", "Last-Event-ID": oldest(list) },
+    signal: limit.signal
+  });
+  if (!response.ok) {
+    const error = errorOf2(response, await response.text());
+    const { status, problem: { pattern } } = error;
+    if (!limit.signal.aborted && status < 500 && status !== 429) refuse(list.filter((feed) => !pattern || feed.pattern === pattern), error);
+    throw error;
+  }
+  if (limit.signal.aborted) return;
+  for (const feed of list) feed.asked = true;
+  opened(of, ({ type }) => type === "unsubscribe" || connect2());
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    of.quiet = 0;
+    const text = decoder.decode(value, { stream: true });
+    rest += text;
+    if (!text.includes("\n")) continue;
+    const events2 = rest.split("\n\n");
+    rest = events2.pop();
+    for (const event of events2) {
+      const data = /data: (.*)/s.exec(event);
+      if (data) await take(of, data[1]);
+    }
+  }
+}
+var init_events = __esm({
+  "src/events.ts"() {
+    "use strict";
+  }
+});
+
 // src/error.ts
 var OolithError = class extends Error {
-  name = "OolithError";
   constructor(kind, message, cause, status = 0, problem = {}, requestId = "") {
     super(message, { cause });
-    Object.assign(this, { kind, status, problem, requestId });
+    Object.assign(this, { name: "OolithError", kind, status, problem, requestId });
   }
 };
 
@@ -14,12 +72,11 @@ function tell(listeners, event) {
     try {
       listener(event);
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      Promise.reject(error);
     }
   }
 }
+var tagged = (item, token) => ({ ...item, etag: `"${token.split(".")[0]}-${item.revision}"` });
 function feedOf(id, pattern, { check }, { since: token, items = [] }) {
   const held = new Map(items.map((item) => [item.path, item]).reverse());
   const listeners = /* @__PURE__ */ new Set();
@@ -29,11 +86,8 @@ function feedOf(id, pattern, { check }, { since: token, items = [] }) {
     id,
     pattern,
     token,
-    revision: +(token?.split(".")[1] ?? 0),
-    asked: false,
-    synced: false,
+    revision: +`${token}`.split(".")[1] || 0,
     status: token ? "stale" : "waiting",
-    error: void 0,
     listeners,
     held,
     // Times are rounded: of those that are equal, the one that came later is the newer one, as the server tells a state and a
@@ -47,113 +101,89 @@ function feedOf(id, pattern, { check }, { since: token, items = [] }) {
       feed.error = error;
       tell(listeners, { type: "status", status, error });
     },
-    take({ type, token: token2 = "", revision, reason }, { objects = [], paths, changes = [] }) {
-      const whole = !feed.token || reset;
-      const etag = (item) => `"${token2.split(".")[0]}-${item.revision}"`;
+    take({ type, token: token2 = "", revision, reason }, { objects, paths, changes = [] }) {
+      const before = reset;
+      reset = reason;
+      if (reset || changes[0] && revision <= feed.revision) return;
+      const whole = before || !feed.token;
       const made = [];
       const put = (path, item) => {
-        const before = held.get(path);
+        const before2 = held.get(path);
+        item &&= tagged(item, token2);
+        if (item && before2?.etag === item.etag) return;
         try {
-          item &&= check({ ...item, etag: etag(item) });
+          item &&= check(item);
         } catch (error) {
           tell(listeners, { type: "invalid", path, error });
           item = void 0;
         }
-        if (item) {
-          held.set(path, item);
-          made.push({ type: "set", path, item, before });
-        } else if (held.delete(path)) made.push({ type: "del", path, item, before });
+        if (item) held.set(path, item);
+        else if (!held.delete(path)) return;
+        sorted = void 0;
+        made.push({ type: item ? "set" : "del", path, item, before: before2 });
       };
-      if (type === "reset") {
-        reset = reason;
-        return;
-      }
-      if (type === "patch" && revision <= feed.revision) return;
       feed.token = token2;
       feed.revision = revision;
-      if (type === "live") {
-        feed.synced = true;
-        feed.become("live");
-      } else if (type === "patch") {
-        for (const { set, del } of changes) put(set?.path ?? del, set);
-      } else {
+      for (const { set, del } of changes) put(set?.path ?? del, set);
+      if (objects) {
         const there = new Set(whole ? [] : paths ?? objects.map((item) => item.path));
         for (const path of held.keys()) there.has(path) || put(path);
-        for (const item of objects.reverse()) held.get(item.path)?.etag === etag(item) || put(item.path, item);
+        for (const item of objects.reverse()) put(item.path, item);
       }
-      if (made[0]) sorted = void 0;
-      if (whole) {
-        tell(listeners, { type: "state", items: feed.items, revision, reset });
-        reset = void 0;
-        feed.become("live");
-      } else if (made[0]) tell(listeners, { type: "change", changes: made, revision });
+      if (objects && whole) tell(listeners, { type: "state", items: feed.items, revision, reset: before });
+      else if (made[0]) tell(listeners, { type: "change", changes: made, revision });
+      if (type === "live") feed.synced = true;
+      if (feed.synced) feed.become("live");
     }
   };
   return feed;
 }
+var over = (status) => /f|c/.test(status);
 function view(feed, listener, signal, closed) {
   const own = /* @__PURE__ */ new Set();
   const all = (event) => tell(own, event);
   const on = (listener2) => {
-    const each = (event) => listener2(event);
-    own.add(each);
-    if (feed.token) tell([each], { type: "state", items: feed.items, revision: feed.revision, reset: void 0 });
-    if (feed.error) tell([each], { type: "status", status: feed.status, error: feed.error });
-    return () => void own.delete(each);
+    own.add(listener2);
+    if (feed.token) tell([listener2], { type: "state", items: feed.items, revision: feed.revision });
+    if (over(feed.status)) tell([listener2], { type: "status", status: feed.status, error: feed.error });
+    return () => own.delete(listener2);
   };
-  let open = true;
-  const close = () => {
-    if (!open) return;
-    open = false;
-    feed.listeners.delete(all);
-    all({ type: "status", status: "closed", error: void 0 });
-    closed();
+  const live = {
+    __proto__: feed,
+    on,
+    get: (path) => feed.held.get(path),
+    ready: new Promise((resolve, reject) => on((event) => {
+      if (event.type === "state") resolve();
+      if (event.type === "status" && over(event.status)) reject(event.error ?? new OolithError(event.status, event.status));
+    })),
+    close() {
+      if (!feed.listeners.delete(all)) return;
+      const status = live.status = "closed";
+      all({ type: "status", status });
+      closed();
+    }
   };
   feed.listeners.add(all);
-  const ready = new Promise((resolve, reject) => on((event) => {
-    if (event.type === "state") resolve();
-    if (event.type === "status" && /f|c/.test(event.status)) reject(event.error ?? new OolithError("closed", `live ${feed.pattern}: closed`));
-  }));
-  ready.catch(() => {
+  live.ready.catch(() => {
   });
   if (listener) on(listener);
-  signal?.addEventListener("abort", close);
-  if (signal?.aborted) close();
-  return {
-    pattern: feed.pattern,
-    get items() {
-      return feed.items;
-    },
-    get status() {
-      return open ? feed.status : "closed";
-    },
-    get error() {
-      return feed.error;
-    },
-    get revision() {
-      return feed.revision;
-    },
-    get token() {
-      return feed.token;
-    },
-    ready,
-    on,
-    close,
-    get: (path) => feed.held.get(path)
-  };
+  signal?.addEventListener("abort", live.close);
+  if (signal?.aborted) live.close();
+  return live;
 }
 
 // src/http.ts
 var defined = (members) => JSON.parse(JSON.stringify(members));
-function checkPath(path, glob) {
-  if (!/^(?!(.*\/)?\.\.?(\/|$))[\w.-]+(\/[\w.-]+)*$/.test(glob ? path.replace(/\*/g, "_") : path)) {
-    throw new OolithError("invalid-path", `"${path}": expected segments of A-Z a-z 0-9 - _ .${glob ? " *" : ""} joined by /`);
+function checkPath(path, pattern) {
+  if (/[^\w./*-]|(^|\/)\.{0,2}(\/|$)/.test(path) || pattern === !path.includes("*")) {
+    throw new OolithError("invalid-path", `"${path}": expected a ${pattern ? "pattern" : "path"} of A-Z a-z 0-9 - _ . between /`);
   }
   return path;
 }
 async function send(context, target, { headers, ...asked }) {
+  const { fetch = globalThis.fetch } = context;
   const token = await context.bearer();
-  return context.fetch(context.base + target, {
+  return fetch(context.base + target, {
     ...asked,
     headers: defined({ Accept: "application/vnd.oolith+json", Authorization: token && `Bearer ${token}`, ...headers })
   });
@@ -164,19 +194,18 @@ function errorOf({ status, headers }, text) {
     problem = JSON.parse(text);
   } catch {
   }
-  const kind = `${problem.type}`.split("#")[1] ?? "";
-  return new OolithError(kind, `${status} ${kind}: ${problem.detail ?? text.slice(0, 200)}`, void 0, status, problem, headers.get("x-request-id") ?? "");
+  const kind = `${problem.type}`.split("#")[1] || "";
+  return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 99)}`, void 0, status, problem, headers.get("x-request-id") || "");
 }
 async function call(context, target, asked, exact = true) {
   const { retries = 4, timeout = 3e4, backoff } = context;
-  const { signal } = asked;
+  const { signal = new AbortController().signal } = asked;
   for (let attempt = 0; ; attempt++) {
     let error;
     let again = exact;
     let wait = 0;
-    const limit = AbortSignal.timeout(timeout);
     try {
-      const response = await send(context, target, { ...asked, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+      const response = await send(context, target, { ...asked, signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]) });
       const { headers, ok, status } = response;
       const text = await response.text();
       if (ok) return { headers, text };
@@ -184,14 +213,17 @@ async function call(context, target, asked, exact = true) {
       again = (exact || !!error.kind) && error.kind !== "read-only" && [429, 502, 503, 504].includes(status);
       wait = +headers.get("retry-after") * 1e3;
     } catch (cause) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       error = new OolithError("network", `no answer: ${cause}`, cause);
     }
     error.message = `${asked.method ?? "GET"} ${target}: ${error.message}`;
     if (!again || attempt >= retries) throw error;
     await new Promise((resolve, reject) => {
-      setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10));
-      signal?.addEventListener("abort", () => reject(signal.reason));
+      const timer = setTimeout(resolve, Math.max(wait || 0, backoff(attempt) / 10));
+      signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      });
     });
   }
 }
@@ -199,15 +231,15 @@ async function call(context, target, asked, exact = true) {
 // src/link.ts
 var beat = 25e3;
 function link(context) {
-  const feeds = /* @__PURE__ */ new Map();
+  const feeds = /* @__PURE__ */ new Set();
   const listeners = /* @__PURE__ */ new Set();
   const Socket = context.WebSocket === void 0 ? globalThis.WebSocket : context.WebSocket;
   let sockets = !!Socket;
   let session;
   let failures = 0;
   let timer;
-  let status = { state: "idle", since: Date.now(), transport: void 0, error: void 0 };
-  const wanted = () => [...feeds.values()].filter((feed) => feed.status !== "failed");
+  let status = { state: "idle", since: Date.now() };
+  const wanted = () => [...feeds].filter((feed) => feed.status !== "failed");
   function become(state, error) {
     if (status.state === state || status.state === "closed") return;
     status = { state, since: Date.now(), transport: state === "live" ? sockets ? "socket" : "events" : void 0, error };
@@ -215,10 +247,9 @@ function link(context) {
   }
   function leave() {
     clearTimeout(timer);
-    const ended = session;
+    session?.end?.();
     session = timer = void 0;
-    ended?.end();
-    for (const feed of feeds.values()) {
+    for (const feed of feeds) {
       feed.asked = feed.synced = false;
       if (feed.status === "live") feed.become("stale");
     }
@@ -236,153 +267,111 @@ function link(context) {
   async function connect2(error = status.error) {
     leave();
     if (!wanted().length) return become(feeds.size ? "failed" : "idle", error);
-    const of = session = { quiet: 0, end() {
-    } };
+    const of = session = { quiet: 0 };
+    timer = setInterval(() => of.end?.(), 1e4);
     become("connecting", error);
     try {
-      if (sockets && await socket(of, await context.bearer())) return;
-      if (of === session) await events(of);
+      const token = await context.bearer();
+      if (of !== session || sockets && await socket(of, token) || of !== session) return;
+      sockets = !!Socket;
+      const fetch = (target, asked) => send(context, target, asked);
+      await (await Promise.resolve().then(() => (init_events(), events_exports))).events(of, wanted(), { fetch, errorOf, oldest, refuse, opened, take, connect: connect2 });
+      throw new OolithError("network", "closed");
     } catch (cause) {
-      lost(of, new OolithError("network", `no connection: ${cause}`, cause));
+      lost(of, cause.kind ? cause : new OolithError("network", `no answer: ${cause}`, cause));
     }
   }
-  function opened(of, send2) {
+  function opened(of, send2, passes) {
+    sockets = !!passes;
     of.send = send2;
     clearTimeout(timer);
     timer = setInterval(() => {
-      if (of.quiet++ > 1) lost(of, new OolithError("network", "no sign of life"));
+      if (of.quiet++ > 1) lost(of, new OolithError("network", "no answer"));
       else if (of.quiet > 1) send2({ type: "ping", id: 0 });
     }, beat);
   }
-  const socket = (of, token) => new Promise((resolve) => {
+  const socket = (of, token) => new Promise((resolve, reject) => {
     const socket2 = new Socket(context.base.replace("http", "ws") + "/~/live", ["oolith.v1", ...token ? ["bearer", token] : []]);
     of.end = () => socket2.close();
-    timer = setTimeout(of.end, 1e4);
     socket2.onerror = () => {
     };
     socket2.onclose = ({ code, reason }) => {
-      resolve(false);
+      if (!of.send) return resolve(false);
       const error = new OolithError("network", `closed: ${code} ${reason}`);
-      if (of !== session || !of.send) return;
-      if ([1002, 1007, 1009, 4400].includes(code)) refuse(wanted(), error);
-      lost(of, error);
+      if (of === session && [1002, 1007, 1009, 4400].includes(code)) refuse(wanted(), error);
+      reject(error);
     };
     socket2.onmessage = ({ data }) => {
-      if (take(of, data) !== "welcome") return;
-      opened(of, (message) => socket2.send(JSON.stringify(message)));
-      ask(of, wanted());
-      resolve(true);
+      take(of, data).then((type) => {
+        if (type !== "welcome") return;
+        opened(of, (message) => socket2.send(JSON.stringify(message)), true);
+        ask(of, wanted());
+      }, reject);
     };
   });
   function ask(of, list) {
-    const held = list.filter((feed) => feed.token);
-    for (const part of [held, ...list.filter((feed) => !feed.token).map((feed) => [feed])]) {
+    for (const has of [true, false]) {
+      const part = list.filter((feed) => !!feed.token === has);
       if (part[0]) of.send({ type: "subscribe", subscriptions: part.map(({ id, pattern }) => ({ id, pattern })), token: oldest(part) });
     }
     for (const feed of list) feed.asked = true;
   }
-  const oldest = (list) => list.reduce((a, b) => a.revision < b.revision ? a : b).token;
-  function take(of, text) {
+  const oldest = (list) => [...list].sort((a, b) => a.revision - b.revision)[0].token;
+  async function take(of, text) {
     if (of !== session) return;
     of.quiet = 0;
-    try {
-      const message = JSON.parse(text);
-      const { type, token, revision, subscriptions = [], id, code, detail } = message;
-      for (const feed of feeds.values()) {
-        for (const part of subscriptions) if (feed.asked && [feed.id, feed.pattern].includes(part.id)) feed.take(message, part);
-        if (token && feed.synced && feed.revision < revision) Object.assign(feed, { token, revision });
-      }
-      if (type === "problem") {
-        const error = new OolithError(code, `${code}: ${detail}`);
-        const feed = feeds.get(id);
-        if (code === "unavailable") lost(of, error);
-        else {
-          refuse(feed ? [feed] : wanted(), error);
-          if (!feed || feed.token || !wanted().length) connect2(error);
-        }
-      } else if (type === "live") {
-        failures = 0;
-        if (of === session && wanted().every((feed) => feed.synced)) become("live");
-      }
-      return type;
-    } catch (cause) {
-      lost(of, new OolithError("malformed", `no message: ${cause}`, cause));
+    const message = JSON.parse(text);
+    const { type, token, revision, subscriptions = [], id, code, detail } = message;
+    for (const feed of feeds) {
+      for (const part of subscriptions) if (feed.asked && (part.id === feed.id || part.id === feed.pattern)) feed.take(message, part);
+      if (token && feed.synced && feed.revision < revision) Object.assign(feed, { token, revision });
     }
-    return;
+    if (code) {
+      const error = new OolithError(code, `${code}: ${detail}`);
+      if (code === "unavailable") throw error;
+      refuse(wanted().filter((feed) => id ? feed.id === id : !feed.synced), error);
+      connect2(error);
+    } else if (type === "live") {
+      failures = 0;
+      if (of === session && wanted().every((feed) => feed.synced)) become("live");
+    }
+    return type;
   }
-  async function events(of) {
-    const list = wanted();
-    const limit = new AbortController();
-    of.end = () => limit.abort();
-    timer = setTimeout(of.end, 1e4);
-    sockets = !!Socket;
-    const response = await send(context, "/~/live?" + new URLSearchParams(list.map((feed) => ["watch", feed.pattern])), {
-      headers: { Accept: "text/event-stream", "Last-Event-ID": oldest(list) },
-      signal: limit.signal
-    });
-    if (!response.ok) {
-      const error = errorOf(response, await response.text());
-      const { status: status2, problem } = error;
-      if (of === session && status2 < 500 && status2 !== 429) {
-        const named = list.filter((feed) => feed.pattern === problem.pattern);
-        refuse(named[0] ? named : list, error);
-      }
-      return lost(of, error);
-    }
-    if (of !== session) return;
-    sockets = false;
-    for (const feed of list) feed.asked = true;
-    opened(of, ({ type }) => type === "unsubscribe" || connect2());
-    const reader = response.body.getReader();
-    const decoder = new TextDecoder();
-    for (let rest = "", from = 0; ; from = Math.max(0, rest.length - 1)) {
-      const { done, value } = await reader.read();
-      if (done) return lost(of, new OolithError("network", "the stream ended"));
-      of.quiet = 0;
-      rest += decoder.decode(value, { stream: true });
-      for (let end; (end = rest.indexOf("\n\n", from)) >= 0; from = 0) {
-        const data = /^data: (.*)$/m.exec(rest.slice(0, end));
-        rest = rest.slice(end + 2);
-        if (data) take(of, data[1]);
-      }
-    }
-  }
-  const calls = {
+  const client = {
     url: context.base,
     get status() {
       return status;
     },
     onStatus(listener) {
-      const each = (status2) => listener(status2);
-      listeners.add(each);
-      return () => void listeners.delete(each);
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
     wake() {
-      for (const feed of feeds.values()) if (feed.status === "failed") feed.become(feed.token ? "stale" : "waiting");
+      for (const feed of feeds) if (feed.status === "failed") feed.become(feed.token ? "stale" : "waiting");
       if (session) session.send?.({ type: "ping", id: 0 });
       else connect2();
     },
     close() {
-      globalThis.removeEventListener?.("online", calls.wake);
-      for (const feed of feeds.values()) feed.become("closed");
+      globalThis.removeEventListener?.("online", client.wake);
+      for (const feed of feeds) feed.become("closed");
       feeds.clear();
       leave();
       become("closed");
     }
   };
-  globalThis.addEventListener?.("online", calls.wake);
+  globalThis.addEventListener?.("online", client.wake);
   return {
-    calls,
+    client,
     add(feed) {
-      feeds.set(feed.id, feed);
+      if (status.state === "closed") return feed.become("closed");
+      feeds.add(feed);
       setTimeout(() => {
         if (session?.send) ask(session, wanted().filter((feed2) => !feed2.asked));
         else if (!session && !timer) connect2();
       });
     },
     remove(feed) {
-      feeds.delete(feed.id);
-      if (feed.asked) session?.send?.({ type: "unsubscribe", id: feed.id });
+      if (feeds.delete(feed) && feed.asked) session?.send?.({ type: "unsubscribe", id: feed.id });
       if (!feeds.size) connect2();
     }
   };
@@ -392,10 +381,9 @@ function link(context) {
 function connect(url, options = {}) {
   const { token, validate } = options;
   const context = {
-    fetch: (...asked) => fetch(...asked),
     backoff: (failures) => Math.min(2 ** failures, 8) * (1 + 3 * Math.random()) * 1e3,
     ...options,
-    base: new URL(url, globalThis.location?.href).href.replace(/\/?([?#].*)?$/, ""),
+    base: new URL(url, globalThis.location?.href).href.replace(/\/$/, ""),
     bearer: async () => typeof token === "function" ? token() : token,
     check(item) {
       if (!validate) return item;
@@ -406,9 +394,8 @@ function connect(url, options = {}) {
       }
     }
   };
-  const { calls, add, remove } = link(context);
+  const { client, add, remove } = link(context);
   const shared = /* @__PURE__ */ new Map();
-  const views = /* @__PURE__ */ new Map();
   let ids = 0;
   function write(method, target, data, { ifMatch, ifNoneMatch, ttl, signal, idempotencyKey } = {}, type = "application/json") {
     if (options.retries !== 0 && !(method === "DELETE" && target.includes("*"))) {
@@ -418,10 +405,10 @@ function connect(url, options = {}) {
       method,
       body: JSON.stringify(data),
       headers: {
-        "Content-Type": data === void 0 ? data : type,
+        "Content-Type": type,
         "If-Match": ifMatch,
         "If-None-Match": ifNoneMatch,
-        "Oolith-TTL": ttl?.toString(),
+        "Oolith-TTL": ttl,
         // The problem of a condition has the object that is there.
         Prefer: ifMatch || ifNoneMatch ? "return=representation" : void 0,
         "Idempotency-Key": idempotencyKey
@@ -431,7 +418,7 @@ function connect(url, options = {}) {
   }
   async function written(method, path, data, options2, type) {
     const { headers } = await write(method, "/" + checkPath(path, method === "POST"), data, options2, type);
-    const made = headers.get("location")?.slice(1) ?? path;
+    const made = headers.get("location")?.slice(1) || path;
     const etag = headers.get("etag");
     return { path: made, index: made.split("/").pop(), etag, revision: parseInt(etag.split("-")[1]) };
   }
@@ -439,49 +426,45 @@ function connect(url, options = {}) {
     if (error.kind !== "not-found") throw error;
     return void 0;
   });
-  return Object.defineProperties({
+  const put = (method) => async (path, data, options2) => written(method, path, context.check({ path, data }).data, options2);
+  const change = (kind) => async (path, data, options2) => written("PATCH", path, data, options2, `application/${kind}-patch+json`);
+  return Object.assign(client, {
     async get(path, { signal } = {}) {
-      const answer = await found(call(context, "/" + checkPath(path), { signal }));
+      const answer = await found(call(context, "/" + checkPath(path, false), { signal }));
       return answer && context.check({ ...JSON.parse(answer.text), etag: answer.headers.get("etag") });
     },
-    set: async (path, data, options2) => written("PUT", path, context.check({ path, data }).data, options2),
-    push: async (path, data, options2) => written("POST", path, context.check({ path, data }).data, options2),
-    merge: async (path, change, options2) => written("PATCH", path, change, options2, "application/merge-patch+json"),
-    patch: async (path, operations, options2) => written("PATCH", path, operations, options2, "application/json-patch+json"),
-    del: async (path, options2) => !!await found(write("DELETE", "/" + checkPath(path, true), void 0, options2)),
+    set: put("PUT"),
+    push: put("POST"),
+    merge: change("merge"),
+    patch: change("json"),
+    del: async (path, options2) => !!await found(write("DELETE", "/" + checkPath(path), void 0, options2)),
     async batch(changes, options2) {
-      const checked = changes.map((change) => /set|push/.test(change.op) ? context.check(change) : change);
+      const checked = changes.map((change2) => /set|push/.test(change2.op) ? context.check(change2) : change2);
       return JSON.parse((await write("POST", "/~/batch", { changes: checked }, options2)).text).results;
     },
     async page(pattern, { signal, limit = 100, from, to, ...rest } = {}) {
       const query = new URLSearchParams(defined({ ...rest, limit, from, to }));
       const { text, headers } = await call(context, `/${checkPath(pattern, true)}?${query}`, { signal });
-      const [store, revision] = headers.get("etag").slice(1, -1).split("-");
+      const token2 = headers.get("etag").slice(1, -1).replace("-", ".");
       return {
-        items: JSON.parse(text).map((item) => context.check({ ...item, etag: `"${store}-${item.revision}"` })),
-        next: new URLSearchParams(headers.get("link")?.split(/[?>]/)[1]).get("cursor") ?? void 0,
-        token: `${store}.${revision}`
+        items: JSON.parse(text).map((item) => context.check(tagged(item, token2))),
+        next: new URLSearchParams(headers.get("link")?.split(/[?>]/)[1]).get("cursor") || void 0,
+        token: token2
       };
     },
     live(pattern, listener, options2 = {}) {
-      checkPath(pattern, true);
-      const kept = options2.since ? void 0 : shared.get(pattern);
-      const feed = kept ?? feedOf(++ids, pattern, context, options2);
-      if (!kept) add(feed);
-      if (!options2.since) shared.set(pattern, feed);
-      views.set(feed, (views.get(feed) ?? 0) + 1);
-      return view(feed, listener, options2.signal, () => {
-        setTimeout(() => {
-          const left = views.get(feed) - 1;
-          views.set(feed, left);
-          if (left) return;
-          views.delete(feed);
-          if (shared.get(pattern) === feed) shared.delete(pattern);
-          remove(feed);
-        });
-      });
+      checkPath(pattern);
+      const key = options2.since ? {} : pattern;
+      const feed = shared.get(key) ?? feedOf(++ids, pattern, context, options2);
+      shared.set(key, feed);
+      add(feed);
+      return view(feed, listener, options2.signal, () => setTimeout(() => {
+        if (feed.listeners.size) return;
+        shared.delete(key);
+        remove(feed);
+      }));
     }
-  }, Object.getOwnPropertyDescriptors(calls));
+  });
 }
 export {
   OolithError,
