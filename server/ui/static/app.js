@@ -51,7 +51,7 @@ class App extends Part {
 			<a class="skip" href="#main" @click=${(/** @type {Event} */ e) => { e.preventDefault(); /** @type {HTMLElement} */ (this.querySelector('#main')).focus() }}>To the content</a>
 			<header class="top">
 				${page === 'data' ? html`<button class="icon only-narrow" aria-label="Directories" aria-expanded=${String(this.classList.contains('tree-open'))} @click=${() => { this.classList.toggle('tree-open'); this.invalidate() }}>☰</button>` : nothing}
-				<a class="brand" href="/~/ui/" @click=${(/** @type {MouseEvent} */ e) => { e.preventDefault(); go({}, { fresh: true }) }}><span class="mark" aria-hidden="true"></span><span>Oolith</span></a>
+				<a class="brand" href="/~/ui/" aria-label="Oolith, the start" @click=${(/** @type {MouseEvent} */ e) => { e.preventDefault(); go({}, { fresh: true }) }}><span class="mark" aria-hidden="true"></span><span>Oolith</span></a>
 				<nav aria-label="Pages">${link({ page: 'data' }, 'Data', page === 'data')}${link({ page: 'inside', tab: '' }, 'Inside', page === 'inside')}</nav>
 				<button class="find" @click=${() => palette()}><span>Find a command or a path</span><span class="keys"><kbd>Ctrl</kbd><kbd>K</kbd></span></button>
 				${this.status()}
@@ -61,8 +61,8 @@ class App extends Part {
 			${this.banner()}
 			<main id="main" tabindex="-1" class=${page === 'data' ? `data ${object || make ? 'with-object' : ''}` : 'inside'}>${page === 'inside'
 				? html`<oo-inside></oo-inside>`
-				: html`<aside class="side" aria-label="Directories"><oo-tree></oo-tree></aside><div class="shade" @click=${() => { this.classList.remove('tree-open'); this.invalidate() }}></div>
-					<div class="center"><h1 class="hidden">${route.value.pattern || 'Explorer'}</h1><oo-list></oo-list></div><oo-object></oo-object>`}</main>`
+				: html`<h1 class="hidden">${object || route.value.pattern || 'Explorer'}</h1><aside class="side" aria-label="Directories"><oo-tree></oo-tree></aside><div class="shade" @click=${() => { this.classList.remove('tree-open'); this.invalidate() }}></div>
+					<div class="center"><oo-list></oo-list></div><oo-object></oo-object>`}</main>`
 	}
 
 	status() {

@@ -39,17 +39,20 @@ export function palette(typed) {
 		const path = typed.trim().replace(/^\/+/, ''), mine = ++asked
 		paths = []
 		if (path && !/\s/.test(path) && !wrongWith(path.replace(/\/$/, ''))) {
-			paths.push({ name: `Go to ${path}`, run: () => goTo(path) })
+			const there = { name: `Go to ${path}`, run: () => goTo(path) }
+			paths.push(there)
 			if (!isGlob(path)) {
 				const directory = parent(path), start = path.slice(directory ? directory.length + 1 : 0)
 				const after = start ? start.slice(0, -1) + String.fromCharCode(start.charCodeAt(start.length - 1) - 1) + '~' : ''
 				try {
 					const part = await json('/~/directories' + query({ path: directory, after, limit: 6 }))
 					if (mine !== asked) return
+					paths.length = 0
 					for (const one of part.directories) {
 						const full = directory ? `${directory}/${one.name}` : one.name
 						if (one.name.startsWith(start)) paths.push({ name: full + '/', run: () => goList(listOf(full)) })
 					}
+					paths.push(there)
 				} catch { /* a directory that is not read offers nothing */ }
 			}
 		}

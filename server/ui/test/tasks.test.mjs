@@ -75,7 +75,6 @@ describe('tasks', { skip }, () => {
 		await page.keyboard.type('deep/e')
 		await until(page, () => [...document.querySelectorAll('[role=option]')].some(o => o.textContent.includes('deep/er/')))
 		await accessible(page, 'the palette')
-		await page.keyboard.press('ArrowDown')
 		await page.keyboard.press('Enter')
 		await until(page, () => location.pathname === '/~/ui/list/deep/er/*')
 		await page.keyboard.press('Control+k')
