@@ -2,7 +2,7 @@
 
 import { html, nothing } from './vendor/lit-html.js'
 import { route, go, tell } from './state.js'
-import { me, words } from './api.js'
+import { mayWrite, words } from './api.js'
 import { number } from './text.js'
 import { isGlob, root, listOf } from './path.js'
 import { closeOnEscape } from './menu.js'
@@ -45,7 +45,7 @@ export const actions = {
 	menu(list) {
 		const { pattern, order, from, to } = route.value
 		const ok = list.rows?.loaded && !list.rows.error
-		const write = me.value?.may.write || me.value?.token
+		const write = mayWrite()
 		const item = (/** @type {string} */ name, /** @type {() => unknown} */ run, danger = false) => html`<button class=${danger ? 'quiet-danger' : ''} @click=${(/** @type {any} */ e) => { e.target.closest('details').open = false; run() }}>${name}</button>`
 		const call = /** @type {const} */ ({ kind: 'list', pattern, order, from, to })
 		const copyAs = async (/** @type {'curl' | 'go' | 'typescript'} */ language) => { const as = await import('./copyas.js'); as.copy(as[language](call), 'The call') }
@@ -63,7 +63,7 @@ export const actions = {
 
 /** What can be done with what is selected. @param {List} list */
 export function bulkBar(list) {
-	const write = me.value?.may.write || me.value?.token
+	const write = mayWrite()
 	return html`<div class="bulk" role="toolbar" aria-label="Selected objects"><strong>${number(list.selected.size)} selected</strong>
 		<button @click=${() => actions.exportSelected(list)}>Export</button>
 		${write ? html`<button @click=${() => actions.merge(list)}>Change…</button><button @click=${() => actions.expire(list)}>Let end…</button><button class="quiet-danger" @click=${() => actions.remove(list)}>Delete…</button>` : nothing}

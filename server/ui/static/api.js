@@ -30,6 +30,9 @@ export const me = new Signal(/** @type {Whoami | undefined} */ (undefined))
 /** Why a token is asked for; '' while none is. */
 export const loginNeeded = new Signal('')
 
+/** Whether we may write anything at all: what exactly, the server says. */
+export const mayWrite = () => Boolean(me.value?.may.write || me.value?.token?.scopes.some(scope => scope.verbs.includes('write')))
+
 const tokenKey = 'oolith.token'
 export const token = () => sessionStorage.getItem(tokenKey) ?? localStorage.getItem(tokenKey) ?? ''
 

@@ -4,7 +4,7 @@ import { html, nothing } from './vendor/lit-html.js'
 import { go, route } from './state.js'
 import { isGlob, wrongWith, listOf } from './path.js'
 import { actions } from './actions.js'
-import { me } from './api.js'
+import { mayWrite } from './api.js'
 import { closeOnEscape } from './menu.js'
 
 /** @typedef {import('./list.js').List} List */
@@ -44,7 +44,7 @@ export function filters(list) {
 			<button class=${list.paused ? 'icon on' : 'icon'} aria-pressed=${String(list.paused)} aria-label=${list.paused ? 'Go on' : 'Pause'} title=${list.paused ? 'Show changes again (P)' : 'Pause (P)'} @click=${() => list.pause()}>${list.paused ? '▶' : '❚❚'}</button>
 			${columnMenu(list)}
 			${actions.menu(list)}
-			${me.value?.may.write ?? true ? html`<button class="primary" title="New object (N)" @click=${() => actions.create(list)}>New</button>` : nothing}
+			${mayWrite() ? html`<button class="primary" title="New object (N)" @click=${() => actions.create(list)}>New</button>` : nothing}
 		</div>
 		${custom ? html`<div class="between">
 			<label>From <input type="datetime-local" step="1" .value=${from} @change=${(/** @type {any} */ e) => go({ from: e.target.value, at: 0 })}></label>

@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from './vendor/lit-html.js'
 import { Part } from './element.js'
-import { me, words, Problem } from './api.js'
+import { me, mayWrite, words, Problem } from './api.js'
 import { VirtualList } from './virtual.js'
 import { Rows } from './rows.js'
 import { route, go, goObject } from './state.js'
@@ -57,7 +57,7 @@ export class List extends Part {
 			count: () => this.rows?.total ?? 0,
 			key: i => this.rows?.row(i)?.path ?? '#' + i,
 			draw: (i, element) => this.drawRow(i, element),
-			shown: (first, last) => { this.rows?.ensure(first, last); this.place() },
+			shown: (first, last) => { this.rows?.ensure(first, last); this.place(); this.name() },
 		})
 		const measure = new ResizeObserver(() => this.measure())
 		measure.observe(this)
@@ -305,7 +305,7 @@ export class List extends Part {
 			${this.selected.size ? bulkBar(this) : nothing}
 			${this.note()}
 			<div class="grid" role=${total ? 'grid' : nothing} aria-label=${total ? 'Objects of ' + pattern : nothing} aria-rowcount=${total ? total + 1 : nothing} aria-multiselectable=${total ? 'true' : nothing}
-				tabindex=${total ? '0' : '-1'} aria-activedescendant=${total ? 'row-' + this.active : nothing} @keydown=${(/** @type {KeyboardEvent} */ e) => this.key(e)}>
+				tabindex=${total ? '0' : '-1'} @keydown=${(/** @type {KeyboardEvent} */ e) => this.key(e)}>
 				${total ? html`<div class="head row" role="row" aria-rowindex="1">
 					<span role="columnheader" class="pick"><span class="hidden">Selected</span></span>
 					<span role="columnheader" class="name">${root(pattern) ? base(root(pattern)) + '/' : 'Path'}</span>
@@ -317,8 +317,11 @@ export class List extends Part {
 			${this.foot()}`
 	}
 
+	name() { this.list?.name(this.querySelector('.grid'), this.active, 'row-') }
+
 	drawn() {
 		this.list?.refresh()
+		this.name()
 		this.flash()
 		const box = this.list?.box
 		if (box) this.style.setProperty('--bar', box.offsetWidth - box.clientWidth + 'px')
@@ -342,7 +345,7 @@ export class List extends Part {
 		if (text || from || to) return html`<div class="empty"><h2>Nothing matches</h2><p>${text ? html`No object of <code>${pattern}</code> has “${text}”` : html`No object of <code>${pattern}</code> is of that time`}.</p>
 			<p><button @click=${() => go({ text: '', from: '', to: '' })}>Show all of ${pattern}</button></p></div>`
 		return html`<div class="empty"><h2>Nothing here yet</h2><p>No object matches <code>${pattern}</code>.</p>
-			${me.value?.may.write ? html`<p><button class="primary" @click=${() => actions.create(this)}>New object</button> <button @click=${() => actions.importFile(this)}>Import</button></p>` : nothing}</div>`
+			${mayWrite() ? html`<p><button class="primary" @click=${() => actions.create(this)}>New object</button> <button @click=${() => actions.importFile(this)}>Import</button></p>` : nothing}</div>`
 	}
 
 	foot() {

@@ -2,7 +2,7 @@
 
 import { html, nothing } from './vendor/lit-html.js'
 import { Part } from './element.js'
-import { request, words, Problem, me } from './api.js'
+import { request, words, Problem, me, mayWrite } from './api.js'
 import { route, go, draft, keepDraft, tell } from './state.js'
 import { check, parse, print, same, dataOf } from './json.js'
 import { ask } from './dialog.js'
@@ -332,11 +332,13 @@ export class Edited extends Part {
 		})
 		if (!gone) return
 		keepDraft(this.path, undefined)
-		tell(`${this.path} is deleted.`)
+		this.text = this.shown
 		this.close()
+		tell(`${this.path} is deleted.`)
 	}
 
 	close() {
+		if (this.dirty) tell('What you typed is kept: open it again to go on.')
 		go({ object: '', make: '' })
 		const grid = /** @type {HTMLElement | null} */ (document.querySelector('oo-list .grid'))
 		grid?.focus()
@@ -371,7 +373,7 @@ export class Edited extends Part {
 	/** What has to be said about the object. */
 	notes() {
 		if (this.error === 'gone') return html`<div class="empty"><h2>There is no object at this path</h2><p class="mono">${this.path}</p>
-			${me.value?.may.write ? html`<p><button class="primary" @click=${() => go({ make: 'new' })}>Make it</button></p>` : nothing}</div>`
+			${mayWrite() ? html`<p><button class="primary" @click=${() => go({ make: 'new' })}>Make it</button></p>` : nothing}</div>`
 		return html`
 			${this.error ? html`<p class="banner bad" role="alert">${this.error} ${this.base || this.make ? nothing : html`<button @click=${() => this.load()}>Try again</button>`}</p>` : nothing}
 			${this.theirs === null ? html`<p class="banner warn" role="alert">It was deleted on the server. ${this.dirty ? 'What you typed is still here; saving makes it anew.' : 'This is what it was; saving makes it anew.'}</p>` : nothing}
@@ -381,12 +383,12 @@ export class Edited extends Part {
 	body() {
 		if (this.error === 'gone' || !this.make && !this.base && !this.text && this.theirs === undefined) return this.loading ? html`<div class="empty quiet"><p>Reading…</p></div>` : nothing
 		if (this.big) return html`<oo-large .source=${this.big} .edit=${() => this.editLarge()}></oo-large>${this.bar()}`
-		return html`<oo-code .value=${this.text} .changed=${(/** @type {string} */ text) => this.typed(text)} .readonly=${me.value?.may.write === false && !me.value.token}></oo-code>${this.bar()}`
+		return html`<oo-code .value=${this.text} .changed=${(/** @type {string} */ text) => this.typed(text)} .readonly=${!mayWrite()}></oo-code>${this.bar()}`
 	}
 
 	bar() {
 		const meta = this.base?.meta
-		const can = !this.saving && !this.big && (this.dirty || this.make !== '' || this.theirs === null || this.ends !== 'keep')
+		const can = mayWrite() && !this.saving && !this.big && (this.dirty || this.make !== '' || this.theirs === null || this.ends !== 'keep')
 		return html`<footer class="object-bar">
 			<div class="ends-line"><label>Ends <select @change=${(/** @type {any} */ e) => { this.ends = e.target.value; this.invalidate() }} .value=${this.ends} ?disabled=${Boolean(this.big)}>
 				<option value="keep" ?selected=${this.ends === 'keep'}>${meta?.expires ? 'as it does' : 'never'}</option>
@@ -395,7 +397,7 @@ export class Edited extends Part {
 				${this.ends === 'after' ? html`<label><span class="hidden">Time to live</span><input size="6" .value=${this.ttl} placeholder="90m, 7d" @input=${(/** @type {any} */ e) => { this.ttl = e.target.value; this.invalidate() }}></label>` : nothing}</div>
 			<span class="grow"></span>
 			${this.make ? nothing : copyMenu(() => ({ kind: 'object', path: this.path, text: this.dirty ? this.text : '', etag: this.base?.etag ?? '' }))}
-			${this.base && this.theirs !== null && !this.make ? html`<button class="quiet-danger" @click=${() => this.discard()}>Delete</button>` : nothing}
+			${mayWrite() && this.base && this.theirs !== null && !this.make ? html`<button class="quiet-danger" @click=${() => this.discard()}>Delete</button>` : nothing}
 			${this.big ? nothing : html`<button title="Format (Alt Shift F)" @click=${() => this.code?.format()}>Format</button>`}
 			${this.dirty ? html`<button @click=${() => this.revert()}>Revert</button>` : nothing}
 			<button class="primary" ?disabled=${!can} title="Save (Ctrl S)" @click=${() => this.save()}>${this.saving ? 'Saving…' : this.make === 'push' ? 'Push' : 'Save'}</button>

@@ -80,7 +80,7 @@ export class Tree extends Part {
 			count: () => this.top.size,
 			key: i => { const { open, rank } = this.top.locate(i); const one = open.known.get(rank); return one ? open.join(one.name) : open.path + '#' + rank },
 			draw: (i, element) => this.drawRow(i, element),
-			shown: (first, last) => this.ensure(first, last),
+			shown: (first, last) => { this.ensure(first, last); this.name() },
 		})
 		this.ends.push(route.follow(() => this.reveal()), me.follow(() => this.begin()))
 		if (me.value) this.begin()
@@ -364,11 +364,16 @@ export class Tree extends Part {
 				@keydown=${(/** @type {KeyboardEvent} */ e) => { if (e.key === 'Enter') { this.choose(this.active) } if (e.key === 'ArrowDown') { e.preventDefault(); /** @type {HTMLElement} */ (this.querySelector('.rows')).focus() } }}></label>` : nothing}
 			${this.error ? html`<p class="bad note" role="alert">${this.error}</p>` : nothing}
 			${this.top.loaded && size === 0 && !this.error ? html`<p class="note">No directories yet. They come with the objects in them.</p>` : nothing}
-			<div class="rows" role="tree" aria-label="Directories" tabindex=${size ? '0' : '-1'} aria-activedescendant=${size ? 'tree-' + this.active : nothing}
+			<div class="rows" role=${size ? 'tree' : nothing} aria-label=${size ? 'Directories' : nothing} tabindex=${size ? '0' : '-1'}
 				@keydown=${(/** @type {KeyboardEvent} */ e) => this.key(e)}></div>`
 	}
 
-	drawn() { this.list?.refresh() }
+	name() { this.list?.name(this.querySelector('.rows'), this.active, 'tree-') }
+
+	drawn() {
+		this.list?.refresh()
+		this.name()
+	}
 }
 
 customElements.define('oo-tree', Tree)

@@ -138,6 +138,12 @@ export class VirtualList {
 		this.refresh()
 	}
 
+	/** Names the row that is marked to assistive technology: one out of sight is no element. @param {Element | null} owner @param {number} active @param {string} prefix of the ids of rows */
+	name(owner, active, prefix) {
+		if (active >= this.#first && active <= this.#last && this.source.count()) owner?.setAttribute('aria-activedescendant', prefix + active)
+		else owner?.removeAttribute('aria-activedescendant')
+	}
+
 	/** Ends it. */
 	close() {
 		this.observer.disconnect()

@@ -130,6 +130,22 @@ describe('bad input', { skip }, () => {
 		await page.finish()
 	})
 
+	test('a cursor that is none is said in place, and the list is read again', async () => {
+		await server.fill(5000, i => ['found/' + i, `"text ${i}"`])
+		const page = await open('about:blank')
+		await page.route(/cursor=/, route => route.continue({ url: route.request().url().replace(/cursor=[^&]*/, 'cursor=none') }))
+		await page.goto(server.url + '/~/ui/list/found/*?text=text')
+		await until(page, () => document.querySelector('.foot')?.textContent.includes('found so far'))
+		await page.focus('.grid')
+		await page.keyboard.press('End')
+		await page.waitForSelector('.empty.bad:has-text("it is one of another list") , .empty.bad:has-text("cursor")')
+		await accessible(page, 'a cursor that is none')
+		await page.unroute(/cursor=/)
+		await page.click('.empty.bad button')
+		await until(page, () => document.querySelector('.foot')?.textContent.includes('found so far') && !document.querySelector('.empty'))
+		await page.finish()
+	})
+
 	test('login by token; one that ends while something is typed; one that reads a part', async () => {
 		const guarded = await new Server({ flags: ['--auth'] }).start()
 		try {
