@@ -55,10 +55,10 @@ func TestCalls(t *testing.T) {
 	if got := strings.Join(all, " "); got != "4 3 2 1 0" {
 		t.Errorf("the pages: %s", got)
 	}
-	var batch client.Batch
-	batch.Set("x", json.RawMessage("1"), storage.SetOptions{})
-	batch.Push("l/*", json.RawMessage("5"), storage.SetOptions{})
-	batch.Del("a/b", storage.DelOptions{})
+	var batch storage.Batch
+	batch.Set("x", json.RawMessage("1"))
+	batch.Push("l/*", json.RawMessage("5"))
+	batch.Del("a/b")
 	objects, err := c.Commit(ctx, &batch)
 	if err != nil || len(objects) != 3 || objects[1].Index == "" || objects[2].Revision != objects[0].Revision+2 {
 		t.Errorf("commit: %+v, %v", objects, err)
@@ -74,8 +74,15 @@ func TestCalls(t *testing.T) {
 // Errors are those of a store.
 func TestErrors(t *testing.T) {
 	s := servertest.Start(t, server.Options{BeforeWrite: func(_ any, change *server.Change) error {
-		if change.Path == "refused" {
+		switch change.Path {
+		case "refused":
 			return errors.New("not this one")
+		case "stopped":
+			return &server.Problem{Kind: server.Unavailable, Detail: "commit: " + storage.ErrWritesStopped.Error()}
+		case "closed":
+			return &server.Problem{Kind: server.Unavailable, Detail: storage.ErrNotActive.Error()}
+		case "readonly":
+			return &server.Problem{Kind: server.ReadOnly, Detail: "no writes here"}
 		}
 		return nil
 	}})
@@ -97,11 +104,39 @@ func TestErrors(t *testing.T) {
 		_, err := c.Get(ctx, path)
 		return err
 	}
+	page := func(pattern string, opt storage.ListOptions) error {
+		_, err := c.Page(ctx, pattern, opt)
+		return err
+	}
+	commit := func(paths ...string) error {
+		var batch storage.Batch
+		for _, path := range paths {
+			batch.Set(path, one)
+		}
+		_, err := c.Commit(ctx, &batch)
+		return err
+	}
+	count := func(pattern string) error {
+		_, err := c.Count(ctx, pattern)
+		return err
+	}
+	later, earlier := int64(2), int64(1)
 	for _, c := range []struct {
 		name string
 		got  error
 		want error
 	}{
+		{"a cursor", page("a/*", storage.ListOptions{Cursor: "x"}), storage.ErrInvalidCursor},
+		{"a limit", page("a/*", storage.ListOptions{Limit: -1}), storage.ErrInvalidLimit},
+		{"a range", page("a/*", storage.ListOptions{From: &later, To: &earlier}), storage.ErrInvalidRange},
+		{"no pattern", page("a", storage.ListOptions{}), storage.ErrInvalidPattern},
+		{"no pattern to count", count("a"), storage.ErrInvalidPattern},
+		{"a bad pattern", count("a//*"), storage.ErrInvalidPath},
+		{"one path twice", commit("x", "y", "x"), storage.ErrDuplicateKey},
+		{"a bad path in a batch", commit("x", "y//z"), storage.ErrInvalidPath},
+		{"writes that are stopped", set("stopped", one, storage.SetOptions{}), storage.ErrWritesStopped},
+		{"a store that is closed", set("closed", one, storage.SetOptions{}), storage.ErrNotActive},
+		{"a store to read only", set("readonly", one, storage.SetOptions{}), storage.ErrReadOnly},
 		{"absent", get("nope"), storage.ErrNotFound},
 		{"a delete of what is absent", c.Del(ctx, "nope", storage.DelOptions{}), storage.ErrNotFound},
 		{"a bad path", get("a//b"), storage.ErrInvalidPath},
@@ -112,7 +147,7 @@ func TestErrors(t *testing.T) {
 		{"an old revision, to delete", c.Del(ctx, "a", storage.DelOptions{IfRevision: first.Revision}), storage.ErrConflict},
 		{"a revision of nothing", set("nope", one, storage.SetOptions{IfRevision: 1}), storage.ErrConflict},
 		{"there already", set("a", one, storage.SetOptions{IfAbsent: true}), storage.ErrConflict},
-		{"times", set("a", one, storage.SetOptions{Times: &storage.Times{}}), storage.ErrInvalidOptions},
+		{"a lease", set("a", one, storage.SetOptions{Lease: &storage.Lease{}}), storage.ErrInvalidOptions},
 		{"two conditions", set("a", one, storage.SetOptions{IfAbsent: true, IfRevision: 1}), storage.ErrInvalidOptions},
 		{"a time to live", set("a", one, storage.SetOptions{TTL: -1}), storage.ErrInvalidTTL},
 		{"a condition of many", c.Del(ctx, "a/*", storage.DelOptions{IfRevision: 1}), storage.ErrGlobNotAllowed},
@@ -123,6 +158,9 @@ func TestErrors(t *testing.T) {
 	}
 	err = set("a", one, storage.SetOptions{IfRevision: first.Revision})
 	if refused, ok := errors.AsType[*client.Error](err); !ok || refused.Revision != second.Revision || refused.RequestID == "" || refused.Kind != "condition-failed" {
+		t.Errorf("a conflict: %+v", err)
+	}
+	if conflict, ok := errors.AsType[*storage.ConflictError](err); !ok || *conflict != (storage.ConflictError{Path: "a", Expected: first.Revision, Current: second.Revision}) {
 		t.Errorf("a conflict: %+v", err)
 	}
 	if err := set("refused", one, storage.SetOptions{}); err == nil || !strings.Contains(err.Error(), "not this one") {
@@ -181,7 +219,7 @@ func TestSubscribe(t *testing.T) {
 	if _, err := s.Store.Set("l/0", []byte(`"before"`)); err != nil {
 		t.Fatal(err)
 	}
-	sub, err := s.Client.Subscribe("l/*")
+	sub, err := s.Client.Subscribe("l/*", client.SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,14 +305,14 @@ func TestSubscribe(t *testing.T) {
 	if _, err := sub.Next(ctx); !errors.Is(err, storage.ErrSubscriptionClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if _, err := s.Client.Subscribe("l//*"); !errors.Is(err, storage.ErrInvalidPath) {
+	if _, err := s.Client.Subscribe("l//*", client.SubscribeOptions{}); !errors.Is(err, storage.ErrInvalidPath) {
 		t.Errorf("a bad pattern: %v", err)
 	}
 }
 
 func TestSubscribeRefused(t *testing.T) {
 	s := servertest.Start(t, server.Options{Authorize: func(any, server.Verb, string) error { return errors.New("not for you") }})
-	sub, err := s.Client.Subscribe("a/*")
+	sub, err := s.Client.Subscribe("a/*", client.SubscribeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -22,9 +21,7 @@ import (
 var endpoint string
 
 func TestMain(m *testing.M) {
-	if arguments := os.Getenv(memberVariable); arguments != "" {
-		os.Exit(runMember(arguments))
-	}
+	etcdserver.RunMember()
 	os.Exit(run(m))
 }
 
@@ -35,7 +32,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	ports, err := freePorts(2)
+	ports, err := etcdserver.FreePorts(2)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -49,19 +46,6 @@ func run(m *testing.M) int {
 	defer server.Close()
 	endpoint = self.Client()
 	return m.Run()
-}
-
-// freePorts returns ports of the loopback interface that nobody listens on now.
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 var prefixes atomic.Int64

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -382,101 +380,11 @@ func TestConnectionsCutAtRandom(t *testing.T) {
 	}
 }
 
-// memberVariable makes the test binary a member of a cluster: directory, index and ports.
-const memberVariable = "OOLITH_TEST_MEMBER"
-
-// runMember runs a member until it is killed.
-func runMember(arguments string) int {
-	dir, self, all, err := memberOf(arguments)
-	if err == nil {
-		_, err = etcdserver.Start(context.Background(), dir, self, all)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println("ready")
-	select {}
-}
-
-func memberOf(arguments string) (dir string, self etcdserver.Member, all []etcdserver.Member, err error) {
-	fields := strings.Split(arguments, ",")
-	dir = fields[0]
-	at, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return "", self, nil, err
-	}
-	for i := 2; i+1 < len(fields); i += 2 {
-		client, err := strconv.Atoi(fields[i])
-		if err != nil {
-			return "", self, nil, err
-		}
-		peer, err := strconv.Atoi(fields[i+1])
-		if err != nil {
-			return "", self, nil, err
-		}
-		all = append(all, etcdserver.Member{Name: fmt.Sprint("m", i), ClientPort: client, PeerPort: peer})
-	}
-	return dir, all[at], all, nil
-}
-
-// members are processes, each a member of one cluster.
-type members struct {
-	t         *testing.T
-	ports     []int
-	dirs      []string
-	processes []*exec.Cmd
-}
-
-func startMembers(t *testing.T, n int) *members {
-	t.Helper()
-	ports, err := freePorts(2 * n)
-	must(t, "ports", err)
-	m := &members{t: t, ports: ports, processes: make([]*exec.Cmd, n)}
-	for i := range n {
-		m.dirs = append(m.dirs, t.TempDir())
-		m.start(i)
-	}
-	t.Cleanup(func() {
-		for i := range n {
-			m.kill(i)
-		}
-	})
-	return m
-}
-
-func (m *members) start(i int) {
-	m.t.Helper()
-	arguments := fmt.Sprint(m.dirs[i], ",", i)
-	for _, port := range m.ports {
-		arguments += fmt.Sprint(",", port)
-	}
-	p := exec.Command(os.Args[0])
-	p.Env = append(os.Environ(), memberVariable+"="+arguments)
-	p.Stderr = os.Stderr
-	must(m.t, "start of a member", p.Start())
-	m.processes[i] = p
-}
-
-// kill kills a member: SIGKILL.
-func (m *members) kill(i int) {
-	if p := m.processes[i]; p != nil {
-		_ = p.Process.Kill()
-		_ = p.Wait() // it was killed
-		m.processes[i] = nil
-	}
-}
-
-func (m *members) endpoints() (all []string) {
-	for i := 0; i < len(m.ports); i += 2 {
-		all = append(all, fmt.Sprintf("127.0.0.1:%d", m.ports[i]))
-	}
-	return all
-}
-
 // Members that are killed while all nodes write, one after the other and all at once, lose and double nothing.
 func TestMembersKilled(t *testing.T) {
-	m := startMembers(t, 3)
+	m, err := etcdserver.Spawn(t.TempDir(), 3)
+	must(t, "Spawn", err)
+	t.Cleanup(m.Close)
 	c := newCounted()
 	over := make(chan struct{})
 	var writers sync.WaitGroup
@@ -484,7 +392,7 @@ func TestMembersKilled(t *testing.T) {
 	for i := range 3 {
 		s := storage.New(storage.LayeredConfig{
 			Memory:   storage.NewMemoryLayer(),
-			Embedded: etcd.New(m.endpoints(), etcd.Options{RequestTimeout: 3 * time.Second}),
+			Embedded: etcd.New(m.Endpoints(), etcd.Options{RequestTimeout: 3 * time.Second}),
 		})
 		for err := s.Start(storage.Options{}); err != nil; err = s.Start(storage.Options{}) {
 			if !errors.Is(err, storage.ErrUnavailable) {
@@ -512,16 +420,16 @@ func TestMembersKilled(t *testing.T) {
 	}
 	progress(20)
 	for i := range 3 {
-		m.kill(i)
+		m.Kill(i)
 		progress(5)
-		m.start(i)
+		must(t, "start of a member", m.Start(i))
 		progress(5)
 	}
 	for i := range 3 { // all of them
-		m.kill(i)
+		m.Kill(i)
 	}
 	for i := range 3 {
-		m.start(i)
+		must(t, "start of a member", m.Start(i))
 	}
 	progress(5)
 	close(over)

@@ -33,9 +33,11 @@
 package collection
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 
 	"github.com/oolith-db/oolith/key"
@@ -47,8 +49,37 @@ import (
 // nothing but the store and the pattern: there may be any number of collections of one list, and
 // others may write to it. All methods may be called from any number of goroutines.
 type Collection[T any] struct {
-	store   *storage.Layered
-	pattern string
+	store     calls
+	subscribe func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
+	pattern   string
+}
+
+// Store is what a collection is in: a *storage.Layered, whose subscriptions are *storage.Subscription, or a *client.Store of a store
+// that a server has, with its own. Its calls mean what those of storage.Layered do.
+type Store[S Cursor] interface {
+	calls
+	Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (S, error)
+}
+
+// calls are those of a store that are the same wherever it is.
+type calls interface {
+	Get(path string) (meta.Object, error)
+	Page(pattern string, opt storage.ListOptions) (storage.Page, error)
+	Iterate(pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error]
+	Count(pattern string) (int, error)
+	SetWith(path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	PushWith(pattern string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
+	Del(path string) error
+	DelWith(path string, opt storage.DelOptions) error
+}
+
+// Cursor is the subscription of a store.
+type Cursor interface {
+	Next(ctx context.Context) (storage.Notice, error)
+	Revision() uint64
+	Lag() int
+	Close()
 }
 
 // Item is an object of a collection.
@@ -88,7 +119,9 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // New returns the collection of a list of a store. The pattern has one '*', which is its whole last
 // segment, as in "users/*" or "users/17/posts/*": a collection is one directory. Any other one is
 // storage.ErrInvalidPattern.
-func New[T any](store *storage.Layered, pattern string) (*Collection[T], error) {
+//
+// The type of the store's subscriptions follows from the store: New[City](store, "cities/*").
+func New[T any, S Cursor](store Store[S], pattern string) (*Collection[T], error) {
 	err := key.Check(pattern)
 	if err == nil && !key.HasGlob(pattern) {
 		err = errors.New("there is no '*' in it")
@@ -96,14 +129,23 @@ func New[T any](store *storage.Layered, pattern string) (*Collection[T], error) 
 	if err == nil {
 		err = key.ValidateGlob(pattern)
 	}
-	if err == nil && store == nil {
+	if err == nil && isNil(store) {
 		return nil, fmt.Errorf("collection: pattern %s: %w: the store is nil", clip(pattern), storage.ErrInvalidOptions)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("collection: pattern %s: %w: expected one '*', as the whole last segment: %w",
 			clip(pattern), storage.ErrInvalidPattern, err)
 	}
-	return &Collection[T]{store: store, pattern: pattern}, nil
+	subscribe := func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error) {
+		return store.Subscribe(ctx, pattern, opt)
+	}
+	return &Collection[T]{store, subscribe, pattern}, nil
+}
+
+// isNil reports whether there is no store, or a pointer to none.
+func isNil(store any) bool {
+	value := reflect.ValueOf(store)
+	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
 }
 
 // Pattern returns the pattern of the collection.

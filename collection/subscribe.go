@@ -26,17 +26,17 @@ type Notice[T any] struct {
 	More bool
 }
 
-// Subscription is a storage.Subscription whose notices hold values of a type.
+// Subscription is a subscription of the store whose notices hold values of a type.
 //
 // Next is for one goroutine at a time. All other methods may be called from any goroutine.
 type Subscription[T any] struct {
-	subscription *storage.Subscription
+	subscription Cursor
 }
 
-// Subscribe follows the collection: its state, then each change, as storage.Layered.Subscribe tells
-// them. The context ends the subscription, not only this call.
+// Subscribe follows the collection: its state, then each change, as the store's Subscribe tells
+// them. From a server it has no more of an item that was removed than where it was. The context ends the subscription, not only this call.
 func (c *Collection[T]) Subscribe(ctx context.Context, opt storage.SubscribeOptions) (*Subscription[T], error) {
-	s, err := c.store.Subscribe(ctx, c.pattern, opt)
+	s, err := c.subscribe(ctx, c.pattern, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,8 @@ func (s *Subscription[T]) Next(ctx context.Context) (Notice[T], error) {
 	}
 	typed := Notice[T]{Kind: n.Kind, Revision: n.Revision, More: n.More}
 	switch {
+	case n.Object != nil && n.Object.Data == nil: // over a network nobody tells what was removed
+		typed.Item = place[T](*n.Object)
 	case n.Object != nil:
 		typed.Item, err = item[T](*n.Object)
 	case n.Path != "":

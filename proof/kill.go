@@ -165,13 +165,18 @@ func tellAll(ledgers []*ledger) []map[string]*told {
 
 // child is the victim: it writes until it is killed.
 func child(args []string) int {
-	if err := childRun(args); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	err := childRun(args)
+	if err == nil {
+		return 0
 	}
+	fmt.Fprintln(os.Stderr, err)
 	return 3
 }
 
 func childRun(args []string) error {
+	if len(args) == 3 && args[0] == "serve" {
+		return serveChild(args[1], args[2])
+	}
 	if len(args) != 2 {
 		return errors.New("expected a URL and a seed")
 	}

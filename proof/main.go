@@ -48,6 +48,8 @@ var campaigns = []campaign{
 	{"kill", "what was acknowledged survives kill -9 of the process, on every engine", killRound},
 	{"linear", "every call takes effect in one instant between its beginning and its end", linearRound},
 	{"watch", "subscriptions miss nothing, repeat nothing, reorder nothing, and begin with a state that is one", watchRound},
+	{"stream", "clients of every protocol miss nothing, repeat nothing, reorder nothing, over cuts, restarts and pauses", streamRound},
+	{"retries", "a request with an Idempotency-Key that is sent until it is answered is made once, over kill -9", retriesRound},
 	{"overload", "consumers of events that cannot keep up hold up nobody, and end with what the store holds", overloadRound},
 	{"meta", "every engine and mode gives the same answers to the same calls, restarts between them", metaRound},
 	{"fuzz", "no input makes a parser panic, or disagree with its plain twin", fuzzRound},

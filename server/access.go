@@ -89,6 +89,9 @@ func nameOf(identity any) string {
 // authenticates reports whether the server asks who a request is from.
 func (s *Server) authenticates() bool { return s.opt.Tokens != nil || s.opt.Authenticate != nil }
 
+// challenge says how to authenticate.
+const challenge = `Bearer realm="oolith"`
+
 // identify finds out who a request is from.
 func (c *call) identify() error {
 	if !c.s.authenticates() {
@@ -104,7 +107,7 @@ func (c *call) identify() error {
 			return p
 		}
 		return problem(Unauthenticated, "%v", err).saying("not authorized").
-			header("WWW-Authenticate", `Bearer realm="oolith"`)
+			header("WWW-Authenticate", challenge)
 	}
 	c.identity = identity
 	return nil

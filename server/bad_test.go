@@ -89,6 +89,9 @@ func TestBadInput(t *testing.T) {
 		{"a resource that there is not", "GET", "/~/nope", "", nil, server.NoSuchResource, "nope", "", nil},
 		{"a media type of a put", "PUT", "/o", "2", []string{"Content-Type: text/plain"}, server.UnsupportedType, "text/plain", "", nil},
 		{"a media type of a patch", "PATCH", "/o", "2", []string{"Content-Type: application/xml"}, server.UnsupportedType, "application/xml", "", nil},
+		{"curl's media type of a put", "PUT", "/o", "2", []string{"Content-Type: application/x-www-form-urlencoded"}, server.UnsupportedType, "add -H 'Content-Type: application/json'", "", nil},
+		{"curl's media type of a patch", "PATCH", "/o", "{}", []string{"Content-Type: application/x-www-form-urlencoded"}, server.UnsupportedType, "add -H 'Content-Type: application/json'", "", nil},
+		{"curl's media type of a batch", "POST", "/~/batch", "{}", []string{"Content-Type: application/x-www-form-urlencoded"}, server.UnsupportedType, "add -H 'Content-Type: application/json'", "", nil},
 		{"a media type that cannot be read", "PUT", "/o", "2", []string{"Content-Type: ;;"}, server.UnsupportedType, ";;", "", nil},
 
 		{"a foreign host", "GET", "/o", "", []string{"Host: evil.example"}, server.ForeignHost, "evil.example", "", nil},

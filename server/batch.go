@@ -12,6 +12,7 @@ import (
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/patch"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // batchRequest is the body of POST /~/batch.
@@ -27,6 +28,10 @@ type batchChange struct {
 	IfMatch     string          `json:"ifMatch"`
 	IfNoneMatch string          `json:"ifNoneMatch"`
 	TTL         json.RawMessage `json:"ttl"`
+	KeepTTL     bool            `json:"keepTTL"`
+	Expires     *int64          `json:"expires"`
+	Created     *int64          `json:"created"`
+	Updated     *int64          `json:"updated"`
 }
 
 // commitBatch answers POST /~/batch: all changes, or none.
@@ -38,7 +43,7 @@ func (c *call) commitBatch() error {
 		return err
 	}
 	if kind := c.mediaType(); kind != "" && !isJSON(kind) {
-		return problem(UnsupportedType, "the media type %q: expected application/json", clip(kind)).header("Accept", "application/json")
+		return problem(UnsupportedType, "the media type %q: expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
 	}
 	body, err := c.json()
 	if err != nil {
@@ -75,11 +80,34 @@ func (c *call) commitBatch() error {
 		if entries[i].operation != "delete" {
 			answer = append(answer, `,"etag":`...)
 			answer = strconv.AppendQuote(answer, c.s.tag(out.revision))
+			answer = c.appendTimes(answer, out)
 		}
 		answer = append(answer, '}')
 	}
 	c.write(http.StatusOK, "application/json", append(answer, "]}"...))
 	return nil
+}
+
+// appendTimes writes the times of what an entry stored. What an earlier request stored may be something else by now: then
+// nobody knows them.
+func (c *call) appendTimes(b []byte, out outcome) []byte {
+	obj := out.object
+	if obj == nil {
+		there, err := c.s.store.Get(out.Path)
+		if err != nil || there.Revision != out.revision {
+			return b
+		}
+		obj = &there
+	}
+	b = append(b, `,"created":`...)
+	b = strconv.AppendInt(b, obj.Created, 10)
+	b = append(b, `,"updated":`...)
+	b = strconv.AppendInt(b, obj.Updated, 10)
+	if obj.Expires != 0 {
+		b = append(b, `,"expires":`...)
+		b = strconv.AppendInt(b, obj.Expires, 10)
+	}
+	return b
 }
 
 // readBatch reads the changes of a batch, and refuses those that are not allowed.
@@ -140,12 +168,12 @@ func (c *call) readEntry(change batchChange) (e entry, err error) {
 	case "patch":
 		data := e.data
 		e.apply = func(old []byte) ([]byte, error) { return patch.ApplyJSON(old, data) }
-	case "delete":
+	case "delete", "touch":
 		if len(e.data) > 0 {
-			return e, problem(InvalidBatch, "a delete takes no data")
+			return e, problem(InvalidBatch, "a %s takes no data", e.operation)
 		}
 	default:
-		return e, problem(InvalidBatch, "the op %q: expected set, push, merge, patch or delete", clip(e.operation))
+		return e, problem(InvalidBatch, "the op %q: expected set, push, merge, patch, touch or delete", clip(e.operation))
 	}
 	if e.operation == "patch" && len(e.data) == 0 {
 		return e, problem(InvalidBatch, "a patch needs data")
@@ -169,8 +197,42 @@ func (c *call) readEntry(change batchChange) (e entry, err error) {
 	if e.operation == "push" && !e.cond.none() {
 		return e, problem(InvalidBatch, "a push makes a new path: conditions have no meaning")
 	}
-	e.ttl, e.hasTTL, err = batchTTL(change.TTL)
-	return e, err
+	if e.ttl, e.hasTTL, err = batchTTL(change.TTL); err != nil {
+		return e, err
+	}
+	return e, c.readTimes(&e, change)
+}
+
+// readTimes reads when the object of a change ends, and which times it is to have. A time of creation that a client chooses
+// gives an object another place in its lists: that is for who restores, and needs the verb admin.
+func (c *call) readTimes(e *entry, change batchChange) error {
+	e.keepTTL = change.KeepTTL
+	if change.Expires != nil {
+		if e.expires = *change.Expires; e.expires <= 0 {
+			return problem(InvalidBatch, "expires is %d: expected Unix nanoseconds", e.expires)
+		}
+	}
+	ends := 0
+	for _, is := range []bool{e.hasTTL, e.keepTTL, e.expires != 0} {
+		if is {
+			ends++
+		}
+	}
+	switch {
+	case ends > 1:
+		return problem(InvalidBatch, "expected one of ttl, expires and keepTTL")
+	case ends > 0 && e.operation == "delete", e.keepTTL && e.operation != "set":
+		return problem(InvalidBatch, "a %s takes no ttl, expires and keepTTL", change.Operation)
+	case change.Created == nil && change.Updated == nil:
+		return nil
+	case e.operation != "set" || change.Created == nil:
+		return problem(InvalidBatch, "created and updated are for a set, updated beside created")
+	}
+	e.times = &storage.Times{Created: *change.Created}
+	if change.Updated != nil {
+		e.times.Updated = *change.Updated
+	}
+	return c.requireAllowed(Admin, e.path)
 }
 
 func given(header string) []string {

@@ -48,27 +48,11 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 			return nil, err
 		}
 	}
-	var batch storage.Batch
-	first := 0 // of the changes
+	first := 0 // of the changes, in the batch
 	if retried != nil {
-		record, err := retried.record(changes)
-		if err != nil {
-			return nil, err
-		}
-		batch.SetWith(retried.path, record, storage.SetOptions{IfAbsent: true, TTL: outcomesKept})
 		first = 1
 	}
-	for _, ch := range changes {
-		switch ch.operation {
-		case "push":
-			batch.PushWith(ch.path, ch.data, ch.opt)
-		case "delete":
-			batch.DelWith(ch.path, storage.DelOptions{IfRevision: ch.opt.IfRevision})
-		default:
-			batch.SetWith(ch.path, ch.data, ch.opt)
-		}
-	}
-	objects, err := c.s.store.CommitContext(c.r.Context(), &batch)
+	objects, err := c.store(changes, retried)
 	if errors.Is(err, storage.ErrNotFound) && len(entries) == 1 {
 		return nil, notFound(entries[0].path).saying("storage: not found")
 	}
@@ -85,12 +69,46 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 		if changes[i].operation != "delete" {
 			outcomes[i].object = obj
 			outcomes[i].Status = http.StatusOK
-			if obj.Updated == 0 {
+			switch {
+			case changes[i].operation == "touch":
+			case changes[i].opt.Times != nil: // and so in a batch, which has looked
+				outcomes[i].Status = changes[i].status
+			case obj.Updated == 0:
 				outcomes[i].Status = http.StatusCreated
 			}
 		}
 	}
 	return outcomes, nil
+}
+
+// store makes the changes in one commit, behind the record of a request that may be sent again.
+func (c *call) store(changes []change, retried *retry) ([]meta.Object, error) {
+	if ch := &changes[0]; retried == nil && len(changes) == 1 && ch.operation == "set" {
+		// A write alone costs less than a batch of one.
+		obj, err := c.s.store.SetContext(c.r.Context(), ch.path, ch.data, ch.opt)
+		return []meta.Object{obj}, err
+	}
+	var batch storage.Batch
+	if retried != nil {
+		record, err := retried.record(changes)
+		if err != nil {
+			return nil, err
+		}
+		batch.SetWith(retried.path, record, storage.SetOptions{IfAbsent: true, TTL: outcomesKept})
+	}
+	for _, ch := range changes {
+		switch ch.operation {
+		case "push":
+			batch.PushWith(ch.path, ch.data, ch.opt)
+		case "delete":
+			batch.DelWith(ch.path, storage.DelOptions{IfRevision: ch.opt.IfRevision})
+		case "touch":
+			batch.TouchWith(ch.path, ch.opt)
+		default:
+			batch.SetWith(ch.path, ch.data, ch.opt)
+		}
+	}
+	return c.s.store.CommitContext(c.r.Context(), &batch)
 }
 
 // change is an entry as the store gets it.
@@ -106,12 +124,13 @@ type change struct {
 // still there. So does one that is pinned, and its path and status are known.
 func (c *call) resolve(e *entry, pinned bool) (change, error) {
 	ch := change{operation: e.operation, path: e.path, data: e.data, status: http.StatusOK}
+	ch.opt = storage.SetOptions{Expires: e.expires, KeepTTL: e.keepTTL, Times: e.times}
 	if e.hasTTL {
 		ch.opt.TTL = e.ttl
 	}
 	required := c.s.requires(e.path)
 	var current *meta.Object
-	if e.operation == "patch" || e.operation != "push" && (pinned || c.batch || required || !e.cond.none()) {
+	if e.operation == "patch" || e.operation == "touch" || e.operation != "push" && (pinned || c.batch || required || !e.cond.none()) {
 		obj, err := c.s.store.Get(e.path)
 		switch {
 		case err == nil:
@@ -124,7 +143,7 @@ func (c *call) resolve(e *entry, pinned bool) (change, error) {
 		if err := c.demand(e, current, required); err != nil {
 			return ch, err
 		}
-		if pinned || required || e.operation == "patch" || !e.cond.none() {
+		if pinned || required || e.operation == "patch" || e.operation == "touch" || !e.cond.none() {
 			if current != nil {
 				ch.opt.IfRevision = current.Revision
 			} else {
@@ -139,6 +158,8 @@ func (c *call) resolve(e *entry, pinned bool) (change, error) {
 	case "delete":
 		ch.status = http.StatusNoContent
 		return ch, c.before(e.operation, e.path, nil)
+	case "touch":
+		return ch, c.before(e.operation, e.path, nil)
 	case "patch":
 		var old []byte
 		if current != nil {
@@ -148,7 +169,7 @@ func (c *call) resolve(e *entry, pinned bool) (change, error) {
 		if err != nil {
 			return ch, err
 		}
-		ch.operation, ch.data, ch.opt.KeepTTL = "set", data, !e.hasTTL
+		ch.operation, ch.data, ch.opt.KeepTTL = "set", data, !e.hasTTL && e.expires == 0
 	case "push":
 		if pinned {
 			ch.operation, ch.path = "set", key.Build(e.path)
@@ -178,7 +199,7 @@ func (c *call) demand(e *entry, current *meta.Object, required bool) error {
 		return problem(ConditionRequired, "%q is there: overwriting, patching and deleting it needs If-Match", clip(e.path))
 	case current == nil && e.operation == "patch" && !e.makes:
 		return notFound(e.path).saying("ooo: not found")
-	case current == nil && e.operation == "delete":
+	case current == nil && (e.operation == "delete" || e.operation == "touch"):
 		return notFound(e.path).saying("storage: not found")
 	}
 	return nil

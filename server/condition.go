@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,23 +10,30 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// An entity tag is "<store>-<revision>": the identity of the store, so that after a restore 42 means something else, and the
-// revision of the object, or of a list's reading.
+// An entity tag is "<store>-<number>": the identity of the store, so that after a restore 42 means something else, and the
+// revision of the object, or a number that a list has as long as the same objects are in it at the same revisions.
 
 // storeID is the store's identity, in 16 hexadecimal digits.
-func (s *Server) storeID() string {
-	const digits = "0123456789abcdef"
-	var text [16]byte
-	id := s.store.ID()
-	for i := range text {
-		text[i] = digits[id>>(60-4*i)&15]
-	}
-	return string(text[:])
-}
+func (s *Server) storeID() string { return s.streams.StoreID() }
 
 // tag makes the entity tag of a revision.
 func (s *Server) tag(revision uint64) string {
 	return `"` + s.storeID() + "-" + strconv.FormatUint(revision, 10) + `"`
+}
+
+// listNumber is the number of a list, or of a page behind which there may be more.
+func listNumber(objects []meta.Object, more bool) uint64 {
+	hash := sha256.New()
+	var b []byte
+	for i := range objects {
+		b = binary.LittleEndian.AppendUint64(b[:0], objects[i].Revision)
+		b = append(append(b, objects[i].Path...), '\n') // which no path has
+		hash.Write(b)
+	}
+	if more {
+		hash.Write([]byte{'+'})
+	}
+	return binary.LittleEndian.Uint64(hash.Sum(nil)) | 1 // 0 is nothing
 }
 
 // tags are those of one header, or any one at all.

@@ -147,9 +147,9 @@ func TestRowsThroughAView(t *testing.T) {
 func TestDirectoriesResource(t *testing.T) {
 	f := serve(t, server.Options{})
 	type page struct {
-		Objects, Total, At int
-		Next               string
-		Directories        []storage.Directory
+		Total, Offset int
+		Next          string
+		Directories   []storage.Directory
 	}
 	ask := func(query string) (p page) {
 		if err := json.Unmarshal([]byte(f.do("GET", "/~/directories?"+query, "").is(200, "*").body), &p); err != nil {
@@ -178,8 +178,13 @@ func TestDirectoriesResource(t *testing.T) {
 			}
 			// A page in which the hidden one stands may have one less.
 			want := names[min(at, 5):min(at+2, 5)]
-			if p.Total != 5 || p.At != min(at, 5) || len(got) == 0 && len(want) > 0 || !slices.Equal(got, want[:min(len(got), len(want))]) {
+			if p.Total != 5 || p.Offset != min(at, 5) || len(got) == 0 && len(want) > 0 || !slices.Equal(got, want[:min(len(got), len(want))]) {
 				t.Errorf("hidden %v, at %d: %+v, want %q", hidden, at, p, want)
+			}
+		}
+		for at, name := range names {
+			if p := ask(fmt.Sprintf("at=%d&limit=1", at)); len(p.Directories) != 1 || p.Directories[0].Name != name {
+				t.Errorf("hidden %v: the one at %d is %+v, want %s", hidden, at, p, name)
 			}
 		}
 		var walked []string
@@ -196,7 +201,7 @@ func TestDirectoriesResource(t *testing.T) {
 			t.Errorf("hidden %v: pages show %q", hidden, walked)
 		}
 	}
-	if p := ask("path=a"); p.Objects != 1 || p.Total != 1 || p.Directories[0].Name != "x" {
+	if p := ask("path=a"); p.Total != 1 || p.Directories[0].Name != "x" {
 		t.Errorf("below a: %+v", p)
 	}
 	for _, query := range []string{"path=a//b", "path=a/*", "limit=0", "at=-1", "at=1&after=a", "x=1"} {

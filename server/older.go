@@ -25,7 +25,7 @@ func (c *call) root() error {
 	if isUpgrade(c.r) {
 		return c.stream(func(who live.Caller) { c.s.streams.ServeWire(c.w, c.r, who, "") })
 	}
-	c.w.Header().Add("Vary", "Accept")
+	c.w.Header()["Vary"] = variesByAll
 	switch api := c.query().Get("api"); {
 	case api != "":
 		return c.api(api)
@@ -130,15 +130,18 @@ func (c *call) keysPage() error {
 	})
 }
 
-// state is how many follow what: of this server, the streams by their protocols.
+// state is how many follow what: each pattern, and the clock.
 func (s *Server) state() map[string]any {
 	type pool struct {
 		Key         string `json:"key"`
 		Connections int    `json:"connections"`
 	}
 	pools := []pool{}
-	for protocol, n := range s.streams.Stats().Connections {
-		pools = append(pools, pool{"(" + protocol + ")", n})
+	for pattern, n := range s.streams.Followers() {
+		pools = append(pools, pool{pattern, n})
+	}
+	if clocks := s.streams.Stats().Connections["clock"]; clocks > 0 {
+		pools = append(pools, pool{"(clock)", clocks})
 	}
 	slices.SortFunc(pools, func(a, b pool) int { return strings.Compare(a.Key, b.Key) })
 	return map[string]any{"pools": pools, "totalConnections": s.open.Load()}

@@ -24,7 +24,7 @@ const (
 	Read Verb = "read"
 	// Write is to store or delete objects.
 	Write Verb = "write"
-	// Admin is to look at the server itself: its figures, its connections.
+	// Admin is to look at the server itself, its figures, its connections, and to restore objects with the times that they had.
 	Admin Verb = "admin"
 )
 
@@ -49,7 +49,8 @@ type Options struct {
 	// others were faster than.
 	BeforeWrite func(identity any, change *Change) error
 	// View returns what an identity gets to see of an object, or false for nothing: then the object is absent to
-	// it. Nil shows all as it is. It must not change the object that it gets, but return another one.
+	// it. Nil shows all as it is. It must not change the object that it gets, but return another one. What it returns of an
+	// object must stay the same for an identity until the object changes: entity tags, and clients that come back, rely on it.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
 
 	// RequireCondition are paths and patterns whose objects are overwritten, patched and deleted only with
@@ -81,11 +82,11 @@ type Options struct {
 
 // Change is a write that is about to be made.
 type Change struct {
-	// Operation is "set", "push", "patch" or "delete".
+	// Operation is "set", "push", "patch", "touch" or "delete".
 	Operation string
 	// Path is the path, or the pattern of a push or of the delete of many.
 	Path string
-	// Data is what is to be stored: of a patch, the result of it. It is nil for a delete. A hook may put
+	// Data is what is to be stored: of a patch, the result of it. It is nil for a delete and a touch. A hook may put
 	// another JSON value in its place.
 	Data json.RawMessage
 }
@@ -114,7 +115,17 @@ type Limits struct {
 	Connections int
 	// Streams is how many subscriptions over SSE, WebSocket and long poll there are at a time: 16,384.
 	Streams int
-	// Rate is how many requests a second a client may make in the long run: 10,000. A client is an identity with a
+	// Subscriptions is how many patterns one connection may follow: 100.
+	Subscriptions int
+	// Message is how many bytes a message of a WebSocket client may have, also when it is decompressed: 1 MiB.
+	Message int
+	// Present is how many objects one connection may keep with enter: 16.
+	Present int
+	// Unsent is how many bytes of changes wait for a connection before it gets the fresh state instead: 64 KiB.
+	Unsent int
+	// Stall is how long a stream may take none of what is written to it before it is closed: 10 seconds.
+	Stall time.Duration
+	// Rate is how many requests a second a client may make in the long run, messages on a WebSocket included: 10,000. A client is an identity with a
 	// name, or else an address, an IPv6 one by its /64. Loopback addresses have no rate.
 	Rate float64
 	// Burst is how many requests a client may make at once: 20,000.
@@ -148,6 +159,11 @@ func (l Limits) complete() Limits {
 	integer(&l.IdleTime, 2*time.Minute)
 	integer(&l.Connections, 20_000)
 	integer(&l.Streams, 16_384)
+	integer(&l.Subscriptions, 100)
+	integer(&l.Message, 1<<20)
+	integer(&l.Present, 16)
+	integer(&l.Unsent, 64<<10)
+	integer(&l.Stall, 10*time.Second)
 	integer(&l.Burst, 20_000)
 	integer(&l.ListObjects, 10_000)
 	integer(&l.ListBytes, 16<<20)

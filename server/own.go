@@ -64,6 +64,7 @@ var resources = map[string]func(*call) error{
 	"batch":       (*call).commitBatch,
 	"live":        (*call).follows,
 	"whoami":      (*call).whoami,
+	"count":       (*call).count,
 	"directories": (*call).directories,
 	"rows":        (*call).rows,
 	"changes":     (*call).tellChanges,
@@ -184,17 +185,30 @@ func (c *call) health(name string) error {
 	return nil
 }
 
+// directoriesOf is how many directories hold the server's own objects.
+func directoriesOf(own int) int {
+	if own == 0 {
+		return 0
+	}
+	return strings.Count(outcomesDir, "/") + 1
+}
+
 // stats answers with the present figures, as JSON.
 func (c *call) stats() error {
 	stats := c.s.store.Stats()
+	own, err := c.s.store.Count(Reserved)
+	if err != nil && stats.Active {
+		return err
+	}
 	return c.writeJSON(http.StatusOK, map[string]any{
 		"store":          c.s.storeID(),
 		"revision":       stats.Revision,
 		"active":         stats.Active,
-		"objects":        stats.Objects,
-		"directories":    stats.Directories,
+		"objects":        max(0, stats.Objects-own),
+		"ownObjects":     own, // the server keeps them in the store: see Reserved
+		"directories":    max(0, stats.Directories-directoriesOf(own)),
 		"dataBytes":      stats.DataBytes,
-		"expiring":       stats.Expiring,
+		"expiring":       max(0, stats.Expiring-own),
 		"commits":        stats.Commits,
 		"watchers":       stats.Watchers,
 		"subscriptions":  stats.Subscriptions,

@@ -32,11 +32,8 @@ func (c *call) resource() error {
 		if err := c.requireAllowed(Read, c.path); err != nil {
 			return err
 		}
-		c.w.Header().Add("Vary", "Accept")
-		if pattern {
-			return c.list()
-		}
-		return c.get()
+		c.w.Header()["Vary"] = variesByAll
+		return c.read()
 	case http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
 		return c.change()
 	case http.MethodOptions:
@@ -51,6 +48,14 @@ func (c *call) resource() error {
 		return nil
 	}
 	return allowed(methods, c.r.Method)
+}
+
+// read answers with what is at a path or pattern.
+func (c *call) read() error {
+	if key.HasGlob(c.path) {
+		return c.list()
+	}
+	return c.get()
 }
 
 // get answers with the object at a path.
@@ -86,7 +91,7 @@ func notFound(path string) *Problem {
 func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
 	header := c.w.Header()
 	header.Set("Etag", c.s.tag(obj.Revision))
-	header.Set("Cache-Control", "no-cache")
+	header["Cache-Control"] = noCache
 	if obj.Expires != 0 {
 		left := time.Until(time.Unix(0, obj.Expires))
 		header.Set("Oolith-Ttl", strconv.FormatInt(max(1, int64((left+time.Second-1)/time.Second)), 10))
@@ -95,8 +100,7 @@ func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
 		return c.failed(obj.Path, obj)
 	}
 	if cond.noneMatch.given && cond.noneMatch.has(obj.Revision) {
-		c.write(http.StatusNotModified, "", nil)
-		return nil
+		return c.notModified()
 	}
 	full, contentType := c.full()
 	c.write(status, contentType, rawObject(obj, full))
@@ -135,14 +139,19 @@ func (c *call) list() error {
 		}
 	}
 	header := c.w.Header()
-	header.Set("Etag", c.s.tag(page.Revision))
-	header.Set("Cache-Control", "no-cache")
+	number := listNumber(objects, page.Next != "")
+	header.Set("Etag", c.s.tag(number))
+	header.Set("Oolith-Revision", strconv.FormatUint(page.Revision, 10))
+	header["Cache-Control"] = noCache
 	if page.Next != "" {
 		header.Set("Link", "<"+c.nextPage(page.Next)+`>; rel="next"`)
 	}
-	if cond.noneMatch.given && cond.noneMatch.has(page.Revision) {
-		c.write(http.StatusNotModified, "", nil)
-		return nil
+	if cond.match.given && !cond.match.has(number) {
+		return problem(ConditionFailed, "%q: the condition does not hold: the list is another one", clip(c.path)).
+			with("revision", page.Revision).header("Etag", c.s.tag(number))
+	}
+	if cond.noneMatch.given && cond.noneMatch.has(number) {
+		return c.notModified()
 	}
 	full, contentType := c.full()
 	c.write(http.StatusOK, contentType, appendList(objects, full))
@@ -169,7 +178,7 @@ func (s *Server) checkSize(page *storage.Page, whole bool) error {
 
 // nextPage is the address of the page behind a cursor: this one's, with the cursor.
 func (c *call) nextPage(cursor string) string {
-	query := c.query()
+	query := c.r.URL.Query()
 	query.Set("cursor", cursor)
 	query.Del("at")
 	return c.r.URL.EscapedPath() + "?" + query.Encode()

@@ -53,7 +53,12 @@ func (c *call) accepts(mediaType string) bool {
 }
 
 // query is the query of the request; what cannot be read of it is left out, and findPath refuses it.
-func (c *call) query() url.Values { return c.r.URL.Query() }
+func (c *call) query() url.Values {
+	if c.r.URL.RawQuery == "" {
+		return nil // as it mostly is
+	}
+	return c.r.URL.Query()
+}
 
 // findPath finds the path or pattern of a request, "" for the root, and refuses one that is none.
 func (c *call) findPath() error {
@@ -70,8 +75,10 @@ func (c *call) findPath() error {
 			return invalidPath("%v", err)
 		}
 	}
-	if _, err := url.ParseQuery(c.r.URL.RawQuery); err != nil {
-		return problem(InvalidParameter, "the query: %v", err)
+	if c.r.URL.RawQuery != "" {
+		if _, err := url.ParseQuery(c.r.URL.RawQuery); err != nil {
+			return problem(InvalidParameter, "the query: %v", err)
+		}
 	}
 	c.path = path
 	return nil

@@ -279,6 +279,46 @@ func TestLists(t *testing.T) {
 	f.do("GET", "/big/*?limit=1", "", "If-None-Match: "+tag).is(200, "*")
 }
 
+// The tag of a list is the same as long as the list is, whatever is written elsewhere and whenever it is read.
+func TestTagsOfLists(t *testing.T) {
+	f := serve(t, server.Options{})
+	tag := func(target string) string {
+		t.Helper()
+		a := f.do("GET", target, "").is(200, "*")
+		f.do("GET", target, "", "If-None-Match: "+a.header.Get("Etag")).is(304, "").has("Etag: " + a.header.Get("Etag"))
+		return a.header.Get("Etag")
+	}
+	none := tag("/a/*")
+	f.do("PUT", "/a/1", "1")
+	one := tag("/a/*")
+	f.do("PUT", "/b/1", "1")
+	f.do("PUT", "/a/1/below", "1")
+	if elsewhere := tag("/a/*"); elsewhere != one {
+		t.Errorf("a write elsewhere makes %s of %s", elsewhere, one)
+	}
+	f.do("PUT", "/a/1", "2")
+	other := tag("/a/*")
+	f.do("PUT", "/a/2", "1")
+	page := tag("/a/*?limit=1&order=asc")
+	f.do("DELETE", "/a/2", "")
+	if again := tag("/a/*"); again != other || other == one || one == none {
+		t.Errorf("the tags %s, %s, %s, %s", none, one, other, again)
+	}
+	if last := tag("/a/*?limit=1&order=asc"); last == page {
+		t.Error("a page behind which there is more has the tag of the last one")
+	}
+	f.do("GET", "/a/*", "", "If-Match: "+other).is(200, "*")
+	f.do("GET", "/a/*", "", "If-Match: "+one).has("Etag: "+other).isProblem(server.ConditionFailed, "the list is another one")
+	f.do("DELETE", "/a/*", "")
+	if empty := tag("/a/*"); empty != none {
+		t.Errorf("an empty list has the tags %s and %s", none, empty)
+	}
+	revision := f.do("GET", "/a/*", "").header.Get("Oolith-Revision")
+	if want := fmt.Sprint(f.store.Revision()); revision != want {
+		t.Errorf("the list is of the revision %s, want %s", revision, want)
+	}
+}
+
 func TestCompression(t *testing.T) {
 	f := serve(t, server.Options{})
 	big := `"` + strings.Repeat("x", 5000) + `"`

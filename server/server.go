@@ -11,11 +11,10 @@
 package server
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -98,6 +97,7 @@ type call struct {
 	older    bool // an older client may have sent it: its errors have the texts of old
 	streams  bool // it is a stream, which may outlive its handler
 	batch    bool // it is a batch: problems say of which entry they are
+	waits    bool // it is a long poll: what the client has is no answer yet
 }
 
 // serve runs a request and answers what goes wrong with it. Nothing that panics in it, a hook, say, goes further.
@@ -190,7 +190,7 @@ func (c *call) fail(err error) {
 // write sends an answer. What goes wrong with that concerns a client that is gone.
 func (c *call) write(status int, contentType string, body []byte) {
 	header := c.w.Header()
-	header.Set("X-Content-Type-Options", "nosniff")
+	header["X-Content-Type-Options"] = noSniff
 	if contentType != "" {
 		header.Set("Content-Type", contentType)
 	}
@@ -211,10 +211,17 @@ func (c *call) send(status int, body []byte) {
 	}
 }
 
+// Values of headers that are the same in all answers. Nothing changes them: what is added to one makes another.
+var (
+	varies      = []string{"Origin, Accept-Encoding"}
+	variesByAll = []string{"Origin, Accept-Encoding, Accept"}
+	noSniff     = []string{"nosniff"}
+	noCache     = []string{"no-cache"}
+)
+
 // route answers a request on a connection of any client.
 func (c *call) route() error {
-	c.w.Header().Add("Vary", "Origin")
-	c.w.Header().Add("Vary", "Accept-Encoding")
+	c.w.Header()["Vary"] = varies
 	own, isOwn := strings.CutPrefix(c.r.URL.EscapedPath(), "/~/")
 	c.older = !isOwn && c.isOlder()
 	if err := c.checkConnection(); err != nil {
@@ -311,9 +318,7 @@ func requestID(r *http.Request) string {
 	if len(id) > 0 && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
 		return id
 	}
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // it never fails
-	return hex.EncodeToString(random[:])
+	return strconv.FormatUint(rand.Uint64()|1<<63, 16) // 16 digits, and no secret
 }
 
 // traceParent reads a trace context (W3C): version, trace, parent, flags.

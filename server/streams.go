@@ -1,10 +1,14 @@
 package server
 
 import (
+	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/server/internal/live"
@@ -12,7 +16,10 @@ import (
 
 // newStreams returns what follows the store for clients.
 func newStreams(s *Server) *live.Live {
-	return live.New(s.store, live.Options{Store: s.storeID(), Logger: s.log, View: s.opt.View, Hidden: isReserved})
+	l := &s.limits
+	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved, Limits: live.Limits{
+		Subscriptions: l.Subscriptions, Message: l.Message, Present: l.Present, Unsent: l.Unsent, Stall: l.Stall,
+	}})
 }
 
 // stream begins a stream, unless there are too many.
@@ -22,10 +29,32 @@ func (c *call) stream(run func(live.Caller)) error {
 		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	s, identity := c.s, c.identity // a stream may outlive its request, and holds no more of it than that
-	who := live.Caller{Identity: identity, Allowed: func(verb, pattern string) error {
-		return s.allowed(identity, verb, pattern)
-	}, Remote: c.r.RemoteAddr, Ended: sync.OnceFunc(func() { s.open.Add(-1) })}
+	// A stream may outlive its request, and holds no more of it than that.
+	s, identity, client := c.s, c.identity, c.client()
+	who := live.Caller{
+		Identity: identity,
+		Remote:   c.r.RemoteAddr,
+		Allowed:  func(verb, pattern string) error { return s.allowed(identity, verb, pattern) },
+		Wait:     func() time.Duration { return s.rate.take(client) },
+		BeforeEnter: func(path string, data *json.RawMessage) error {
+			err := s.checkJSON(*data)
+			if err == nil {
+				*data = compact(*data)
+				err = s.before(identity, "set", path, data)
+			}
+			if err != nil {
+				return errors.New(problemOf(err).Detail)
+			}
+			return nil
+		},
+		Ended: sync.OnceFunc(func() { s.open.Add(-1) }),
+	}
+	if s.opt.Audit != nil {
+		about := c.about()
+		who.Audit = func(path, outcome string) {
+			s.opt.Audit.Info("audit", append(about[:len(about):len(about)], "verb", Write, "pattern", clip(path), "outcome", outcome)...)
+		}
+	}
 	if ending, ok := c.identity.(ender); ok {
 		who.Done = ending.Done()
 	}
@@ -55,11 +84,65 @@ func (c *call) follow() (bool, error) {
 	case events:
 		return true, c.stream(func(who live.Caller) { c.s.streams.ServeEvents(c.w, c.r, who, []string{c.path}) })
 	}
-	seconds, ok := parseTTL(wait)
+	longest, ok := parseTTL(wait)
 	if !ok || strings.TrimLeft(wait, "0123456789") != "" {
 		return true, problem(InvalidHeader, "Prefer: wait=%q, expected seconds such as 30", clip(wait)).with("header", "Prefer")
 	}
-	return true, c.stream(func(who live.Caller) { c.s.streams.ServePoll(c.w, c.r, who, c.path, seconds) })
+	var err error
+	if refused := c.stream(func(who live.Caller) { err = c.poll(who, min(longest, longestWait)) }); refused != nil {
+		return true, refused
+	}
+	return true, err
+}
+
+// longestWait is how long a poll may wait.
+const longestWait = 5 * time.Minute
+
+// errNotModified is what a read returns that is to wait, and finds what the client has.
+var errNotModified = errors.New("server: not modified")
+
+// poll answers a GET once what it finds is something else than its If-None-Match names, or with 304 when it waited for so long.
+func (c *call) poll(who live.Caller, wait time.Duration) error {
+	defer who.Ended()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	gone := c.r.Context().Done()
+	for {
+		changed, err := c.s.streams.Changed(c.r.Context(), c.identity, c.path)
+		if err != nil {
+			return notNow(err)
+		}
+		c.waits = true
+		if err := c.read(); err != errNotModified {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			c.waits = false
+			return c.notModified()
+		case <-who.Done:
+			return problem(Unauthenticated, "the rights of the caller ended").header("WWW-Authenticate", challenge)
+		case <-c.s.streams.Closed():
+			return notNow(live.ErrClosed)
+		case <-gone:
+			return nil // there is nobody to answer
+		}
+	}
+}
+
+// notNow is the problem of a stream that cannot begin, or go on.
+func notNow(err error) error {
+	return problem(Unavailable, "%v", err).header("Retry-After", strconv.Itoa(retryAfter))
+}
+
+// notModified says that the client has what there is.
+func (c *call) notModified() error {
+	if c.waits {
+		return errNotModified
+	}
+	c.write(http.StatusNotModified, "", nil)
+	return nil
 }
 
 // live answers /~/live: one stream for many patterns.
@@ -79,6 +162,9 @@ func (c *call) follows() error {
 	patterns := query["watch"]
 	if len(patterns) == 0 {
 		return badParameter("watch", "it is missing, expected a path or pattern to follow, such as watch=a/*")
+	}
+	if most := c.s.limits.Subscriptions; len(patterns) > most {
+		return badParameter("watch", "%d patterns; the limit is Subscriptions, %d", len(patterns), most)
 	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {

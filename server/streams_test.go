@@ -3,8 +3,11 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -148,7 +151,7 @@ func TestStreams(t *testing.T) {
 			t.Errorf("a change: %s", got)
 		}
 	}
-	f.do("GET", "/?api=state", "").is(200, `{"pools":[{"key":"(clock)","connections":1},{"key":"(oolith.v1)","connections":1},{"key":"(sse)","connections":2},{"key":"(wire)","connections":1}],"totalConnections":5}`+"\n")
+	f.do("GET", "/?api=state", "").is(200, `{"pools":[{"key":"(clock)","connections":1},{"key":"box","connections":2},{"key":"l/*","connections":2}],"totalConnections":5}`+"\n")
 	if metrics := f.do("GET", "/~/metrics", "").body; !strings.Contains(metrics, "oolith_http_streams 5\n") || !strings.Contains(metrics, `oolith_http_requests_total{code="101",method="GET"} 3`) {
 		t.Error("the metrics do not tell of the streams")
 	}
@@ -160,23 +163,67 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// polls asks for something with a tag, and returns the answer once it waits for it.
+func (f *fixture) polls(target, tag string, headers ...string) <-chan answer {
+	f.t.Helper()
+	answers := make(chan answer, 1)
+	go func() {
+		answers <- f.do("GET", target, "", append(headers, "Prefer: wait=60", "If-None-Match: "+tag)...)
+	}()
+	for !strings.Contains(f.do("GET", "/~/stats", "", headers...).body, `"streams":1,`) {
+		time.Sleep(time.Millisecond) // it polls
+	}
+	return answers
+}
+
 func TestLongPoll(t *testing.T) {
 	f := serve(t, server.Options{})
 	tag := f.do("PUT", "/box", "1").header.Get("Etag")
 	f.do("GET", "/box", "", "Prefer: wait=30", `If-None-Match: "x"`).is(200, "*").has("Etag: " + tag)
-	f.do("GET", "/box", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "")
-	changed := make(chan answer)
-	go func() { changed <- f.do("GET", "/box", "", "Prefer: wait=60", "If-None-Match: "+tag) }()
-	for !strings.Contains(f.do("GET", "/~/stats", "").body, `"streams":1,`) {
-		time.Sleep(time.Millisecond) // it polls
-	}
+	f.do("GET", "/box", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "").has("Etag: " + tag)
+	f.do("GET", "/nope", "", "Prefer: wait=30", `If-None-Match: "x"`).is(404, "*")
+	changed := f.polls("/box", tag)
 	next := f.do("PUT", "/box", "2").header.Get("Etag")
 	if got := (<-changed).is(200, "*").has("Etag: " + next).object(); string(got.Data) != "2" {
 		t.Errorf("a long poll: %s", got.Data)
 	}
-	// The tag of a list that was read is one to wait with.
-	tag = f.do("GET", "/*", "").header.Get("Etag")
-	f.do("GET", "/*", "", "Prefer: wait=1", "If-None-Match: "+tag).is(304, "")
+	changed = f.polls("/box", next)
+	f.do("DELETE", "/box", "").is(204, "")
+	(<-changed).is(404, "*")
+	// A list, and a page of one: the tag of one that was read is one to wait with.
+	for _, target := range []string{"/l/*", "/l/*?limit=1", "/**?order=asc"} {
+		f.do("POST", "/l/*", "1").is(200, "*")
+		tag = f.do("GET", target, "").header.Get("Etag")
+		f.do("PUT", "/elsewhere/deep/x", "1")
+		f.do("GET", target, "", "Prefer: wait=1", "If-None-Match: "+tag)
+		tag = f.do("GET", target, "").header.Get("Etag")
+		changed = f.polls(target, tag)
+		f.do("POST", "/l/*", `"new"`).is(200, "*")
+		a := (<-changed).is(200, "*")
+		if !strings.Contains(a.body, `"new"`) || strings.HasSuffix(target, "limit=1") != (a.header.Get("Link") != "") {
+			t.Errorf("%s: %s %v", target, a.body, a.header)
+		}
+		if got := f.do("GET", target, ""); got.body != a.body || got.header.Get("Etag") != a.header.Get("Etag") {
+			t.Errorf("%s is polled as %s, and read as %s", target, a.body, got.body)
+		}
+	}
+	// A server that ends ends its polls.
+	changed = f.polls("/l/*", f.do("GET", "/l/*", "").header.Get("Etag"))
+	f.handler.Close()
+	(<-changed).has("Retry-After: 1").isProblem(server.Unavailable, "shutting down")
+}
+
+// A poll ends with the rights of its caller.
+func TestLongPollOfATokenThatIsRevoked(t *testing.T) {
+	known := tokens(t)
+	f := serve(t, server.Options{Tokens: known})
+	made, header := token(t, known, 0, "read,write,admin:**")
+	tag := f.do("PUT", "/box", "1", header).is(201, "*").header.Get("Etag")
+	changed := f.polls("/box", tag, header)
+	if err := known.Revoke(made.ID); err != nil {
+		t.Fatal(err)
+	}
+	(<-changed).isProblem(server.Unauthenticated, "rights")
 }
 
 // A stream is for who may read, and ends when that right does.
@@ -270,6 +317,99 @@ func TestStreamsHide(t *testing.T) {
 			t.Errorf("who must not see it got %s", seen)
 		}
 		stop()
+	}
+}
+
+// What is stored as a presence passes the hook and the limits of every write, and is in the audit log.
+func TestPresenceIsAWrite(t *testing.T) {
+	audit := &logged{}
+	f := serve(t, server.Options{
+		Limits: server.Limits{Depth: 3},
+		Audit:  slog.New(slog.NewTextHandler(audit, nil)),
+		BeforeWrite: func(_ any, change *server.Change) error {
+			switch string(change.Data) {
+			case `"refuse"`:
+				return errors.New("not this one")
+			case `"panic"`:
+				panic("the hook")
+			}
+			change.Data = json.RawMessage(`{"was":` + string(change.Data) + `}`)
+			return nil
+		},
+		RequireCondition: []string{"room/**"},
+	})
+	c := f.live()
+	c.next() // the welcome
+	for i, step := range []struct{ data, is, code, detail string }{
+		{`"refuse"`, "problem", "refused", "not this one"},
+		{`"panic"`, "problem", "unavailable", "log"},
+		{`[[[[1]]]]`, "problem", "refused", "the limit Depth"},
+		{`{"a":1,"a":2}`, "problem", "refused", "second member"},
+		{` [ 1 ]`, "entered", "", ""},
+		{`2`, "entered", "", ""},
+	} {
+		c.send(fmt.Sprintf(`{"type":"enter","id":%d,"path":"room/me","data":%s}`, max(i, 4)-max(0, i-4), step.data))
+		if m := c.next(); m.Type != step.is || m.Code != step.code || !strings.Contains(m.Detail, step.detail) {
+			t.Errorf("%s is answered with %+v", step.data, m)
+		}
+	}
+	if got := f.do("GET", "/room/me", "").is(200, "*").object(); string(got.Data) != `{"was":2}` {
+		t.Errorf("there is %s", got.Data)
+	}
+	c.send(`{"type":"exit","id":4}`)
+	if m := c.next(); m.Type != "exited" {
+		t.Errorf("%+v", m)
+	}
+	f.do("GET", "/room/me", "").is(404, "*")
+	log := audit.String()
+	for outcome, count := range map[string]int{"done": 3, "refused": 3, "unavailable": 1} {
+		if got := strings.Count(log, "verb=write pattern=room/me outcome="+outcome); got != count {
+			t.Errorf("the audit log tells %d times of %s, want %d: %s", got, outcome, count, log)
+		}
+	}
+}
+
+// Limits of streams are the server's own.
+func TestLimitsOfStreams(t *testing.T) {
+	f := serve(t, server.Options{Limits: server.Limits{Subscriptions: 1, Message: 200, Present: 1}})
+	f.do("GET", "/~/live?watch=a&watch=b", "").isProblem(server.InvalidParameter, "the limit is Subscriptions, 1").member(t, "parameter", "watch")
+	c := f.live()
+	c.next()
+	for _, step := range []struct{ send, is, detail string }{
+		{`{"type":"subscribe","id":1,"pattern":"a"}`, "snapshot", ""},
+		{``, "live", ""},
+		{`{"type":"subscribe","id":2,"pattern":"b"}`, "problem", "the limit is Subscriptions, 1"},
+		{`{"type":"enter","id":1,"path":"p/1","data":1}`, "entered", ""},
+		{`{"type":"enter","id":2,"path":"p/2","data":1}`, "problem", "the limit is Present, 1"},
+		{`{"type":"enter","id":2,"path":"p/2","data":"` + strings.Repeat("x", 200) + `"}`, "close", "200 bytes"},
+	} {
+		if step.send != "" {
+			c.send(step.send)
+		}
+		if m := c.next(); m.Type != step.is || !strings.Contains(m.Detail, step.detail) {
+			t.Errorf("%s is answered with %+v", step.send, m)
+		}
+	}
+}
+
+// Who sends more messages on a stream than the limit of requests loses it.
+func TestRateOnAStream(t *testing.T) {
+	f := serve(t, server.Options{
+		Limits:       server.Limits{Rate: 0.01, Burst: 5},
+		Authenticate: func(*http.Request) (any, error) { return "somebody", nil },
+	})
+	c := f.live() // the first request
+	c.next()
+	for i := range 5 {
+		c.send(fmt.Sprintf(`{"type":"unsubscribe","id":%d}`, i))
+	}
+	for range 4 {
+		if m := c.next(); m.Code != "malformed" {
+			t.Errorf("%+v", m)
+		}
+	}
+	if m := c.next(); m.Type != "close" || m.Code != "4429" {
+		t.Errorf("%+v", m)
 	}
 }
 

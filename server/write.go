@@ -16,7 +16,7 @@ import (
 
 // entry is one change that a request asks for.
 type entry struct {
-	operation string // "set", "push", "patch" or "delete"
+	operation string // "set", "push", "patch", "touch" or "delete"
 	path      string
 	data      json.RawMessage // of a set or a push
 	// apply is the patch: it returns what becomes of the data that is there, empty for none.
@@ -26,6 +26,10 @@ type entry struct {
 	cond   condition
 	ttl    time.Duration
 	hasTTL bool
+	// What a batch alone asks for.
+	keepTTL bool
+	expires int64          // in place of ttl; 0 for none
+	times   *storage.Times // of an object that is restored
 }
 
 // outcome is what became of an entry.
@@ -75,7 +79,7 @@ func (c *call) changes() error {
 		}
 	default:
 		if kind := c.mediaType(); c.r.Method == http.MethodPut && kind != "" && !isJSON(kind) {
-			return problem(UnsupportedType, "the media type %q: expected application/json", clip(kind)).header("Accept", "application/json")
+			return problem(UnsupportedType, "the media type %q: expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
 		}
 		if body, err = c.json(); err != nil {
 			return err
@@ -135,8 +139,8 @@ func (c *call) readPatch(e *entry) ([]byte, error) {
 	switch kind {
 	case mergePatch, jsonPatch, "", "application/json":
 	default:
-		return nil, problem(UnsupportedType, "the media type %q of a patch: expected one of %s, or application/json for members that replace others",
-			clip(kind), patchTypes).header("Accept-Patch", patchTypes)
+		return nil, problem(UnsupportedType, "the media type %q of a patch: expected one of %s, or application/json for members that replace others%s",
+			clip(kind), patchTypes, curlHint(kind)).header("Accept-Patch", patchTypes)
 	}
 	body, err := c.body()
 	if err != nil {
@@ -168,6 +172,14 @@ func (c *call) readPatch(e *entry) ([]byte, error) {
 	return body, nil
 }
 
+// curlHint is what to do about the media type that curl sends by default.
+func curlHint(kind string) string {
+	if kind == "application/x-www-form-urlencoded" {
+		return "; curl sends this one by itself: add -H 'Content-Type: application/json'"
+	}
+	return ""
+}
+
 // deleteAll deletes all that matches a pattern, in one change.
 func (c *call) deleteAll() error {
 	if reaches(c.path) {
@@ -191,14 +203,18 @@ func (c *call) deleteAll() error {
 
 // before runs the hook before a write.
 func (c *call) before(operation, path string, data *json.RawMessage) error {
-	if c.s.opt.BeforeWrite == nil {
+	return c.s.before(c.identity, operation, path, data)
+}
+
+func (s *Server) before(identity any, operation, path string, data *json.RawMessage) error {
+	if s.opt.BeforeWrite == nil {
 		return nil
 	}
 	change := Change{Operation: operation, Path: path}
 	if data != nil {
 		change.Data = *data
 	}
-	if err := c.s.opt.BeforeWrite(c.identity, &change); err != nil {
+	if err := s.opt.BeforeWrite(identity, &change); err != nil {
 		if p, ok := errors.AsType[*Problem](err); ok {
 			return p
 		}

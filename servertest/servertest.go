@@ -1,16 +1,18 @@
-// Package servertest has a server for tests in one line.
+// Package servertest has a server for tests in one line, with faults on its wire.
 //
-//	store := servertest.Start(t, server.Options{})
-//	_, err := store.Client.Set(t.Context(), "a", []byte("1"), storage.SetOptions{})
+//	s := servertest.Start(t, server.Options{})
+//	_, err := s.Client.Set(t.Context(), "a", []byte("1"), storage.SetOptions{})
+//
+// Server.Faults makes single exchanges go wrong, CutConnections all that are open, Stop the server, and Restart begins it anew
+// over the same store.
 package servertest
 
 import (
+	"context"
+	"errors"
 	"log/slog"
-	"maps"
 	"net"
-	"net/http/httptest"
-	"slices"
-	"sync"
+	"net/http"
 	"testing"
 
 	"github.com/oolith-db/oolith/client"
@@ -18,86 +20,110 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Server is a server of a store in memory, on a port of this machine. It ends with its test.
+// Server is a server on a port of this machine. It ends with its test.
 type Server struct {
-	// URL is its address, such as http://127.0.0.1:39569.
+	// URL is its address, such as http://127.0.0.1:39569. It stays over a Restart.
 	URL string
-	// Store is what it serves.
+	// Store is what it serves. A Restart replaces it.
 	Store *storage.Layered
-	// Client is a client of it, without a token.
+	// Client is a client of it, without a token, that sends each request once.
 	Client *client.Client
-	// Handler is the server itself.
+	// HTTP is what Client sends its requests by, for further clients: its connections end with the test.
+	HTTP *http.Client
+	// Handler is the server itself. A Restart replaces it.
 	Handler *server.Server
 
-	listening *httptest.Server
-	wire      *wire
+	t     testing.TB
+	opt   server.Options
+	layer storage.EmbeddedLayer // nil for a store in memory
+	wire  *wire
+	addr  string
+	web   *http.Server // nil when it is stopped
+	ended chan error   // what web.Serve returned
 }
 
-// wire is a listener that can cut its connections, those that the server took over for streams too.
-type wire struct {
-	net.Listener
-	mu   sync.Mutex // guards open
-	open map[net.Conn]bool
-}
-
-func (w *wire) Accept() (net.Conn, error) {
-	conn, err := w.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	kept := &wired{conn, w}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open[kept] = true
-	return kept, nil
-}
-
-type wired struct {
-	net.Conn
-	wire *wire
-}
-
-func (c *wired) Close() error {
-	c.wire.mu.Lock()
-	delete(c.wire.open, c)
-	c.wire.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// Start starts a server with options. Without a Logger it logs nothing.
-func Start(t testing.TB, opt server.Options) *Server {
+// Start starts a server with options, of a store in memory. With a layer that is not started, the store is that of the layer with its
+// objects in memory, and a Restart finds there what was written. Without a Logger the server logs nothing.
+func Start(t testing.TB, opt server.Options, layer ...storage.EmbeddedLayer) *Server {
 	t.Helper()
-	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()})
-	if err := store.Start(storage.Options{NoBroadcastKeys: []string{server.Reserved}}); err != nil {
-		t.Fatal(err)
-	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Store: store, Handler: server.New(store, opt)}
-	s.listening = httptest.NewUnstartedServer(s.Handler)
-	s.wire = &wire{Listener: s.listening.Listener, open: map[net.Conn]bool{}}
-	s.listening.Listener = s.wire
-	s.listening.Start()
-	s.URL = s.listening.URL
+	transport := &http.Transport{}
+	s := &Server{t: t, opt: opt, wire: newWire(), addr: "127.0.0.1:0", HTTP: &http.Client{Transport: transport}}
+	if len(layer) > 0 {
+		s.layer = layer[0]
+	}
+	s.begin()
 	t.Cleanup(func() {
-		s.Handler.Close()
-		s.listening.Close()
-		store.Close()
+		s.Stop()
+		transport.CloseIdleConnections()
 	})
 	var err error
-	if s.Client, err = client.New(s.URL, client.Options{HTTP: s.listening.Client()}); err != nil {
+	if s.Client, err = client.New(s.URL, client.Options{HTTP: s.HTTP}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// CutConnections closes all connections of clients, as a network does that fails: streams too. New ones are taken.
-func (s *Server) CutConnections() {
-	s.wire.mu.Lock()
-	open := slices.Collect(maps.Keys(s.wire.open))
-	s.wire.mu.Unlock()
-	for _, conn := range open {
-		_ = conn.Close() // it is to fail
+// begin opens the store and the port.
+func (s *Server) begin() {
+	s.t.Helper()
+	s.Store = storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: s.layer})
+	if err := s.Store.Start(storage.Options{NoBroadcastKeys: []string{server.Reserved}, Logger: s.opt.Logger}); err != nil {
+		s.t.Fatal(err)
 	}
+	var listening net.ListenConfig
+	listener, err := listening.Listen(context.Background(), "tcp", s.addr)
+	if err != nil {
+		s.Store.Close()
+		s.t.Fatal(err)
+	}
+	s.addr, s.URL = listener.Addr().String(), "http://"+listener.Addr().String()
+	s.Handler = server.New(s.Store, s.opt)
+	s.web = &http.Server{
+		Handler: s.wire.handler(s.Handler),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, wiredKey{}, conn)
+		},
+		ErrorLog: slog.NewLogLogger(s.opt.Logger.Handler(), slog.LevelDebug),
+	}
+	s.ended = make(chan error, 1)
+	go func(web *http.Server, ended chan error) { ended <- web.Serve(listenOn(listener, s.wire)) }(s.web, s.ended)
 }
+
+// Stop ends the server as a crash of its machine does for clients: connections are cut, and new ones refused. The store is
+// closed. Stop of a server that is stopped does nothing.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if s.web == nil {
+		return
+	}
+	err := s.web.Close()
+	s.wire.cut()
+	s.HTTP.CloseIdleConnections() // a request behind this begins with a new one
+	if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
+		s.t.Errorf("the server ended: %v", ended)
+	}
+	if err != nil {
+		s.t.Errorf("the server does not close: %v", err)
+	}
+	s.Handler.Close()
+	s.Store.Close()
+	s.web = nil
+}
+
+// Restart stops the server, if it is not stopped, and starts it again at the same address, over the same layer. A store in
+// memory is another one then, and empty.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.begin()
+}
+
+// CutConnections closes all connections of clients, as a network does that fails: streams too. New ones are taken.
+func (s *Server) CutConnections() { s.wire.cut() }
+
+// Faults lets a function choose what goes wrong with each request that arrives from now on; nil for nothing. It may be
+// called from several goroutines at a time.
+func (s *Server) Faults(choose func(r *http.Request) Fault) { s.wire.choose.Store(&choose) }

@@ -102,6 +102,49 @@ func (b *Batch) TouchWith(path string, opt SetOptions) {
 // Len returns the number of changes.
 func (b *Batch) Len() int { return len(b.parts) }
 
+// BatchChange is one change that a Batch has gathered.
+type BatchChange struct {
+	// Operation is "set", "push", "del" or "touch".
+	Operation string
+	// Path is the key, or the pattern of a push.
+	Path string
+	// Data is that of a set or a push, shared and read-only.
+	Data json.RawMessage
+	// Options are those of the change; of a del, IfRevision and Lease.
+	Options SetOptions
+}
+
+// Changes returns what the batch has gathered, in order: for who commits it elsewhere, over a network, say. The error is
+// that of the first change that cannot be.
+func (b *Batch) Changes() ([]BatchChange, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	changes := make([]BatchChange, len(b.parts))
+	for i := range b.parts {
+		w := &b.parts[i]
+		ch := BatchChange{Operation: "set", Path: w.path, Data: w.data}
+		ch.Options = SetOptions{
+			IfAbsent: w.condition.kind == ifAbsent, TTL: w.ttl, Expires: w.expires, KeepTTL: w.keepsExpiry, Lease: w.condition.lease,
+		}
+		if w.condition.kind == ifRevision {
+			ch.Options.IfRevision = w.condition.revision
+		}
+		switch w.op {
+		case opSetMeta:
+			ch.Options.Times = &Times{w.created, w.updated}
+		case opPush:
+			ch.Operation = "push"
+		case opDel:
+			ch.Operation = "del"
+		case opTouch:
+			ch.Operation = "touch"
+		}
+		changes[i] = ch
+	}
+	return changes, nil
+}
+
 func (b *Batch) add(op string, w write, err error) {
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("change %d of the batch: %w", len(b.parts), failed(op, w.path, err))

@@ -30,12 +30,12 @@ type DirectoryPage struct {
 	Directories []Directory `json:"directories"`
 	// Total is how many directories are directly below the path, on all pages.
 	Total int `json:"total"`
-	// Offset is how many directories come before the first of the page.
-	Offset int `json:"offset,omitempty"`
 	// Next is the After of the page that follows; empty when there is none.
 	Next string `json:"next,omitempty"`
 	// Revision is that of a commit: every change up to it is in the page. See Page.Revision.
 	Revision uint64 `json:"revision"`
+	// Offset is how many directories come before the first of the page.
+	Offset int `json:"offset,omitempty"`
 }
 
 // Directories returns the directories directly below a path, "" for the top, by name in byte

@@ -61,6 +61,8 @@ var (
 	// ErrUndecodable is what a layer returns for a key whose entry is there and is no object: other software wrote
 	// it, or it is damaged. Set and Del of exactly that key, without a condition, replace and remove it.
 	ErrUndecodable = errors.New("storage: the entry is no object; set or delete exactly this key to be rid of it")
+	// ErrInUse is returned by Start of a layer whose files another store has open, in this process or another one.
+	ErrInUse = errors.New("storage: another store has the files open")
 	// ErrReadOnly is returned by every write to a store, or a layer, that is open to read only.
 	ErrReadOnly = errors.New("storage: the store is open to read only")
 	// ErrWritesStopped is returned by every write after a commit of the persistent layer

@@ -3,7 +3,6 @@ package storagetest
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
@@ -36,7 +35,7 @@ type directory struct {
 }
 
 // errInUse is returned by Start on a directory that another layer is open on.
-var errInUse = errors.New("storagetest: the directory is in use by another layer; close that one first")
+var errInUse = fmt.Errorf("%w; close that one first", storage.ErrInUse)
 
 // Corrupt flips a byte of the stored value of a key.
 func (d *Disk) Corrupt(dir, path string) error {

@@ -22,7 +22,7 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-08", "A value that cannot be decoded is an error of Get and GetList, and not an absent object.", onEmbedded(embeddedCorruptRead)},
 	{"EMBEDDED-09", "A value that cannot be decoded makes Start of a store fail with its key in the error.", onEmbedded(embeddedCorruptStart)},
 	{"EMBEDDED-10", "A value that cannot be decoded ends a Scan with an error that names its key.", onEmbedded(embeddedCorruptScan)},
-	{"EMBEDDED-11", "A second instance on a directory in use is refused with an error, and harms nothing.", onEmbedded(embeddedExclusive)},
+	{"EMBEDDED-11", "A second instance on a directory in use is refused with ErrInUse, and harms nothing.", onEmbedded(embeddedExclusive)},
 	{"EMBEDDED-12", "Objects that Load returned stay as they are, whatever is written later.", onEmbedded(embeddedLoadOwned)},
 	{"EMBEDDED-13", "An object whose time to live has ended is kept and returned as any other until it is deleted.", onEmbedded(embeddedExpired)},
 	{"EMBEDDED-14", "Get of a value that cannot be decoded is ErrUndecodable; Set and Del of exactly its key replace and remove it, in a store that loads nothing too.", onEmbedded(embeddedCorruptWayOut)},
@@ -360,6 +360,8 @@ func embeddedExclusive(t T, s *subject, l *reopener) {
 	if err := second.Start(storage.LayerOptions{}); err == nil {
 		second.Close()
 		t.Fatalf("Start of a second instance on the directory in use: no error")
+	} else if !errors.Is(err, storage.ErrInUse) {
+		t.Errorf("Start of a second instance on the directory in use: %v, want ErrInUse", err)
 	}
 	if second.Active() {
 		t.Errorf("the second instance is active after its Start failed")

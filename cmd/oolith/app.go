@@ -38,6 +38,9 @@ type app struct {
 	storeURL string
 	json     bool
 	readOnly bool
+	// token and authorities are for a store that a server has.
+	token, authorities string
+	command            string // the name of the command that runs
 }
 
 const (
@@ -51,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	a := &app{environment: env, stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr}
 	running := false
 	root := a.rootCommand()
-	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { running, a.command = true, cmd.Name() }
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)
@@ -79,6 +82,7 @@ func (a *app) rootCommand() *cobra.Command {
 
 The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
   ` + strings.Join(engine.Forms(all.Engines()...), "\n  ") + `
+  http://HOST:PORT, https://HOST:PORT   a store that a server has: see "oolith serve"
 The path of a store that is there needs no engine: its files tell which it is. What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
 
 On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
@@ -111,10 +115,13 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 	complete(root, "store", completeStores)
 	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
+	a.addRemote(root)
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),
 		a.getCommand(), a.setCommand(), a.pushCommand(), a.delCommand(),
-		a.listCommand(), a.keysCommand(), a.infoCommand(),
+		a.patchCommand(), a.editCommand(), a.mvCommand(), a.ttlCommand(),
+		a.listCommand(), a.keysCommand(), a.countCommand(), a.lsCommand(), a.treeCommand(), a.watchCommand(),
+		a.infoCommand(), a.statsCommand(), a.benchCommand(),
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
 		a.serveCommand(), a.tokenCommand(),

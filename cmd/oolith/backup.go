@@ -64,7 +64,7 @@ func (b *backuper) run(ctx context.Context, file string) error {
 		return err
 	}
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
-		return fmt.Errorf("store %s: %w", b.storeURL, err)
+		return notOpened(b.storeURL, err)
 	}
 	defer layer.Close()
 	started := time.Now()

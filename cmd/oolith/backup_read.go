@@ -180,7 +180,7 @@ func (r *backupReader) restore(ctx context.Context, name string) error {
 	started := time.Now()
 	info, err := backup.Restore(ctx, in, target, backup.RestoreOptions{Replace: r.replace, Progress: r.progressed})
 	r.stop()
-	if err = joinErrors(err, in.Close()); err != nil {
+	if err = joinErrors(whereServed(r.storeURL, err), in.Close()); err != nil {
 		return r.failed(err, r.storeURL)
 	}
 	took := time.Since(started)

@@ -75,7 +75,7 @@ func (a *app) check(ctx context.Context, layer storage.EmbeddedLayer) error {
 	case errors.Is(err, context.Canceled):
 		return &codeError{exitInterrupted, fmt.Errorf("check: interrupted after %s", plural(int64(c.objects), "object"))}
 	case err != nil:
-		return fmt.Errorf("store %s: %w", a.storeURL, err)
+		return notOpened(a.storeURL, err)
 	}
 	return c.finish(time.Since(started))
 }

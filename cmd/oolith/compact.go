@@ -58,7 +58,7 @@ func (a *app) compact(ctx context.Context, layer storage.EmbeddedLayer) error {
 	}
 	started := time.Now()
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
-		return err
+		return whereServed(a.storeURL, err)
 	}
 	err = compacter.Compact(ctx)
 	layer.Close()

@@ -12,6 +12,7 @@ import (
 	"github.com/oolith-db/oolith/engine"
 	"github.com/oolith-db/oolith/engine/all"
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // What a shell offers behind the tab key. A completion never fails: where nothing can be found, nothing is offered.
@@ -42,7 +43,7 @@ func completeStores(_ *cobra.Command, _ []string, begun string) (names []string,
 
 // completePaths offers the next segment of the paths of the store: a directory ends in '/'.
 func (a *app) completePaths(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	names := a.pathsBelow(begun)
+	names := a.pathsBelow(cmd.Context(), begun)
 	directive := cobra.ShellCompDirectiveNoFileComp
 	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, "/") }) {
 		directive |= cobra.ShellCompDirectiveNoSpace
@@ -50,7 +51,7 @@ func (a *app) completePaths(cmd *cobra.Command, args []string, begun string) ([]
 	return names, directive
 }
 
-func (a *app) pathsBelow(begun string) (names []string) {
+func (a *app) pathsBelow(ctx context.Context, begun string) (names []string) {
 	place := ""
 	if cut := strings.LastIndexByte(begun, '/'); cut >= 0 {
 		place = begun[:cut]
@@ -58,7 +59,7 @@ func (a *app) pathsBelow(begun string) (names []string) {
 	if place != "" && !key.IsValid(place) || key.HasGlob(begun) {
 		return nil
 	}
-	store, err := a.openStore(reads)
+	store, err := a.openStore(ctx, reads)
 	if err != nil {
 		return nil
 	}
@@ -76,11 +77,11 @@ func (a *app) pathsBelow(begun string) (names []string) {
 			names = append(names, name)
 		}
 	}
-	objects, err := store.GetNAscending(begun+"*", maxCompletions)
+	page, err := store.Page(begun+"*", storage.ListOptions{Limit: maxCompletions})
 	if err != nil {
 		return nil
 	}
-	for _, obj := range objects {
+	for _, obj := range page.Objects {
 		names = append(names, obj.Path)
 	}
 	slices.Sort(names)

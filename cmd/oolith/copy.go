@@ -28,6 +28,11 @@ above those of the source. Both are durable stores that nobody else has open. Me
 When all is written, the target is opened anew, read back and compared with the source, by count
 and by a checksum over everything that is copied.
 
+One of both may be a server, http://HOST:PORT. From a server it is read page by page, and is no snapshot of one instant: what is
+there all the time is copied once. Into a server each write is durable once it is acknowledged, so that nothing is read
+back; its objects get new revisions, and a token needs the verb admin, since they keep their times. What was written
+stays there when such a copy is stopped: run it again with --into.
+
 While a copy is under way its target is marked as incomplete: if it is stopped, by Ctrl-C, kill or
 a power cut, every later command on the target fails and says which copy to run again. That
 clears the target first.
@@ -89,38 +94,57 @@ type copier struct {
 	ifExists    ifExists
 	base        uint64 // the revision of the target before a merge: what it stores has a higher one
 
-	// source is open during the copy. target is opened by the two ways to fill it.
-	source, target storage.EmbeddedLayer
-	started        time.Time
-	done, expired  atomic.Int64 // objects
-	skipped        atomic.Int64
+	// source is open during the copy. target is opened by the two ways to fill it; nil for a server.
+	source        scanner
+	target        storage.EmbeddedLayer
+	started       time.Time
+	done, expired atomic.Int64 // objects
+	skipped       atomic.Int64
 }
 
 // run opens the source first, so that a wrong one makes no target.
 func (c *copier) run(ctx context.Context) error {
+	var source storage.EmbeddedLayer
 	var err error
-	if c.source, err = c.durableLayer(c.from, reads); err != nil {
-		return err
+	if !isServer(c.from) {
+		if source, err = c.durableLayer(c.from, reads); err != nil {
+			return err
+		}
 	}
-	if c.target, err = c.durableLayer(c.to, creates); err != nil {
-		return err
+	if !isServer(c.to) {
+		if c.target, err = c.durableLayer(c.to, creates); err != nil {
+			return err
+		}
 	}
-	if samePlace(location(c.from), location(c.to)) {
+	if strings.TrimRight(c.from, "/") == strings.TrimRight(c.to, "/") || samePlace(location(c.from), location(c.to)) {
 		return usage(fmt.Errorf("copy: %s and %s are the same store, expected two", c.from, c.to))
+	}
+	c.source = files{source, true}
+	if isServer(c.from) {
+		from, err := c.connect(c.from)
+		if err != nil {
+			return err
+		}
+		c.source = pages{from, ctx}
 	}
 	return c.copy(ctx)
 }
 
-// copy copies between layers that are not started.
+// copy copies between stores of which none is open yet.
 func (c *copier) copy(ctx context.Context) error {
 	c.started = time.Now()
-	if err := c.source.Start(storage.LayerOptions{}); err != nil {
-		return fmt.Errorf("store %s: %w", c.from, err)
+	if local, ok := c.source.(files); ok {
+		if err := local.layer.Start(storage.LayerOptions{}); err != nil {
+			return notOpened(c.from, err)
+		}
+		c.tellSkipped(c.from, local.layer)
 	}
-	defer c.source.Close()
-	c.tellSkipped(c.from, c.source)
+	defer c.source.close()
 	fill := c.fill
-	if c.into {
+	switch {
+	case c.target == nil:
+		fill = c.send
+	case c.into:
 		fill = c.merge
 	}
 	checksum, err := fill(ctx)
@@ -197,7 +221,9 @@ func (c *copier) note(reason string) error {
 // stopped makes the error of a copy that did not come to its end.
 func (c *copier) stopped(err error) error {
 	state := c.to + " is incomplete: run the copy again"
-	if _, ok := storage.As[storage.IncompleteMarker](c.target); !ok && !c.into {
+	if c.target == nil {
+		state = c.to + " holds a part: run the copy again with --into"
+	} else if _, ok := storage.As[storage.IncompleteMarker](c.target); !ok && !c.into {
 		state = c.to + " holds a part, which its engine cannot note: remove it, and run the copy again"
 	}
 	if errors.Is(err, context.Canceled) {
@@ -215,18 +241,10 @@ func (c *copier) progress(verb string, size int64) *progress {
 	})
 }
 
-// hint is about how many objects the source has; -1 when unknown.
-func (c *copier) hint() int64 {
-	if hinter, ok := storage.As[storage.SizeHinter](c.source); ok {
-		return int64(hinter.SizeHint())
-	}
-	return -1
-}
-
 // objects yields all objects of the source, and ends with the context.
 func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error) bool) {
 	return func(yield func(meta.Object, error) bool) {
-		for obj, err := range storage.Scan(c.source, c.only) {
+		for obj, err := range c.source.scan(c.only) {
 			if err != nil {
 				err = fmt.Errorf("store %s: %w", c.from, err)
 			} else {
@@ -260,6 +278,10 @@ func (c *copier) finish(checksum digest) error {
 	if c.into {
 		verb = "merged"
 	}
+	proof := "read back and compared: "
+	if c.target == nil {
+		proof = "acknowledged: "
+	}
 	left := ""
 	if expired > 0 {
 		left = fmt.Sprintf(", left out %s that expired", thousands(expired))
@@ -267,7 +289,7 @@ func (c *copier) finish(checksum digest) error {
 	if skipped := c.skipped.Load(); skipped > 0 {
 		left += fmt.Sprintf(", skipped %s that exist", thousands(skipped))
 	}
-	_, err := fmt.Fprintf(c.stdout, "%s %s from %s into %s in %s%s\nread back and compared: %s, checksum %s\n", verb,
-		plural(checksum.count, "object"), c.from, c.to, took.Round(time.Millisecond), left, plural(checksum.count, "object"), checksum)
+	_, err := fmt.Fprintf(c.stdout, "%s %s from %s into %s in %s%s\n%s%s, checksum %s\n", verb,
+		plural(checksum.count, "object"), c.from, c.to, took.Round(time.Millisecond), left, proof, plural(checksum.count, "object"), checksum)
 	return err
 }

@@ -21,13 +21,13 @@ const (
 // fill makes the target a copy of the source and returns its checksum.
 func (c *copier) fill(ctx context.Context) (digest, error) {
 	if err := c.openFresh(); err != nil {
-		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
+		return digest{}, notOpened(c.to, err)
 	}
 	defer c.target.Close()
 	if err := c.mark(); err != nil {
 		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
 	}
-	sent, last, err := c.send(ctx)
+	sent, last, err := c.write(ctx)
 	if err == nil {
 		err = c.verify(ctx, sent, last)
 	}
@@ -44,7 +44,7 @@ func (c *copier) fill(ctx context.Context) (digest, error) {
 func (c *copier) openFresh() error {
 	err := c.target.Start(storage.LayerOptions{})
 	if isIncompleteBy(err, copyFrom) {
-		return c.target.Start(storage.LayerOptions{AllowIncomplete: true}) // send clears it
+		return c.target.Start(storage.LayerOptions{AllowIncomplete: true}) // write clears it
 	}
 	if err != nil {
 		return err
@@ -79,15 +79,13 @@ func (c *copier) mustBeFresh() error {
 	return nil
 }
 
-// send clears the target and writes all objects of the source to it. It returns their checksum
+// write clears the target and writes all objects of the source to it. It returns their checksum
 // and the last revision of the source.
-func (c *copier) send(ctx context.Context) (sent digest, last uint64, err error) {
-	progress := c.progress("copied", c.hint())
+func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error) {
+	progress := c.progress("copied", c.source.hint())
 	defer progress.stop()
-	if batcher, ok := storage.As[storage.Batcher](c.source); ok {
-		if last, err = batcher.LastRevision(); err != nil {
-			return sent, last, fmt.Errorf("store %s: %w", c.from, err)
-		}
+	if last, err = c.source.revision(); err != nil {
+		return sent, last, fmt.Errorf("store %s: %w", c.from, err)
 	}
 	w := newLayerWriter(c.target)
 	if err := w.clear(last); err != nil {

@@ -20,7 +20,7 @@ import (
 func (c *copier) merge(ctx context.Context) (digest, error) {
 	store, err := c.openMerge()
 	if err != nil {
-		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
+		return digest{}, notOpened(c.to, err)
 	}
 	defer store.Close()
 	if c.ifExists == failOnExisting {
@@ -32,7 +32,7 @@ func (c *copier) merge(ctx context.Context) (digest, error) {
 	if err := c.mark(); err != nil {
 		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
 	}
-	err = c.put(ctx, store)
+	err = c.put(ctx, store, func(job) {})
 	var sum digest
 	if err == nil {
 		sum, err = c.compare(ctx, store)
@@ -62,7 +62,7 @@ func (c *copier) openMerge() (*storage.Layered, error) {
 
 // mustNotMeet refuses a merge, before it changes anything, where the target holds another object at a path of the
 // source. The same object is what the same merge left that was cut off, or nothing would change.
-func (c *copier) mustNotMeet(ctx context.Context, store *storage.Layered) error {
+func (c *copier) mustNotMeet(ctx context.Context, store opened) error {
 	for obj, err := range c.objects(ctx) {
 		if err != nil {
 			return err
@@ -81,9 +81,9 @@ func (c *copier) mustNotMeet(ctx context.Context, store *storage.Layered) error 
 	return nil
 }
 
-// put writes all objects of the source that have not expired.
-func (c *copier) put(ctx context.Context, store *storage.Layered) error {
-	progress := c.progress("merged", c.hint())
+// put writes all objects of the source that have not expired, and calls a function for each that is stored, one after the other.
+func (c *copier) put(ctx context.Context, store opened, stored func(job)) error {
+	progress := c.progress("merged", c.source.hint())
 	defer progress.stop()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -95,6 +95,7 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 	stores.done = func(j job, err error) {
 		switch {
 		case err == nil:
+			stored(j)
 			c.done.Add(1)
 		case errors.Is(err, errNotTried):
 		case errors.Is(err, errExpired):
@@ -124,7 +125,7 @@ func (c *copier) put(ctx context.Context, store *storage.Layered) error {
 }
 
 // compare reads each object of the source back from the target.
-func (c *copier) compare(ctx context.Context, store *storage.Layered) (digest, error) {
+func (c *copier) compare(ctx context.Context, store opened) (digest, error) {
 	progress := c.progress("compared", c.done.Load())
 	defer progress.stop()
 	var sum digest

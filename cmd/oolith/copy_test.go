@@ -225,7 +225,7 @@ func layerCopier(source, target storage.EmbeddedLayer) *copier {
 	var discarded bytes.Buffer
 	return &copier{
 		app:  &app{stdout: bufio.NewWriter(&discarded), stderr: &discarded, environment: environment{program: "oolith"}},
-		from: "test:source", to: "test:target", quiet: true, source: source, target: target,
+		from: "test:source", to: "test:target", quiet: true, source: files{source, true}, target: target,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -48,7 +47,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			if asks := a.in.is && a.err.is; isPattern && !yes && !asks {
 				return usage(fmt.Errorf("del %q: a pattern demands --yes where nobody can be asked", args[0]))
 			}
-			store, err := a.openStore(changes)
+			store, err := a.openStore(cmd.Context(), changes)
 			if err != nil {
 				return err
 			}
@@ -80,7 +79,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 }
 
 // delEach deletes the objects at paths and returns how many there were. Absent ones are the error, and keep no other.
-func delEach(store *storage.Layered, paths []string, opt storage.DelOptions) (count int, err error) {
+func delEach(store opened, paths []string, opt storage.DelOptions) (count int, err error) {
 	for _, path := range paths {
 		switch delErr := store.DelWith(path, opt); {
 		case delErr == nil:
@@ -96,12 +95,12 @@ func delEach(store *storage.Layered, paths []string, opt storage.DelOptions) (co
 
 // confirmDel counts what a pattern matches and asks whether to go on, unless yes is given
 // or there is nothing to lose.
-func (a *app) confirmDel(ctx context.Context, store storage.Database, pattern string, yes bool) (int, error) {
-	matches, err := store.KeysRange(pattern, math.MinInt64, math.MaxInt64)
-	if err != nil || yes || len(matches) == 0 {
-		return len(matches), err
+func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes bool) (int, error) {
+	matches, err := store.Count(pattern)
+	if err != nil || yes || matches == 0 {
+		return matches, err
 	}
-	if _, err := fmt.Fprintf(a.stderr, "delete %s that match %s? [y/N] ", plural(int64(len(matches)), "object"), pattern); err != nil {
+	if _, err := fmt.Fprintf(a.stderr, "delete %s that match %s? [y/N] ", plural(int64(matches), "object"), pattern); err != nil {
 		return 0, err
 	}
 	in, err := openInput(ctx, "-", a.stdin)
@@ -115,7 +114,7 @@ func (a *app) confirmDel(ctx context.Context, store storage.Database, pattern st
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
-		return len(matches), nil
+		return matches, nil
 	}
 	if readErr != nil {
 		return 0, fmt.Errorf("del %q: nothing deleted: no answer: %w", pattern, readErr)

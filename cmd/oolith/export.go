@@ -52,7 +52,7 @@ interrupted leaves what was there.`,
 }
 
 func (a *app) export(ctx context.Context, pattern, out string) error {
-	store, err := a.openScanner()
+	store, err := a.openScanner(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (a *app) export(ctx context.Context, pattern, out string) error {
 }
 
 // exportTo writes whole lines only, also when it is interrupted.
-func exportTo(ctx context.Context, out io.Writer, store *scanner, pattern string) (int64, error) {
+func exportTo(ctx context.Context, out io.Writer, store scanner, pattern string) (int64, error) {
 	var count int64
 	if pattern != "" && !key.HasGlob(pattern) {
 		obj, err := store.get(pattern)

@@ -21,8 +21,8 @@ and the exit code is 4.`,
   oolith get config/colours config/limit --json`,
 		Args:              arguments(1, many),
 		ValidArgsFunction: a.completePaths,
-		RunE: func(_ *cobra.Command, args []string) error {
-			store, err := a.openStore(reads)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context(), reads)
 			if err != nil {
 				return err
 			}

@@ -137,7 +137,7 @@ func (im *importer) run(ctx context.Context, name string) error {
 	if err != nil {
 		return joinClose(im.stopped(err), in)
 	}
-	store, err := im.openStore(creates)
+	store, err := im.openStore(ctx, creates)
 	if err != nil {
 		return joinClose(err, in)
 	}

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/oolith-db/oolith/client"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -40,30 +43,20 @@ type topLevel struct {
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "info [URL]",
-		SuggestFor: []string{"count", "stat", "status", "du"},
+		SuggestFor: []string{"status", "du"},
 		Short:      "Tell what is in the store",
 		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
-segment of a path too, the newest revision, the times, and the sizes. It reads the whole store.`,
+segment of a path too, the newest revision, the times, and the sizes. It reads the whole store. Of one that a server has it reads
+the directories, and the size is shown to a token with the verb admin alone.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.storeArgument(cmd, args); err != nil {
 				return err
 			}
-			store, err := a.openScanner()
+			info, err := a.info(cmd.Context())
 			if err != nil {
 				return err
-			}
-			defer store.close()
-			info, err := readInfo(cmd.Context(), store)
-			if err != nil {
-				return err
-			}
-			info.Store = a.storeURL
-			if store.layer != nil {
-				if info.DiskBytes, err = sizeOnDisk(location(a.storeURL)); err != nil {
-					return err
-				}
 			}
 			if a.json {
 				return writeJSON(a.stdout, info)
@@ -73,8 +66,87 @@ segment of a path too, the newest revision, the times, and the sizes. It reads t
 	}
 }
 
+// info tells what is in the store.
+func (a *app) info(ctx context.Context) (info storeInfo, err error) {
+	if isServer(a.storeURL) {
+		info, err = a.remoteInfo(ctx)
+	} else {
+		info, err = a.localInfo(ctx)
+	}
+	info.Store = a.storeURL
+	return info, err
+}
+
+func (a *app) localInfo(ctx context.Context) (storeInfo, error) {
+	store, err := a.openScanner(ctx)
+	if err != nil {
+		return storeInfo{}, err
+	}
+	defer store.close()
+	info, err := readInfo(ctx, store)
+	if place := location(a.storeURL); err == nil && place != "" {
+		info.DiskBytes, err = sizeOnDisk(place)
+	}
+	return info, err
+}
+
+// remoteInfo counts by the directories, and reads two objects.
+func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
+	info := storeInfo{Top: []topLevel{}}
+	c, err := a.connect(a.storeURL)
+	if err != nil {
+		return info, err
+	}
+	store := remote{Store: c.Store(ctx)}
+	err = walk(ctx, store, "", func(b branch) (bool, error) {
+		if b.depth == 1 {
+			info.Top = append(info.Top, topLevel{Name: b.Name})
+		}
+		top := &info.Top[len(info.Top)-1]
+		top.Objects += int64(b.Objects)
+		if b.Objects > 0 {
+			top.Directories++
+			info.Directories++
+		}
+		return true, nil
+	})
+	if err != nil {
+		return info, err
+	}
+	// What lies at the top is in none of them.
+	for obj, err := range store.Iterate("*", storage.ListOptions{}) {
+		if err != nil {
+			return info, err
+		}
+		at, found := slices.BinarySearchFunc(info.Top, obj.Path, func(top topLevel, name string) int { return strings.Compare(top.Name, name) })
+		if !found {
+			info.Top = slices.Insert(info.Top, at, topLevel{Name: obj.Path})
+		}
+		info.Top[at].Objects++
+	}
+	for _, top := range info.Top {
+		info.Objects += top.Objects
+	}
+	for descending, bound := range map[bool]*int64{false: &info.Oldest, true: &info.Newest} {
+		page, err := store.Page(everything, storage.ListOptions{Descending: descending, Limit: 1})
+		if err != nil {
+			return info, err
+		}
+		info.Revision = max(info.Revision, page.Revision)
+		for _, obj := range page.Objects {
+			*bound = obj.Created
+		}
+	}
+	stats, err := c.Stats(ctx)
+	if refused, ok := errors.AsType[*client.Error](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound) {
+		return info, nil // not this token's to see, or elsewhere
+	}
+	info.DataBytes = stats.DataBytes
+	return info, err
+}
+
 // readInfo counts in one scan. Its memory grows with the number of directories only.
-func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
+func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 	info := storeInfo{Top: []topLevel{}}
 	tops := make(map[string]*topLevel)
 	last, first := "", true
@@ -112,14 +184,9 @@ func readInfo(ctx context.Context, store *scanner) (storeInfo, error) {
 	for _, name := range slices.Sorted(maps.Keys(tops)) {
 		info.Top = append(info.Top, *tops[name])
 	}
-	if batcher, ok := storage.As[storage.Batcher](store.layer); ok { // knows of deletes too
-		last, err := batcher.LastRevision()
-		if err != nil {
-			return info, err
-		}
-		info.Revision = max(info.Revision, last)
-	}
-	return info, nil
+	newest, err := store.revision() // knows of deletes too
+	info.Revision = max(info.Revision, newest)
+	return info, err
 }
 
 func (a *app) writeInfo(info storeInfo) error {
@@ -132,7 +199,12 @@ func (a *app) writeInfo(info storeInfo) error {
 	if info.Objects > 0 {
 		rows = append(rows, [2]string{"oldest object", formatTime(info.Oldest, a.out)}, [2]string{"newest object", formatTime(info.Newest, a.out)})
 	}
-	rows = append(rows, [2]string{"data", humanBytes(info.DataBytes)}, [2]string{"on disk", humanBytes(info.DiskBytes)})
+	if info.DataBytes > 0 || !isServer(info.Store) {
+		rows = append(rows, [2]string{"data", humanBytes(info.DataBytes)})
+	}
+	if !isServer(info.Store) {
+		rows = append(rows, [2]string{"on disk", humanBytes(info.DiskBytes)})
+	}
 	for _, row := range rows {
 		if _, err := fmt.Fprintf(a.stdout, "%-16s %s\n", row[0], row[1]); err != nil {
 			return err

@@ -24,7 +24,7 @@ With --json, each is a JSON string.`,
 					return err
 				}
 			}
-			store, err := a.openScanner()
+			store, err := a.openScanner(cmd.Context())
 			if err != nil {
 				return err
 			}

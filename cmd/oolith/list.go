@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,9 +23,8 @@ type listOptions struct {
 func (a *app) listCommand() *cobra.Command {
 	var options listOptions
 	cmd := &cobra.Command{
-		Use:        "list PATTERN",
-		SuggestFor: []string{"ls", "dir"},
-		Short:      "List objects by the time of their creation, newest first",
+		Use:   "list PATTERN",
+		Short: "List objects by the time of their creation, newest first",
 		Long: `List the objects that match a pattern by the time of their creation, newest first.
 
 On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the
@@ -47,7 +44,7 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
 			if err := checkPattern(args[0]); err != nil {
 				return err
 			}
-			store, err := a.openStore(reads)
+			store, err := a.openStore(cmd.Context(), reads)
 			if err != nil {
 				return err
 			}
@@ -94,7 +91,7 @@ func (a *app) hint(format string, values ...any) error {
 }
 
 // hintBelow says of a pattern that matches nothing where there is something further down.
-func (a *app) hintBelow(store *storage.Layered, pattern string) error {
+func (a *app) hintBelow(store opened, pattern string) error {
 	place, isList := strings.CutSuffix(pattern, "*")
 	place = strings.TrimSuffix(place, "/")
 	if !isList || key.HasGlob(place) {
@@ -127,37 +124,21 @@ func (o listOptions) timeRange() (from, to int64, err error) {
 }
 
 // objects reads what is asked for, in the order of the list.
-func (o listOptions) objects(store storage.Database, pattern string, from, to int64) ([]meta.Object, error) {
-	switch {
-	case o.limit < 0:
+func (o listOptions) objects(store opened, pattern string, from, to int64) ([]meta.Object, error) {
+	if o.limit < 0 {
 		return nil, usage(fmt.Errorf("--limit %d: expected 0 for all, or more", o.limit))
-	case o.from == "" && o.to == "" && o.oldest:
-		return store.GetNAscending(pattern, o.limit)
-	case o.from == "" && o.to == "":
-		return store.GetN(pattern, o.limit)
-	case o.limit > 0 && !o.oldest:
-		return store.GetNRange(pattern, o.limit, from, to)
 	}
-	paths, err := store.KeysRange(pattern, from, to) // oldest first
-	if err != nil {
-		return nil, err
-	}
+	opt := storage.ListOptions{Descending: !o.oldest, From: &from, To: &to, Limit: o.limit}
 	if o.limit > 0 {
-		paths = paths[:min(o.limit, len(paths))]
+		page, err := store.Page(pattern, opt)
+		return page.Objects, err
 	}
-	objects := make([]meta.Object, 0, len(paths))
-	for _, path := range paths {
-		obj, err := store.Get(path)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue // deleted since
-		}
+	var objects []meta.Object
+	for obj, err := range store.Iterate(pattern, opt) {
 		if err != nil {
 			return nil, err
 		}
 		objects = append(objects, obj)
-	}
-	if !o.oldest {
-		slices.Reverse(objects)
 	}
 	return objects, nil
 }

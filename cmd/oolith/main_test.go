@@ -72,7 +72,7 @@ func killedCopy(from, to string, into bool) {
 	c := &copier{app: &app{stderr: io.Discard, environment: environment{program: "oolith"}}, from: from, to: to, into: into, quiet: true}
 	source, err := new(app).newLayer(from, changes)
 	if err == nil {
-		c.source = endingLayer{source, killedAt, func() error {
+		c.source = files{endingLayer{source, killedAt, func() error {
 			self, err := os.FindProcess(os.Getpid())
 			if err == nil {
 				err = self.Kill()
@@ -81,7 +81,7 @@ func killedCopy(from, to string, into bool) {
 				select {} // until it arrives
 			}
 			return err
-		}}
+		}}, true}
 		c.target, err = new(app).newLayer(to, creates)
 	}
 	if err == nil {

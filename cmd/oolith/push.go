@@ -27,7 +27,7 @@ is shown.
 			if err := checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (meta.Object, error) {
+			return a.write(cmd.Context(), args[1], func(store opened, data json.RawMessage) (meta.Object, error) {
 				return store.PushWith(args[0], data, opt)
 			})
 		},

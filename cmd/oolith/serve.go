@@ -121,6 +121,12 @@ func (s *serving) run(ctx context.Context) (err error) {
 		return joinErrors(err, s.closeListeners())
 	}
 	defer s.storage.Close()
+	noted, noteErr := noteServed(location(s.storeURL), s.address())
+	if noteErr != nil { // the directory beside the store may be another's: it is a help to people, and no more
+		logger.Warn("who finds the store in use is not told where it is served", "error", noteErr)
+	} else {
+		defer func() { err = joinClose(err, noted) }()
+	}
 	if s.demo {
 		if err := s.loadSample(ctx); err != nil {
 			return joinErrors(err, s.closeListeners())
@@ -291,7 +297,7 @@ func (s *serving) openServed(logger *slog.Logger) error {
 	}
 	s.storage = storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
 	if err := s.storage.Start(storage.Options{Logger: logger, NoBroadcastKeys: []string{server.Reserved}}); err != nil {
-		return fmt.Errorf("store %s: %w", s.storeURL, err)
+		return notOpened(s.storeURL, err)
 	}
 	s.tellSkipped(s.storeURL, layer)
 	return nil
@@ -326,11 +332,7 @@ type greeting struct {
 
 // greet says where the store is served, and what to try.
 func (s *serving) greet() error {
-	scheme := "http"
-	if s.tls.Certificate != "" {
-		scheme = "https"
-	}
-	told := greeting{URL: scheme + "://" + reachable(s.listener.Addr()), Store: s.storeURL, Token: s.token}
+	told := greeting{URL: s.address(), Store: s.storeURL, Token: s.token}
 	if s.adminOn != nil {
 		told.AdminURL = "http://" + reachable(s.adminOn.Addr())
 	}
@@ -362,6 +364,15 @@ func (s *serving) greet() error {
 	b.WriteString("Ctrl-C ends it.\n")
 	_, err := s.stdout.WriteString(b.String())
 	return joinErrors(err, s.stdout.Flush())
+}
+
+// address is where a client on this machine finds the server.
+func (s *serving) address() string {
+	scheme := "http"
+	if s.tls.Certificate != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + reachable(s.listener.Addr())
 }
 
 // reachable is an address that a client on this machine can use.

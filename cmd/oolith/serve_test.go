@@ -107,7 +107,7 @@ func TestServe(t *testing.T) {
 	if status, body, _ := admin.ask("GET", "/~/readyz?verbose", ""); status != 200 || !strings.Contains(body, "[+] store: ok") {
 		t.Errorf("health: %d %s", status, body)
 	}
-	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "in use by another process") {
+	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "it is served on "+s.URL) {
 		t.Errorf("a second process: %s", out)
 	}
 	if code := s.end(syscall.SIGTERM); code != exitOK {

@@ -41,7 +41,7 @@ revision of an object.
 			if err := checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.write(cmd.Context(), args[1], func(store *storage.Layered, data json.RawMessage) (meta.Object, error) {
+			return a.write(cmd.Context(), args[1], func(store opened, data json.RawMessage) (meta.Object, error) {
 				return store.SetWith(args[0], data, opt)
 			})
 		},
@@ -72,17 +72,22 @@ func checkFlags(cmd *cobra.Command) error {
 
 // write reads the data argument, stores it and shows where. The data is read first, so
 // that a wrong argument makes no store.
-func (a *app) write(ctx context.Context, argument string, put func(*storage.Layered, json.RawMessage) (meta.Object, error)) error {
+func (a *app) write(ctx context.Context, argument string, put func(opened, json.RawMessage) (meta.Object, error)) error {
 	data, err := a.readData(ctx, argument)
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(creates)
+	return a.change(ctx, creates, func(store opened) (meta.Object, error) { return put(store, data) })
+}
+
+// change opens the store, changes an object in it and shows which: its path or, with --json, all of it.
+func (a *app) change(ctx context.Context, to access, do func(opened) (meta.Object, error)) error {
+	store, err := a.openStore(ctx, to)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	obj, err := put(store, data)
+	obj, err := do(store)
 	if err != nil {
 		return err
 	}

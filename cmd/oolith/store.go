@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,11 +35,37 @@ const (
 	creates
 )
 
+// opened is a store that a command has open: one of this machine, which is a *storage.Layered, or one that a server has, which
+// is a remote. What it does is what storage.Layered does.
+type opened interface {
+	Get(path string) (meta.Object, error)
+	Page(pattern string, opt storage.ListOptions) (storage.Page, error)
+	Iterate(pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error]
+	Count(pattern string) (int, error)
+	Directories(path string) ([]storage.Directory, error)
+	SetWith(path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	PushWith(pattern string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
+	TouchWith(path string, opt storage.SetOptions) (meta.Object, error)
+	Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
+	Del(path string) error
+	DelWith(path string, opt storage.DelOptions) error
+	Commit(batch *storage.Batch) ([]meta.Object, error)
+	Close()
+}
+
 // openStore opens the store for a command.
+func (a *app) openStore(ctx context.Context, to access) (opened, error) {
+	if isServer(a.storeURL) {
+		return a.openRemote(ctx)
+	}
+	return a.openLocal(to)
+}
+
+// openLocal opens a store of this machine.
 //
 // A durable store is opened without its memory layer: one command is over sooner than the
 // whole store is loaded, and the memory of an import does not grow with the store.
-func (a *app) openStore(to access) (*storage.Layered, error) {
+func (a *app) openLocal(to access) (*storage.Layered, error) {
 	layer, err := a.layer(to)
 	if err != nil {
 		return nil, err
@@ -50,7 +77,7 @@ func (a *app) openStore(to access) (*storage.Layered, error) {
 	store := storage.New(config)
 	// What goes wrong reaches the command as an error.
 	if err := store.Start(storage.Options{Logger: slog.New(slog.DiscardHandler)}); err != nil {
-		return nil, fmt.Errorf("store %s: %w", a.storeURL, err)
+		return nil, notOpened(a.storeURL, err)
 	}
 	a.tellSkipped(a.storeURL, layer)
 	return store, nil
@@ -71,68 +98,14 @@ func (a *app) tellSkipped(storeURL string, layer storage.EmbeddedLayer) {
 	}
 }
 
-// scanner is an open store that is read from end to end, in bounded memory. Like every read of
-// a store it shows nothing that has expired.
-type scanner struct {
-	layer storage.EmbeddedLayer // nil when the store has no persistent layer
-}
-
-// openScanner opens an existing store for reading all that matches a pattern.
-func (a *app) openScanner() (*scanner, error) {
-	layer, err := a.layer(reads)
-	if err != nil {
-		return nil, err
-	}
-	if layer != nil {
-		if err := layer.Start(storage.LayerOptions{}); err != nil {
-			return nil, fmt.Errorf("store %s: %w", a.storeURL, err)
-		}
-		a.tellSkipped(a.storeURL, layer)
-	}
-	return &scanner{layer}, nil
-}
-
-// scan yields what matches a pattern, or everything for an empty one, directory by
-// directory, from one consistent snapshot.
-func (s *scanner) scan(pattern string) iter.Seq2[meta.Object, error] {
-	if s.layer == nil {
-		return func(func(meta.Object, error) bool) {} // memory: is empty when it is opened
-	}
-	return func(yield func(meta.Object, error) bool) {
-		for obj, err := range storage.Scan(s.layer, pattern) {
-			if err == nil && obj.Expired(time.Now().UnixNano()) {
-				continue
-			}
-			if !yield(obj, err) {
-				return
-			}
-		}
-	}
-}
-
-// get returns one object, or storage.ErrNotFound.
-func (s *scanner) get(path string) (meta.Object, error) {
-	if s.layer == nil {
-		return meta.Object{}, fmt.Errorf("get %q: %w", path, storage.ErrNotFound)
-	}
-	obj, err := s.layer.Get(path)
-	if err == nil && obj.Expired(time.Now().UnixNano()) {
-		return meta.Object{}, fmt.Errorf("get %q: %w", path, storage.ErrNotFound)
-	}
-	return obj, err
-}
-
-func (s *scanner) close() {
-	if s.layer != nil {
-		s.layer.Close()
-	}
-}
-
 // layer makes the persistent layer of the store, not started; nil for memory:.
 func (a *app) layer(to access) (storage.EmbeddedLayer, error) { return a.newLayer(a.storeURL, to) }
 
 // newLayer makes the persistent layer of a store, not started; nil for memory:.
 func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
+	if isServer(storeURL) {
+		return nil, a.onlyFiles(storeURL)
+	}
 	named := storeURL
 	storeURL, err := resolve(named)
 	switch {

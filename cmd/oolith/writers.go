@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/oolith-db/oolith/client"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -33,10 +36,6 @@ type job struct {
 	expires int64
 	// pattern is what a generated path was made from; empty for other paths.
 	pattern string
-}
-
-func (j *job) options() storage.SetOptions {
-	return storage.SetOptions{Times: j.times, Expires: j.expires}
 }
 
 // writer hands records on in batches, in the order in which they were added. One goroutine adds and
@@ -154,6 +153,11 @@ func (c *committer) put(jobs []job) {
 	if !c.stopped.Load() {
 		err = c.try(jobs)
 	}
+	if err != nil && !isRefusal(err) && err != errNotTried && len(jobs) > 1 {
+		c.done(jobs[0], err)
+		c.put(jobs[1:]) // each answers for itself whether it is tried
+		return
+	}
 	if err != nil && err != errNotTried && len(jobs) > 1 {
 		half := len(jobs) / 2
 		c.put(jobs[:half])
@@ -168,12 +172,16 @@ func (c *committer) put(jobs []job) {
 // try stores all or none.
 func (c *committer) try(jobs []job) error {
 	if len(jobs) == 1 {
-		_, err := c.store.SetWith(jobs[0].path, jobs[0].data, jobs[0].options())
+		j := &jobs[0]
+		_, err := c.store.SetWith(j.path, j.data, c.options(j))
+		if errors.Is(err, storage.ErrConflict) && c.ifExists != replaceExisting && j.pattern == "" {
+			return c.exists(j) // somebody wrote there since it was looked at
+		}
 		return err
 	}
 	var batch storage.Batch
-	for _, j := range jobs {
-		batch.SetWith(j.path, j.data, j.options())
+	for i := range jobs {
+		batch.SetWith(jobs[i].path, jobs[i].data, c.options(&jobs[i]))
 	}
 	_, err := c.store.Commit(&batch)
 	return err
@@ -207,7 +215,12 @@ func (c *committer) prepare(j *job) error {
 	return nil
 }
 
-// mustBeAbsent demands that a path holds no object, as --if-exists says. Nobody else has the store open for writing.
+// options are those of the write of a record.
+func (c *committer) options(j *job) storage.SetOptions {
+	return storage.SetOptions{Times: j.times, Expires: j.expires, IfAbsent: c.ifExists != replaceExisting}
+}
+
+// mustBeAbsent demands that a path holds no object, as --if-exists says.
 func (c *committer) mustBeAbsent(j *job) error {
 	_, err := c.store.Get(j.path)
 	switch {
@@ -215,15 +228,24 @@ func (c *committer) mustBeAbsent(j *job) error {
 		return nil
 	case err != nil:
 		return err
-	case c.ifExists == skipExisting:
+	}
+	return c.exists(j)
+}
+
+// exists says what becomes of a record whose path holds an object.
+func (c *committer) exists(j *job) error {
+	if c.ifExists == skipExisting {
 		return errSkipped
 	}
 	return fmt.Errorf("%q: %w", j.path, errExists)
 }
 
-// isRefusal tells an error about one record from one about the store, which takes no more.
+// isRefusal tells an error about one record from one about the store, which takes no more, or a server that does not answer.
 func isRefusal(err error) bool {
-	return !errors.Is(err, storage.ErrWritesStopped) && !errors.Is(err, storage.ErrNotActive)
+	if refused, ok := errors.AsType[*client.Error](err); ok && (refused.Status >= 500 || refused.Status == http.StatusUnauthorized || refused.Status == http.StatusTooManyRequests) {
+		return false
+	}
+	return !isAny(err, []error{storage.ErrWritesStopped, storage.ErrNotActive, storage.ErrReadOnly, errUnanswered, context.Canceled})
 }
 
 // budget bounds the bytes in use.

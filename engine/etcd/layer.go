@@ -171,3 +171,18 @@ func (l *Layer) change(c storage.SharedChange) error {
 	_, err := l.Propose(context.Background(), &storage.SharedTransaction{Changes: []storage.SharedChange{c}})
 	return enginekit.Alone(err)
 }
+
+// LastRevision returns a revision of the order that is at or above that of every object.
+func (l *Layer) LastRevision() (uint64, error) {
+	s, err := l.active()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := s.timeout()
+	defer cancel()
+	now, err := s.client.Get(ctx, s.keys.marker())
+	if err != nil {
+		return 0, s.explain(err)
+	}
+	return whole(now.Header.Revision), nil
+}

@@ -26,6 +26,11 @@ const (
 	nestedOps   = 60
 	maxChanges  = nestedOps * nestedOps
 	settlePause = 50 * time.Millisecond
+	// attempt is how long one request for a transaction may take before its outcome is asked for: a member that lost its leader
+	// says so late, if at all.
+	attempt = 1500 * time.Millisecond
+	// question is how long such a question may take.
+	question = time.Second
 )
 
 // Limits are those of one transaction.
@@ -115,7 +120,7 @@ func (s *session) recover(ctx context.Context, now recorded) error {
 
 // try makes one attempt. It returns etcd's revision and whether the guards held.
 func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, ops []clientv3.Op) (revision int64, held bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(attempt, s.options.RequestTimeout))
 	defer cancel()
 	mine := clientv3.Compare(clientv3.ModRevision(s.keys.record(s.node)), "=", s.known)
 	all := append([]clientv3.Op{clientv3.OpPut(s.keys.record(s.node), rec), clientv3.OpPut(s.keys.fence(), "")}, ops...)
@@ -133,7 +138,7 @@ type recorded struct {
 }
 
 func (s *session) recordAt(ctx context.Context) (r recorded, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
 	defer cancel()
 	name := s.keys.record(s.node)
 	got, err := s.client.Get(ctx, name)
@@ -178,7 +183,7 @@ func (s *session) settle(ctx context.Context) (took bool, err error) {
 
 // fence writes the record of this node anew, unless it was written meanwhile.
 func (s *session) fence(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
 	defer cancel()
 	name := s.keys.record(s.node)
 	response, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(name), "=", s.known)).

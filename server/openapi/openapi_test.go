@@ -64,7 +64,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/", "", nil}, {"GET", "/other", "", nil}, {"PUT", "/other", "1", nil}, {"POST", "/other", "1", nil}, {"PATCH", "/other", "{}", nil},
 		{"DELETE", "/other", "", nil}, {"POST", "/~/batch", `{"changes":[{"op":"set","path":"other","data":1}]}`, nil},
 		{"GET", "/~/live?watch=other", "", nil}, {"GET", "/~/metrics", "", nil}, {"GET", "/~/stats", "", nil},
-		{"GET", "/~/whoami", "", nil}, {"GET", "/~/directories", "", nil}, {"GET", "/~/rows?pattern=other/*", "", nil}, {"GET", "/~/changes?watch=other", "", nil},
+		{"GET", "/~/whoami", "", nil}, {"GET", "/~/count?pattern=other/*", "", nil}, {"GET", "/~/directories", "", nil}, {"GET", "/~/rows?pattern=other/*", "", nil}, {"GET", "/~/changes?watch=other", "", nil},
 		{"GET", "/~/history", "", nil}, {"GET", "/~/connections", "", nil}, {"DELETE", "/~/connections/1", "", nil}, {"GET", "/~/about", "", nil},
 		{"GET", "/~/tokens", "", nil}, {"POST", "/~/tokens", `{"scopes":["read:other"]}`, nil}, {"DELETE", "/~/tokens/abc", "", nil},
 	}

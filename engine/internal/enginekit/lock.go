@@ -4,10 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
-// errInUse is what a store says that another one has open.
-var errInUse = errors.New("in use")
+// errInUse is what a store says that another one has open. It is storage.ErrInUse, in words that fit into a sentence.
+var errInUse error = inUse{}
+
+type inUse struct{}
+
+func (inUse) Error() string        { return "in use" }
+func (inUse) Is(target error) bool { return target == storage.ErrInUse }
 
 const (
 	// lockPatience is how long a lock that is held is waited for. A program that starts another one holds each of

@@ -45,6 +45,7 @@ type conn struct {
 	slot     uint8 // when it is kept alive
 	id       uint64
 	since    int64 // when it began, in Unix nanoseconds
+	deflate  bool  // messages are compressed
 	caller   Caller
 	viewer   any           // whose topics it follows
 	gone     chan struct{} // closed with the connection; nil where nobody waits for that
@@ -226,7 +227,7 @@ func (c *conn) write() {
 		pending := (*buffer)[:0]
 		var err error
 		for f != nil && err == nil {
-			for _, part := range f.bytes() {
+			for _, part := range c.bytesOf(f) {
 				if len(pending)+len(part) <= gather {
 					pending = append(pending, part...)
 					continue
@@ -257,6 +258,14 @@ func (c *conn) write() {
 			return
 		}
 	}
+}
+
+// bytesOf returns a frame as the connection gets it.
+func (c *conn) bytesOf(f *frame) [][]byte {
+	if c.deflate {
+		return f.deflated()
+	}
+	return f.bytes()
 }
 
 // send writes in pieces, each of which must be taken in time.

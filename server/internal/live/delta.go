@@ -5,7 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // delta is what one commit changed in a topic, and the messages that tell it, each of which is made once.
@@ -29,10 +29,11 @@ type wholeFrame struct {
 // mostWhole is how many ids are looked for.
 const mostWhole = 4
 
-// newDelta makes the delta of a topic to which ops were applied. The hub's mu is held.
-func newDelta(t *topic, revision uint64, ops []op) *delta {
+// newDelta makes the delta of a topic to which ops were applied. A client that comes back may hold what is unknown to the
+// topic: our own protocols tell of its removal, which others take for nothing. The hub's mu is held.
+func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 	d := &delta{topic: t, revision: revision, ops: ops}
-	size := 60
+	size := 60 * (1 + len(unknown))
 	for _, o := range ops {
 		size += 60
 		if o.kind != opRemove {
@@ -41,6 +42,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 	}
 	version := t.versions.of(t.pattern, revision)
 	switch {
+	case len(ops) == 0: // no step of the older protocol
 	case t.list && len(t.objects) == 0 && len(ops) > 1:
 		// What a glob delete empties is told as a state, as is the list of a pattern that it names.
 		d.wire = t.snapshot().wire
@@ -53,7 +55,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 	}
 	d.part = newFrame(t.stats, size, func() [][]byte {
 		part := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
-		return [][]byte{appendArray(append(part, `,"changes":`...), changesOf(ops), appendChange)}
+		return [][]byte{appendArray(append(part, `,"changes":`...), append(changesOf(ops), unknown...), appendChange)}
 	})
 	return d
 }
@@ -62,7 +64,7 @@ func newDelta(t *topic, revision uint64, ops []op) *delta {
 func changesOf(ops []op) []change {
 	changes := make([]change, 0, len(ops))
 	for _, o := range ops {
-		changes = append(changes, change{o.object, o.kind == opRemove})
+		changes = append(changes, change{o.object, o.kind == opRemove, o.reason, o.revision})
 	}
 	return changes
 }
@@ -71,6 +73,12 @@ func appendChange(dst []byte, c change) []byte {
 	if c.removed {
 		dst = append(dst, `{"del":`...)
 		dst = appendText(dst, c.object.Path)
+		if c.revision != 0 {
+			dst = strconv.AppendUint(append(dst, `,"revision":`...), c.revision, 10)
+		}
+		if c.reason != storage.ReasonNone {
+			dst = appendText(append(dst, `,"reason":`...), c.reason.String())
+		}
 	} else {
 		dst = append(dst, `{"set":`...)
 		dst = appendObject(dst, c.object)
@@ -178,7 +186,7 @@ func (l *Live) message(p protocol, kind string, revision uint64, extra string, p
 		size += one.body.size + 20
 		ids[i] = one.member.id
 	}
-	at := token{l.opt.Store, revision}.String()
+	at := token{l.StoreID(), revision}.String()
 	if kind == "reset" { // what it announces is not there yet: who loses the connection now resumes from before it
 		at = ""
 	}
@@ -216,22 +224,4 @@ func (p protocol) pack(kind, at string, body [][]byte) [][]byte {
 	}
 	packed := append([][]byte{[]byte(head)}, body...)
 	return append(packed, []byte("\n\n"))
-}
-
-// whatExists is what a client that knows the state of an older revision needs: what changed since, and what there is.
-func (t *topic) whatExists(since uint64) *frame {
-	s := t.snapshot()
-	return newFrame(t.stats, len(s.objects)*30, func() [][]byte {
-		var changed []*meta.Object
-		for _, obj := range s.objects {
-			if obj.Revision > since {
-				changed = append(changed, obj)
-			}
-		}
-		body := append([]byte(`"pattern":`), appendText(nil, t.pattern)...)
-		body = appendArray(append(body, `,"objects":`...), changed, appendObject)
-		return [][]byte{appendArray(append(body, `,"paths":`...), s.objects, func(dst []byte, obj *meta.Object) []byte {
-			return appendText(dst, obj.Path)
-		})}
-	})
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -43,7 +41,7 @@ func TestEvents(t *testing.T) {
 	if _, m := f.events("/~/live?watch=a/*", last.id).of("live"); m.Revision == 0 {
 		t.Errorf("%+v", m)
 	}
-	for _, token := range []string{"x", "ab.1", testStore + ".999", testStore + ".0"} {
+	for _, token := range []string{"x", "ab.1", f.id() + ".999", f.id() + ".0"} {
 		c := f.events("/a/*", token)
 		c.of("reset")
 		first, _ := c.of("snapshot")
@@ -73,7 +71,7 @@ func TestEventsResumeOverARestart(t *testing.T) {
 	if held.apply(t, m); len(held["a/*"]) != 2 {
 		t.Errorf("%v", held)
 	}
-	other := serve(t, store, Options{Store: "ab"}).events("/a/*", e.id)
+	other := newFixture(t, Options{}).events("/a/*", e.id)
 	if _, m := other.of("reset"); m.Reason != reasonForeign {
 		t.Errorf("%+v", m)
 	}
@@ -121,67 +119,6 @@ func TestEventsHead(t *testing.T) {
 	var first [7]byte
 	if _, err := response.Body.Read(first[:]); err != nil || !bytes.HasPrefix(first[:], []byte("retry: ")) {
 		t.Errorf("it begins with %q, %v", first, err)
-	}
-}
-
-func TestPoll(t *testing.T) {
-	f := newFixture(t, Options{})
-	poll := func(path, tag, wait string) (int, string, string) {
-		request, _ := http.NewRequest("GET", f.server.URL+path, nil)
-		request.Header.Set("If-None-Match", tag)
-		request.Header.Set("Prefer", "wait="+wait)
-		response, err := f.server.Client().Do(request)
-		if err != nil {
-			t.Error(err)
-			return 0, "", ""
-		}
-		defer response.Body.Close()
-		var body bytes.Buffer
-		_, _ = body.ReadFrom(response.Body)
-		return response.StatusCode, response.Header.Get("Etag"), body.String()
-	}
-	for _, path := range []string{"/a/1", "/a/*"} {
-		f.set("a/1", `1`)
-		status, tag, body := poll(path, `"foreign-1"`, "30")
-		if status != 200 || !strings.Contains(body, `"data":1`) {
-			t.Fatalf("%s: %d %s %s", path, status, tag, body)
-		}
-		f.set("b/1", `1`)
-		if status, again, _ := poll(path, tag, "0"); status != 304 || again == "" {
-			t.Errorf("%s: %d %s, want 304", path, status, again)
-		}
-		type answer struct {
-			status    int
-			tag, body string
-		}
-		answers := make(chan answer)
-		go func() {
-			status, tag, body := poll(path, `"x", W/`+tag, "60")
-			answers <- answer{status, tag, body}
-		}()
-		f.until("nobody polls", func() bool {
-			f.live.hub.mu.Lock()
-			defer f.live.hub.mu.Unlock()
-			for _, topic := range f.live.hub.topics {
-				if topic.changed != nil {
-					return true
-				}
-			}
-			return false
-		})
-		f.set("a/1", `2`)
-		select {
-		case a := <-answers:
-			if a.status != 200 || !strings.Contains(a.body, `"data":2`) || a.tag == tag {
-				t.Errorf("%s: %+v", path, a)
-			}
-		case <-time.After(patience):
-			t.Fatal("the poll does not end")
-		}
-		f.del("a/1")
-	}
-	if status, _, _ := poll("/absent", `"x-1"`, "0"); status != 404 {
-		t.Errorf("an absent object is %d", status)
 	}
 }
 

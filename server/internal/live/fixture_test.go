@@ -37,7 +37,8 @@ type fixture struct {
 	caller func(r *http.Request) Caller
 }
 
-const testStore = "00c0ffee00c0ffee"
+// id is the store's identity in tokens.
+func (f *fixture) id() string { return f.live.StoreID() }
 
 func newStore(t testing.TB) *storage.Layered {
 	t.Helper()
@@ -58,9 +59,6 @@ func serve(t testing.TB, store *storage.Layered, opt Options) *fixture {
 	t.Helper()
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opt.Store == "" {
-		opt.Store = testStore
 	}
 	if opt.Limits.Spread == 0 {
 		opt.Limits.Spread = 10 * time.Millisecond
@@ -91,9 +89,6 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.live.ServeWire(w, r, caller, path)
 	case r.Header.Get("Accept") == "text/event-stream":
 		f.live.ServeEvents(w, r, caller, []string{path})
-	case r.Header.Get("If-None-Match") != "":
-		wait, _ := time.ParseDuration(strings.TrimPrefix(r.Header.Get("Prefer"), "wait=") + "s")
-		f.live.ServePoll(w, r, caller, path, wait)
 	default:
 		f.resource(w, r, path)
 	}
@@ -151,6 +146,9 @@ func (f *fixture) del(path string) {
 	}
 }
 
+// handshake is the header that asks for a WebSocket.
+const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
 // wsClient is a WebSocket client that shows frames as they are.
 type wsClient struct {
 	testing.TB
@@ -175,10 +173,16 @@ func (f *fixture) tryDial(target string, protocols ...string) (*wsClient, error)
 		return nil, err
 	}
 	f.Cleanup(func() { raw.Close() })
+	c := newClient(f, raw, early)
+	c.protocol = hs.Protocol
+	return c, nil
+}
+
+func newClient(t testing.TB, raw net.Conn, early *bufio.Reader) *wsClient {
 	if early == nil {
 		early = bufio.NewReader(raw)
 	}
-	return &wsClient{f, raw, early, hs.Protocol}, nil
+	return &wsClient{TB: t, Conn: raw, r: early}
 }
 
 // frame reads the next frame that is no ping.
@@ -257,19 +261,26 @@ func decode[T any](t testing.TB, text string) (value T) {
 	return value
 }
 
-// followed waits until somebody follows a pattern.
+// followed waits until somebody follows a pattern, and left until nobody does.
 func (f *fixture) followed(pattern string) {
 	f.Helper()
-	f.until("nobody follows "+pattern, func() bool {
-		f.live.hub.mu.Lock()
-		defer f.live.hub.mu.Unlock()
-		for key, topic := range f.live.hub.topics {
-			if key.pattern == pattern && len(topic.members) > 0 {
-				return true
-			}
+	f.until("nobody follows "+pattern, func() bool { return f.follows(pattern) })
+}
+
+func (f *fixture) left(pattern string) {
+	f.Helper()
+	f.until("somebody follows "+pattern, func() bool { return !f.follows(pattern) })
+}
+
+func (f *fixture) follows(pattern string) bool {
+	f.live.hub.mu.Lock()
+	defer f.live.hub.mu.Unlock()
+	for key, topic := range f.live.hub.topics {
+		if key.pattern == pattern && len(topic.members) > 0 {
+			return true
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // until waits for what must come to be.
@@ -296,8 +307,10 @@ type oursPart struct {
 	Objects []meta.Object
 	Paths   []string
 	Changes []struct {
-		Set *meta.Object
-		Del string
+		Set      *meta.Object
+		Del      string
+		Revision uint64
+		Reason   string
 	}
 }
 
@@ -362,7 +375,7 @@ func wireText(pattern string, objects []*meta.Object) string {
 func (f *fixture) socket() *wsClient {
 	f.Helper()
 	c := f.dial("/~/live", Subprotocol)
-	if m := c.ours(); m.Type != "welcome" || m.Store != testStore {
+	if m := c.ours(); m.Type != "welcome" || m.Store != f.id() {
 		f.Fatalf("the welcome is %+v", m)
 	}
 	return c

@@ -63,7 +63,7 @@ const nowhere = "-"
 
 // present returns the present revision. What was committed up to it is in the queues of all subscriptions by then.
 func (h *hub) present(ctx context.Context) (revision uint64, err error) {
-	err = h.live.notices(ctx, nowhere, 0, func(n storage.Notice) {
+	err = h.live.notices(ctx, nowhere, storage.SubscribeOptions{}, func(n storage.Notice) {
 		if n.Kind == storage.NoticeLive {
 			revision = n.Revision
 		}
@@ -149,7 +149,11 @@ func (h *hub) run(ctx context.Context, f *follower) {
 				return
 			}
 		case storage.NoticeSet, storage.NoticeDel:
-			c.changes = append(c.changes, change{n.Object, n.Kind == storage.NoticeDel})
+			ch := change{object: n.Object}
+			if n.Kind == storage.NoticeDel {
+				ch = change{n.Object, true, n.Reason, n.Revision}
+			}
+			c.changes = append(c.changes, ch)
 			if n.More {
 				continue
 			}

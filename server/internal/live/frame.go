@@ -13,6 +13,9 @@ type frame struct {
 	build func() [][]byte
 	parts [][]byte
 	stats *counters
+
+	deflate sync.Once // guards small
+	small   [][]byte  // the frame compressed; parts where that does not pay
 }
 
 func newFrame(stats *counters, size int, build func() [][]byte) *frame {
@@ -71,6 +74,7 @@ const (
 	closeRestart   = ws.StatusCode(1012)
 	closeMalformed = ws.StatusCode(4400)
 	closeRevoked   = ws.StatusCode(4401)
+	closeTooMany   = ws.StatusCode(4429)
 )
 
 func closeFrame(code ws.StatusCode, reason string) *frame {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -35,23 +36,30 @@ func FuzzFrames(f *testing.F) {
 	store := newStore(f)
 	l := New(store, Options{})
 	f.Cleanup(l.Close)
+	for _, text := range []string{`{"type":"subscribe"}`, "", strings.Repeat("x", 1000)} {
+		f.Add([]byte(raw(textFrame|compressedBit, deflate(f, text, ""))))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := l.newConn(&recorded{}, socket, Caller{}, nil)
-		in := incoming{conn: c, r: bytes.NewReader(data), limit: 100, keep: true}
-		for range len(data) + 1 {
-			message, text, err := in.next()
-			if err != nil {
-				var broken *protocolError
-				if !errors.As(err, &broken) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-					t.Errorf("%v", err)
+		for _, compressed := range []bool{false, true} {
+			c := l.newConn(&recorded{}, socket, Caller{}, nil)
+			c.deflate = compressed
+			in := incoming{conn: c, r: bytes.NewReader(data), limit: 100, keep: true}
+			var err error
+			for n := 0; err == nil; n++ {
+				var message []byte
+				var text bool
+				if message, text, err = in.next(); len(message) > 100 || text && !utf8.Valid(message) {
+					t.Errorf("a message %q", message)
 				}
-				return
+				if n > len(data) {
+					t.Fatal("it does not end")
+				}
 			}
-			if len(message) > 100 || text && !utf8.Valid(message) {
-				t.Errorf("a message %q", message)
+			var broken *protocolError
+			if !errors.As(err, &broken) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%v", err)
 			}
 		}
-		t.Error("it does not end")
 	})
 }
 

@@ -2,6 +2,7 @@ package live
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/oolith-db/oolith/internal/globindex"
@@ -45,7 +46,7 @@ func (h *hub) size() (patterns, subscriptions int) {
 func (h *hub) begin(t *topic) {
 	for _, c := range t.early {
 		if c.revision > t.last {
-			t.apply(c)
+			t.apply(c) // nobody follows it yet
 		}
 	}
 	t.early, t.live = nil, true
@@ -59,14 +60,11 @@ func (h *hub) begin(t *topic) {
 
 // commit brings a commit into the topics that it concerns, and gives each connection its message.
 func (h *hub) commit(c commit) {
-	c.changes = latest(c.changes)
+	c.changes = slices.DeleteFunc(latest(c.changes), func(ch change) bool { return h.live.hidden(ch.object) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.touched = h.touched[:0]
 	for _, ch := range c.changes {
-		if h.live.hidden(ch.object) {
-			continue
-		}
 		from := len(h.touched)
 		h.touched = h.index.Append(h.touched, ch.object.Path)
 		kept := h.touched[:from]
@@ -138,12 +136,18 @@ func (h *hub) change(t *topic, c commit) {
 	if c.revision <= t.last {
 		return
 	}
-	ops := t.apply(c)
-	if len(ops) == 0 || len(t.members) == 0 {
+	ops, unknown := t.apply(c)
+	if h.live.opt.View != nil {
+		unknown = nil // that it was there is not for everybody
+	}
+	if len(ops)+len(unknown) == 0 || len(t.members) == 0 {
 		return
 	}
-	d := newDelta(t, c.revision, ops)
+	d := newDelta(t, c.revision, ops, unknown)
 	for _, m := range t.members {
+		if m.conn.protocol == wire && d.wire == nil {
+			continue
+		}
 		if len(m.conn.members) == 1 {
 			m.conn.push(d.frameFor(h.live, m))
 			continue
@@ -185,6 +189,7 @@ func (h *hub) sweep(most int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
+		t.unchanged = nil
 		if len(t.members) > 0 || !t.live {
 			continue
 		}

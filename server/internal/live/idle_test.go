@@ -45,8 +45,6 @@ func answered(t testing.TB, fd int, text string) {
 	}
 }
 
-const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-
 // An idle subscriber costs at most 10 KB of memory, and one of events at most 12 KB.
 func TestIdleMemory(t *testing.T) {
 	if raceDetector {

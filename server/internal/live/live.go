@@ -11,8 +11,7 @@ package live
 
 import (
 	"context"
-	cryptorand "crypto/rand"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,9 +65,6 @@ func (l *Limits) complete() {
 // Options of New. The zero value works.
 type Options struct {
 	Limits Limits
-	// Store is the identity of the store in resume tokens and entity tags, in hexadecimal: another store, or the same
-	// one after a restore, has another. Empty for a random one: then no token outlives the process.
-	Store string
 	// Logger gets what no client can be told; nil for slog.Default().
 	Logger *slog.Logger
 	// Now is the clock of the messages; nil for time.Now.
@@ -77,7 +73,7 @@ type Options struct {
 	// It must be quick, and must not change the object: all streams wait for it. Each identity has topics of its own. An
 	// identity that cannot be compared has them for each connection. A View that panics shows nothing.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
-	// Hidden reports whether the object at a path is in no stream; nil for none. It runs under a lock, and must be quick.
+	// Hidden reports whether the object at a path is in no stream; nil for none. It must be quick: all streams wait for it.
 	Hidden func(path string) bool
 }
 
@@ -89,6 +85,14 @@ type Caller struct {
 	// everything. It is called for what a client asks for on an open stream. What the request itself names is
 	// checked before.
 	Allowed func(verb, pattern string) error
+	// Wait takes one message of the caller's, or returns how long it had to wait for that, 0 for not at all: a caller that had to
+	// loses the connection. nil takes them all.
+	Wait func() time.Duration
+	// BeforeEnter sees what the caller stores as a presence, and may change it. An error refuses it. nil lets all pass.
+	BeforeEnter func(path string, data *json.RawMessage) error
+	// Audit is told how the caller's requests to store or remove a presence ended: "done", or the code of the problem. nil for
+	// none.
+	Audit func(path, outcome string)
 	// Done is closed when the caller's rights end: the stream ends within a second. nil is never.
 	Done <-chan struct{}
 	// Remote is the client's address, for Connections.
@@ -102,6 +106,24 @@ func (c *Caller) allowed(verb, pattern string) error {
 		return nil
 	}
 	return c.Allowed(verb, pattern)
+}
+
+func (c *Caller) beforeEnter(path string, data *json.RawMessage) error {
+	if c.BeforeEnter == nil {
+		return nil
+	}
+	return c.BeforeEnter(path, data)
+}
+
+func (c *Caller) audit(path string, err error) {
+	if c.Audit == nil {
+		return
+	}
+	outcome := "done"
+	if err != nil {
+		outcome = problemOf(err).code
+	}
+	c.Audit(path, outcome)
 }
 
 func (c *Caller) ended() {
@@ -139,17 +161,24 @@ func New(store *storage.Layered, opt Options) *Live {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	if opt.Store == "" {
-		var id [8]byte
-		_, _ = cryptorand.Read(id[:]) // never fails
-		opt.Store = hex.EncodeToString(id[:])
-	}
 	l := &Live{store: store, opt: opt, conns: make(map[*conn]struct{})}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.hub = newHub(l)
 	l.done.Add(1)
 	go l.keep()
 	return l
+}
+
+// StoreID is the identity of the store in resume tokens and entity tags, in 16 hexadecimal digits: another store, or the same
+// one after a restore, has another.
+func (l *Live) StoreID() string {
+	const digits = "0123456789abcdef"
+	var text [16]byte
+	id := l.store.ID()
+	for i := range text {
+		text[i] = digits[id>>(60-4*i)&15]
+	}
+	return string(text[:])
 }
 
 // Close ends all streams, each at a moment of its own within Limits.Spread, with what tells its client to come back. It
@@ -262,6 +291,19 @@ func (l *Live) Stats() Stats {
 	s.Encoded, s.Sent = l.stats.encoded.Load(), l.stats.sent.Load()
 	s.CatchUps, s.Stalled, s.Resets = l.stats.catchUps.Load(), l.stats.stalled.Load(), l.stats.resets.Load()
 	return s
+}
+
+// Followers returns how many connections follow each pattern that is followed.
+func (l *Live) Followers() map[string]int {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	followers := make(map[string]int, len(l.hub.topics))
+	for k, t := range l.hub.topics {
+		if len(t.members) > 0 {
+			followers[k.pattern] += len(t.members)
+		}
+	}
+	return followers
 }
 
 // guard runs a function of the application, and returns what it panics with as an error.

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -57,7 +59,7 @@ func (s *stuck) Close() error {
 func TestStuckConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
-		l := New(store, Options{Store: testStore})
+		l := New(store, Options{})
 		defer l.Close()
 		sinks := make([]*conn, 5)
 		for i := range sinks {
@@ -177,6 +179,58 @@ func TestStoreEnds(t *testing.T) {
 	f.replica("/a").is(absent)
 }
 
+// Whatever Hidden does, no lock is held: it may ask the streams how they are.
+func TestHiddenRunsUnderNoLock(t *testing.T) {
+	var f *fixture
+	f = newFixture(t, Options{Hidden: func(path string) bool {
+		f.live.Stats()
+		return strings.HasPrefix(path, "secret/")
+	}})
+	r := f.replica("/*/*")
+	var b storage.Batch
+	b.Set("secret/1", json.RawMessage(`1`))
+	b.Set("a/1", json.RawMessage(`1`))
+	if _, err := f.store.Commit(&b); err != nil {
+		t.Fatal(err)
+	}
+	f.set("secret/2", `2`)
+	f.set("a/2", `2`)
+	r.next()
+	r.next()
+	if strings.Contains(string(r.state), "secret") || !strings.Contains(string(r.state), "a/1") {
+		t.Errorf("who follows everything holds %s", r.state)
+	}
+}
+
+// What was expired, and not removed yet, when a state was read is told when it goes: who comes back from before may hold it.
+func TestRemovalOfWhatTheStateDidNotHave(t *testing.T) {
+	f := newFixture(t, Options{})
+	f.set("a/expired", `1`)
+	f.set("a/stays", `1`)
+	old := f.replica("/a/*")
+	c := f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*"}`)
+	c.oursOf("snapshot")
+	c.oursOf("live")
+	f.live.hub.mu.Lock() // as if the states had been read a moment before it is removed
+	for _, topic := range f.live.hub.topics {
+		topic.remove(nil, "a/expired", change{})
+		topic.state = nil
+	}
+	f.live.hub.mu.Unlock()
+	old.client.Close()
+	old = f.replica("/a/*")
+	f.del("a/expired")
+	m := c.oursOf("patch")
+	if changes := m.Subscriptions[0].Changes; len(changes) != 1 || changes[0].Del != "a/expired" || changes[0].Reason != "deleted" {
+		t.Errorf("%+v", m)
+	}
+	f.set("a/stays", `2`)
+	old.next() // the first message since
+	old.is(`[{"created":T,"updated":T,"index":"stays","path":"a/stays","data":2}]`)
+	c.oursOf("patch")
+}
+
 type reader struct{ name string }
 
 // Each identity sees what View shows it, in states and in changes. A View that panics shows nothing.
@@ -219,6 +273,39 @@ func TestView(t *testing.T) {
 	ann.is("[" + obj("2", "T", "hidden from bob") + "," + obj("1", "T", "***") + "]")
 	if patterns := f.live.Stats().Patterns; patterns != 3 {
 		t.Errorf("%d topics, want one for each identity", patterns)
+	}
+}
+
+// Who resumes is told neither what it must not see nor that it is there: not the path of what came and went, and not that of
+// what it saw once and now does not.
+func TestViewOfWhatWasMissed(t *testing.T) {
+	f := newFixture(t, Options{View: func(identity any, obj *meta.Object) (*meta.Object, bool) {
+		return obj, !strings.Contains(string(obj.Data), "hidden")
+	}})
+	f.set("a/stays", `1`)
+	f.set("a/turns", `1`)
+	c := f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*"}`)
+	m, held := c.oursOf("snapshot"), view{}
+	held.apply(t, m)
+	c.oursOf("live")
+	f.set("a/secret", `"hidden"`)
+	f.set("a/turns", `"hidden"`)
+	f.set("a/gone", `"hidden"`)
+	f.del("a/gone")
+	if text := c.text(ws.OpText); !strings.Contains(text, `{"del":"a/turns"}`) {
+		t.Errorf("told %s", text)
+	}
+	again := f.socket()
+	again.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + m.Token + `"}`)
+	text := again.text(ws.OpText)
+	if m := decode[ours](t, text); m.Type != "catchup" || len(m.Subscriptions[0].Objects) != 0 || strings.Join(m.Subscriptions[0].Paths, " ") != "a/stays" {
+		t.Errorf("missed %s", text)
+	}
+	e := f.events("/a/*", m.Token)
+	e.of("reset")
+	if _, m := e.of("snapshot"); len(m.Subscriptions[0].Objects) != 1 {
+		t.Errorf("events: %+v", m)
 	}
 }
 

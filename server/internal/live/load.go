@@ -19,7 +19,7 @@ func (h *hub) topic(ctx context.Context, pattern string, viewer any) (*topic, er
 	h.mu.Lock()
 	t := h.topics[k]
 	if t == nil {
-		t = &topic{topicKey: k, list: isList(pattern), versions: versions{h.live.opt.Store}, stats: &h.live.stats, settled: make(chan struct{})}
+		t = &topic{topicKey: k, list: isList(pattern), versions: versions{h.live.StoreID()}, stats: &h.live.stats, settled: make(chan struct{}), asking: make(chan struct{}, 1)}
 		h.topics[k] = t
 		h.index.Add(pattern, t)
 		h.loading++
@@ -88,7 +88,7 @@ func (h *hub) await(settled <-chan struct{}) {
 
 // read reads the objects of a topic at one revision, as its viewer sees them.
 func (h *hub) read(t *topic) (objects []*meta.Object, revision uint64, err error) {
-	err = h.live.notices(h.live.ctx, t.pattern, 0, func(n storage.Notice) {
+	err = h.live.notices(h.live.ctx, t.pattern, storage.SubscribeOptions{}, func(n storage.Notice) {
 		switch n.Kind {
 		case storage.NoticeReset:
 			objects = nil
@@ -103,9 +103,9 @@ func (h *hub) read(t *topic) (objects []*meta.Object, revision uint64, err error
 	return objects, revision, err
 }
 
-// notices reads what the store tells about a pattern, from a revision on or from the state, up to NoticeLive.
-func (l *Live) notices(ctx context.Context, pattern string, from uint64, each func(storage.Notice)) error {
-	sub, err := l.store.Subscribe(ctx, pattern, storage.SubscribeOptions{From: from})
+// notices reads what the store tells about a pattern, up to NoticeLive.
+func (l *Live) notices(ctx context.Context, pattern string, opt storage.SubscribeOptions, each func(storage.Notice)) error {
+	sub, err := l.store.Subscribe(ctx, pattern, opt)
 	if err != nil {
 		return err
 	}

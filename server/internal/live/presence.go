@@ -33,23 +33,40 @@ func (s *session) enter(req *request) error {
 	if !jsonvalid.Valid(req.Data) {
 		return malformed("data is missing, expected a JSON value")
 	}
-	if err := s.allowed("write", req.Path); err != nil {
-		return err
+	err := s.allowed("write", req.Path)
+	if err == nil {
+		err = s.store(string(req.ID), req.Path, append(json.RawMessage(nil), req.Data...))
+	}
+	s.conn.caller.audit(req.Path, err)
+	if err == nil {
+		s.acknowledge("entered", req.ID)
+	}
+	return err
+}
+
+// store stores the object of a presence, unless the application refuses it.
+func (s *session) store(id, path string, data json.RawMessage) error {
+	var refused error
+	if err := guard("BeforeWrite", func() { refused = s.conn.caller.beforeEnter(path, &data) }); err != nil {
+		s.conn.live.opt.Logger.Error("a presence is not stored", "path", path, "error", err)
+		return &problem{code: "unavailable", detail: "the server failed; its log says why"}
+	}
+	if refused != nil {
+		return &problem{code: "refused", detail: refused.Error()}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := string(req.ID)
 	p := s.present[id]
 	limit := s.conn.live.opt.Limits.Present
 	switch {
 	case s.over:
-		return nil
-	case p != nil && p.path != req.Path:
+		return &problem{code: "unavailable", detail: "the connection ends"}
+	case p != nil && p.path != path:
 		return malformed("id %s is in use for %s", id, p.path)
 	case p == nil && len(s.present) >= limit:
 		return &problem{code: "too-many", detail: fmt.Sprintf("the connection is present %d times; the limit is Present, %d", len(s.present), limit)}
 	}
-	next := presence{path: req.Path, data: append(json.RawMessage(nil), req.Data...)}
+	next := presence{path: path, data: data}
 	condition := storage.SetOptions{IfAbsent: true}
 	if p != nil {
 		condition = storage.SetOptions{IfRevision: p.revision}
@@ -61,7 +78,6 @@ func (s *session) enter(req *request) error {
 		s.present = make(map[string]*presence)
 	}
 	s.present[id] = &next
-	s.acknowledge("entered", req.ID)
 	return nil
 }
 
@@ -89,31 +105,39 @@ func (s *session) exit(req *request) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	p := s.present[string(req.ID)]
+	delete(s.present, string(req.ID))
+	s.mu.Unlock()
 	if p == nil {
 		return malformed("id %s is that of no presence", req.ID)
 	}
-	delete(s.present, string(req.ID))
 	s.remove(p)
+	s.conn.caller.audit(p.path, nil)
 	s.acknowledge("exited", req.ID)
 	return nil
 }
 
-// remove removes the object of a presence, unless it is another's by now.
+// remove removes the object of a presence that is none any more, unless it is another's by now. If that fails, its time to
+// live ends it.
 func (s *session) remove(p *presence) {
 	err := s.conn.live.store.DelWith(p.path, storage.DelOptions{IfRevision: p.revision})
-	switch {
-	case err == nil, errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrNotFound):
-	default: // its time to live ends it
+	if err != nil && !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
 		s.conn.live.opt.Logger.Warn("a presence is not removed", "path", p.path, "error", err)
 	}
 }
 
 // renew gives each object of the connection a new time to live.
 func (s *session) renew() {
+	for path, err := range s.touch() {
+		s.conn.live.opt.Logger.Warn("a presence is not renewed", "path", path, "error", err)
+	}
+}
+
+// touch is renew, and returns by their paths the errors of those that it could not renew.
+func (s *session) touch() map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	failed := map[string]error{}
 	for id, p := range s.present {
 		err := s.written(p, func() (meta.Object, error) {
 			return s.conn.live.store.TouchWith(p.path, storage.SetOptions{TTL: presenceTTL, IfRevision: p.revision})
@@ -123,18 +147,19 @@ func (s *session) renew() {
 		case errors.As(err, &lost): // somebody overwrote or removed it
 			delete(s.present, id)
 		case err != nil:
-			s.conn.live.opt.Logger.Warn("a presence is not renewed", "path", p.path, "error", err)
+			failed[p.path] = err
 		}
 	}
+	return failed
 }
 
 // leave removes what the connection is present by. The connection is gone.
 func (s *session) leave() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.over = true
-	for _, p := range s.present {
+	present := s.present
+	s.over, s.present = true, nil
+	s.mu.Unlock()
+	for _, p := range present {
 		s.remove(p)
 	}
-	s.present = nil
 }

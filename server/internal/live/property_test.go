@@ -200,11 +200,17 @@ func randomJSON(r *rand.Rand, depth int) string {
 }
 
 // What a client holds is what the store held, behind each message of each protocol, with any number of writers and also when
-// the connection falls behind all the time.
+// the connection falls behind all the time, or comes back from before the store's history.
 func TestClientsHoldWhatTheStoreHeld(t *testing.T) {
-	for _, unsent := range []int{64 << 10, 300} {
-		t.Run(fmt.Sprint(unsent), func(t *testing.T) {
-			f := newFixture(t, Options{Limits: Limits{Unsent: unsent}})
+	for _, c := range []struct{ unsent, history int }{{64 << 10, 0}, {300, 0}, {64 << 10, 2}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()}, storage.Options{History: c.history})
+			if err := store.Start(storage.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(store.Close)
+			unsent := c.unsent
+			f := serve(t, store, Options{Limits: Limits{Unsent: unsent}})
 			f.set("a/1", `{"first":1}`)
 			h := f.history("a/*", "a/1", "b/*")
 			var clients sync.WaitGroup
@@ -254,7 +260,7 @@ func followWire(f *fixture, h *history, pattern string) {
 			return
 		}
 		// The version is opaque to clients; here it says which revision it is.
-		for (versions{testStore}).of(pattern, revision) != m.Version {
+		for (versions{f.id()}).of(pattern, revision) != m.Version {
 			if revision++; revision > 1<<20 {
 				f.Errorf("version %s is of no revision", m.Version)
 				return
@@ -311,12 +317,7 @@ func (h *history) ours(held view, m ours, last *uint64) bool {
 func followSocket(f *fixture, h *history) {
 	held, last, token := view{}, uint64(0), ""
 	for {
-		c, err := f.tryDial("/~/live", Subprotocol)
-		if err != nil {
-			f.Error(err)
-			return
-		}
-		_, _ = c.frame() // welcome
+		c := f.deflating()
 		asked := false
 		c.send(`{"type":"subscribe","token":"` + token + `","subscriptions":[{"id":1,"pattern":"a/*"},{"id":2,"pattern":"b/*"}]}`)
 		for n := 0; n < 40 || token == ""; n++ {
@@ -324,6 +325,9 @@ func followSocket(f *fixture, h *history) {
 			if err != nil {
 				f.Error(err)
 				return
+			}
+			if frame.Header.Rsv == compressedRsv {
+				frame.Payload = []byte(inflated(f, frame.Payload))
 			}
 			var m ours
 			if err := json.Unmarshal(frame.Payload, &m); err != nil || m.Type == "problem" || m.Type == "" {

@@ -26,18 +26,19 @@ func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller
 		caller.ended()
 		return
 	}
-	raw, err := l.upgrade(w, r, Subprotocol)
+	deflate := false
+	raw, err := l.upgrade(w, r, Subprotocol, negotiate(&deflate))
 	if err != nil {
 		caller.ended()
 		return
 	}
 	c := l.newConn(raw, socket, caller, l.viewerOf(caller.Identity))
 	s := &session{conn: c, members: make(map[string]*member)}
-	c.session = s
+	c.session, c.deflate = s, deflate
 	if !l.openSocket(c, raw) {
 		return
 	}
-	c.tell(ready(webSocket(ws.OpText, fmt.Appendf(nil, `{"type":"welcome","store":%q}`, l.opt.Store))...))
+	c.tell(ready(webSocket(ws.OpText, fmt.Appendf(nil, `{"type":"welcome","store":%q}`, l.StoreID()))...))
 	go c.read(raw, s.message)
 }
 
@@ -79,20 +80,28 @@ func malformed(format string, args ...any) *problem {
 	return &problem{"malformed", fmt.Sprintf(format, args...), true}
 }
 
+// problemOf makes a problem of an error. One of the store may go by itself.
+func problemOf(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	return &problem{code: "unavailable", detail: err.Error()}
+}
+
 // message serves a message of the client; nil stands for a binary one.
 func (s *session) message(text []byte) error {
+	if wait := s.conn.caller.Wait; wait != nil && wait() > 0 {
+		return &protocolError{closeTooMany, "more messages than the limit of requests a second"}
+	}
 	var req request
 	err := parseRequest(text, &req)
 	if err == nil {
 		err = s.serve(&req)
 	}
-	var p *problem
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case !errors.As(err, &p):
-		p = &problem{code: "unavailable", detail: err.Error()}
 	}
+	p := problemOf(err)
 	answer := append([]byte(`{"type":"problem","id":`), idOr(req.ID, "null")...)
 	answer = appendText(append(answer, `,"code":`...), p.code)
 	answer = appendText(append(answer, `,"detail":`...), p.detail)

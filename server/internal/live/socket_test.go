@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -112,9 +114,9 @@ func TestSocketResume(t *testing.T) {
 		t.Errorf("%v", held)
 	}
 	for token, reason := range map[string]string{
-		"x": reasonMalformed, testStore + ".": reasonMalformed, testStore + ".-1": reasonMalformed, testStore + ".01": reasonMalformed,
-		"ab.1": reasonForeign, testStore + ".999999": reasonFuture, testStore + ".18446744073709551615": reasonFuture,
-		testStore + ".0": reasonHistory,
+		"x": reasonMalformed, f.id() + ".": reasonMalformed, f.id() + ".-1": reasonMalformed, f.id() + ".01": reasonMalformed,
+		"ab.1": reasonForeign, f.id() + ".999999": reasonFuture, f.id() + ".18446744073709551615": reasonFuture,
+		f.id() + ".0": reasonHistory,
 	} {
 		c, m := subscribe(token)
 		if m.Type != "reset" || m.Reason != reason {
@@ -145,9 +147,61 @@ func TestSocketCatchUpFromBeforeTheHistory(t *testing.T) {
 	}
 	f.del("a/gone")
 	c := f.socket()
-	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + testStore + `.2"}`)
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + f.id() + `.2"}`)
 	m := c.oursOf("catchup")
 	if p := m.Subscriptions[0]; len(p.Objects) != 5 || len(p.Paths) != 6 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// Of an object that the layer holds without a revision nobody knows whether it changed: it is told.
+func TestSocketCatchUpWithoutRevisions(t *testing.T) {
+	layer := unnumbered{storage.NewMemoryLayer()}
+	store := storage.New(storage.LayeredConfig{Embedded: layer}, storage.Options{History: 1})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if err := layer.Set("a/old", &meta.Object{Created: 1, Index: "old", Path: "a/old", Data: json.RawMessage(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	f := serve(t, store, Options{})
+	f.replica("/other")
+	f.set("a/new", `1`)
+	from := store.Revision()
+	for range 3 {
+		f.set("x", `1`)
+	}
+	c := f.socket()
+	c.send(fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"a/*","token":"%s.%d"}`, f.id(), from))
+	m := c.oursOf("catchup")
+	if p := m.Subscriptions[0]; len(p.Paths) != 2 || len(p.Objects) != 1 || p.Objects[0].Path != "a/old" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// unnumbered is a persistent layer that keeps nothing.
+type unnumbered struct{ *storage.MemoryLayer }
+
+func (unnumbered) Load() (map[string]*meta.Object, error) { return map[string]*meta.Object{}, nil }
+
+// A revision from before a restart of a store that keeps nothing means nothing: its content is another one.
+func TestTokensOfAStoreInMemory(t *testing.T) {
+	f := newFixture(t, Options{})
+	f.set("a/1", `1`)
+	c := f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*"}`)
+	token, before := c.oursOf("snapshot").Token, f.id()
+	f.store.Close()
+	if err := f.store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if f.id() == before {
+		t.Fatal("the store has the identity of the one before")
+	}
+	c = f.socket()
+	c.send(`{"type":"subscribe","id":1,"pattern":"a/*","token":"` + token + `"}`)
+	if m := c.oursOf("reset"); m.Reason != reasonForeign {
 		t.Errorf("%+v", m)
 	}
 }
@@ -204,6 +258,78 @@ func TestSocketMalformed(t *testing.T) {
 	s.closed(ws.StatusInvalidFramePayloadData)
 	if _, err := f.tryDial("/~/live"); err == nil {
 		t.Error("no subprotocol is accepted")
+	}
+}
+
+// A client that sends more than it may loses the connection, with the code that says why.
+func TestSocketTooMany(t *testing.T) {
+	f := newFixture(t, Options{})
+	left := 3
+	f.caller = func(*http.Request) Caller {
+		return Caller{Wait: func() time.Duration { // the connection's goroutine alone calls it
+			if left--; left < 0 {
+				return time.Second
+			}
+			return 0
+		}}
+	}
+	s := f.socket()
+	for i := range 4 {
+		s.send(fmt.Sprintf(`{"type":"subscribe","id":%d,"pattern":"a"}`, i))
+	}
+	if reason := s.closed(closeTooMany); !strings.Contains(reason, "limit") {
+		t.Errorf("the reason is %q", reason)
+	}
+}
+
+// A delete says why, where the client saw what is deleted.
+func TestSocketReasons(t *testing.T) {
+	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()},
+		storage.Options{Retention: []storage.Retention{{Pattern: "a/*", Count: 1}}})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	f := serve(t, store, Options{})
+	follow := func(token string) *wsClient {
+		c := f.socket()
+		c.send(fmt.Sprintf(`{"type":"subscribe","id":1,"pattern":"**","token":%q}`, token))
+		return c
+	}
+	f.set("a/0", `1`)
+	c := follow("")
+	token := c.oursOf("snapshot").Token
+	c.oursOf("live")
+	f.set("a/1", `1`)
+	f.set("a/2", `1`)
+	f.del("a/2")
+	f.set("b/1", `1`)
+	f.del("b/*")
+	if _, err := f.store.SetWith("c/1", json.RawMessage(`1`), storage.SetOptions{TTL: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	f.until("it does not expire", func() bool { return f.store.Stats().Expiring == 0 })
+	f.set("d/1", `1`)
+	f.store.Clear()
+	for _, c := range []*wsClient{c, follow(token)} { // as it happens, and as what was missed
+		var told []string
+		for len(told) < 6 {
+			m := c.oursOf("patch")
+			for _, change := range m.Subscriptions[0].Changes {
+				if change.Del != "" {
+					told = append(told, change.Del+" "+change.Reason)
+					// A limit removes behind what it makes room for, in the same commit.
+					if want := m.Revision; change.Revision != want {
+						t.Errorf("the removal of %s has the revision %d, want %d", change.Del, change.Revision, want)
+					}
+				} else if change.Reason != "" || change.Revision != 0 {
+					t.Errorf("a set has a reason: %+v", change)
+				}
+			}
+		}
+		if want := "a/0 limit, a/1 limit, a/2 deleted, b/1 pattern, c/1 expired, d/1 cleared"; strings.Join(told, ", ") != want {
+			t.Errorf("told %s, want %s", strings.Join(told, ", "), want)
+		}
 	}
 }
 

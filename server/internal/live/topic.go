@@ -7,6 +7,7 @@ import (
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // topicKey is what a topic is for: a pattern, as an identity sees it.
@@ -38,12 +39,18 @@ type topic struct {
 	changed chan struct{} // closed with the next change; nil where no poll waits
 	pending []change      // what the present commit has for the topic
 	sweeps  int           // of the keeper that found no member
+
+	asking    chan struct{} // one place: who asks the store what did not change
+	unchanged *unchanged    // what it told last, until the next sweep
 }
 
-// change is what a commit did to one object: it stored it, or removed it, which removed says.
+// change is what a commit did to one object: it stored it, or removed it, which removed says, and then why and at which revision,
+// where it was there for the viewer.
 type change struct {
-	object  *meta.Object
-	removed bool
+	object   *meta.Object
+	removed  bool
+	reason   storage.Reason
+	revision uint64
 }
 
 // commit is what one commit did to the objects of a topic.
@@ -108,14 +115,21 @@ type op struct {
 	place  int
 	object *meta.Object // the new one, or the one that goes
 	before *meta.Object // of a replacement
+	// Of a removal, as change has them.
+	reason   storage.Reason
+	revision uint64
 }
 
-// apply brings a commit into the state, and returns the steps: first what goes, then what comes.
-func (t *topic) apply(c commit) []op {
-	var ops []op
+// apply brings a commit into the state, and returns the steps: first what goes, then what comes. Beside them are removals of
+// what the state did not have, as it was expired when the state was read.
+func (t *topic) apply(c commit) (ops []op, unknown []change) {
 	for _, ch := range c.changes {
-		if ch.removed {
-			ops = t.remove(ops, ch.object.Path)
+		switch {
+		case !ch.removed:
+		case t.byPath[ch.object.Path] != nil:
+			ops = t.remove(ops, ch.object.Path, ch)
+		case ch.reason != storage.ReasonNone:
+			unknown = append(unknown, ch)
 		}
 	}
 	for _, ch := range c.changes {
@@ -127,7 +141,7 @@ func (t *topic) apply(c commit) []op {
 		t.last, t.state = c.revision, nil
 		t.notify()
 	}
-	return ops
+	return ops, unknown
 }
 
 // notify lets the polls look again that wait for a change.
@@ -144,14 +158,11 @@ func (t *topic) place(obj *meta.Object) int {
 	return at
 }
 
-func (t *topic) remove(ops []op, path string) []op {
+func (t *topic) remove(ops []op, path string, why change) []op {
 	old := t.byPath[path]
-	if old == nil {
-		return ops // it was expired when the state was read
-	}
 	at := t.place(old)
 	delete(t.byPath, path)
-	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old})
+	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old, reason: why.reason, revision: why.revision})
 	if at == 0 { // the oldest one, of a list with a limit
 		t.objects[0] = nil
 		t.objects = t.objects[1:]
@@ -168,7 +179,7 @@ func (t *topic) store(ops []op, obj *meta.Object) []op {
 			t.objects[at], t.byPath[obj.Path] = obj, obj
 			return append(ops, op{kind: opReplace, place: len(t.objects) - 1 - at, object: obj, before: old})
 		}
-		ops = t.remove(ops, obj.Path)
+		ops = t.remove(ops, obj.Path, change{})
 	}
 	at := t.place(obj)
 	t.objects = slices.Insert(t.objects, at, obj)
@@ -181,6 +192,8 @@ type snapshot struct {
 	objects []*meta.Object
 	wire    *frame
 	part    *frame // the member "objects" of our own protocols, without what goes around it
+
+	caughtUp map[uint64]*frame // of whatExists, by since; the hub's mu guards it
 }
 
 // snapshot returns the state, which all share until it changes.

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 )
 
 // upgrade takes a connection over for WebSocket. An answer is written where it cannot.
-func (l *Live) upgrade(w http.ResponseWriter, r *http.Request, subprotocol string) (net.Conn, error) {
-	upgrader := ws.HTTPUpgrader{Protocol: func(offered string) bool { return offered == subprotocol }}
+func (l *Live) upgrade(w http.ResponseWriter, r *http.Request, subprotocol string, extension func(httphead.Option) (httphead.Option, error)) (net.Conn, error) {
+	upgrader := ws.HTTPUpgrader{Protocol: func(offered string) bool { return offered == subprotocol }, Negotiate: extension}
 	raw, buffered, _, err := upgrader.Upgrade(r, w)
 	if err == nil && buffered.Reader.Buffered() > 0 {
 		err = errEarly
@@ -78,10 +79,18 @@ func (c *conn) readFrames(r io.Reader, text func([]byte) error) error {
 		} else if message == nil {
 			message = []byte{}
 		}
-		if err := text(message); err != nil {
+		if err := aside(func() error { return text(message) }); err != nil {
 			return err
 		}
 	}
+}
+
+// aside runs a function on a goroutine of its own. The stack of the one that reads stays small then: it is what an idle
+// connection costs most.
+func aside(run func() error) error {
+	done := make(chan error)
+	go func() { done <- run() }()
+	return <-done
 }
 
 // incoming reads the messages of a client.
@@ -95,7 +104,7 @@ type incoming struct {
 
 // next returns the next message, after it answered control frames.
 func (in *incoming) next() (message []byte, text bool, err error) {
-	state, size := ws.StateServerSide, 0
+	state, size, compressed := ws.StateServerSide, 0, false
 	for {
 		h, err := ws.ReadHeaderBuffer(in.r, in.head[:0])
 		if errors.Is(err, ws.ErrHeaderLengthMSB) || errors.Is(err, ws.ErrHeaderLengthUnexpected) {
@@ -103,6 +112,9 @@ func (in *incoming) next() (message []byte, text bool, err error) {
 		}
 		if err != nil {
 			return nil, false, err
+		}
+		if h.Rsv == compressedRsv && in.conn.deflate && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+			h.Rsv, compressed = 0, true
 		}
 		if err := ws.CheckHeader(h, state); err != nil {
 			return nil, false, &protocolError{ws.StatusProtocolError, err.Error()}
@@ -115,7 +127,7 @@ func (in *incoming) next() (message []byte, text bool, err error) {
 			continue
 		}
 		if h.Length > int64(in.limit-size) {
-			return nil, false, &protocolError{ws.StatusMessageTooBig, "the message is larger than the limit of " + itoa(in.limit) + " bytes"}
+			return nil, false, in.failed(errTooBig)
 		}
 		size += int(h.Length)
 		if !in.keep {
@@ -130,11 +142,26 @@ func (in *incoming) next() (message []byte, text bool, err error) {
 			state = state.Set(ws.StateFragmented)
 			continue
 		}
+		if compressed && in.keep {
+			if message, err = inflate(message, in.limit); err != nil {
+				return nil, false, in.failed(err)
+			}
+		}
 		if in.keep && text && !utf8.Valid(message) {
 			return nil, false, &protocolError{ws.StatusInvalidFramePayloadData, "the text is not UTF-8"}
 		}
 		return message, text, nil
 	}
+}
+
+var errTooBig = errors.New("the message is too large")
+
+// failed is what ends a connection whose message cannot be taken.
+func (in *incoming) failed(err error) error {
+	if errors.Is(err, errTooBig) {
+		return &protocolError{ws.StatusMessageTooBig, "the message is larger than the limit of " + itoa(in.limit) + " bytes"}
+	}
+	return &protocolError{ws.StatusInvalidFramePayloadData, err.Error()}
 }
 
 // payload appends the payload of a frame to a message.
@@ -167,15 +194,27 @@ func (in *incoming) control(h ws.Header) error {
 		in.conn.pong(payload)
 	case ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(payload)
-		if len(payload) > 0 {
-			if err := ws.CheckCloseFrameData(code, reason); err != nil {
-				return &protocolError{ws.StatusProtocolError, "the close frame is malformed: " + err.Error()}
-			}
+		switch {
+		case len(payload) == 0:
+		case !mayClose(code):
+			return &protocolError{ws.StatusProtocolError, "the close frame has no code that a client may send"}
+		case !utf8.ValidString(reason):
+			return &protocolError{ws.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8"}
 		}
 		in.conn.echo(code, len(payload) == 0)
 		return io.EOF
 	}
 	return nil
+}
+
+// mayClose reports whether a close frame may have a code: one of RFC 6455 or registered since, or one of an application's.
+func mayClose(code ws.StatusCode) bool {
+	switch {
+	case code >= 1000 && code <= 1014:
+		return code < 1004 || code > 1006
+	default:
+		return code >= 3000 && code <= 4999
+	}
 }
 
 // mostPongs is how many bytes may wait for a connection before pings get no answer.

@@ -23,7 +23,7 @@ func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, 
 		return
 	}
 	version := r.URL.Query().Get("v")
-	raw, err := l.upgrade(w, r, bearer)
+	raw, err := l.upgrade(w, r, bearer, nil)
 	if err != nil {
 		caller.ended()
 		return

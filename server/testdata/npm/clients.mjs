@@ -165,6 +165,29 @@ const cases = {
     assert.deepEqual(copy(state).map(plain), (await rest.get('many/*')).map(plain))
     client.close()
     await rest.unpublish('many/*')
+  },
+  // Not the package: our own protocol, by a client that compresses.
+  async 'oolith.v1 with compression'() {
+    const socket = new WebSocket('ws://' + host + '/~/live', 'oolith.v1', { perMessageDeflate: { threshold: 0 } })
+    const send = message => socket.send(JSON.stringify(message))
+    const big = 'some text, and an é '.repeat(2000)
+    const kinds = []
+    const change = await new Promise((resolve, reject) => {
+      socket.on('error', reject)
+      socket.on('close', code => reject(new Error('closed with ' + code)))
+      socket.on('open', () => send({ type: 'subscribe', id: 1, pattern: 'deflate/*' }))
+      socket.on('message', text => {
+        const message = JSON.parse(text)
+        kinds.push(message.type)
+        if (message.type === 'live') send({ type: 'enter', id: 1, path: 'deflate/me', data: { big } })
+        if (message.type === 'patch') resolve(message.subscriptions[0].changes[0])
+      })
+    })
+    assert.equal(socket.extensions, 'permessage-deflate')
+    assert.deepEqual(kinds.slice(0, 3), ['welcome', 'snapshot', 'live'])
+    assert.equal(change.set.data.big, big)
+    socket.removeAllListeners('close')
+    socket.close(1000)
   }
 }
 

@@ -20,7 +20,6 @@ class Open {
 	/** @type {Map<number, Open>} those of them that are open, by rank */
 	open = new Map()
 	total = 0
-	objects = 0
 	loaded = false
 	/** @type {Set<number>} */
 	reading = new Set()
@@ -136,8 +135,7 @@ export class Tree extends Part {
 			const part = await json('/~/directories' + query({ path: open.path, at: c * chunk || undefined, limit: chunk }))
 			open.loaded = true
 			open.total = part.total
-			open.objects = part.objects
-			part.directories.forEach((/** @type {Directory} */ one, /** @type {number} */ i) => open.known.set(part.at + i, one))
+			part.directories.forEach((/** @type {Directory} */ one, /** @type {number} */ i) => open.known.set((part.offset ?? 0) + i, one))
 			if (open.known.size > 4000) for (const rank of open.known.keys()) if (Math.abs(rank - from) > 2000 && !open.open.has(rank)) open.known.delete(rank)
 			this.error = ''
 		} catch (error) {
@@ -198,7 +196,7 @@ export class Tree extends Part {
 		for (const [rank, one] of open.known) if (one.name === name) return rank
 		try {
 			const behind = await json('/~/directories' + query({ path: open.path, after: name, limit: 1 }))
-			const rank = behind.at - 1
+			const rank = (behind.offset ?? 0) - 1
 			if (rank < 0) return -1
 			await this.read(open, rank)
 			return open.known.get(rank)?.name === name ? rank : -1
@@ -342,7 +340,7 @@ export class Tree extends Part {
 		try {
 			const part = await json('/~/directories' + query({ after: before, limit: 1 }))
 			if (this.filter !== text) return
-			this.active = this.rowOf(this.top, Math.min(part.at, Math.max(0, this.top.total - 1)))
+			this.active = this.rowOf(this.top, Math.min(part.offset ?? 0, Math.max(0, this.top.total - 1)))
 			this.list?.show(this.active, 'top')
 			this.changed()
 		} catch (error) {
