@@ -13,9 +13,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
  * Bundles an entry, and returns its files by name: the entry and, where it loads another part only when that is needed, that
  * part. What it imports from other entries stays an import.
  */
-export async function bundle(entry, options = {}) {
+export async function bundle(entry, { splitting = true, ...options } = {}) {
   const { outputFiles } = await build({
-    absWorkingDir: root, entryPoints: [`src/${entry}.ts`], bundle: true, write: false, outdir: 'dist', splitting: true, chunkNames: '[name]',
+    absWorkingDir: root, entryPoints: [`src/${entry}.ts`], bundle: true, write: false, outdir: 'dist', splitting, chunkNames: '[name]',
+    // Members that no user sees have short names.
+    mangleProps: splitting ? /^(asked|synced|held|become|bearer|quiet|refuse|opened|oldest|errorOf|take|check|base|listeners|remove|client)$/ : undefined,
     format: 'esm', target: 'es2022', platform: 'neutral', charset: 'utf8', external: entry === 'index' ? [] : ['./index.js', 'react'], ...options,
   })
   return new Map(outputFiles.map(({ path, text }) => [basename(path), text]))

@@ -61,7 +61,7 @@ export function tell<E>(listeners: Iterable<(event: E) => void>, event: E): void
 export const tagged = <I extends Item<any>>(item: I, token: string): I => ({ ...item, etag: `"${token.split('.')[0]}-${item.revision}"` })
 
 /** Makes a feed, of items that are held at a token, if there is one. */
-export function feedOf(id: number, pattern: string, { check }: Context, { since: token, items = [] }: LiveOptions<any>): Feed {
+export function feedOf(id: number, pattern: string, { check }: Context, { since: token, items = [], whole: all = !token }: LiveOptions<any>): Feed {
   const held = new Map(items.map(item => [item.path, item] as const).reverse())
   const listeners = new Set<Listener>()
   let sorted: Item[] | undefined
@@ -80,6 +80,7 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
       tell(listeners, { type: 'status', status, error })
     },
     take({ type, token = '', revision, reason }, { objects, paths, changes = [] }) {
+      if (type === 'live' && !feed.token) return // behind what was not taken
       const before = reset
       reset = reason
       // A feed that was asked for with one that was behind is told what it has.
@@ -109,6 +110,13 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
         const there = new Set(whole ? [] : (paths ?? objects.map(item => item.path)))
         for (const path of held.keys()) there.has(path) || put(path)
         for (const item of objects.reverse()) put(item.path, item)
+        if (all && paths?.some(path => !held.has(path))) {
+          // The server hid it until now, and does not send it: only the whole state has it.
+          feed.token = undefined
+          feed.revision = 0
+          reset = 'unknown'
+          throw new OolithError('malformed', reset)
+        }
       }
       if (objects && whole) tell(listeners, { type: 'state', items: feed.items, revision, reset: before })
       else if (made[0]) tell(listeners, { type: 'change', changes: made, revision })

@@ -97,7 +97,7 @@ export function connect(url: string, options: Options = {}): Client {
       // A Date is written as the server reads it.
       const query = new URLSearchParams(defined({ ...rest, limit, from, to } as object) as Record<string, string>)
       const { text, headers } = await call(context, `/${checkPath(pattern, true)}?${query}`, { signal })
-      const token = headers.get('etag')!.slice(1, -1).replace('-', '.')
+      const token = `${headers.get('etag')!.slice(1).split('-')[0]}.${headers.get('oolith-revision')}`
       return {
         items: JSON.parse(text).map((item: Item<T>) => context.check(tagged(item, token))),
         next: new URLSearchParams(headers.get('link')?.split(/[?>]/)[1]).get('cursor') || undefined,

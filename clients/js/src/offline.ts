@@ -340,7 +340,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
         view.inner = client.live<T>(pattern, event => {
           if (event.type === 'state' || event.type === 'change') saving ??= setTimeout(save, 200)
           view.changed()
-        }, cached && { since: cached.token, items: cached.items })
+        }, cached && { since: cached.token, items: cached.items, whole: true })
         view.changed()
         if (!cached) await view.inner.ready
       })()

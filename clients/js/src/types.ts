@@ -144,6 +144,8 @@ export interface LiveOptions<T> extends CallOptions {
   since?: string | undefined
   /** Newest first. */
   items?: readonly Item<T>[] | undefined
+  /** `items` are all there is at the token, and no part of it. */
+  whole?: boolean | undefined
 }
 
 /** A pattern that is followed. */

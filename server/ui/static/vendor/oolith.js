@@ -77,7 +77,7 @@ function tell(listeners, event) {
   }
 }
 var tagged = (item, token) => ({ ...item, etag: `"${token.split(".")[0]}-${item.revision}"` });
-function feedOf(id, pattern, { check }, { since: token, items = [] }) {
+function feedOf(id, pattern, { check }, { since: token, items = [], whole: all = !token }) {
   const held = new Map(items.map((item) => [item.path, item]).reverse());
   const listeners = /* @__PURE__ */ new Set();
   let sorted;
@@ -102,6 +102,7 @@ function feedOf(id, pattern, { check }, { since: token, items = [] }) {
       tell(listeners, { type: "status", status, error });
     },
     take({ type, token: token2 = "", revision, reason }, { objects, paths, changes = [] }) {
+      if (type === "live" && !feed.token) return;
       const before = reset;
       reset = reason;
       if (reset || changes[0] && revision <= feed.revision) return;
@@ -129,6 +130,12 @@ function feedOf(id, pattern, { check }, { since: token, items = [] }) {
         const there = new Set(whole ? [] : paths ?? objects.map((item) => item.path));
         for (const path of held.keys()) there.has(path) || put(path);
         for (const item of objects.reverse()) put(item.path, item);
+        if (all && paths?.some((path) => !held.has(path))) {
+          feed.token = void 0;
+          feed.revision = 0;
+          reset = "unknown";
+          throw new OolithError("malformed", reset);
+        }
       }
       if (objects && whole) tell(listeners, { type: "state", items: feed.items, revision, reset: before });
       else if (made[0]) tell(listeners, { type: "change", changes: made, revision });
@@ -445,7 +452,7 @@ function connect(url, options = {}) {
     async page(pattern, { signal, limit = 100, from, to, ...rest } = {}) {
       const query = new URLSearchParams(defined({ ...rest, limit, from, to }));
       const { text, headers } = await call(context, `/${checkPath(pattern, true)}?${query}`, { signal });
-      const token2 = headers.get("etag").slice(1, -1).replace("-", ".");
+      const token2 = `${headers.get("etag").slice(1).split("-")[0]}.${headers.get("oolith-revision")}`;
       return {
         items: JSON.parse(text).map((item) => context.check(tagged(item, token2))),
         next: new URLSearchParams(headers.get("link")?.split(/[?>]/)[1]).get("cursor") || void 0,
