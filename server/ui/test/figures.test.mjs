@@ -143,7 +143,7 @@ describe('figures', { skip }, () => {
 
 describe('looks', { skip }, () => {
 	let server
-	before(async () => { server = await new Server({ flags: ['--demo'] }).start() })
+	before(async () => { server = await new Server({ store: 'pebble:oolith-data', flags: ['--demo'] }).start() })
 	after(async () => { await server.kill(); await closeBrowser() })
 
 	test('every view at 360 and 1440 pixels, light and dark, is accessible; pictures', { timeout: 300_000 }, async () => {

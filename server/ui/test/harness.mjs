@@ -47,14 +47,14 @@ export async function million() {
 let stores = 0
 /** A server that can be killed and started again at its address. */
 export class Server {
-	constructor({ store = `pebble:${join(scratch, 'store-' + ++stores)}`, flags = [] } = {}) {
-		this.store = store
+	constructor({ store = `pebble:store-${++stores}`, flags = [] } = {}) {
+		this.store = store // in the directory for what is thrown away
 		this.flags = flags
 		this.port = 0
 	}
 
 	async start() {
-		const child = this.child = spawn(oolith(), ['serve', '--json', '--store', this.store, '--addr', `127.0.0.1:${this.port}`, ...this.flags], { stdio: ['ignore', 'pipe', 'pipe'] })
+		const child = this.child = spawn(oolith(), ['serve', '--json', '--store', this.store, '--addr', `127.0.0.1:${this.port}`, ...this.flags], { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] })
 		let errors = ''
 		child.stderr.on('data', data => { errors += data })
 		const greeting = await new Promise((resolve, reject) => {
