@@ -113,6 +113,27 @@ describe('tasks', { skip }, () => {
 		await calm.finish()
 	})
 
+	test('what is in sight stays in sight while rows come above it; the tree counts along', async () => {
+		await server.fill(3000, i => ['scrolled/' + i, String(i)])
+		const page = await open(server.url + '/~/ui/list/scrolled/*?at=1500')
+		await until(page, () => document.querySelector('oo-list')?.list?.firstWhole === 1500 && document.querySelector('oo-list .row[aria-rowindex="1502"] .cell'))
+		const shown = () => page.$eval('oo-list', list => { const box = list.querySelector('.rows').getBoundingClientRect(); return [...list.querySelectorAll('.rows .row')].filter(r => r.getBoundingClientRect().top >= box.top - 1).map(r => [Math.round(r.getBoundingClientRect().top - box.top), r.querySelector('.name').title]).sort((a, b) => a[0] - b[0])[0] })
+		const before = await shown()
+		await server.fill(150, i => ['scrolled/new-' + i, String(i)])
+		await server.put('scrolled-too/in/one', 1)
+		await until(page, () => document.querySelector('.foot .total')?.textContent === '3,150 objects')
+		assert.deepEqual(await shown(), before)
+		await server.request('DELETE', 'scrolled/new-*')
+		await until(page, () => document.querySelector('.foot .total')?.textContent === '3,000 objects')
+		assert.deepEqual(await shown(), before)
+		await until(page, () => [...document.querySelectorAll('oo-tree .row')].some(r => r.title === 'scrolled-too — 1 directory'))
+		await server.request('DELETE', 'scrolled-too/**')
+		await until(page, () => ![...document.querySelectorAll('oo-tree .row')].some(r => r.title.startsWith('scrolled-too')))
+		assert.equal(await page.getAttribute('oo-tree .row[aria-selected=true]', 'aria-label'), 'scrolled, 3,000 objects')
+		await server.request('DELETE', 'scrolled/*')
+		await page.finish()
+	})
+
 	test('filters are in the address: text, time, order, columns', async () => {
 		const page = await open(server.url + '/~/ui/list/trams/*')
 		await until(page, () => document.querySelectorAll('oo-list .rows .row').length === 10)
