@@ -94,7 +94,7 @@ func TestLimits(t *testing.T) {
 		{"patch/patch.go", "MaxDepth = 1000", "| the levels of a patch, and of what it is applied to | 1000 |"},
 		{"patch/patch.go", "MaxOperations = 10_000", "| the operations of a JSON Patch | 10,000,"},
 		{"patch/patch.go", "MaxCopied = 16 << 20", "that copy 16 MiB in all |"},
-		{"cmd/oolith/reader.go", "maxRecord = 512<<20 + 64<<10", "| a record that `oolith import` reads | 512 MiB, and 9,999 levels of data |"},
+		{"internal/command/reader.go", "maxRecord = 512<<20 + 64<<10", "| a record that `oolith import` reads | 512 MiB, and 9,999 levels of data |"},
 		{"backup/format.go", "maxBlock = 1 << 30", "| a record of a backup | 1 GiB |"},
 		{"storage/backlog.go", "backlogLimit = 1 << 14", "16,384 changes behind"},
 		{"storage/subscribe.go", "defaultBuffer = 1 << 14", "16,384 changes behind"},

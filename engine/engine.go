@@ -37,6 +37,8 @@ type Engine struct {
 	place string
 	// open makes the persistent layer; nil for a scheme without one.
 	open func(location string, query url.Values) (storage.EmbeddedLayer, error)
+	// remote says that the location is none of the file system.
+	remote bool
 	// recognize tells whether there is a store of the engine at a path; nil where nothing tells.
 	recognize func(location string) (bool, error)
 }
@@ -54,6 +56,18 @@ func New[T any](scheme, place string, options []Option[T], create func(location 
 		}
 		return create(location, set), nil
 	}}
+}
+
+// Remote returns the engine as one whose locations are none of the file system.
+func (e Engine) Remote() Engine {
+	e.remote = true
+	return e
+}
+
+// IsRemote reports whether the engine of a URL is among those that are given, and its location none of the file system.
+func IsRemote(storeURL string, engines ...Engine) bool {
+	scheme, _, _ := strings.Cut(storeURL, ":")
+	return slices.ContainsFunc(engines, func(e Engine) bool { return e.scheme == scheme && e.remote })
 }
 
 // Form is how a URL of the engine looks, for a reader: "pebble:DIRECTORY".

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oolith-db/oolith/internal/pathtree"
 )
 
 // A store over a SharedLayer: its memory mirrors what several stores share.
@@ -58,8 +60,8 @@ type mirror struct {
 // openMirror fills memory from the shared layer and begins to follow it.
 func (r *run) openMirror() error {
 	layer := r.shared
-	if r.memory == nil {
-		return fmt.Errorf("%w: a store over a shared layer needs a memory layer that holds everything", ErrInvalidOptions)
+	if r.memory == nil { // such a store reads from its mirror, whatever was asked for
+		r.memory, r.view = pathtree.New(), memoryView{r}
 	}
 	m := &mirror{r: r, layer: layer, moved: make(chan struct{})}
 	m.ctx, m.cancel = context.WithCancel(context.Background())

@@ -15,7 +15,7 @@ import (
 // proposes its changes, follows the order in which they and all others come, and applies that order: so its
 // readers, watchers and subscriptions see it and no other, and a write returns once its own store has applied it.
 //
-// A store over a SharedLayer has a memory layer that holds everything. All methods may be called from any number of goroutines. A
+// Such a store always has its objects in memory. All methods may be called from any number of goroutines. A
 // context that ends ends a call at once, with its error.
 type SharedLayer interface {
 	EmbeddedLayer

@@ -38,6 +38,8 @@ type Options struct {
 	Username, Password string
 	// TLS is the configuration of connections; nil for none.
 	TLS *tls.Config
+	// ReadOnly opens the store to read only: nothing is written to the cluster.
+	ReadOnly bool
 	// RequestTimeout is how long a request may take before the engine counts as unavailable; 5 seconds when zero.
 	RequestTimeout time.Duration
 	// MaxRequest is how many bytes of data a transaction may have; 1.25 MiB when zero. Etcd refuses requests of more than
@@ -62,6 +64,8 @@ var (
 	_ storage.SharedLayer = (*Layer)(nil)
 	_ storage.Scanner     = (*Layer)(nil)
 	_ storage.Identified  = (*Layer)(nil)
+
+	_ storage.ReadOnlyLayer = (*Layer)(nil)
 )
 
 // session is a layer between Start and Close.
@@ -136,7 +140,9 @@ func (l *Layer) Start(storage.LayerOptions) error {
 		s.cancel()
 		return fmt.Errorf("etcd: %s: %w", strings.Join(l.endpoints, ","), explain(err))
 	}
-	s.work.Go(s.elect)
+	if !l.options.ReadOnly {
+		s.work.Go(s.elect)
+	}
 	l.session.Store(s)
 	return nil
 }
@@ -155,12 +161,16 @@ func (s *session) open() error {
 	if err != nil {
 		return err
 	}
-	made, err := s.client.Txn(ctx).If(
+	absent := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(s.keys.marker()), "=", 0),
 		clientv3.Compare(clientv3.CreateRevision(s.keys.objects()).WithPrefix(), "=", 0),
-	).Then(clientv3.OpPut(s.keys.marker(), string(fresh))).Else(clientv3.OpGet(s.keys.marker())).Commit()
+	}
+	made, err := s.client.Txn(ctx).If(absent...).Then(s.make(string(fresh))...).Else(clientv3.OpGet(s.keys.marker())).Commit()
 	if err != nil {
 		return err
+	}
+	if made.Succeeded && s.options.ReadOnly {
+		return fmt.Errorf("there is no store below the prefix %q", s.keys.prefix)
 	}
 	if !made.Succeeded {
 		found := made.Responses[0].GetResponseRange().Kvs
@@ -180,6 +190,9 @@ func (s *session) open() error {
 	if s.id, err = strconv.ParseUint(m.ID, 16, 64); err != nil {
 		return fmt.Errorf("the marker %q names no ID: found %q", s.keys.marker(), fresh)
 	}
+	if s.options.ReadOnly {
+		return nil
+	}
 	put, err := s.client.Put(ctx, s.keys.record(s.node), record{}.encoded())
 	if err != nil {
 		return err
@@ -187,6 +200,17 @@ func (s *session) open() error {
 	s.known = put.Header.Revision
 	return nil
 }
+
+// make are the operations that make a store.
+func (s *session) make(marker string) []clientv3.Op {
+	if s.options.ReadOnly {
+		return nil
+	}
+	return []clientv3.Op{clientv3.OpPut(s.keys.marker(), marker)}
+}
+
+// ReadOnly reports whether the layer is opened to read only.
+func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
 // Close ends the connection. What the cluster holds stays.
 func (l *Layer) Close() {
@@ -197,7 +221,7 @@ func (l *Layer) Close() {
 		return
 	}
 	// Nobody asks for the record of a node that is gone. One that cannot be removed does no harm.
-	if s.proposing.TryLock() {
+	if !s.options.ReadOnly && s.proposing.TryLock() {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		_, err := s.client.Delete(ctx, s.keys.record(s.node))
 		cancel()

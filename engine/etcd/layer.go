@@ -148,6 +148,9 @@ func (l *Layer) Del(path string) error {
 	if err != nil {
 		return err
 	}
+	if s.options.ReadOnly {
+		return storage.ErrReadOnly
+	}
 	if _, err := l.Get(path); err != nil {
 		return err
 	}

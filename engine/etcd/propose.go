@@ -44,6 +44,9 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	if err != nil {
 		return 0, err
 	}
+	if s.options.ReadOnly {
+		return 0, storage.ErrReadOnly
+	}
 	s.proposing.Lock()
 	defer s.proposing.Unlock()
 	s.last++

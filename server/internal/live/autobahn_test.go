@@ -19,10 +19,10 @@ import (
 // its own. Where it sends a message and wants it back, these send a request whose answer has the id that the request has.
 
 // raw is a frame as a client sends it: its first byte, and its payload masked.
-func raw(first byte, payload string) string { return rawLength(first, len(payload), payload) }
+func raw(first byte, payload string) string { return rawLength(first, int64(len(payload)), payload) }
 
 // rawLength is raw with a length that may be a lie.
-func rawLength(first byte, length int, payload string) string {
+func rawLength(first byte, length int64, payload string) string {
 	out := []byte{first}
 	switch {
 	case length < 126:

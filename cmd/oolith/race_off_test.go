@@ -1,6 +1,0 @@
-//go:build !race
-
-package main
-
-// raceDetector tells whether the tests are built with it: they are ten times slower then.
-const raceDetector = false

@@ -1,0 +1,211 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [URL]",
+		Short: "Read a whole store and tell what is wrong with it",
+		Long: `Read the whole store, given by URL or --store, and tell each thing that is wrong with it on a line
+of its own: objects that cannot be decoded or are no UTF-8, what the engine finds in its own files, a copy
+that was cut off. Then compare the list of keys with the objects, in number and order: that takes memory for all
+keys.
+
+It changes nothing and goes on behind what is wrong. With --json, a problem is a line
+{"problem":"..."}, and the last line is the summary. The exit code is 5 when there are problems, and 1 when
+the store cannot be opened at all.`,
+		Example:           "  oolith check pebble:./oolith-data",
+		Args:              arguments(0, 1),
+		ValidArgsFunction: completeStores,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.storeArgument(cmd, args); err != nil {
+				return err
+			}
+			layer, err := a.durableLayer(a.storeURL, reads)
+			if err != nil {
+				return err
+			}
+			return a.check(cmd.Context(), layer)
+		},
+	}
+}
+
+// checkSummary is the last line of check --json.
+type checkSummary struct {
+	Store    string  `json:"store"`
+	Objects  int     `json:"objects"`
+	Problems int     `json:"problems"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// checker is one check of a layer.
+type checker struct {
+	*app
+	layer    storage.EmbeddedLayer
+	objects  int // that are whole
+	problems int
+	err      error // of the output
+}
+
+// check examines a layer that is not started.
+func (a *app) check(ctx context.Context, layer storage.EmbeddedLayer) error {
+	c := &checker{app: a, layer: layer}
+	started := time.Now()
+	err := c.open()
+	if err == nil {
+		err = c.all(ctx)
+		layer.Close()
+	}
+	switch {
+	case c.err != nil:
+		return c.err
+	case errors.Is(err, context.Canceled):
+		return &codeError{exitInterrupted, fmt.Errorf("check: interrupted after %s", plural(int64(c.objects), "object"))}
+	case err != nil:
+		return notOpened(a.storeURL, err)
+	}
+	return c.finish(time.Since(started))
+}
+
+// open starts the layer. One that is incomplete is a problem, and is examined too.
+func (c *checker) open() error {
+	err := c.layer.Start(storage.LayerOptions{})
+	if errors.Is(err, storage.ErrIncomplete) {
+		c.report(err)
+		err = c.layer.Start(storage.LayerOptions{AllowIncomplete: true})
+	}
+	return err
+}
+
+// report tells a problem.
+func (c *checker) report(problem error) {
+	c.problems++
+	var err error
+	if c.json {
+		err = writeJSON(c.stdout, map[string]string{"problem": problem.Error()})
+	} else {
+		_, err = fmt.Fprintln(c.stdout, oneLine(problem))
+	}
+	if err == nil {
+		err = c.stdout.Flush() // a long check tells each as it finds it
+	}
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// all reads the objects by the engine's own check, or else by a scan, and compares the keys.
+func (c *checker) all(ctx context.Context) (err error) {
+	before := c.problems
+	if own, ok := storage.As[storage.Checker](c.layer); ok {
+		c.objects, err = own.Check(ctx, c.report)
+	} else {
+		err = c.scan(ctx, func(meta.Object) { c.objects++ })
+	}
+	if err != nil || c.problems > before {
+		return err // keys and objects of a damaged store differ for a reason that is told
+	}
+	return c.compare(ctx)
+}
+
+// scan visits all objects. Where it cannot go on is a problem.
+func (c *checker) scan(ctx context.Context, visit func(meta.Object)) error {
+	for obj, err := range storage.Scan(c.layer, "") {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			c.report(err)
+			return nil
+		}
+		visit(obj)
+	}
+	return nil
+}
+
+// compare holds the keys against a scan: their numbers and their orders.
+func (c *checker) compare(ctx context.Context) error {
+	keys, err := c.layer.Keys()
+	if err != nil {
+		c.report(fmt.Errorf("keys: %w", err))
+		return nil
+	}
+	// Which keys a scan has passed: a key that it leaves out is named.
+	passed := make(map[string]bool, len(keys))
+	for i, path := range keys {
+		if i > 0 && keys[i-1] >= path {
+			c.report(fmt.Errorf("keys: %q comes after %q, expected byte order", path, keys[i-1]))
+		}
+		passed[path] = false
+	}
+	last, scanned, unsound := "", 0, 0
+	err = c.scan(ctx, func(obj meta.Object) {
+		if seen, known := passed[obj.Path]; !known {
+			c.report(fmt.Errorf("scan: %q is not among the keys", obj.Path))
+		} else if seen {
+			c.report(fmt.Errorf("scan: %q comes twice", obj.Path))
+		}
+		passed[obj.Path] = true
+		if at := jsonvalid.NotUTF8(obj.Data); at >= 0 {
+			c.report(fmt.Errorf("key %q: its data is no UTF-8: byte 0x%02x at offset %d; it is read, but an export of it is no JSON: set it anew",
+				obj.Path, obj.Data[at], at))
+			c.objects--
+			unsound++
+		}
+		if scanned > 0 && !inOrder(last, obj.Path) {
+			c.report(fmt.Errorf("scan: %q comes after %q, expected the order of directory and name", obj.Path, last))
+		}
+		last = obj.Path
+		scanned++
+	})
+	if err != nil {
+		return err
+	}
+	for _, path := range keys {
+		if !passed[path] {
+			c.report(fmt.Errorf("keys: no object is found at %q", path))
+		}
+	}
+	if counted := c.objects + unsound; scanned != counted || len(keys) != counted {
+		c.report(fmt.Errorf("the check counts %s, a scan %s, the keys are %s", thousands(int64(counted)), thousands(int64(scanned)), thousands(int64(len(keys)))))
+	}
+	return nil
+}
+
+// inOrder reports whether a scan may yield a path right before another.
+func inOrder(before, after string) bool {
+	if c := strings.Compare(key.Parent(before), key.Parent(after)); c != 0 {
+		return c < 0
+	}
+	return key.LastIndex(before) < key.LastIndex(after)
+}
+
+// finish writes the summary.
+func (c *checker) finish(took time.Duration) error {
+	var err error
+	switch {
+	case c.json:
+		err = writeJSON(c.stdout, checkSummary{c.storeURL, c.objects, c.problems, took.Seconds()})
+	case c.problems == 0:
+		_, err = fmt.Fprintf(c.stdout, "%s: %s, all sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+	default:
+		_, err = fmt.Fprintf(c.stdout, "%s: %s sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+	}
+	if err == nil && c.problems > 0 {
+		return &codeError{exitDamaged, fmt.Errorf("store %s: %s found", c.storeURL, plural(int64(c.problems), "problem"))}
+	}
+	return err
+}

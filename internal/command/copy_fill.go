@@ -1,0 +1,193 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// This file copies into a fresh target, from layer to layer: no store is between them, so that
+// objects keep their revisions.
+
+// The bounds of one batch.
+const (
+	copyObjects = 1000
+	copyBytes   = 8 << 20
+)
+
+// fill makes the target a copy of the source and returns its checksum.
+func (c *copier) fill(ctx context.Context) (digest, error) {
+	if err := c.openFresh(); err != nil {
+		return digest{}, notOpened(c.to, err)
+	}
+	defer c.target.Close()
+	if err := c.mark(); err != nil {
+		return digest{}, fmt.Errorf("store %s: %w", c.to, err)
+	}
+	sent, last, err := c.write(ctx)
+	if err == nil {
+		err = c.verify(ctx, sent, last)
+	}
+	if err == nil {
+		err = c.unmark()
+	}
+	if err != nil {
+		return digest{}, c.stopped(err)
+	}
+	return sent, nil
+}
+
+// openFresh starts the target, which must be empty, or left by a copy that was cut off.
+func (c *copier) openFresh() error {
+	err := c.target.Start(storage.LayerOptions{})
+	if isIncompleteBy(err, copyFrom) {
+		return c.target.Start(storage.LayerOptions{AllowIncomplete: true}) // write clears it
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.mustBeFresh(); err != nil {
+		c.target.Close()
+		return err
+	}
+	return nil
+}
+
+// mustBeFresh refuses a target in which something is or was.
+func (c *copier) mustBeFresh() error {
+	for obj, err := range storage.Scan(c.target, "") {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("it holds objects (%q the first), expected a new or empty store; --into merges into it", obj.Path)
+	}
+	batcher, ok := storage.As[storage.Batcher](c.target)
+	if !ok {
+		return nil
+	}
+	last, err := batcher.LastRevision()
+	if err != nil {
+		return err
+	}
+	if last > 0 {
+		// A revision is never used twice, and those of the source may be lower.
+		return fmt.Errorf("it is empty and was in use up to revision %d, expected a new store; --into gives new revisions", last)
+	}
+	return nil
+}
+
+// write clears the target and writes all objects of the source to it. It returns their checksum
+// and the last revision of the source.
+func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error) {
+	progress := c.progress("copied", c.source.hint())
+	defer progress.stop()
+	if last, err = c.source.revision(); err != nil {
+		return sent, last, fmt.Errorf("store %s: %w", c.from, err)
+	}
+	w := newLayerWriter(c.target)
+	if err := w.clear(last); err != nil {
+		return sent, last, fmt.Errorf("store %s: clear: %w", c.to, err)
+	}
+	for obj, err := range c.objects(ctx) {
+		if err != nil {
+			return sent, last, err
+		}
+		sent.add(&obj)
+		last = max(last, obj.Revision)
+		if err := w.put(&obj, last); err != nil {
+			return sent, last, fmt.Errorf("store %s: %w", c.to, err)
+		}
+		c.done.Add(1)
+	}
+	if err := w.flush(); err != nil {
+		return sent, last, fmt.Errorf("store %s: %w", c.to, err)
+	}
+	return sent, last, nil
+}
+
+// layerWriter writes objects to a layer, in batches where it takes them.
+type layerWriter struct {
+	layer   storage.EmbeddedLayer
+	batcher storage.Batcher // nil when the layer has no batches
+	batch   []storage.Change
+	bytes   int
+}
+
+func newLayerWriter(layer storage.EmbeddedLayer) *layerWriter {
+	batcher, _ := storage.As[storage.Batcher](layer)
+	return &layerWriter{layer: layer, batcher: batcher}
+}
+
+// clear removes everything, and notes a revision as the last one.
+func (w *layerWriter) clear(last uint64) error {
+	if w.batcher != nil {
+		return w.batcher.Commit([]storage.Change{{Clear: true, Revision: last}})
+	}
+	w.layer.Clear() // cannot say that it failed: what is left does
+	left, err := w.layer.Keys()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d keys are left, %q the first", len(left), left[0])
+	}
+	return err
+}
+
+// put writes an object, at the latest with the next flush. The revision is the last one that the
+// layer is to know; it never falls from put to put, unlike those of the objects, which come
+// by their paths.
+func (w *layerWriter) put(obj *meta.Object, revision uint64) error {
+	if w.batcher == nil {
+		return w.layer.Set(obj.Path, obj)
+	}
+	w.batch = append(w.batch, storage.Change{Key: obj.Path, Object: obj, Revision: revision})
+	if w.bytes += len(obj.Path) + len(obj.Data); w.bytes < copyBytes && len(w.batch) < copyObjects {
+		return nil
+	}
+	return w.flush()
+}
+
+// flush writes what waits.
+func (w *layerWriter) flush() error {
+	if len(w.batch) == 0 {
+		return nil
+	}
+	err := w.batcher.Commit(w.batch)
+	if entry, ok := errors.AsType[*storage.EntryError](err); ok && entry.Index >= 0 && entry.Index < len(w.batch) {
+		err = fmt.Errorf("path %q: %w", w.batch[entry.Index].Key, entry.Err)
+	}
+	clear(w.batch)
+	w.batch, w.bytes = w.batch[:0], 0
+	return err
+}
+
+// verify opens the target anew, reads it back and compares it with what was sent.
+func (c *copier) verify(ctx context.Context, sent digest, last uint64) error {
+	c.target.Close()
+	if err := c.target.Start(storage.LayerOptions{AllowIncomplete: true}); err != nil {
+		return fmt.Errorf("store %s: read back: %w", c.to, err)
+	}
+	progress := c.progress("compared", sent.count)
+	defer progress.stop()
+	got, err := digestOf(ctx, storage.Scan(c.target, ""), func() { c.done.Add(1) })
+	if err != nil {
+		return fmt.Errorf("store %s: read back: %w", c.to, err)
+	}
+	if got != sent {
+		return fmt.Errorf("store %s: read back: %s with checksum %s, expected %s with %s", c.to,
+			plural(got.count, "object"), got, plural(sent.count, "object"), sent)
+	}
+	batcher, ok := storage.As[storage.Batcher](c.target)
+	if !ok {
+		return nil
+	}
+	reached, err := batcher.LastRevision()
+	if err == nil && reached < last {
+		err = fmt.Errorf("the last revision is %d, expected at least %d", reached, last)
+	}
+	if err != nil {
+		return fmt.Errorf("store %s: read back: %w", c.to, err)
+	}
+	return nil
+}

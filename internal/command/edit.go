@@ -1,0 +1,165 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) editCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:        "edit PATH",
+		SuggestFor: []string{"vi", "vim", "modify"},
+		Short:      "Change an object in an editor",
+		Long: `Open the data of an object in the editor that the variable VISUAL or EDITOR names, and store what is saved; where there is no
+object, make one. Nothing is stored if nothing was changed. A time to live stays as it is.
+
+What somebody else wrote meanwhile is not overwritten: the exit code is 6, and what was typed is kept in a file that is named. So it is
+where the text is no JSON, or the store does not take it.`,
+		Example:           "  EDITOR=nano oolith edit config/colours",
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePaths,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.edit(cmd.Context(), args[0]) },
+	}
+}
+
+func (a *app) edit(ctx context.Context, path string) error {
+	// The store is not open while the editor is: others may use it, and are noticed by the revision.
+	old, err := a.peek(ctx, path)
+	if err != nil {
+		return err
+	}
+	begun := []byte("{\n}\n")
+	if old.Data != nil {
+		begun = pretty(old.Data)
+	}
+	draft, err := a.typed(ctx, path, begun)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(draft)
+	if err != nil {
+		return fmt.Errorf("edit %q: %w", path, err)
+	}
+	if bytes.Equal(text, begun) {
+		if err := os.Remove(draft); err != nil {
+			return err
+		}
+		return a.hint("nothing was changed")
+	}
+	if err := a.storeDraft(ctx, old, text); err != nil {
+		return a.kept(path, draft, err)
+	}
+	if err := os.Remove(draft); err != nil {
+		return fmt.Errorf("edit %q: it is stored; the draft is left: %w", path, err)
+	}
+	return nil
+}
+
+// peek returns the object at a path, or one without data where there is none, or no store yet.
+func (a *app) peek(ctx context.Context, path string) (meta.Object, error) {
+	none := meta.Object{Path: path}
+	store, err := a.openStore(ctx, reads)
+	if errors.Is(err, errNoStore) {
+		return none, nil
+	}
+	if err != nil {
+		return none, err
+	}
+	defer store.Close()
+	obj, err := store.Get(path)
+	if errors.Is(err, storage.ErrNotFound) {
+		return none, nil
+	}
+	return obj, err
+}
+
+// pretty is JSON with each member on a line of its own.
+func pretty(data []byte) []byte {
+	var lines bytes.Buffer
+	if json.Indent(&lines, data, "", "  ") != nil {
+		return data // an old database may hold anything
+	}
+	return append(lines.Bytes(), '\n')
+}
+
+// typed lets a person edit a text and returns the name of the file that holds it.
+func (a *app) typed(ctx context.Context, path string, begun []byte) (string, error) {
+	editor := a.getenv("VISUAL")
+	if editor == "" {
+		editor = a.getenv("EDITOR")
+	}
+	if editor == "" {
+		editor = map[bool]string{true: "notepad", false: "vi"}[runtime.GOOS == "windows"]
+	}
+	file, err := os.CreateTemp("", "oolith-"+strings.ReplaceAll(path[max(0, len(path)-80):], "/", "-")+"-*.json")
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(begun)
+	if err = joinErrors(err, file.Close()); err != nil {
+		return "", err
+	}
+	if err := a.stdout.Flush(); err != nil {
+		return "", err
+	}
+	words := strings.Fields(editor)
+	cmd := exec.CommandContext(ctx, words[0], append(words[1:], file.Name())...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stderr, a.stderr
+	if a.out.file != nil {
+		cmd.Stdout = a.out.file
+	}
+	if err := cmd.Run(); err != nil {
+		err = fmt.Errorf("the editor %q: %w; the variable EDITOR names another one", editor, err)
+		text, readErr := os.ReadFile(file.Name())
+		if readErr == nil && bytes.Equal(text, begun) {
+			return "", joinErrors(err, os.Remove(file.Name()))
+		}
+		return "", a.kept(path, file.Name(), err)
+	}
+	return file.Name(), nil
+}
+
+// storeDraft stores what was typed, unless somebody else wrote the object meanwhile.
+func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) error {
+	data := trimJSON(bytes.TrimPrefix(text, []byte(byteOrderMark)))
+	if len(data) == 0 {
+		return usage(errors.New("it is empty, expected one JSON value; to remove the object use del"))
+	}
+	if err := checkJSON(data); err != nil {
+		return usage(err)
+	}
+	if compact := new(bytes.Buffer); json.Compact(compact, data) == nil {
+		data = compact.Bytes()
+	}
+	return a.change(ctx, creates, func(store opened) (meta.Object, error) {
+		return store.SetWith(old.Path, data, storage.SetOptions{IfRevision: old.Revision, IfAbsent: old.Revision == 0, KeepTTL: old.Revision != 0})
+	})
+}
+
+// kept is the error of an edit that was not stored: what was typed is in a file.
+func (a *app) kept(path, draft string, err error) error {
+	next := ", then " + a.program + " set " + path + " @" + shellQuote(draft)
+	if conflict, ok := errors.AsType[*storage.ConflictError](err); ok {
+		state := "it was removed meanwhile"
+		if conflict.Current != 0 {
+			state = fmt.Sprintf("somebody else wrote it meanwhile, and it has revision %d", conflict.Current)
+			next += fmt.Sprintf(" --if-revision %d", conflict.Current)
+		}
+		err = &codeError{exitConflict, fmt.Errorf("%s (%w)", state, err)}
+		return fmt.Errorf("edit %q: %w; nothing is stored, and your text is in %s: compare it with %s get %s%s", path, err, filepath.ToSlash(draft), a.program, path, next)
+	}
+	return fmt.Errorf("edit %q: %w; nothing is stored, and your text is in %s: correct it%s", path, err, filepath.ToSlash(draft), next)
+}

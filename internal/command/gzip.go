@@ -1,0 +1,84 @@
+package command
+
+import (
+	"bufio"
+	"compress/flate"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// unpacker reads what gzip packed: one member or several, one after the other (RFC 1952, 2.2), and behind
+// them nothing but zeros, with which tapes and block devices fill up, and which gzip(1) passes over too.
+type unpacker struct {
+	in     *bufio.Reader
+	member *gzip.Reader
+	err    error // what ended it
+}
+
+// unpack begins to read. The input starts with the mark of gzip.
+func unpack(in *bufio.Reader) (*unpacker, error) {
+	member, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, gzipError(err)
+	}
+	member.Multistream(false)
+	return &unpacker{in: in, member: member}, nil
+}
+
+func (u *unpacker) Read(p []byte) (int, error) {
+	for u.err == nil {
+		n, err := u.member.Read(p)
+		switch {
+		case errors.Is(err, io.EOF):
+			u.err = u.nextMember()
+		case err != nil:
+			u.err = gzipError(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, u.err
+}
+
+// nextMember goes on to the member that follows the one that was read; io.EOF when there is none.
+func (u *unpacker) nextMember() error {
+	packed, err := startsWith(u.in, gzipMark)
+	if err != nil {
+		return err
+	}
+	if packed {
+		if err := u.member.Reset(u.in); err != nil {
+			return gzipError(err)
+		}
+		u.member.Multistream(false)
+		return nil
+	}
+	for {
+		c, err := u.in.ReadByte()
+		if err != nil {
+			return err // io.EOF at the end
+		}
+		if c != 0 {
+			return errors.New("gzip: the packed data is complete, and something else follows: expected the end of the file, or more packed data")
+		}
+	}
+}
+
+// gzipError puts an error of the library into words.
+func gzipError(err error) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, gzip.ErrHeader):
+		return errors.New("gzip: the packed data is damaged: invalid header")
+	case errors.Is(err, gzip.ErrChecksum):
+		return errors.New("gzip: the packed data is damaged: its checksum differs")
+	case errors.As(err, &corrupt):
+		return fmt.Errorf("gzip: the packed data is damaged near byte %d", int64(corrupt))
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return fmt.Errorf("gzip: %w", errCutOff)
+	}
+	return err // of the file
+}

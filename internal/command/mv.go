@@ -1,0 +1,73 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage"
+)
+
+func (a *app) mvCommand() *cobra.Command {
+	var replace, asNew bool
+	cmd := &cobra.Command{
+		Use:        "mv FROM TO",
+		SuggestFor: []string{"rename", "move"},
+		Short:      "Move an object to another path, in one atomic step",
+		Long: `Move the object at one path to another, and show the new path; with --json, the object. Nobody sees it at both paths, or
+at none. It keeps its data, its times and its end, and gets a new revision.
+
+Where there is an object at TO, nothing is changed, and the exit code is 6; --replace puts the one in place of the other. On a server
+with tokens, to keep the times takes one with the verb admin; with --new-times the object is created anew at its new path.`,
+		Example:           "  oolith mv drafts/a posts/a",
+		Args:              arguments(2, 2),
+		ValidArgsFunction: a.completePaths,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, path := range args {
+				if err := key.Check(path); err != nil {
+					return usage(fmt.Errorf("path %q: %w", path, err))
+				}
+				if key.HasGlob(path) {
+					return usage(fmt.Errorf("path %q: it is a pattern, expected the path of one object", path))
+				}
+			}
+			if args[0] == args[1] {
+				return usage(fmt.Errorf("mv: both paths are %q, expected two", args[0]))
+			}
+			return a.change(cmd.Context(), changes, func(store opened) (meta.Object, error) {
+				return move(store, args[0], args[1], replace, asNew)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&replace, "replace", false, "put the object in place of one that is at TO")
+	cmd.Flags().BoolVar(&asNew, "new-times", false, "the object is created now at its new path")
+	return cmd
+}
+
+// move moves an object. Where somebody else writes it meanwhile, what they wrote is moved.
+func move(store opened, from, to string, replace, asNew bool) (meta.Object, error) {
+	for {
+		obj, err := store.Get(from)
+		if err != nil {
+			return meta.Object{}, err
+		}
+		opt := storage.SetOptions{IfAbsent: !replace, Expires: obj.Expires, Times: &storage.Times{Created: obj.Created, Updated: obj.Updated}}
+		if asNew {
+			opt.Times = nil
+		}
+		var batch storage.Batch
+		batch.DelWith(from, storage.DelOptions{IfRevision: obj.Revision})
+		batch.SetWith(to, obj.Data, opt)
+		objects, err := store.Commit(&batch)
+		if conflict, ok := errors.AsType[*storage.ConflictError](err); ok && conflict.Path == from || errors.Is(err, storage.ErrNotFound) {
+			continue // it was written or removed meanwhile: Get says so
+		}
+		if err != nil {
+			return meta.Object{}, err
+		}
+		return objects[1], nil
+	}
+}

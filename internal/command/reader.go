@@ -1,0 +1,331 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/oolith-db/oolith/internal/jsonvalid"
+)
+
+// maxRecord is the size limit of one record, in bytes. It bounds the memory of an import. There is room for the
+// largest data that an engine takes, with what export writes around it.
+const maxRecord = 512<<20 + 64<<10
+
+// readAhead is the size of the buffers between the file, the unpacker and the parser.
+const readAhead = 64 << 10
+
+// record is one record of an import file.
+type record struct {
+	// number counts records of an array, or lines, from 1.
+	number int64
+	// data is the record as it is written in the file; the receiver owns it.
+	data json.RawMessage
+	// refused says why the record cannot be used, while those after it can.
+	refused error
+}
+
+// records reads an import file one record at a time.
+type records struct {
+	// unit names what is counted: "record" or "line".
+	unit string
+	// next returns io.EOF after the last record. Any other error is final: the file
+	// cannot be read on, and the error says where.
+	next func() (record, error)
+}
+
+// format is what is known of an input beforehand.
+type format struct {
+	// at is the member that holds the array of the records, as outer.inner; empty where the input is the records.
+	at string
+	// csv is set where the input is CSV; numbers makes JSON numbers of its values that are one.
+	csv, numbers bool
+}
+
+// readRecords finds out the format of an import file by its content: a JSON array, JSON Lines or JSON objects
+// that span lines, one after the other; each of them packed by gzip or not, with or without a byte order mark. A
+// file whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
+// one record.
+//
+// Nothing here waits for more of the input than it takes to tell: who pipes records in as they
+// happen gets each one stored when it is there.
+func readRecords(r io.Reader, limit int, as format) (records, error) {
+	in := bufio.NewReaderSize(r, readAhead)
+	packed, err := startsWith(in, gzipMark)
+	if err != nil {
+		return records{}, err
+	}
+	if packed {
+		unpacked, err := unpack(in)
+		if err != nil {
+			return records{}, err
+		}
+		in = bufio.NewReaderSize(unpacked, readAhead)
+	}
+	if err := mustBeText(in); err != nil {
+		return records{}, err
+	}
+	skipped, err := skipToContent(in)
+	if err != nil {
+		return records{}, err
+	}
+	switch {
+	case as.csv:
+		return csvRecords(in, skipped, limit, as.numbers)
+	case as.at != "":
+		return memberRecords(in, skipped, limit, as.at), nil
+	}
+	if array, err := startsWith(in, "["); err == nil && array {
+		return arrayRecords(in, skipped, limit, false), nil
+	}
+	if bare, err := spansLines(in); err != nil || bare {
+		return arrayRecords(in, skipped, limit, true), err
+	}
+	return lineRecords(in, skipped, limit), nil
+}
+
+// The marks that files begin with.
+const (
+	gzipMark      = "\x1f\x8b"
+	byteOrderMark = "\xef\xbb\xbf"
+)
+
+// otherTexts are the byte order marks of texts that are no UTF-8.
+var otherTexts = []struct{ name, mark string }{
+	{"UTF-32", "\xff\xfe\x00\x00"}, {"UTF-32", "\x00\x00\xfe\xff"}, {"UTF-16", "\xff\xfe"}, {"UTF-16", "\xfe\xff"},
+}
+
+// startsWith looks whether a mark comes next. It waits for no byte behind the first that
+// differs.
+func startsWith(in *bufio.Reader, mark string) (bool, error) {
+	for n := 1; n <= len(mark); n++ {
+		head, err := peek(in, n)
+		if err != nil || string(head) != mark[:n] {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// peek returns the next n bytes, or fewer when the input ends or fails before. A failure
+// after the first byte is met again by the read that gets there.
+func peek(in *bufio.Reader, n int) ([]byte, error) {
+	head, err := in.Peek(n)
+	if err != nil && len(head) == 0 && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return head, nil
+}
+
+// spansLines reports whether the input is made of objects that span lines: the first line is the beginning of
+// one, and the second goes on with it. The first line of JSON Lines may be cut off too; the next
+// one then begins with a value of its own.
+func spansLines(in *bufio.Reader) (bool, error) {
+	if object, err := startsWith(in, "{"); err != nil || !object {
+		return false, err
+	}
+	for n := 1; n < in.Size(); n = in.Buffered() + 1 {
+		head, err := peek(in, n)
+		if err != nil || len(head) < n {
+			return false, err
+		}
+		head = head[:n]
+		if in.Buffered() > n {
+			head, _ = in.Peek(in.Buffered()) // it is there
+		}
+		end := bytes.IndexByte(head, '\n')
+		if end < 0 {
+			continue
+		}
+		var value json.RawMessage
+		if !errors.Is(json.NewDecoder(bytes.NewReader(head[:end])).Decode(&value), io.ErrUnexpectedEOF) {
+			return false, nil
+		}
+		next, err := peek(in, end+2)
+		return len(next) > end+1 && bytes.IndexByte([]byte(" \t\r\n\"}"), next[end+1]) >= 0, err
+	}
+	return false, nil
+}
+
+// whenCutOff puts the usual cause into words.
+func whenCutOff(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errCutOff
+	}
+	return err
+}
+
+var errCutOff = errors.New("the input is cut off")
+
+// mustBeText refuses what can be no JSON text, as far as it is there: a picture is one clear
+// error and not one for each of its lines.
+func mustBeText(in *bufio.Reader) error {
+	for _, other := range otherTexts { // those of UTF-32 first: that of UTF-16 begins one of them
+		found, err := startsWith(in, other.mark)
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("the input is %s text, expected UTF-8", other.name)
+		}
+	}
+	if _, err := peek(in, 1); err != nil {
+		return err
+	}
+	head, err := peek(in, min(in.Buffered(), 512))
+	if err != nil {
+		return err
+	}
+	for i, c := range head {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return fmt.Errorf("the input is binary (byte 0x%02x at offset %d), expected a JSON array or JSON Lines, plain or gzip", c, i)
+		}
+	}
+	for n := 1; n <= utf8.UTFMax && !utf8.FullRune(head); n++ {
+		if head, err = peek(in, n); err != nil {
+			return err
+		}
+	}
+	if r, size := utf8.DecodeRune(head); r == utf8.RuneError && size == 1 {
+		return fmt.Errorf("the input is no UTF-8 text (it starts with byte 0x%02x), expected a JSON array or JSON Lines, plain or gzip", head[0])
+	}
+	return nil
+}
+
+// position is a place in the unpacked input.
+type position struct{ bytes, lines int64 }
+
+// skipToContent reads past a byte order mark and white space and tells how much it was.
+func skipToContent(in *bufio.Reader) (position, error) {
+	var at position
+	if marked, err := startsWith(in, byteOrderMark); err != nil {
+		return at, err
+	} else if marked {
+		n, err := in.Discard(len(byteOrderMark))
+		at.bytes += int64(n)
+		if err != nil {
+			return at, err
+		}
+	}
+	for {
+		c, err := in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			return at, nil
+		case err != nil:
+			return at, err
+		case c == '\n':
+			at.lines++
+		case c != ' ' && c != '\t' && c != '\r':
+			return at, in.UnreadByte()
+		}
+		at.bytes++
+	}
+}
+
+// lineRecords reads JSON Lines. A line may hold several values, one after another. One that is no JSON is
+// a refused record, and nothing of it is stored; empty lines are passed over.
+func lineRecords(in *bufio.Reader, skipped position, limit int) records {
+	number := skipped.lines
+	var more []json.RawMessage // of the same line
+	next := func() (record, error) {
+		if len(more) > 0 {
+			value := more[0]
+			more = more[1:]
+			return record{number: number, data: value, refused: checkUTF8(value)}, nil
+		}
+		for {
+			line, tooLong, err := readLine(in, limit)
+			switch {
+			case err == nil || errors.Is(err, io.EOF):
+			case len(line) > 0 || tooLong:
+				return record{}, fmt.Errorf("line %d: %w", number+1, err)
+			case number > 0:
+				return record{}, fmt.Errorf("behind line %d: %w", number, err)
+			default:
+				return record{}, err
+			}
+			number++
+			// Files that were put together have a mark at the start of each.
+			line = trimJSON(bytes.TrimPrefix(line, []byte(byteOrderMark)))
+			switch {
+			case tooLong:
+				return record{number: number, refused: tooLongError(limit)}, nil
+			case len(line) > 0:
+				refused := checkJSON(line)
+				if values := splitValues(line); refused != nil && len(values) > 1 {
+					line, more, refused = values[0], values[1:], checkUTF8(values[0])
+				}
+				return record{number: number, data: line, refused: refused}, nil
+			case err != nil:
+				return record{}, io.EOF
+			}
+		}
+	}
+	return records{unit: "line", next: next}
+}
+
+// splitValues returns the values of a line that holds objects or arrays one after another; nil for any other line.
+func splitValues(line []byte) (values []json.RawMessage) {
+	for decoder := json.NewDecoder(bytes.NewReader(line)); ; {
+		var value json.RawMessage
+		err := decoder.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			return values
+		}
+		if err != nil || value[0] != '{' && value[0] != '[' {
+			return nil // numbers and words side by side are no records
+		}
+		values = append(values, value)
+	}
+}
+
+// readLine returns the next line in memory of its own. A line longer than the limit is
+// read to its end and not kept.
+func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > limit+1 { // one for the line feed
+			line, tooLong = nil, true
+		}
+		if !tooLong {
+			line = append(line, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, tooLong, err
+		}
+	}
+}
+
+// checkJSON says where data stops being JSON; nil when it is one JSON value in UTF-8.
+func checkJSON(line []byte) error {
+	if json.Valid(line) {
+		return checkUTF8(line)
+	}
+	var value json.RawMessage
+	err := json.Unmarshal(line, &value)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("no valid JSON: %w, at column %d", err, syntax.Offset)
+	}
+	return fmt.Errorf("no valid JSON: %w", err)
+}
+
+// checkUTF8 says where a JSON value stops being UTF-8; nil when it does not.
+func checkUTF8(value []byte) error {
+	if at := jsonvalid.NotUTF8(value); at >= 0 {
+		return fmt.Errorf("no valid JSON: the byte 0x%02x at column %d is no UTF-8", value[at], at+1)
+	}
+	return nil
+}
+
+func tooLongError(limit int) error {
+	return fmt.Errorf("the record is longer than %s", humanBytes(int64(limit)))
+}
+
+// trimJSON cuts off the white space around a JSON value.
+func trimJSON(data []byte) []byte { return bytes.Trim(data, " \t\r\n") }
