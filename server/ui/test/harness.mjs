@@ -21,22 +21,17 @@ export const skip = executable ? false : process.env.CI ? assert.fail('no browse
 /** How long anything may take, in milliseconds: far longer than it does. */
 const wait = Number(process.env.WAIT ?? 20_000)
 
-let program
-/** The command, built once. */
-export function oolith() {
-	if (!program) {
-		program = join(scratch, 'oolith')
-		execFileSync('go', ['build', '-o', program, './cmd/oolith'], { cwd: root, env: { ...process.env, CGO_ENABLED: '0' }, stdio: 'inherit' })
-	}
-	return program
+/** A program, built once. @param {string} source its directory */
+function program(source) {
+	const built = join(process.env.PROGRAMS ?? scratch, source.split('/').at(-1))
+	if (!existsSync(built)) execFileSync('go', ['build', '-o', built, source], { cwd: root, env: { ...process.env, CGO_ENABLED: '0' }, stdio: 'inherit' })
+	return built
 }
 
 /** A server of a million rows and 300,000 directories. */
 export async function million() {
-	const binary = join(scratch, 'million')
-	execFileSync('go', ['build', '-o', binary, './server/ui/test/testdata/million'], { cwd: root, env: { ...process.env, CGO_ENABLED: '0' }, stdio: 'inherit' })
 	const server = new Server()
-	server.child = spawn(binary, { stdio: ['ignore', 'pipe', 'inherit'] })
+	server.child = spawn(program('./server/ui/test/testdata/million'), { stdio: ['ignore', 'pipe', 'inherit'] })
 	server.url = await new Promise((resolve, reject) => {
 		server.child.stdout.once('data', data => resolve(JSON.parse(data).url))
 		server.child.on('exit', code => reject(new Error(`the server of a million rows ended with ${code}`)))
@@ -54,7 +49,7 @@ export class Server {
 	}
 
 	async start() {
-		const child = this.child = spawn(oolith(), ['serve', '--json', '--store', this.store, '--addr', `127.0.0.1:${this.port}`, ...this.flags], { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] })
+		const child = this.child = spawn(program('./cmd/oolith'), ['serve', '--json', '--store', this.store, '--addr', `127.0.0.1:${this.port}`, ...this.flags], { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] })
 		let errors = ''
 		child.stderr.on('data', data => { errors += data })
 		const greeting = await new Promise((resolve, reject) => {
