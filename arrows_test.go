@@ -53,7 +53,7 @@ var arrows = []arrow{
 	{from: "engine/all", to: []string{"engine"}},
 
 	{from: "", to: []string{"=engine", "storage"}},
-	{from: "server", to: []string{"", "server/internal", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
+	{from: "server", to: []string{"", "server/internal", "server/ui", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
 	{from: "client", to: []string{"storage", "meta", "key"}},
 	{from: "servertest", to: []string{"server", "client", "storage"}},
 	{from: "internal/command", to: anyModule, foreign: anyModule},
