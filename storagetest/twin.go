@@ -28,7 +28,7 @@ type Twin struct {
 	mu       sync.Mutex // guards the fields below
 	id       uint64
 	objects  map[string]meta.Object
-	revision uint64 // of the last change
+	revision uint64 // the last that the last transaction had room for
 	number   uint64 // of the last transaction
 	log      []storage.SharedCommit
 	floor    uint64        // the revision behind which the log begins
@@ -223,7 +223,7 @@ func (n *TwinNode) Limits() storage.SharedLimits {
 	return storage.SharedLimits{Changes: 1<<twinShift - 1, Bytes: twinLargest}
 }
 
-// Barrier returns the revision of the last change.
+// Barrier returns the last revision of the last transaction.
 func (n *TwinNode) Barrier(ctx context.Context) (uint64, error) {
 	n.delay("barrier")
 	n.twin.mu.Lock()
@@ -387,7 +387,7 @@ func (t *Twin) commitLocked(changes []storage.SharedChange) (first uint64) {
 			t.objects[c.Key] = obj
 		}
 	}
-	t.revision = first + uint64(max(len(changes), 1)) - 1
+	t.revision = first | (1<<twinShift - 1)
 	t.log = append(t.log, storage.SharedCommit{Revision: t.revision, Changes: changes})
 	t.moveLocked()
 	return first

@@ -132,6 +132,34 @@ func TestSharedSubscriptionMoves(t *testing.T) {
 	next(moved, "live ")
 }
 
+// A node that begins has what others gave out before, and what it gives out itself goes on at them.
+func TestSharedSubscriptionOfAFreshNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startNodes(t, 1, storage.Options{})
+		_, err := c.stores[0].Set("k/1", json.RawMessage(`1`))
+		must(t, "Set", err)
+		fresh := twinStore(c.Twin)
+		must(t, "Start", fresh.Start(storage.Options{}))
+		t.Cleanup(fresh.Close)
+		sub, err := fresh.Subscribe(t.Context(), "k/*", storage.SubscribeOptions{})
+		must(t, "Subscribe", err)
+		wantNotices(t, sub, "state k/1", "live ")
+		token := sub.Revision()
+		sub.Close()
+		for range 2 { // right away, and behind one more change
+			again, err := c.stores[0].Subscribe(t.Context(), "k/*", storage.SubscribeOptions{From: token})
+			must(t, "Subscribe from a revision of the fresh node", err)
+			_, err = fresh.Set("k/2", json.RawMessage(`1`))
+			must(t, "Set", err)
+			wantNotices(t, again, "live ", "set k/2")
+			again.Close()
+			must(t, "Del", fresh.Del("k/2"))
+			barrier(t, c.stores[0])
+			token = c.stores[0].Revision()
+		}
+	})
+}
+
 func TestSharedEngineLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startNodes(t, 2, storage.Options{MaxStaleness: 3 * time.Second})
