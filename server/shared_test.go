@@ -1,10 +1,13 @@
 package server_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,64 @@ func (f *fixture) sharedFigures() (s sharedFigures) {
 func (f *fixture) becomes(method, target string, status int) {
 	for f.do(method, target, "").status != status {
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// A node that is behind waits for what another one told a client, and goes on from there.
+func TestTokenOfAnotherNode(t *testing.T) {
+	var held atomic.Pointer[chan struct{}]
+	twin := storagetest.Twin{Delay: func(node int, step string) {
+		if gate := held.Load(); gate != nil && node == 1 && step == "deliver" {
+			<-*gate
+		}
+	}}
+	var served []*fixture
+	for range 2 {
+		store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: twin.Node()})
+		if err := store.Start(storage.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		served = append(served, serveStore(t, store, server.Options{}))
+	}
+	gate := make(chan struct{})
+	held.Store(&gate)
+	served[0].do("PUT", "/k/1", "1").is(201, "*")
+	follow := func(f *fixture, token string) *bufio.Scanner {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/k/*", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept", "text/event-stream")
+		if token != "" {
+			request.Header.Set("Last-Event-ID", token)
+		}
+		response, err := f.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = response.Body.Close() }) // it is read no more
+		return bufio.NewScanner(response.Body)
+	}
+	token := ""
+	for lines := follow(served[0], ""); token == "" && lines.Scan(); {
+		token, _ = strings.CutPrefix(lines.Text(), "id: ")
+		if !strings.HasPrefix(lines.Text(), "id: ") {
+			token = ""
+		}
+	}
+	time.AfterFunc(100*time.Millisecond, func() { close(gate) }) // the node asks meanwhile, or has it already: both are well
+	var told []string
+	for lines := follow(served[1], token); lines.Scan(); {
+		if event, is := strings.CutPrefix(lines.Text(), "event: "); is {
+			told = append(told, event)
+			if event == "live" {
+				break
+			}
+		}
+	}
+	if len(told) == 0 || slices.Contains(told, "reset") || slices.Contains(told, "snapshot") {
+		t.Errorf("the other node tells %q from %q, want no fresh state", told, token)
 	}
 }
 

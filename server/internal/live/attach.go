@@ -10,6 +10,7 @@ import (
 // attach makes a connection follow patterns, all at one revision, with a state that a token may spare it. The members have
 // their ids and nothing else. On an error it follows none of them.
 func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []*member, resume string, wireVersion string) error {
+	h.heardOf(ctx, resume)
 	for {
 		topics := make([]*topic, len(patterns))
 		for i, pattern := range patterns {

@@ -21,6 +21,15 @@ const (
 	reasonBehind    = "the connection fell behind"
 )
 
+// heardOf waits until the store has what a token names that another node over the same shared engine gave out. Where that cannot
+// be known now, the token is one of the future, and the client gets a fresh state.
+func (h *hub) heardOf(ctx context.Context, token string) {
+	t, err := parseToken(token)
+	if err == nil && t.store == h.live.StoreID() && t.revision > h.live.store.Revision() {
+		_ = h.live.store.Barrier(ctx)
+	}
+}
+
 // resumable is the revision that a token names, 0 if there is none to resume from: a reason says why.
 func (h *hub) resumable(text string) (from uint64, reason string) {
 	if text == "" {
