@@ -47,6 +47,7 @@ type mirror struct {
 
 	mu        sync.Mutex               // guards the fields below
 	applied   uint64                   // everything up to it is applied
+	end       uint64                   // that of the last transaction with changes
 	moved     chan struct{}            // closed when applied grows
 	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
 	follows   bool                     // the follower waits for what comes next
@@ -73,7 +74,7 @@ func (r *run) openMirror() error {
 		m.cancel()
 		return fmt.Errorf("load: %w", err)
 	}
-	m.applied = revision
+	m.applied, m.end = revision, revision
 	r.pipeline.begin(revision)
 	r.feed.keepFrom(revision)
 	m.current.Store(int64(r.clock()))
@@ -139,6 +140,20 @@ func (m *mirror) place() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.applied
+}
+
+// ended reports whether a revision is the end of a transaction that is applied, or one behind it up to which nothing else is.
+func (m *mirror) ended(revision uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return revision >= m.end && revision <= m.applied
+}
+
+// noteEnd notes that a transaction with changes is applied.
+func (m *mirror) noteEnd(revision uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end = revision
 }
 
 // move notes that everything up to a revision is applied.

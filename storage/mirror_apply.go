@@ -34,6 +34,9 @@ func (m *mirror) take(commit SharedCommit) error {
 		changes = changes[n:]
 	}
 	m.changes.Add(uint64(len(commit.Changes)))
+	if len(commit.Changes) > 0 {
+		m.noteEnd(commit.Revision)
+	}
 	m.move(commit.Revision)
 	return nil
 }
@@ -172,6 +175,7 @@ func (m *mirror) renew() (err error) {
 		return err
 	}
 	m.r.seen(revision)
+	m.noteEnd(revision)
 	m.move(revision)
 	return nil
 }

@@ -232,8 +232,8 @@ func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
 		if err := r.mirror.catchUp(r.mirror.ctx); err != nil {
 			return true, unavailable(err)
 		}
-		// A node that began with a mirror is at the end of a transaction, behind its last change. There is none in between.
-		if r.mirror.place() >= from {
+		// A node that began with a mirror gives out the end of a transaction, behind its last change. There is none in between.
+		if r.mirror.ended(from) {
 			from = min(from, r.visible())
 		}
 	}
