@@ -257,6 +257,26 @@ func TestLeasesAcrossNodes(t *testing.T) {
 	must(t, "TryAcquire once the other node is closed", err)
 }
 
+// A lock that is given up while it is renewed is free: it does not go on under the lease that the renewal made.
+func TestReleaseDuringRenew(t *testing.T) {
+	layer := etcd.New([]string{endpoint}, etcd.Options{Prefix: freshPrefix()})
+	must(t, "Start", layer.Start(storage.LayerOptions{}))
+	t.Cleanup(layer.Close)
+	for range 30 {
+		lock, err := layer.Acquire(t.Context(), "l", time.Minute, false)
+		must(t, "Acquire of a lock that was given up", err)
+		var renewed error
+		var renewal sync.WaitGroup
+		renewal.Go(func() { renewed = lock.Renew(t.Context(), time.Hour) })
+		time.Sleep(rand.N(3 * time.Millisecond))
+		must(t, "Release", lock.Release(t.Context()))
+		renewal.Wait()
+		if renewed != nil && !errors.Is(renewed, storage.ErrLeaseLost) {
+			t.Errorf("Renew beside Release: %v", renewed)
+		}
+	}
+}
+
 // counted is what writers of a cluster wrote, and what was acknowledged.
 type counted struct {
 	mu     sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -26,9 +27,11 @@ type lock struct {
 	s       *session
 	path    string
 	key     string
-	lease   clientv3.LeaseID
 	created int64 // etcd's revision of the key's creation
 	token   uint64
+
+	mu    sync.Mutex // held for a request, so that Release finds the lease of a Renew under way
+	lease clientv3.LeaseID
 }
 
 // Acquire takes the lock of a path.
@@ -150,6 +153,8 @@ func (k *lock) held() clientv3.Cmp {
 
 // Renew binds the lock to a new lease of etcd.
 func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
 	defer cancel()
 	granted, err := k.s.client.Grant(ctx, ttlOf(ttl))
@@ -174,6 +179,8 @@ func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
 
 // Release takes the key out of the queue.
 func (k *lock) Release(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.lease == 0 {
 		return nil
 	}
