@@ -106,7 +106,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		r.expiring.Store(true)
 	}
 	if c.Stamped {
-		monotonic.Raise(max(w.object.Created, w.object.Updated))
+		monotonic.Raise(cmp.Or(w.object.Updated, w.object.Created))
 	}
 	return w, nil
 }

@@ -213,7 +213,7 @@ func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 			guard.Revision = w.found.by.found.revision // what the put that is left out would have replaced
 		}
 		if w.stores() {
-			c.Object, c.Stamped = w.durable(), w.op != opSetMeta
+			c.Object, c.Stamped = w.durable(), w.op != opSetMeta && w.op != opTouch
 			if dir := key.Parent(c.Key); !w.found.exists && !limited[dir] && r.limitOf(c.Key) > 0 {
 				limited[dir] = true
 				t.Guards = append(t.Guards, Guard{Directory: dir, OfDirectory: true, Revision: base})

@@ -87,7 +87,7 @@ type SharedChange struct {
 	Silent bool
 	// More says that the next change is of the same batch.
 	More bool
-	// Stamped says that the times of Object are those of the proposing store's clock, and no caller's.
+	// Stamped says that the last of the times of Object, Updated or else Created, is of the proposing store's clock, and no caller's.
 	Stamped bool
 	// Revision is the place of the change in the order; set in commits.
 	Revision uint64
