@@ -41,6 +41,13 @@ func (m *mirror) take(commit SharedCommit) error {
 // seen makes a revision the one that readers see.
 func (r *run) seen(revision uint64) { r.pipeline.revision.Store(max(r.visible(), revision)) }
 
+// show makes everything that is applied the revision that readers see: it may be later than that of the last change.
+func (m *mirror) show() {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.r.seen(m.place())
+}
+
 // takeWrites applies changes of single keys, all in one instant.
 func (r *run) takeWrites(changes []SharedChange) error {
 	all := make([]*write, 0, len(changes))

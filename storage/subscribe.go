@@ -232,6 +232,7 @@ func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
 		if err := r.mirror.catchUp(r.mirror.ctx); err != nil {
 			return true, unavailable(err)
 		}
+		r.mirror.show()
 	}
 	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
