@@ -233,9 +233,8 @@ func (w *write) together(next *write) bool {
 	return w.whole != nil && !w.whole.lenient && next.whole == w.whole
 }
 
-// propose calls the layer. It ends with the run.
+// propose calls the layer. It ends with the run. After a panic nobody knows the outcome: guard stops the pipeline.
 func (r *run) propose(t *SharedTransaction) (first uint64, err error) {
-	defer panicAsError(&err)
 	defer r.persistedSince(r.clock())
 	return r.mirror.layer.Propose(r.mirror.ctx, t)
 }
