@@ -106,15 +106,17 @@ func (r *run) proposeWrites(group []*write) {
 			return
 		}
 		made := proposed(all)
-		if len(made) < len(staged(all)) && len(group) > 1 {
-			// Some of it would be removed for the rest of it, and seen by nobody.
+		// In one transaction, some of a group would be removed for the rest of it, and seen by nobody; or it is too much.
+		parted := len(made) < len(staged(all)) || len(made) > r.shared.Limits().Changes
+		first := base
+		if len(made) > 0 && !(parted && len(group) > 1) {
+			first, err = r.propose(r.transaction(made, base))
+			parted = refusesAll(err)
+		}
+		if parted && len(group) > 1 {
 			r.proposeWrites(group[:len(group)/2])
 			r.proposeWrites(group[len(group)/2:])
 			return
-		}
-		first := base
-		if len(made) > 0 {
-			first, err = r.propose(r.transaction(made, base))
 		}
 		if err == nil {
 			for _, w := range all {
@@ -133,9 +135,20 @@ func (r *run) proposeWrites(group []*write) {
 			current = current || isGuard(err)
 			continue
 		}
-		fail(group, unavailable(err))
+		if refusesAll(err) {
+			err = inLayer(err)
+		} else {
+			err = unavailable(err)
+		}
+		fail(group, err)
 		return
 	}
+}
+
+// refusesAll reports whether an error refuses a transaction as a whole.
+func refusesAll(err error) bool {
+	entry, ok := errors.AsType[*EntryError](err)
+	return ok && entry.Index < 0
 }
 
 // stageShared stages a group with what keeps its lists within their limits.

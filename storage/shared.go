@@ -30,7 +30,7 @@ type SharedLayer interface {
 	// connection is lost in the middle, Propose finds out before it returns. The errors are
 	//
 	//   - *GuardError: a guard does not hold;
-	//   - *EntryError: one change is refused, because it is too large, say;
+	//   - *EntryError: one change is refused, because it is too large, say; or, with an Index of -1, all of them together;
 	//   - ErrUnavailable: the engine cannot be reached, or has no quorum;
 	//   - the context's, after which the outcome is open.
 	Propose(ctx context.Context, t *SharedTransaction) (first uint64, err error)
