@@ -29,6 +29,8 @@ const (
 	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
 	followPause     = 10 * time.Millisecond
 	followPauseMost = time.Second
+	// renewPauseMost is followPauseMost where what the engine holds cannot be read, until somebody mends it.
+	renewPauseMost = 5 * time.Second
 	// closePatience is how long Close waits for proposals under way.
 	closePatience = 5 * time.Second
 )
@@ -98,10 +100,15 @@ func (m *mirror) follow() {
 		if m.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, ErrHistoryGone) {
-			err = m.renew()
-			if err == nil {
+		most := followPauseMost
+		if unread := errors.Is(err, ErrUndecodable); unread || errors.Is(err, ErrHistoryGone) {
+			if again := m.renew(); again != nil {
+				err = again
+			} else if m.place() != began {
 				continue
+			}
+			if unread {
+				most = renewPauseMost // each look is one at everything
 			}
 		}
 		m.lose(err)
@@ -113,7 +120,7 @@ func (m *mirror) follow() {
 		case <-m.ctx.Done():
 			return
 		}
-		pause = min(2*pause, followPauseMost)
+		pause = min(2*pause, most)
 	}
 }
 

@@ -104,7 +104,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		return w, nil
 	}
 	if !key.IsValid(c.Key) || key.HasGlob(c.Key) {
-		return nil, fmt.Errorf("storage: shared layer: key %q: %w", c.Key, ErrInvalidPath)
+		return nil, fmt.Errorf("storage: shared layer: key %q: %w: %w", c.Key, ErrUndecodable, ErrInvalidPath)
 	}
 	w.op, w.own = opSetMeta, c.Object.Expires
 	w.object = placed(*c.Object, c.Key)
@@ -143,7 +143,8 @@ func (r *run) takePattern(c *SharedChange) {
 	r.publishGlob(w, removed)
 }
 
-// renew brings the mirror to what the engine holds now, where it no longer has what happened since. Watches are told of what is
+// renew brings the mirror to what the engine holds now, where it no longer has what happened since, or that cannot be
+// read. Watches are told of what is
 // different, and subscriptions begin anew, with a reset: some changes are missing.
 func (m *mirror) renew() (err error) {
 	defer panicAsError(&err)

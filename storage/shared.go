@@ -23,7 +23,7 @@ type SharedLayer interface {
 	Mirror(ctx context.Context) (revision uint64, objects iter.Seq2[meta.Object, error], err error)
 	// Follow yields the transactions behind a revision in their order, each whole and once, without a gap, those of this
 	// store included, and waits for more. It ends with an error: ErrHistoryGone where the engine no longer has what comes
-	// next, and any other for a connection that was lost, after which it may be called again.
+	// next, ErrUndecodable where that cannot be read, and any other for a connection that was lost, after which it may be called again.
 	Follow(ctx context.Context, revision uint64) iter.Seq2[SharedCommit, error]
 	// Propose asks for a transaction, all or nothing, and returns the revision of its first change once it has its
 	// place in the order. An error always means that nothing of it is in the order, or ever will be: where a

@@ -7,6 +7,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // keys are the keys of a store in etcd.
@@ -37,7 +38,7 @@ func (k keys) path(stored string) (path string, ok bool, err error) {
 		path = dir + "/" + index
 	}
 	if !ok || !key.IsValid(path) || key.HasGlob(path) {
-		return "", true, fmt.Errorf("etcd: the key %q is not one of an object; remove it from etcd", stored)
+		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; remove it from etcd", storage.ErrUndecodable, stored)
 	}
 	return path, true, nil
 }
