@@ -252,8 +252,8 @@ func (m *mirror) watchAge() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		// One answer that is late is no loss: it shows in the age.
-		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter {
+		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && m.lostBy() == nil {
 			m.lose(unavailable(err))
 		}
 		cancel()
