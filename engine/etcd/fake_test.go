@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ type fakeKV struct {
 	// answer is called before a transaction, if it is not nil. It says whether the transaction takes place, and the error that
 	// comes instead of the answer.
 	answer func(ops []clientv3.Op) (takes bool, err error)
+	leases *fakeLeases
 	late   func(*fakeTxn) // takes what may take place later
 }
 
@@ -148,6 +150,10 @@ func (x *fakeTxn) apply() *clientv3.TxnResponse {
 			continue
 		}
 		kv := &mvccpb.KeyValue{Key: op.KeyBytes(), Value: bytes.Clone(op.ValueBytes()), ModRevision: f.revision, CreateRevision: f.revision}
+		kv.Lease = reflect.ValueOf(op).FieldByName("leaseID").Int() // there is no other way
+		if kv.Lease != 0 && !f.leases.lives(clientv3.LeaseID(kv.Lease)) {
+			continue // it would fail in etcd
+		}
 		if was := f.held[key]; was != nil {
 			kv.CreateRevision = was.CreateRevision
 		}
