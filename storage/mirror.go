@@ -41,7 +41,7 @@ type mirror struct {
 	layer  SharedLayer
 	ctx    context.Context // ends with the run
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the follower and the watch over its age
+	work   sync.WaitGroup // the follower, the watch over its age, and calls about locks
 
 	// turn is held while a transaction is applied and published, and by what must see none of it half: the instants of
 	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
@@ -52,6 +52,7 @@ type mirror struct {
 	moved     chan struct{}            // closed when applied grows
 	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
 	follows   bool                     // the follower waits for what comes next
+	closed    bool                     // work takes no more
 	lost      error                    // why it did not when it was last needed; nil if it did
 
 	// current is when the mirror was known to hold all that was committed, by run.clock.
@@ -88,7 +89,21 @@ func (r *run) openMirror() error {
 // close ends the mirror. The pipeline is closed.
 func (m *mirror) close() {
 	m.cancel()
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	m.work.Wait()
+}
+
+// begin counts a call of the layer, for which close waits until work.Done.
+func (m *mirror) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrNotActive
+	}
+	m.work.Add(1)
+	return nil
 }
 
 // follow applies the order as it comes, until the run ends.
