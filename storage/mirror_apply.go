@@ -57,21 +57,18 @@ func (r *run) takeWrites(changes []SharedChange) error {
 		if err != nil {
 			return err
 		}
-		if w == nil {
-			continue
+		if w != nil {
+			if batch == nil && changes[i].More {
+				batch = &write{op: opBatch}
+			}
+			if batch != nil {
+				w.whole, batch.parts = batch, append(batch.parts, w)
+			}
+			all = append(all, w)
 		}
-		if batch != nil {
-			w.whole = batch
-			batch.parts = append(batch.parts, w)
-		}
-		switch {
-		case !changes[i].More:
+		if !changes[i].More {
 			batch = nil
-		case batch == nil:
-			batch = &write{op: opBatch, parts: []*write{w}}
-			w.whole = batch
 		}
-		all = append(all, w)
 	}
 	if len(all) == 0 {
 		return nil
