@@ -230,10 +230,14 @@ func (m *mirror) reach(ctx context.Context, revision uint64) error {
 
 // catchUp returns when everything is applied that was in the order before the call.
 func (m *mirror) catchUp(ctx context.Context) error {
-	began := m.r.clock()
+	began, applied := m.r.clock(), m.place()
 	revision, err := m.barrier(ctx)
 	if err != nil {
 		return err
+	}
+	if revision < applied {
+		return fmt.Errorf("%w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
+			ErrUnavailable, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,11 @@ func TestSharedReadOnlyWithLimits(t *testing.T) {
 
 // laterNode is a node whose engine counts what no store has, too: its places are later than the last change.
 type laterNode struct{ *TwinNode }
+
+func (n laterNode) Barrier(ctx context.Context) (uint64, error) {
+	revision, err := n.TwinNode.Barrier(ctx)
+	return revision | (1<<twinShift - 1), err
+}
 
 func (n laterNode) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
 	revision, objects, err := n.TwinNode.Mirror(ctx)
@@ -259,6 +265,70 @@ func TestSharedUndecodable(t *testing.T) {
 		must(t, "Set once it is mended", second(s.Set("k/3", json.RawMessage(`1`))))
 		if keys, err := s.Keys(); err != nil || !slices.Equal(keys, []string{"k/1", "k/2", "k/3"}) {
 			t.Errorf("Keys = %v, %v", keys, err)
+		}
+	})
+}
+
+// A delete that removes nothing is told by nobody, and does not join what comes before it to what comes behind.
+func TestSharedBatchEndsWithNothing(t *testing.T) {
+	c := startNodes(t, 1, storage.Options{})
+	sub, err := c.stores[0].Subscribe(t.Context(), "k/*", storage.SubscribeOptions{})
+	must(t, "Subscribe", err)
+	defer sub.Close()
+	put := func(path string, more bool) storage.SharedChange {
+		return storage.SharedChange{Key: path, Object: &meta.Object{Created: 1, Data: json.RawMessage(`1`)}, More: more}
+	}
+	c.mu.Lock()
+	c.commitLocked([]storage.SharedChange{
+		{Key: "k/none", Reason: storage.ReasonDeleted, More: true}, put("k/1", true), put("k/2", true), {Key: "k/none/2", Reason: storage.ReasonDeleted},
+		put("k/3", false), put("k/4", true), put("k/5", false),
+	})
+	c.mu.Unlock()
+	for _, want := range []string{"live  false", "set k/1 true", "set k/2 false", "set k/3 false", "set k/4 true", "set k/5 false"} {
+		n, err := sub.Next(t.Context())
+		must(t, "Next", err)
+		if got := fmt.Sprint(n.Kind, " ", n.Path, " ", n.More); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+}
+
+// backNode is a node whose engine can go back, as one does that is restored from a backup.
+type backNode struct {
+	*TwinNode
+	back atomic.Bool
+}
+
+func (n *backNode) Barrier(ctx context.Context) (uint64, error) {
+	revision, err := n.TwinNode.Barrier(ctx)
+	if n.back.Load() {
+		revision -= 1 << twinShift
+	}
+	return revision, err
+}
+
+// An engine that went back is none that this store can go on with: it says so, and gives no answer out of what it has.
+func TestSharedEngineWentBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		layer := &backNode{TwinNode: new(Twin).Node()}
+		s := startOver(t, layer, storage.Options{MaxStaleness: time.Minute})
+		defer s.Close()
+		for range 3 {
+			must(t, "Set", second(s.Set("k", json.RawMessage(`1`))))
+		}
+		layer.back.Store(true)
+		if err := s.Barrier(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Barrier: %v, want ErrUnavailable", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := s.Stats().Unavailable; err == nil || !strings.Contains(err.Error(), "restored") {
+			t.Errorf("Stats.Unavailable is %v", err)
+		}
+		if _, err := s.Get("k"); !errors.Is(err, storage.ErrStale) {
+			t.Errorf("Get: %v, want ErrStale", err)
+		}
+		if _, err := s.Set("k", json.RawMessage(`2`)); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Set: %v, want ErrUnavailable", err)
 		}
 	})
 }
