@@ -247,6 +247,21 @@ func (m *mirror) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// catchUpFor is catchUp for a caller, whose context or Close ends it.
+func (m *mirror) catchUpFor(caller context.Context) error {
+	ctx, cancel := context.WithCancel(caller)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	err := m.catchUp(ctx)
+	if err != nil && caller.Err() != nil {
+		return caller.Err()
+	}
+	if err != nil {
+		return m.unavailable(err)
+	}
+	return nil
+}
+
 func (m *mirror) barrier(ctx context.Context) (revision uint64, err error) {
 	defer panicAsError(&err)
 	return m.layer.Barrier(ctx)
@@ -273,7 +288,7 @@ func (m *mirror) watchAge() {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
 		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why.
 		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && m.lostBy() == nil {
-			m.lose(unavailable(err))
+			m.lose(m.unavailable(err))
 		}
 		cancel()
 		select {
@@ -305,7 +320,7 @@ func (l *Layered) Barrier(ctx context.Context) error {
 		err = checkContext(ctx)
 	}
 	if err == nil && r.mirror != nil {
-		err = r.mirror.catchUp(ctx)
+		err = r.mirror.catchUpFor(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("barrier: %w", err)

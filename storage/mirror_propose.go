@@ -63,7 +63,7 @@ func (r *run) checkShared(w *write) error {
 		return nil
 	}
 	if lost := m.lostBy(); lost != nil {
-		return unavailable(lost)
+		return m.unavailable(lost)
 	}
 	limits := r.shared.Limits()
 	if n := len(w.parts); n > limits.Changes && !w.lenient {
@@ -94,7 +94,7 @@ func (r *run) proposeWrites(group []*write) {
 				current = true
 				continue
 			}
-			err = unavailable(err)
+			err = r.mirror.unavailable(err)
 		}
 		if err != nil {
 			r.pipeline.overlay.drop(all)
@@ -138,7 +138,7 @@ func (r *run) proposeWrites(group []*write) {
 		if refusesAll(err) {
 			err = inLayer(err)
 		} else {
-			err = unavailable(err)
+			err = r.mirror.unavailable(err)
 		}
 		fail(group, err)
 		return
@@ -283,9 +283,9 @@ func (r *run) again(err error, group, made []*write) bool {
 }
 
 // unavailable is the error for a caller whose write is not in the order.
-func unavailable(err error) error {
+func (m *mirror) unavailable(err error) error {
 	switch {
-	case errors.Is(err, context.Canceled): // the run ended
+	case m.ctx.Err() != nil: // the run ended
 		return ErrNotActive
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotActive):
 		return err
@@ -305,7 +305,7 @@ func (r *run) proposePattern(w *write) {
 	}
 	for {
 		if w.err = r.mirror.catchUp(r.mirror.ctx); w.err != nil {
-			w.err = unavailable(w.err)
+			w.err = r.mirror.unavailable(w.err)
 			return
 		}
 		base := r.mirror.place()
@@ -345,7 +345,7 @@ func (r *run) proposePattern(w *write) {
 			w.err = inLayer(entry.Err)
 			return
 		}
-		w.err = unavailable(err)
+		w.err = r.mirror.unavailable(err)
 		return
 	}
 }

@@ -332,3 +332,52 @@ func TestSharedEngineWentBack(t *testing.T) {
 		}
 	})
 }
+
+// stuckNode is a node whose barriers have no answer, when it is told to.
+type stuckNode struct {
+	*TwinNode
+	stuck atomic.Bool
+}
+
+func (n *stuckNode) Barrier(ctx context.Context) (uint64, error) {
+	if n.stuck.Load() {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return n.TwinNode.Barrier(ctx)
+}
+
+// Who waits for an answer of the engine is ended by a context and by Close.
+func TestSharedWaitsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		layer := &stuckNode{TwinNode: new(Twin).Node()}
+		s := startOver(t, layer, storage.Options{})
+		must(t, "Set", second(s.Set("k", json.RawMessage(`1`))))
+		layer.stuck.Store(true)
+		calls := map[string]func(ctx context.Context) error{
+			"Barrier": s.Barrier,
+			"Subscribe from a later revision": func(ctx context.Context) error {
+				return second(s.Subscribe(ctx, "k", storage.SubscribeOptions{From: 1 << 40}))
+			},
+		}
+		for name, call := range calls {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("%s: %v, want its context's error", name, err)
+			}
+			cancel()
+		}
+		ended := make(chan error, 3)
+		for _, call := range calls {
+			go func() { ended <- call(context.Background()) }()
+		}
+		go func() { ended <- s.Del("absent") }() // it asks whether that is so
+		synctest.Wait()
+		s.Close()
+		for range cap(ended) {
+			if err := <-ended; !errors.Is(err, storage.ErrNotActive) {
+				t.Errorf("a call that waits at Close: %v, want ErrNotActive", err)
+			}
+		}
+	})
+}
