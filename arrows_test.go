@@ -53,15 +53,20 @@ var arrows = []arrow{
 	{from: "engine/all", to: []string{"engine"}},
 
 	{from: "", to: []string{"=engine", "storage"}},
-	{from: "server", to: []string{"", "server/internal", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
+	{from: "server", to: []string{"", "server/internal", "server/ui", "=engine", "collection", "patch", "backup", "metrics", "storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
 	{from: "client", to: []string{"storage", "meta", "key"}},
 	{from: "servertest", to: []string{"server", "client", "storage"}},
-	{from: "cmd", to: anyModule, foreign: anyModule},
+	{from: "internal/command", to: anyModule, foreign: anyModule},
+	{from: "cmd", to: []string{"internal/command"}},
 	// Examples show what others can do: nothing internal, and no library but the system's.
 	{from: "examples", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "server", "storage", "storagetest", "meta", "key"}, foreign: []string{"golang.org/x/sys"}},
 }
 
-const module = "github.com/oolith-db/oolith"
+const (
+	module = "github.com/oolith-db/oolith"
+	// program is the command line: above all packages but those that start it.
+	program = "internal/command"
+)
 
 func TestArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
@@ -89,6 +94,8 @@ func offences(from string, imports []string) (wrong []string) {
 	}
 	for _, path := range imports {
 		switch own := path == module || strings.HasPrefix(path, module+"/"); {
+		case inModule(path) == program && !strings.HasPrefix(from, "cmd/"):
+			wrong = append(wrong, from+" imports "+program+", which is for the programs in cmd alone")
 		case own && !allows(rule.to, inModule(path)):
 			wrong = append(wrong, from+" imports "+inModule(path)+", expected only packages below it: "+strings.Join(rule.to, " "))
 		case !own && isForeign(path) && !allows(rule.foreign, path):
@@ -158,7 +165,9 @@ func TestArrowsPointDown(t *testing.T) {
 		{"", "engine/pebble", true},
 		{"", "server", true},
 		{"server", "", false},
-		{"server", "cmd/oolith", true},
+		{"server", "internal/command", true},
+		{"cmd/oolith", "internal/command", false},
+		{"internal/command", "server", false},
 		{"examples/counter", "internal/codec", true},
 		{"unheard/of", "storage", true},
 	} {

@@ -230,6 +230,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		})
 	}
 	state, last, changes, resets := map[string]string{}, uint64(0), 0, 0
+	whole := false      // the state is told as a whole
+	var course []string // what was told, for a failure
 	done := func() bool {
 		n := 0
 		for w := range writers {
@@ -237,18 +239,21 @@ func TestAllFaultsAtOnce(t *testing.T) {
 				n++
 			}
 		}
-		return n == writers
+		return whole && n == writers
 	}
 	for told := 1; !done(); told++ {
 		n, err := sub.Next(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
+		course = append(course, fmt.Sprintf("%v %d", n.Kind, n.Revision))
 		switch n.Kind {
 		case storage.NoticeReset:
 			clear(state)
-			last = 0
+			last, whole = 0, false
 			resets++
+		case storage.NoticeLive:
+			whole = true
 		case storage.NoticeState:
 			state[n.Path] = string(n.Object.Data)
 		case storage.NoticeSet:
@@ -277,7 +282,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		there[obj.Path] = string(obj.Data)
 	}
 	if !maps.Equal(there, state) {
-		t.Errorf("the subscriber has %d objects, the store %d", len(state), len(there))
+		t.Errorf("the subscriber has %d objects, the store %d; it was told %q", len(state), len(there), course)
 	}
 	if want := writers * (each + 1); len(there) != want {
 		t.Errorf("%d objects of %d writes", len(there), want)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -23,11 +24,12 @@ type vitals struct {
 	goroutines int
 	files      int           // open, of the process
 	p99        time.Duration // of a durable Set, since the last look
+	bare       time.Duration // the same of a file that is written and synced beside the store
 }
 
 func (v vitals) String() string {
-	return fmt.Sprintf("heap %.1f MB, %d goroutines, %d files, p99 of a durable Set %v",
-		float64(v.heap)/1e6, v.goroutines, v.files, v.p99.Round(10*time.Microsecond))
+	return fmt.Sprintf("heap %.1f MB, %d goroutines, %d files, p99 of a durable Set %v, of a bare sync %v",
+		float64(v.heap)/1e6, v.goroutines, v.files, v.p99.Round(10*time.Microsecond), v.bare.Round(10*time.Microsecond))
 }
 
 const (
@@ -39,8 +41,9 @@ const (
 // soak is one run.
 type soak struct {
 	store     *storage.Layered
-	mu        sync.Mutex // guards the field below
+	mu        sync.Mutex // guards the two fields below
 	latencies []time.Duration
+	syncs     []time.Duration // of the bare file
 	calls     atomic.Int64
 	notices   atomic.Int64
 }
@@ -68,11 +71,13 @@ func soakRound(ctx context.Context, c config, t *tally) error {
 			}
 		})
 	}
+	var bare error
+	group.Go(func() { bare = s.syncBare(running, filepath.Join(c.dir, "bare")) })
 	looks := s.look(running, 30*time.Second)
 	stop()
 	group.Wait()
 	store.Close()
-	for _, err := range errs {
+	for _, err := range append(errs, bare) {
 		if err != nil {
 			return err
 		}
@@ -134,6 +139,30 @@ func (s *soak) write(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
+// syncBare writes and syncs a file, which says how busy the machine and its disk are.
+func (s *soak) syncBare(ctx context.Context, name string) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for ctx.Err() == nil {
+		begin := time.Now()
+		_, err := file.WriteAt(make([]byte, 200), 0)
+		if err == nil {
+			err = file.Sync()
+		}
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.syncs = append(s.syncs, time.Since(begin))
+		s.mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil
+}
+
 func (s *soak) took(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,18 +216,33 @@ func (s *soak) measure() vitals {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	s.mu.Lock()
-	latencies := s.latencies
-	s.latencies = nil
+	latencies, syncs := s.latencies, s.syncs
+	s.latencies, s.syncs = nil, nil
 	s.mu.Unlock()
-	slices.Sort(latencies)
-	v := vitals{heap: m.HeapAlloc, goroutines: runtime.NumGoroutine()}
-	if len(latencies) > 0 {
-		v.p99 = latencies[len(latencies)*99/100]
-	}
+	v := vitals{heap: m.HeapAlloc, goroutines: runtime.NumGoroutine(), p99: p99(latencies), bare: p99(syncs)}
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
 		v.files = len(open)
 	}
 	return v
+}
+
+func p99(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+// slowdown is how many times as long as a bare sync a durable Set took, in the middle of some looks: a machine that gets busier makes
+// both slower.
+func slowdown(looks []vitals) float64 {
+	ratios := make([]float64, len(looks))
+	for i, v := range looks {
+		ratios[i] = float64(v.p99) / float64(max(v.bare, time.Microsecond))
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2]
 }
 
 // compareVitals holds the last quarter of the looks against the second: the first warms up.
@@ -207,7 +251,8 @@ func compareVitals(looks []vitals) error {
 		return nil // too short to tell
 	}
 	quarter := len(looks) / 4
-	early, late := worst(looks[quarter:2*quarter]), worst(looks[len(looks)-quarter:])
+	first, last := looks[quarter:2*quarter], looks[len(looks)-quarter:]
+	early, late := worst(first), worst(last)
 	switch {
 	case late.heap > early.heap*5/4+16<<20:
 		return fmt.Errorf("the heap grows: from %v to %v", early, late)
@@ -215,15 +260,15 @@ func compareVitals(looks []vitals) error {
 		return fmt.Errorf("goroutines grow: from %v to %v", early, late)
 	case late.files > early.files+30:
 		return fmt.Errorf("open files grow: from %v to %v", early, late)
-	case late.p99 > 4*early.p99+20*time.Millisecond:
-		return fmt.Errorf("latencies grow: from %v to %v", early, late)
+	case slowdown(last) > 3*slowdown(first)+3:
+		return fmt.Errorf("latencies grow: from %.1f to %.1f times those of a bare sync", slowdown(first), slowdown(last))
 	}
 	return nil
 }
 
 func worst(looks []vitals) (w vitals) {
 	for _, v := range looks {
-		w = vitals{max(w.heap, v.heap), max(w.goroutines, v.goroutines), max(w.files, v.files), max(w.p99, v.p99)}
+		w = vitals{max(w.heap, v.heap), max(w.goroutines, v.goroutines), max(w.files, v.files), max(w.p99, v.p99), max(w.bare, v.bare)}
 	}
 	return w
 }

@@ -53,7 +53,7 @@ func (c *call) directories() error {
 	if err := c.onlyRead(); err != nil {
 		return err
 	}
-	query, err := c.parameters("path", "limit", "after")
+	query, err := c.parameters("path", "limit", "after", "at")
 	if err != nil {
 		return err
 	}
@@ -77,30 +77,27 @@ func (c *call) directories() error {
 		}
 	}
 	opt.After = query.Get("after")
-	page, err := c.s.store.DirectoriesPage(path, opt)
+	if query.Has("at") {
+		if opt.Offset, err = strconv.Atoi(query.Get("at")); err != nil || opt.Offset < 0 {
+			return badParameter("at", "%q, expected how many directories come before the first, from 0", clip(query.Get("at")))
+		}
+		if opt.Offset > 0 && opt.After != "" {
+			return badParameter("at", "there is the parameter after too, expected one of them")
+		}
+	}
+	page, err := c.s.directoriesPage(path, opt)
 	if err != nil {
 		if errors.Is(err, storage.ErrInvalidPath) {
 			return badParameter("path", "%v", err)
 		}
 		return err
 	}
-	if path == "" {
-		for i, directory := range page.Directories {
-			if directory.Name == reserved {
-				page.Directories = append(page.Directories[:i], page.Directories[i+1:]...)
-				break
-			}
-		}
-		if c.hasReserved() {
-			page.Total--
-		}
-	}
 	c.w.Header().Set("Cache-Control", "no-cache")
 	return c.writeJSON(http.StatusOK, page)
 }
 
 // hasReserved reports whether the store has the directory that belongs to the server.
-func (c *call) hasReserved() bool {
-	page, err := c.s.store.DirectoriesPage(reserved, storage.DirectoryOptions{Limit: 1})
+func (s *Server) hasReserved() bool {
+	page, err := s.store.DirectoriesPage(reserved, storage.DirectoryOptions{Limit: 1})
 	return err == nil && len(page.Directories) > 0
 }

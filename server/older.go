@@ -1,7 +1,6 @@
 package server
 
 import (
-	_ "embed"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,10 +9,7 @@ import (
 	"github.com/oolith-db/oolith/server/internal/live"
 )
 
-// What is at "/": a page for a browser, the clock for a WebSocket, and what the explorer of the older servers asks for.
-
-//go:embed welcome.html
-var welcome []byte
+// What is at "/": the explorer for a browser, the clock for a WebSocket, and what the explorer of the older servers asks for.
 
 func (c *call) root() error {
 	switch c.r.Method {
@@ -40,11 +36,7 @@ func (c *call) root() error {
 		}
 		return c.writeJSON(http.StatusOK, map[string]any{"keys": keys})
 	}
-	header := c.w.Header()
-	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-	header.Set("Cache-Control", "no-cache")
-	c.write(http.StatusOK, "text/html; charset=utf-8", welcome)
-	return nil
+	return c.explorer("")
 }
 
 // keys returns the paths of what the request may see, in byte order, that begin with a prefix.

@@ -68,6 +68,9 @@ type Options struct {
 	// SeparateAdmin leaves health, metrics and stats to the handler of Admin: they are not below /~/ then.
 	SeparateAdmin bool
 
+	// StoreURL is the URL of the store, which operators are shown; empty for an unnamed one.
+	StoreURL string
+
 	// Limits bound what a request and all of them can cost.
 	Limits Limits
 	// Logger gets what fails, and at its debug level each request. slog.Default() when nil.

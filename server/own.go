@@ -29,37 +29,66 @@ func (c *call) own(name string) error {
 		}
 		c.write(http.StatusOK, "application/json", openAPI)
 		return nil
-	case "metrics", "stats":
+	case "metrics", "stats", "history", "connections", "about":
 		if c.s.opt.SeparateAdmin {
 			break
 		}
-		if err := c.enter(); err != nil {
-			return err
-		}
-		if err := c.requireAllowed(Admin, "**"); err != nil {
+		if err := c.enterAdmin(); err != nil {
 			return err
 		}
 		return c.operate(name)
-	case "count", "directories":
+	}
+	if run := resources[name]; run != nil {
 		if err := c.enter(); err != nil {
 			return err
 		}
-		if name == "count" {
-			return c.count()
+		return run(c)
+	}
+	if name == "ui" || strings.HasPrefix(name, "ui/") {
+		return c.explorer(strings.TrimPrefix(strings.TrimPrefix(name, "ui"), "/"))
+	}
+	if kind, id, ok := strings.Cut(name, "/"); ok && (kind == "connections" || kind == "tokens") {
+		if kind == "connections" && c.s.opt.SeparateAdmin {
+			return noSuchResource(name)
 		}
-		return c.directories()
-	case "batch":
-		if err := c.enter(); err != nil {
+		if err := c.enterAdmin(); err != nil {
 			return err
 		}
-		return c.commitBatch()
-	case "live":
-		if err := c.enter(); err != nil {
-			return err
-		}
-		return c.follows()
+		return c.end(kind, id)
 	}
 	return noSuchResource(name)
+}
+
+// resources are those that ask who comes, and decide themselves what that one may do.
+var resources = map[string]func(*call) error{
+	"batch":       (*call).commitBatch,
+	"live":        (*call).follows,
+	"whoami":      (*call).whoami,
+	"count":       (*call).count,
+	"directories": (*call).directories,
+	"rows":        (*call).rows,
+	"changes":     (*call).tellChanges,
+	"tokens":      (*call).tokens,
+}
+
+// operated are the resources for operators: on the listener of Admin, where there is one.
+var operated = map[string]func(*call) error{
+	"metrics": func(c *call) error {
+		c.s.figures.handler.ServeHTTP(c.w, c.r)
+		return nil
+	},
+	"stats":       (*call).stats,
+	"history":     (*call).history,
+	"connections": (*call).connections,
+	"about":       (*call).describe,
+}
+
+// enterAdmin lets an operator in.
+func (c *call) enterAdmin() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	return c.requireAllowed(Admin, "**")
 }
 
 func noSuchResource(name string) error {
@@ -72,10 +101,13 @@ func (c *call) admin() error {
 	switch {
 	case ok && (name == "livez" || name == "readyz"):
 		return c.health(name)
-	case ok && (name == "metrics" || name == "stats"):
+	case ok && operated[name] != nil:
 		return c.operate(name)
 	}
-	return problem(NoSuchResource, "there is nothing at %s, expected one of /~/livez, /~/readyz, /~/metrics, /~/stats", clip(c.r.URL.EscapedPath()))
+	if id, is := strings.CutPrefix(name, "connections/"); ok && is {
+		return c.end("connections", id)
+	}
+	return problem(NoSuchResource, "there is nothing at %s, expected one of /~/livez, /~/readyz, /~/metrics, /~/stats, /~/history, /~/connections, /~/about", clip(c.r.URL.EscapedPath()))
 }
 
 func (c *call) onlyRead() error {
@@ -90,11 +122,7 @@ func (c *call) operate(name string) error {
 	if err := c.onlyRead(); err != nil {
 		return err
 	}
-	if name == "metrics" {
-		c.s.figures.handler.ServeHTTP(c.w, c.r)
-		return nil
-	}
-	return c.stats()
+	return operated[name](c)
 }
 
 // check is one thing that must be well for the server to be ready.

@@ -186,15 +186,20 @@ func (c *call) nextPage(cursor string) string {
 
 // listQuery reads the parameters of a list. An older client's are not looked at.
 func (c *call) listQuery() (opt storage.ListOptions, err error) {
-	opt.Descending = true
 	query, err := c.parameters("limit", "cursor", "order", "from", "to", "at", "v")
 	if err != nil {
 		return opt, err
 	}
+	return listOptions(query, c.s.limits.ListObjects)
+}
+
+// listOptions reads which part of a list is asked for, newest first unless it is said.
+func listOptions(query url.Values, most int) (opt storage.ListOptions, err error) {
+	opt.Descending = true
 	if text := query.Get("limit"); query.Has("limit") {
 		limit, err := strconv.Atoi(text)
-		if err != nil || limit < 1 || limit > c.s.limits.ListObjects {
-			return opt, badParameter("limit", "%q, expected 1 to %d", clip(text), c.s.limits.ListObjects)
+		if err != nil || limit < 1 || limit > most {
+			return opt, badParameter("limit", "%q, expected 1 to %d", clip(text), most)
 		}
 		opt.Limit = limit
 	}

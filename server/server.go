@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,11 @@ type Server struct {
 	figures *figures
 	started time.Time
 
-	closing atomic.Bool  // it ends: readyz says so
+	history *history
+
+	closing atomic.Bool   // it ends: readyz says so
+	closed  chan struct{} // closed by Close
+	close   func()
 	open    atomic.Int64 // streams
 }
 
@@ -56,6 +61,9 @@ func New(store *storage.Layered, opt Options) *Server {
 	s.rate = newRates(s.limits.Rate, s.limits.Burst)
 	s.figures = newFigures(s)
 	s.streams = newStreams(s)
+	s.closed = make(chan struct{})
+	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s.history = s.newHistory()
 	return s
 }
 
@@ -63,13 +71,15 @@ func New(store *storage.Layered, opt Options) *Server {
 // ends them. It may be called any number of times.
 func (s *Server) Close() {
 	s.closing.Store(true)
+	s.close()
+	s.history.wait()
 	s.streams.Close()
 }
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r, (*call).route) }
 
-// Admin returns a handler of livez, readyz, metrics and stats alone, without authentication: for a listener that only
+// Admin returns a handler of livez, readyz, metrics, stats, history, connections and about alone, without authentication: for a listener that only
 // operators reach.
 func (s *Server) Admin() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, (*call).admin) })
@@ -184,8 +194,14 @@ func (c *call) write(status int, contentType string, body []byte) {
 	if contentType != "" {
 		header.Set("Content-Type", contentType)
 	}
-	c.w.deadline(c.s.limits.AnswerTime)
 	c.compress(&body)
+	c.send(status, body)
+}
+
+// send sends an answer as it is.
+func (c *call) send(status int, body []byte) {
+	header := c.w.Header()
+	c.w.deadline(c.s.limits.AnswerTime)
 	if status != http.StatusNoContent && status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
@@ -222,6 +238,9 @@ func (c *call) route() error {
 	}
 	if err := c.findPath(); err != nil {
 		return err
+	}
+	if c.path == "" && c.isNavigation() {
+		return c.explorer("")
 	}
 	if err := c.enter(); err != nil {
 		return err

@@ -33,6 +33,7 @@ func (c *call) stream(run func(live.Caller)) error {
 	s, identity, client := c.s, c.identity, c.client()
 	who := live.Caller{
 		Identity: identity,
+		Remote:   c.r.RemoteAddr,
 		Allowed:  func(verb, pattern string) error { return s.allowed(identity, verb, pattern) },
 		Wait:     func() time.Duration { return s.rate.take(client) },
 		BeforeEnter: func(path string, data *json.RawMessage) error {

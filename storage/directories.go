@@ -1,5 +1,7 @@
 package storage
 
+import "fmt"
+
 // Directory is what is directly below a path.
 type Directory struct {
 	// Name is its last segment.
@@ -17,6 +19,9 @@ type DirectoryOptions struct {
 	// After is the name behind which the page begins, DirectoryPage.Next of the page before; empty for the first
 	// page. A directory of that name need not exist.
 	After string
+	// Offset is how many directories, by name, come before the first that is read: a page by rank, found by a search. With
+	// After it is ErrInvalidOptions; a negative one is ErrInvalidLimit. What is written between two pages moves a rank.
+	Offset int
 }
 
 // DirectoryPage is a part of the directories below a path.
@@ -29,13 +34,15 @@ type DirectoryPage struct {
 	Next string `json:"next,omitempty"`
 	// Revision is that of a commit: every change up to it is in the page. See Page.Revision.
 	Revision uint64 `json:"revision"`
+	// Offset is how many directories come before the first of the page.
+	Offset int `json:"offset,omitempty"`
 }
 
 // Directories returns the directories directly below a path, "" for the top, by name in byte
 // order: what a browser of the store shows. A directory is there while it holds an
 // object that is not expired, at any depth. From memory it costs its answer, else a scan of everything below the path.
 func (l *Layered) Directories(path string) ([]Directory, error) {
-	page, err := l.directories(path, "", 0)
+	page, err := l.directories(path, DirectoryOptions{})
 	if err != nil {
 		return nil, failed("directories", path, err)
 	}
@@ -52,7 +59,7 @@ func (l *Layered) DirectoriesPage(path string, opt DirectoryOptions) (DirectoryP
 	if opt.Limit == 0 {
 		opt.Limit = defaultPage
 	}
-	page, err := l.directories(path, opt.After, opt.Limit)
+	page, err := l.directories(path, opt)
 	if err != nil {
 		return DirectoryPage{}, failed("directories", path, err)
 	}
@@ -60,13 +67,19 @@ func (l *Layered) DirectoriesPage(path string, opt DirectoryOptions) (DirectoryP
 }
 
 // directories returns a page; a limit of 0 is for all.
-func (l *Layered) directories(path, after string, limit int) (page DirectoryPage, err error) {
+func (l *Layered) directories(path string, opt DirectoryOptions) (page DirectoryPage, err error) {
 	r, err := l.active()
 	if err == nil && path != "" {
 		err = checkKey(path)
 	}
-	if err == nil && limit < 0 {
+	switch {
+	case err != nil:
+	case opt.Limit < 0:
 		err = ErrInvalidLimit
+	case opt.Offset < 0:
+		err = fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+	case opt.Offset > 0 && opt.After != "":
+		err = fmt.Errorf("%w: Offset and After, expected one of them", ErrInvalidOptions)
 	}
 	if err != nil {
 		return DirectoryPage{}, err
@@ -80,8 +93,8 @@ func (l *Layered) directories(path, after string, limit int) (page DirectoryPage
 	if err != nil {
 		return DirectoryPage{}, err
 	}
-	children, total, next := tree.Children(path, after, limit)
-	page.Directories, page.Total, page.Next = make([]Directory, len(children)), total, next
+	children, total, rank, next := tree.Children(path, opt.After, opt.Offset, opt.Limit)
+	page.Directories, page.Total, page.Offset, page.Next = make([]Directory, len(children)), total, rank, next
 	for i, child := range children {
 		page.Directories[i] = Directory{child.Name, child.Objects, child.Children}
 	}

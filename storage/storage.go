@@ -1,9 +1,38 @@
-// Package storage is the store itself: memory for reads, a persistent layer written
-// through for durability, and events on top.
+// Package storage is the store: all objects in memory for reads, a persistent layer that every write goes through, and
+// events on top.
 //
-// Every change passes through one commit pipeline, which gives it its place, its
-// revision, in one order. The persistent layer, memory and every watcher see that order
-// and no other. See commit.go for the pipeline and Layered for the store.
+// Each change passes through one commit pipeline, which gives it a revision: its place in one order. The persistent layer,
+// readers, watchers and subscriptions see that order and no other.
+//
+// # Which call for what
+//
+// A store is a [Layered]: [New] makes one of layers, [Layered.Start] opens it, [Layered.Close] ends it. A path is a key such as
+// "devices/7/state"; "*" in a pattern matches one segment, or a part of one, and "**" at its end everything below.
+//
+//	write           Set  Push  Del                    one object; Push names it by its time, Del takes patterns
+//	                SetWith  DelWith  Touch           on a condition, with a time to live, bound to a lease
+//	                Update                            change what is there, again if another was quicker
+//	                Commit                            a Batch: several changes or none
+//	read            Get                               one object, from memory without a lock
+//	                GetList  GetN  GetNRange          lists by time of creation
+//	                Page  Iterate  Count              parts of a list, by cursor or by rank
+//	                Directories                       what is below a path
+//	                Snapshot                          everything at one revision
+//	follow          Subscribe                         the state, then every change, with resumption
+//	                Watch                             a callback for each change
+//	                WatchSharded                      channels, an event in them when its write returns
+//	exclude others  Lock  TryLock                     a lock of this process
+//	                Acquire                           a lease: a lock with an end and a fencing token
+//	look inside     Stats  Revision  ID               figures; the last revision; the identity of the store
+//	shut down       Close                             what was committed is delivered first, within bounds
+//
+// Errors are sentinels for errors.Is, such as [ErrNotFound] and [ErrConflict], wrapped with the call and the path.
+//
+// # Layers
+//
+// [MemoryLayer] is the memory of a store. A persistent layer implements [EmbeddedLayer], and what more it can do by the
+// optional interfaces, from [Batcher] to [SharedLayer]. The engines of the module are such layers; package storagetest has the
+// suite that each passes.
 package storage
 
 import (

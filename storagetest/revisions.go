@@ -210,6 +210,9 @@ func directoriesPages(t T, _ *subject, db storage.Database, b browser) {
 					t.Errorf("%s has a total of %d at revision %d, want %d at %d", describe("DirectoriesPage", path),
 						page.Total, page.Revision, len(want), b.Revision())
 				}
+				if page.Offset != len(got) {
+					t.Errorf("a page of %s says that %d come before it, want %d", describe("DirectoriesPage", path), page.Offset, len(got))
+				}
 				got = append(got, page.Directories...)
 				if opt.After = page.Next; page.Next == "" {
 					break
@@ -220,12 +223,24 @@ func directoriesPages(t T, _ *subject, db storage.Database, b browser) {
 			}
 		}
 	}
+	all, err := b.Directories("")
+	must(t, "Directories", err)
+	for offset := range len(all) + 2 {
+		page, err := b.DirectoriesPage("", storage.DirectoryOptions{Offset: offset})
+		if want := min(offset, len(all)); err != nil || !slices.Equal(page.Directories, all[want:]) || page.Offset != want || page.Total != len(all) {
+			t.Errorf("the page at offset %d: %v, %v, want %v", offset, page, err, all[want:])
+		}
+	}
 	page, err := b.DirectoriesPage("", storage.DirectoryOptions{After: "d-", Limit: 1})
 	if err != nil || len(page.Directories) != 1 || page.Directories[0].Name != "d-x" {
 		t.Errorf("the page behind a name that is not there: %v, %v, want d-x", page, err)
 	}
 	_, err = b.DirectoriesPage("", storage.DirectoryOptions{Limit: -1})
 	wantErr(t, "DirectoriesPage with limit -1", err, storage.ErrInvalidLimit)
+	_, err = b.DirectoriesPage("", storage.DirectoryOptions{Offset: -1})
+	wantErr(t, "DirectoriesPage with offset -1", err, storage.ErrInvalidLimit)
+	_, err = b.DirectoriesPage("", storage.DirectoryOptions{Offset: 1, After: "a"})
+	wantErr(t, "DirectoriesPage with an offset and a name", err, storage.ErrInvalidOptions)
 	_, err = b.DirectoriesPage("a/**", storage.DirectoryOptions{})
 	wantErr(t, "DirectoriesPage of a pattern", err, storage.ErrGlobNotAllowed)
 }

@@ -230,7 +230,7 @@ func (d *demo) show(ctx context.Context, part time.Duration) error {
 	if err != nil {
 		return err
 	}
-	sub, err := watcher.Subscribe("readings/*")
+	sub, err := watcher.Subscribe("readings/*", client.SubscribeOptions{})
 	if err != nil {
 		return err
 	}

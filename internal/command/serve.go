@@ -140,6 +140,7 @@ func (s *serving) run(ctx context.Context) (err error) {
 
 func (s *serving) serve(ctx context.Context, config *tls.Config) error {
 	s.options.SeparateAdmin = s.adminOn != nil
+	s.options.StoreURL = s.storeURL
 	handler := server.New(s.storage, s.options)
 	defer handler.Close()
 	serve := func(ctx context.Context) error {

@@ -1,6 +1,9 @@
 package pathtree
 
 import (
+	"slices"
+	"sort"
+
 	"github.com/oolith-db/oolith/key"
 )
 
@@ -65,21 +68,21 @@ type Child struct {
 }
 
 // Children is a part of the directories directly below a path ("" for the root), by name in byte order: at most limit
-// of those behind the name after, all for a limit of 0. A directory is there while it holds an object that is not
-// expired, at any depth. total is how many there are. next is the name behind which the
-// next part begins, empty where there is none.
+// of those behind the name after, or behind the first offset ones where that is not 0; all for a limit of 0. A directory is there while it holds an
+// object that is not expired, at any depth. total is how many there are, rank how many come before the part. next is the
+// name behind which the next part begins, empty where there is none.
 //
-// It costs the part, and a look at each directory before its end in which all is expired and not removed yet.
-func (t *Tree) Children(path, after string, limit int) (part []Child, total int, next string) {
+// It costs the part, and a look at each directory in which all is expired and not removed yet.
+func (t *Tree) Children(path, after string, offset, limit int) (part []Child, total, rank int, next string) {
 	s := t.state.Load()
 	d := s.root
 	if path != "" {
 		var ok bool
 		if d, ok = s.dirs.Load(path); !ok {
-			return []Child{}, 0, ""
+			return []Child{}, 0, 0, ""
 		}
 	}
-	directories, total, more := d.childrenAfter(after, limit)
+	directories, total, rank, more := d.childrenAfter(after, offset, limit)
 	if more {
 		next = key.LastIndex(directories[limit-1].path)
 	}
@@ -91,25 +94,50 @@ func (t *Tree) Children(path, after string, limit int) (part []Child, total int,
 			part = append(part, child)
 		}
 	}
-	return part, total, next
+	return part, total, rank, next
 }
 
 // childrenAfter is Children in one instant, without what is in each.
-func (d *directory) childrenAfter(after string, limit int) (part []*directory, total int, more bool) {
+func (d *directory) childrenAfter(after string, offset, limit int) (part []*directory, total, rank int, more bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.children == nil {
-		return nil, 0, false
+		return nil, 0, 0, false
 	}
 	var at int64
 	if d.ending != nil {
 		at = now()
 	}
+	gone := d.gone(at)
+	total = d.children.Len() - len(gone)
+	if offset > 0 {
+		if offset >= total {
+			return nil, total, total, false
+		}
+		rank = offset
+		// What is gone has no rank: each of them that stands before the place moves it by one.
+		place := offset
+		name, _, _ := d.children.GetAt(place)
+		for _, other := range gone {
+			if other > name {
+				break
+			}
+			place++
+			name, _, _ = d.children.GetAt(place)
+		}
+		after = name
+	} else if after != "" {
+		rank = sort.Search(d.children.Len(), func(i int) bool {
+			name, _, _ := d.children.GetAt(i)
+			return name > after
+		})
+		rank -= sort.Search(len(gone), func(i int) bool { return gone[i] > after })
+	}
 	if limit == 0 {
-		part = make([]*directory, 0, d.children.Len())
+		part = make([]*directory, 0, total)
 	}
 	d.children.Ascend(after, func(name string, child *directory) bool {
-		if name == after || child.last != 0 && child.last <= at { // 0: it is new
+		if offset == 0 && name == after || child.last != 0 && child.last <= at { // 0: it is new
 			return true
 		}
 		if more = limit > 0 && len(part) == limit; !more {
@@ -117,7 +145,24 @@ func (d *directory) childrenAfter(after string, limit int) (part []*directory, t
 		}
 		return !more
 	})
-	return part, d.children.Len() - ended(d.ending, at, lastOf), more
+	return part, total, rank, more
+}
+
+// gone are the names, in byte order, of the child directories in which all is expired at a time and not removed yet. It
+// needs mu.
+func (d *directory) gone(at int64) (names []string) {
+	if d.ending == nil {
+		return nil
+	}
+	d.ending.Scan(func(child *directory) bool {
+		if child.last > at {
+			return false
+		}
+		names = append(names, key.LastIndex(child.path))
+		return true
+	})
+	slices.Sort(names)
+	return names
 }
 
 // Directories returns how many directories hold an object or a directory, without the root.

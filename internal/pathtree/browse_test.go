@@ -163,6 +163,6 @@ func btoi(b bool) int {
 
 // children are all directories at the top.
 func children(tree *Tree) []Child {
-	all, _, _ := tree.Children("", "", 0)
+	all, _, _, _ := tree.Children("", "", 0, 0)
 	return all
 }

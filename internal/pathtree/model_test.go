@@ -412,18 +412,25 @@ func (h *harness) browse(pattern, path string) {
 	}
 	for _, p := range []string{"", path} {
 		want := h.model.children(p)
-		if got, total, next := h.tree.Children(p, "", 0); !slices.Equal(got, want) || total != len(want) || next != "" {
+		if got, total, _, next := h.tree.Children(p, "", 0, 0); !slices.Equal(got, want) || total != len(want) || next != "" {
 			h.Fatalf("Children(%q) = %v of %d, next %q, want %v", p, got, total, next, want)
 		}
 		after, limit := pick(h.r, "", "B", "a", "aa", "ab", "ba", "z"), 1+h.r.IntN(3)
+		offset := 0
+		if h.r.IntN(2) == 0 {
+			after, offset = "", h.r.IntN(4)
+		}
 		behind := slices.DeleteFunc(slices.Clone(want), func(c Child) bool { return c.Name <= after })
+		behind = behind[min(offset, len(behind)):]
+		before := len(want) - len(behind)
 		next := ""
 		if len(behind) > limit {
 			behind = behind[:limit]
 			next = behind[limit-1].Name
 		}
-		if got, total, at := h.tree.Children(p, after, limit); !slices.Equal(got, behind) || total != len(want) || at != next {
-			h.Fatalf("Children(%q, %q, %d) = %v of %d, next %q, want %v of %d, next %q", p, after, limit, got, total, at, behind, len(want), next)
+		if got, total, rank, at := h.tree.Children(p, after, offset, limit); !slices.Equal(got, behind) || total != len(want) || rank != before || at != next {
+			h.Fatalf("Children(%q, %q, %d, %d) = %v from %d of %d, next %q, want %v from %d of %d, next %q", p, after, offset, limit,
+				got, rank, total, at, behind, before, len(want), next)
 		}
 		held := 0
 		for other := range h.model {

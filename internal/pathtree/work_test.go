@@ -162,7 +162,7 @@ func TestPagesLookAtNothingElse(t *testing.T) {
 					d.children.Set(name, nil)
 				}
 			}
-			part, total, next := tree.Children("top", "00100", limit)
+			part, total, _, next := tree.Children("top", "00100", 0, limit)
 			if len(part) != limit || part[0].Name != "00101" || total != n || next != "00110" {
 				t.Errorf("the page is %v of %d, next %q", part, total, next)
 			}

@@ -41,6 +41,11 @@ func requests() []request {
 		{"GET", "/~/live", "", nil},
 		{"GET", "/~/livez", "", nil}, {"GET", "/~/readyz", "", nil}, {"GET", "/~/readyz?verbose", "", nil}, {"GET", "/~/readyz?x=1", "", nil},
 		{"GET", "/~/metrics", "", nil}, {"GET", "/~/stats", "", nil}, {"GET", "/~/openapi.json", "", nil},
+		{"GET", "/~/ui", "", nil}, {"GET", "/~/whoami", "", nil}, {"GET", "/~/directories", "", nil}, {"GET", "/~/directories?path=b&at=0&limit=5", "", nil},
+		{"GET", "/~/directories?limit=x", "", nil}, {"GET", "/~/rows?pattern=b/*", "", nil}, {"GET", "/~/rows?pattern=**&text=a&clip=0", "", nil}, {"GET", "/~/rows?pattern=b", "", nil},
+		{"GET", "/~/changes", "", nil}, {"GET", "/~/history", "", nil}, {"GET", "/~/connections", "", nil}, {"DELETE", "/~/connections/99", "", nil}, {"GET", "/~/about", "", nil},
+		{"GET", "/~/tokens", "", nil}, {"POST", "/~/tokens", "{}", nil}, {"DELETE", "/~/tokens/abc", "", nil},
+		{"GET", "/~/ui", "", []string{"Host: evil.example"}},
 	}
 	return all
 }

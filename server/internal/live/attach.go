@@ -134,6 +134,7 @@ func (h *hub) refresh(c *conn) bool {
 	c.mu.Unlock()
 	if len(c.members) > 0 {
 		h.live.stats.catchUps.Add(1)
+		c.caught.Add(1)
 		h.tellState(c, c.members, "", reasonBehind)
 	}
 	return true

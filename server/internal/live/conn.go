@@ -43,6 +43,8 @@ type conn struct {
 	sink     sink
 	protocol protocol
 	slot     uint8 // when it is kept alive
+	id       uint64
+	since    int64 // when it began, in Unix nanoseconds
 	deflate  bool  // messages are compressed
 	caller   Caller
 	viewer   any           // whose topics it follows
@@ -54,8 +56,10 @@ type conn struct {
 	parts   []part // what the present commit has for it, if it follows several patterns
 	left    bool   // it takes part no more
 
-	writer func()       // write, bound once: to start it costs no memory
-	heard  atomic.Int64 // when something was read last, in Unix nanoseconds
+	writer func()        // write, bound once: to start it costs no memory
+	heard  atomic.Int64  // when something was read last, in Unix nanoseconds
+	sent   atomic.Uint64 // messages
+	caught atomic.Uint64 // fresh states, after it fell behind
 
 	mu      sync.Mutex // guards the fields below
 	queue   []queued
@@ -72,7 +76,8 @@ type conn struct {
 func (l *Live) newConn(s sink, p protocol, caller Caller, viewer any) *conn {
 	c := &conn{live: l, sink: s, protocol: p, caller: caller, viewer: viewer}
 	c.queue, c.writer = c.few[:0], c.write
-	c.heard.Store(l.opt.Now().UnixNano())
+	c.since = l.opt.Now().UnixNano()
+	c.heard.Store(c.since)
 	return c
 }
 
@@ -236,6 +241,7 @@ func (c *conn) write() {
 				}
 			}
 			c.live.stats.sent.Add(1)
+			c.sent.Add(1)
 			if f = nil; err == nil && len(pending) < gather/2 {
 				f = c.another()
 			}

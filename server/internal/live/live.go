@@ -95,6 +95,8 @@ type Caller struct {
 	Audit func(path, outcome string)
 	// Done is closed when the caller's rights end: the stream ends within a second. nil is never.
 	Done <-chan struct{}
+	// Remote is the client's address, for Connections.
+	Remote string
 	// Ended is called once when the stream is over, from any goroutine; nil for none. A stream outlives its handler.
 	Ended func()
 }
@@ -246,7 +248,7 @@ func (l *Live) join(c *conn) error {
 		return ErrClosed
 	}
 	l.serial++
-	c.slot = uint8(l.serial % keepAliveSlots)
+	c.slot, c.id = uint8(l.serial%keepAliveSlots), uint64(l.serial)
 	l.conns[c] = struct{}{}
 	return nil
 }
