@@ -30,7 +30,7 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 	defer cancel()
 	now, err := s.client.Get(request, s.keys.marker())
 	if err != nil {
-		return 0, nil, explain(err)
+		return 0, nil, s.explain(err)
 	}
 	revision := now.Header.Revision
 	return whole(revision), s.scan(ctx, []span{prefixed(s.keys.objects())}, revision), nil
@@ -229,10 +229,10 @@ func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
 	defer cancel()
 	now, err := s.client.Get(ctx, s.keys.marker()) // linearizable: it takes a quorum
 	if err != nil {
-		return 0, explain(err)
+		return 0, s.explain(err)
 	}
 	if err := s.reach(ctx, now.Header.Revision); err != nil {
-		return 0, explain(err)
+		return 0, s.explain(err)
 	}
 	return whole(now.Header.Revision), nil
 }

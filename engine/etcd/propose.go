@@ -49,6 +49,9 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	}
 	s.proposing.Lock()
 	defer s.proposing.Unlock()
+	if s.ctx.Err() != nil {
+		return 0, storage.ErrNotActive
+	}
 	s.last++
 	guards, ops, err := s.plan(t)
 	if err != nil {
@@ -84,7 +87,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.SharedTransaction) error {
 	now, err := s.recordAt(ctx)
 	if err != nil {
-		return explain(err)
+		return s.explain(err)
 	}
 	if now.revision != s.known {
 		return s.recover(ctx, now)
@@ -92,14 +95,14 @@ func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.Sh
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
 	if err := s.reach(ctx, revision); err != nil {
-		return explain(err)
+		return s.explain(err)
 	}
 	failed := &storage.GuardError{Revision: whole(revision)}
 	for _, g := range t.Guards {
 		if k, ok := g.Lock.(*lock); ok {
 			held, err := s.client.Txn(ctx).If(k.held()).Commit()
 			if err != nil {
-				return explain(err)
+				return s.explain(err)
 			}
 			if !held.Succeeded {
 				failed.Lost = g.Lock
@@ -302,7 +305,7 @@ func (s *session) refusal(err error, t *storage.SharedTransaction) error {
 			len(t.Changes), err)
 		return &storage.EntryError{Index: -1, Err: err}
 	}
-	if err = explain(err); errors.Is(err, storage.ErrUnavailable) {
+	if err = s.explain(err); errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotActive) {
 		return err
 	}
 	return fmt.Errorf("%w: etcd: %w", storage.ErrUnavailable, err)
