@@ -75,13 +75,18 @@ var (
 // too large for the engine, say. It promises that nothing of the batch was written: the
 // store fails that change's caller and commits the others again without it.
 type EntryError struct {
-	// Index is the place of the refused change in the batch.
+	// Index is the place of the refused change in the batch. A SharedLayer that refuses all together says -1.
 	Index int
 	// Err says why.
 	Err error
 }
 
-func (e *EntryError) Error() string { return fmt.Sprintf("change %d refused: %v", e.Index, e.Err) }
+func (e *EntryError) Error() string {
+	if e.Index < 0 {
+		return fmt.Sprintf("the changes are refused: %v", e.Err)
+	}
+	return fmt.Sprintf("change %d refused: %v", e.Index, e.Err)
+}
 
 func (e *EntryError) Unwrap() error { return e.Err }
 

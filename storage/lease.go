@@ -169,16 +169,21 @@ func (l *Lease) Renew(ttl time.Duration) error {
 	if l.table == nil {
 		return failed("renew", l.path, errLeaseNever)
 	}
-	if err := l.renewShared(ttl); err != nil {
-		return failed("renew", l.path, err)
-	}
+	end := time.Now().Add(ttl) // before the lock among all nodes is renewed, which is to last longer
+	failure := l.renewShared(ttl)
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if err := l.lostLocked(); err != nil {
 		return failed("renew", l.path, err)
 	}
-	l.expires = time.Now().Add(ttl)
-	l.timer.Reset(ttl)
+	// After an error nobody knows whether the lock among all nodes lasts as long as before, or as was asked for.
+	if failure == nil || end.Before(l.expires) {
+		l.expires = end
+		l.timer.Reset(time.Until(end))
+	}
+	if failure != nil {
+		return failed("renew", l.path, failure)
+	}
 	return nil
 }
 
@@ -194,7 +199,7 @@ func (l *Lease) Release() error {
 		return failed("release", l.path, err)
 	}
 	if l.mirror != nil {
-		l.mirror.unlocked(l.path)
+		_ = l.mirror.unlocked(context.Background(), l.path) // which does not end
 	}
 	return nil
 }

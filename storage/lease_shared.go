@@ -23,7 +23,11 @@ func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 	defer context.AfterFunc(m.ctx, cancel)() // Close ends who waits
 	stop := context.AfterFunc(contextOf(l.done), cancel)
 	defer stop()
-	lock, err := m.acquire(ctx, l.path, l.ttl, wait)
+	var lock SharedLock
+	if err = m.begin(); err == nil {
+		defer m.work.Done()
+		lock, err = m.acquire(ctx, l.path, l.ttl, wait)
+	}
 	t := l.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,7 +66,9 @@ func (c doneContext) Err() error {
 
 func (m *mirror) acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (lock SharedLock, err error) {
 	defer panicAsError(&err)
-	m.unlocked(path) // by the lease before, whose place would be in the way
+	if err := m.unlocked(ctx, path); err != nil { // by the lease before, whose place would be in the way
+		return nil, err
+	}
 	return m.layer.Acquire(ctx, path, ttl, wait)
 }
 
@@ -88,13 +94,19 @@ func (m *mirror) unlock(path string, lock SharedLock) {
 	})
 }
 
-// unlocked returns once the lock of a path that this store gave up is free for all nodes.
-func (m *mirror) unlocked(path string) {
+// unlocked returns once the lock of a path that this store gave up is free for all nodes, or with the context's error.
+func (m *mirror) unlocked(ctx context.Context, path string) error {
 	m.mu.Lock()
 	done := m.unlocking[path]
 	m.mu.Unlock()
-	if done != nil {
-		<-done
+	if done == nil {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -141,8 +141,10 @@ func (l *Layered) openLayers(r *run) (err error) {
 				r.mirror.close()
 			}
 		}()
-		if err := r.enforce(); err != nil {
-			return err
+		if !r.readOnly {
+			if err := r.enforce(); err != nil {
+				return err
+			}
 		}
 		opened = true
 		return nil

@@ -29,6 +29,8 @@ const (
 	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
 	followPause     = 10 * time.Millisecond
 	followPauseMost = time.Second
+	// renewPauseMost is followPauseMost where what the engine holds cannot be read, until somebody mends it.
+	renewPauseMost = 5 * time.Second
 	// closePatience is how long Close waits for proposals under way.
 	closePatience = 5 * time.Second
 )
@@ -39,7 +41,7 @@ type mirror struct {
 	layer  SharedLayer
 	ctx    context.Context // ends with the run
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the follower and the watch over its age
+	work   sync.WaitGroup // the follower, the watch over its age, and calls about locks
 
 	// turn is held while a transaction is applied and published, and by what must see none of it half: the instants of
 	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
@@ -47,10 +49,10 @@ type mirror struct {
 
 	mu        sync.Mutex               // guards the fields below
 	applied   uint64                   // everything up to it is applied
-	end       uint64                   // that of the last transaction with changes
 	moved     chan struct{}            // closed when applied grows
 	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
 	follows   bool                     // the follower waits for what comes next
+	closed    bool                     // work takes no more
 	lost      error                    // why it did not when it was last needed; nil if it did
 
 	// current is when the mirror was known to hold all that was committed, by run.clock.
@@ -74,7 +76,7 @@ func (r *run) openMirror() error {
 		m.cancel()
 		return fmt.Errorf("load: %w", err)
 	}
-	m.applied, m.end = revision, revision
+	m.applied = revision
 	r.pipeline.begin(revision)
 	r.feed.keepFrom(revision)
 	m.current.Store(int64(r.clock()))
@@ -87,7 +89,21 @@ func (r *run) openMirror() error {
 // close ends the mirror. The pipeline is closed.
 func (m *mirror) close() {
 	m.cancel()
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	m.work.Wait()
+}
+
+// begin counts a call of the layer, for which close waits until work.Done.
+func (m *mirror) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrNotActive
+	}
+	m.work.Add(1)
+	return nil
 }
 
 // follow applies the order as it comes, until the run ends.
@@ -99,10 +115,15 @@ func (m *mirror) follow() {
 		if m.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, ErrHistoryGone) {
-			err = m.renew()
-			if err == nil {
+		most := followPauseMost
+		if unread := errors.Is(err, ErrUndecodable); unread || errors.Is(err, ErrHistoryGone) {
+			if again := m.renew(); again != nil {
+				err = again
+			} else if m.place() != began {
 				continue
+			}
+			if unread {
+				most = renewPauseMost // each look is one at everything
 			}
 		}
 		m.lose(err)
@@ -114,7 +135,7 @@ func (m *mirror) follow() {
 		case <-m.ctx.Done():
 			return
 		}
-		pause = min(2*pause, followPauseMost)
+		pause = min(2*pause, most)
 	}
 }
 
@@ -140,20 +161,6 @@ func (m *mirror) place() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.applied
-}
-
-// ended reports whether a revision is the end of a transaction that is applied, or one behind it up to which nothing else is.
-func (m *mirror) ended(revision uint64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return revision >= m.end && revision <= m.applied
-}
-
-// noteEnd notes that a transaction with changes is applied.
-func (m *mirror) noteEnd(revision uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.end = revision
 }
 
 // move notes that everything up to a revision is applied.
@@ -223,16 +230,35 @@ func (m *mirror) reach(ctx context.Context, revision uint64) error {
 
 // catchUp returns when everything is applied that was in the order before the call.
 func (m *mirror) catchUp(ctx context.Context) error {
-	began := m.r.clock()
+	began, applied := m.r.clock(), m.place()
 	revision, err := m.barrier(ctx)
 	if err != nil {
 		return err
+	}
+	if revision < applied {
+		return fmt.Errorf("%w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
+			ErrUnavailable, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
 		return err
 	}
 	m.noteCurrent(began)
 	m.found()
+	return nil
+}
+
+// catchUpFor is catchUp for a caller, whose context or Close ends it.
+func (m *mirror) catchUpFor(caller context.Context) error {
+	ctx, cancel := context.WithCancel(caller)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	err := m.catchUp(ctx)
+	if err != nil && caller.Err() != nil {
+		return caller.Err()
+	}
+	if err != nil {
+		return m.unavailable(err)
+	}
 	return nil
 }
 
@@ -260,9 +286,9 @@ func (m *mirror) watchAge() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		// One answer that is late is no loss: it shows in the age.
-		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter {
-			m.lose(unavailable(err))
+		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && m.lostBy() == nil {
+			m.lose(m.unavailable(err))
 		}
 		cancel()
 		select {
@@ -294,7 +320,7 @@ func (l *Layered) Barrier(ctx context.Context) error {
 		err = checkContext(ctx)
 	}
 	if err == nil && r.mirror != nil {
-		err = r.mirror.catchUp(ctx)
+		err = r.mirror.catchUpFor(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("barrier: %w", err)

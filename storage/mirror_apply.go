@@ -34,15 +34,19 @@ func (m *mirror) take(commit SharedCommit) error {
 		changes = changes[n:]
 	}
 	m.changes.Add(uint64(len(commit.Changes)))
-	if len(commit.Changes) > 0 {
-		m.noteEnd(commit.Revision)
-	}
 	m.move(commit.Revision)
 	return nil
 }
 
 // seen makes a revision the one that readers see.
 func (r *run) seen(revision uint64) { r.pipeline.revision.Store(max(r.visible(), revision)) }
+
+// show makes everything that is applied the revision that readers see: it may be later than that of the last change.
+func (m *mirror) show() {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.r.seen(m.place())
+}
 
 // takeWrites applies changes of single keys, all in one instant.
 func (r *run) takeWrites(changes []SharedChange) error {
@@ -53,21 +57,18 @@ func (r *run) takeWrites(changes []SharedChange) error {
 		if err != nil {
 			return err
 		}
-		if w == nil {
-			continue
+		if w != nil {
+			if batch == nil && changes[i].More {
+				batch = &write{op: opBatch}
+			}
+			if batch != nil {
+				w.whole, batch.parts = batch, append(batch.parts, w)
+			}
+			all = append(all, w)
 		}
-		if batch != nil {
-			w.whole = batch
-			batch.parts = append(batch.parts, w)
-		}
-		switch {
-		case !changes[i].More:
+		if !changes[i].More {
 			batch = nil
-		case batch == nil:
-			batch = &write{op: opBatch, parts: []*write{w}}
-			w.whole = batch
 		}
-		all = append(all, w)
 	}
 	if len(all) == 0 {
 		return nil
@@ -100,7 +101,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		return w, nil
 	}
 	if !key.IsValid(c.Key) || key.HasGlob(c.Key) {
-		return nil, fmt.Errorf("storage: shared layer: key %q: %w", c.Key, ErrInvalidPath)
+		return nil, fmt.Errorf("storage: shared layer: key %q: %w: %w", c.Key, ErrUndecodable, ErrInvalidPath)
 	}
 	w.op, w.own = opSetMeta, c.Object.Expires
 	w.object = placed(*c.Object, c.Key)
@@ -109,7 +110,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		r.expiring.Store(true)
 	}
 	if c.Stamped {
-		monotonic.Raise(max(w.object.Created, w.object.Updated))
+		monotonic.Raise(cmp.Or(w.object.Updated, w.object.Created))
 	}
 	return w, nil
 }
@@ -139,7 +140,8 @@ func (r *run) takePattern(c *SharedChange) {
 	r.publishGlob(w, removed)
 }
 
-// renew brings the mirror to what the engine holds now, where it no longer has what happened since. Watches are told of what is
+// renew brings the mirror to what the engine holds now, where it no longer has what happened since, or that cannot be
+// read. Watches are told of what is
 // different, and subscriptions begin anew, with a reset: some changes are missing.
 func (m *mirror) renew() (err error) {
 	defer panicAsError(&err)
@@ -175,7 +177,6 @@ func (m *mirror) renew() (err error) {
 		return err
 	}
 	m.r.seen(revision)
-	m.noteEnd(revision)
 	m.move(revision)
 	return nil
 }

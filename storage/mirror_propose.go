@@ -63,7 +63,7 @@ func (r *run) checkShared(w *write) error {
 		return nil
 	}
 	if lost := m.lostBy(); lost != nil {
-		return unavailable(lost)
+		return m.unavailable(lost)
 	}
 	limits := r.shared.Limits()
 	if n := len(w.parts); n > limits.Changes && !w.lenient {
@@ -94,7 +94,7 @@ func (r *run) proposeWrites(group []*write) {
 				current = true
 				continue
 			}
-			err = unavailable(err)
+			err = r.mirror.unavailable(err)
 		}
 		if err != nil {
 			r.pipeline.overlay.drop(all)
@@ -106,15 +106,17 @@ func (r *run) proposeWrites(group []*write) {
 			return
 		}
 		made := proposed(all)
-		if len(made) < len(staged(all)) && len(group) > 1 {
-			// Some of it would be removed for the rest of it, and seen by nobody.
+		// In one transaction, some of a group would be removed for the rest of it, and seen by nobody; or it is too much.
+		parted := len(made) < len(staged(all)) || len(made) > r.shared.Limits().Changes
+		first := base
+		if len(made) > 0 && !(parted && len(group) > 1) {
+			first, err = r.propose(r.transaction(made, base))
+			parted = refusesAll(err)
+		}
+		if parted && len(group) > 1 {
 			r.proposeWrites(group[:len(group)/2])
 			r.proposeWrites(group[len(group)/2:])
 			return
-		}
-		first := base
-		if len(made) > 0 {
-			first, err = r.propose(r.transaction(made, base))
 		}
 		if err == nil {
 			for _, w := range all {
@@ -133,9 +135,20 @@ func (r *run) proposeWrites(group []*write) {
 			current = current || isGuard(err)
 			continue
 		}
-		fail(group, unavailable(err))
+		if refusesAll(err) {
+			err = inLayer(err)
+		} else {
+			err = r.mirror.unavailable(err)
+		}
+		fail(group, err)
 		return
 	}
+}
+
+// refusesAll reports whether an error refuses a transaction as a whole.
+func refusesAll(err error) bool {
+	entry, ok := errors.AsType[*EntryError](err)
+	return ok && entry.Index < 0
 }
 
 // stageShared stages a group with what keeps its lists within their limits.
@@ -213,7 +226,7 @@ func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 			guard.Revision = w.found.by.found.revision // what the put that is left out would have replaced
 		}
 		if w.stores() {
-			c.Object, c.Stamped = w.durable(), w.op != opSetMeta
+			c.Object, c.Stamped = w.durable(), w.op != opSetMeta && w.op != opTouch
 			if dir := key.Parent(c.Key); !w.found.exists && !limited[dir] && r.limitOf(c.Key) > 0 {
 				limited[dir] = true
 				t.Guards = append(t.Guards, Guard{Directory: dir, OfDirectory: true, Revision: base})
@@ -233,9 +246,8 @@ func (w *write) together(next *write) bool {
 	return w.whole != nil && !w.whole.lenient && next.whole == w.whole
 }
 
-// propose calls the layer. It ends with the run.
+// propose calls the layer. It ends with the run. After a panic nobody knows the outcome: guard stops the pipeline.
 func (r *run) propose(t *SharedTransaction) (first uint64, err error) {
-	defer panicAsError(&err)
 	defer r.persistedSince(r.clock())
 	return r.mirror.layer.Propose(r.mirror.ctx, t)
 }
@@ -271,9 +283,9 @@ func (r *run) again(err error, group, made []*write) bool {
 }
 
 // unavailable is the error for a caller whose write is not in the order.
-func unavailable(err error) error {
+func (m *mirror) unavailable(err error) error {
 	switch {
-	case errors.Is(err, context.Canceled): // the run ended
+	case m.ctx.Err() != nil: // the run ended
 		return ErrNotActive
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotActive):
 		return err
@@ -293,7 +305,7 @@ func (r *run) proposePattern(w *write) {
 	}
 	for {
 		if w.err = r.mirror.catchUp(r.mirror.ctx); w.err != nil {
-			w.err = unavailable(w.err)
+			w.err = r.mirror.unavailable(w.err)
 			return
 		}
 		base := r.mirror.place()
@@ -333,7 +345,7 @@ func (r *run) proposePattern(w *write) {
 			w.err = inLayer(entry.Err)
 			return
 		}
-		w.err = unavailable(err)
+		w.err = r.mirror.unavailable(err)
 		return
 	}
 }

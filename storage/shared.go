@@ -23,14 +23,14 @@ type SharedLayer interface {
 	Mirror(ctx context.Context) (revision uint64, objects iter.Seq2[meta.Object, error], err error)
 	// Follow yields the transactions behind a revision in their order, each whole and once, without a gap, those of this
 	// store included, and waits for more. It ends with an error: ErrHistoryGone where the engine no longer has what comes
-	// next, and any other for a connection that was lost, after which it may be called again.
+	// next, ErrUndecodable where that cannot be read, and any other for a connection that was lost, after which it may be called again.
 	Follow(ctx context.Context, revision uint64) iter.Seq2[SharedCommit, error]
 	// Propose asks for a transaction, all or nothing, and returns the revision of its first change once it has its
 	// place in the order. An error always means that nothing of it is in the order, or ever will be: where a
 	// connection is lost in the middle, Propose finds out before it returns. The errors are
 	//
 	//   - *GuardError: a guard does not hold;
-	//   - *EntryError: one change is refused, because it is too large, say;
+	//   - *EntryError: one change is refused, because it is too large, say; or, with an Index of -1, all of them together;
 	//   - ErrUnavailable: the engine cannot be reached, or has no quorum;
 	//   - the context's, after which the outcome is open.
 	Propose(ctx context.Context, t *SharedTransaction) (first uint64, err error)
@@ -87,7 +87,7 @@ type SharedChange struct {
 	Silent bool
 	// More says that the next change is of the same batch.
 	More bool
-	// Stamped says that the times of Object are those of the proposing store's clock, and no caller's.
+	// Stamped says that the last of the times of Object, Updated or else Created, is of the proposing store's clock, and no caller's.
 	Stamped bool
 	// Revision is the place of the change in the order; set in commits.
 	Revision uint64

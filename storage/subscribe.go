@@ -210,7 +210,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	if opt.CatchUp {
 		s.revision = opt.From
 	}
-	switch active, err := s.attach(r, opt.From); {
+	switch active, err := s.attach(ctx, r, opt.From); {
 	case err != nil:
 		return nil, err
 	case !active:
@@ -226,16 +226,13 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 
 // attach takes its place in the commit order: it gets the state, or the changes behind a revision, and
 // from then on every change. It reports false when the pipeline is closed.
-func (s *Subscription) attach(r *run, from uint64) (active bool, err error) {
+func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active bool, err error) {
 	if r.mirror != nil && from > r.visible() {
 		// Another node may have given it out.
-		if err := r.mirror.catchUp(r.mirror.ctx); err != nil {
-			return true, unavailable(err)
+		if err := r.mirror.catchUpFor(ctx); err != nil {
+			return true, err
 		}
-		// A node that began with a mirror gives out the end of a transaction, behind its last change. There is none in between.
-		if r.mirror.ended(from) {
-			from = min(from, r.visible())
-		}
+		r.mirror.show()
 	}
 	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true

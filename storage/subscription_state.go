@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/oolith-db/oolith/meta"
@@ -99,7 +100,7 @@ func (s *Subscription) refresh() (err error) {
 	s.mu.Unlock()
 	active := false
 	if r != nil { // else it was closed
-		if active, err = s.attach(r, 0); !active {
+		if active, err = s.attach(context.Background(), r, 0); !active {
 			err = s.refreshLast(r)
 		}
 	}

@@ -28,7 +28,7 @@ type Twin struct {
 	mu       sync.Mutex // guards the fields below
 	id       uint64
 	objects  map[string]meta.Object
-	revision uint64 // the last that the last transaction had room for
+	revision uint64 // of the last change
 	number   uint64 // of the last transaction
 	log      []storage.SharedCommit
 	floor    uint64        // the revision behind which the log begins
@@ -223,7 +223,7 @@ func (n *TwinNode) Limits() storage.SharedLimits {
 	return storage.SharedLimits{Changes: 1<<twinShift - 1, Bytes: twinLargest}
 }
 
-// Barrier returns the last revision of the last transaction.
+// Barrier returns the revision of the last change.
 func (n *TwinNode) Barrier(ctx context.Context) (uint64, error) {
 	n.delay("barrier")
 	n.twin.mu.Lock()
@@ -387,153 +387,8 @@ func (t *Twin) commitLocked(changes []storage.SharedChange) (first uint64) {
 			t.objects[c.Key] = obj
 		}
 	}
-	t.revision = first | (1<<twinShift - 1)
+	t.revision = first + uint64(max(len(changes), 1)) - 1
 	t.log = append(t.log, storage.SharedCommit{Revision: t.revision, Changes: changes})
 	t.moveLocked()
 	return first
-}
-
-// What follows is the layer without a store.
-
-// Active reports whether the node is started.
-func (n *TwinNode) Active() bool {
-	n.twin.mu.Lock()
-	defer n.twin.mu.Unlock()
-	return n.started
-}
-
-// Start makes the node active.
-func (n *TwinNode) Start(storage.LayerOptions) error {
-	n.twin.mu.Lock()
-	defer n.twin.mu.Unlock()
-	if n.started {
-		return storage.ErrActive
-	}
-	if n.cut {
-		return storage.ErrUnavailable
-	}
-	n.started = true
-	return nil
-}
-
-// Close ends the node. What the engine holds stays.
-func (n *TwinNode) Close() { n.set(func() { n.started = false }) }
-
-// ID tells this twin from others.
-func (n *TwinNode) ID() (uint64, error) {
-	n.twin.mu.Lock()
-	defer n.twin.mu.Unlock()
-	return n.twin.id, n.reachLocked()
-}
-
-// Load returns a copy of everything.
-func (n *TwinNode) Load() (map[string]*meta.Object, error) {
-	_, objects, err := n.Mirror(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]*meta.Object)
-	for obj := range objects {
-		all[obj.Path] = &obj
-	}
-	return all, nil
-}
-
-// Scan yields what matches, in the order of a Scanner.
-func (n *TwinNode) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return func(yield func(meta.Object, error) bool) {
-		_, objects, err := n.Mirror(context.Background())
-		if err != nil {
-			yield(meta.Object{}, err)
-			return
-		}
-		var found []meta.Object
-		for obj := range objects {
-			if pattern == "" || key.Match(pattern, obj.Path) {
-				found = append(found, obj)
-			}
-		}
-		slices.SortFunc(found, func(a, b meta.Object) int {
-			return cmp.Or(cmp.Compare(key.Parent(a.Path), key.Parent(b.Path)), cmp.Compare(a.Index, b.Index))
-		})
-		sequence(found)(yield)
-	}
-}
-
-// Get returns an object.
-func (n *TwinNode) Get(path string) (meta.Object, error) {
-	n.twin.mu.Lock()
-	defer n.twin.mu.Unlock()
-	if err := n.reachLocked(); err != nil {
-		return meta.Object{}, err
-	}
-	if err := exactly(path); err != nil {
-		return meta.Object{}, err
-	}
-	obj, ok := n.twin.objects[path]
-	if !ok {
-		return meta.Object{}, storage.ErrNotFound
-	}
-	return obj, nil
-}
-
-func exactly(path string) error {
-	switch {
-	case !key.IsValid(path) && !key.IsSubtree(path):
-		return storage.ErrInvalidPath
-	case key.HasGlob(path):
-		return storage.ErrGlobNotAllowed
-	}
-	return nil
-}
-
-// GetList returns what matches a glob, oldest first.
-func (n *TwinNode) GetList(pattern string) ([]meta.Object, error) {
-	if !key.HasGlob(pattern) {
-		return nil, storage.ErrInvalidPattern
-	}
-	found := []meta.Object{}
-	for obj, err := range n.Scan(pattern) {
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, obj)
-	}
-	slices.SortFunc(found, func(a, b meta.Object) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Path, b.Path))
-	})
-	return found, nil
-}
-
-// Set puts an object.
-func (n *TwinNode) Set(path string, obj *meta.Object) error {
-	if err := exactly(path); err != nil {
-		return err
-	}
-	if obj == nil || len(obj.Data) == 0 {
-		return storage.ErrInvalidStorageData
-	}
-	_, err := n.Propose(context.Background(), &storage.SharedTransaction{Changes: []storage.SharedChange{{Key: path, Object: obj}}})
-	return err
-}
-
-// Del deletes an object.
-func (n *TwinNode) Del(path string) error {
-	if _, err := n.Get(path); err != nil {
-		return err
-	}
-	_, err := n.Propose(context.Background(), &storage.SharedTransaction{Changes: []storage.SharedChange{{Key: path}}})
-	return err
-}
-
-// Keys returns all paths in byte order.
-func (n *TwinNode) Keys() ([]string, error) {
-	n.twin.mu.Lock()
-	defer n.twin.mu.Unlock()
-	return slices.Sorted(maps.Keys(n.twin.objects)), n.reachLocked()
-}
-
-// Clear removes everything.
-func (n *TwinNode) Clear() {
-	_, _ = n.Propose(context.Background(), &storage.SharedTransaction{Changes: []storage.SharedChange{{Clear: true}}})
 }

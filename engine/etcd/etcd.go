@@ -231,6 +231,7 @@ func (l *Layer) Close() {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		_, err := s.client.Delete(ctx, s.keys.record(s.node))
 		cancel()
+		s.cancel() // before the next transaction misses the record
 		s.proposing.Unlock()
 		if err != nil {
 			s.options.Logger.Info("oolith: etcd: the record of this node stays", slog.Any("error", explain(err)))

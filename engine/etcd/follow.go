@@ -26,23 +26,23 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 	if err != nil {
 		return 0, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	request, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
-	now, err := s.client.Get(ctx, s.keys.marker())
+	now, err := s.client.Get(request, s.keys.marker())
 	if err != nil {
-		return 0, nil, explain(err)
+		return 0, nil, s.explain(err)
 	}
 	revision := now.Header.Revision
-	return whole(revision), s.scan([]span{prefixed(s.keys.objects())}, revision), nil
+	return whole(revision), s.scan(ctx, []span{prefixed(s.keys.objects())}, revision), nil
 }
 
 // scan yields the objects of ranges of keys at a revision of etcd, in the order of keys, in pages.
-func (s *session) scan(spans []span, revision int64) iter.Seq2[meta.Object, error] {
+func (s *session) scan(ctx context.Context, spans []span, revision int64) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for _, at := range spans {
 			for from, more := at.from, true; more; {
-				ctx, cancel := s.timeout()
-				page, err := s.client.Get(ctx, from, clientv3.WithRange(at.end), clientv3.WithLimit(mirrorPage), clientv3.WithRev(revision))
+				request, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+				page, err := s.client.Get(request, from, clientv3.WithRange(at.end), clientv3.WithLimit(mirrorPage), clientv3.WithRev(revision))
 				cancel()
 				if err != nil {
 					yield(meta.Object{}, s.explain(err))
@@ -229,10 +229,10 @@ func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
 	defer cancel()
 	now, err := s.client.Get(ctx, s.keys.marker()) // linearizable: it takes a quorum
 	if err != nil {
-		return 0, explain(err)
+		return 0, s.explain(err)
 	}
 	if err := s.reach(ctx, now.Header.Revision); err != nil {
-		return 0, explain(err)
+		return 0, s.explain(err)
 	}
 	return whole(now.Header.Revision), nil
 }

@@ -7,6 +7,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/storage"
 )
 
 // keys are the keys of a store in etcd.
@@ -36,8 +37,9 @@ func (k keys) path(stored string) (path string, ok bool, err error) {
 	if dir != "" {
 		path = dir + "/" + index
 	}
-	if !ok || !key.IsValid(path) || key.HasGlob(path) {
-		return "", true, fmt.Errorf("etcd: the key %q is not one of an object; remove it from etcd", stored)
+	// One of another key would be a second object at its path, which no guard knows of.
+	if !ok || !key.IsValid(path) || key.HasGlob(path) || k.object(path) != stored {
+		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; remove it from etcd", storage.ErrUndecodable, stored)
 	}
 	return path, true, nil
 }

@@ -61,7 +61,7 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 		if spans == nil {
 			spans = []span{s.keys.around(pattern)}
 		}
-		for obj, err := range s.scan(spans, now.Header.Revision) {
+		for obj, err := range s.scan(s.ctx, spans, now.Header.Revision) {
 			if err == nil && pattern != "" && !key.Match(pattern, obj.Path) {
 				continue
 			}
@@ -151,16 +151,16 @@ func (l *Layer) Del(path string) error {
 	if s.options.ReadOnly {
 		return storage.ErrReadOnly
 	}
-	if _, err := l.Get(path); err != nil {
-		return err
-	}
 	ctx, cancel := s.timeout()
 	defer cancel()
-	gone, err := s.client.Delete(ctx, s.keys.object(path))
-	if err == nil && gone.Deleted == 0 {
+	there, err := s.client.Get(ctx, s.keys.object(path), clientv3.WithKeysOnly())
+	switch {
+	case err != nil:
+		return s.explain(err)
+	case len(there.Kvs) == 0:
 		return storage.ErrNotFound
 	}
-	return s.explain(err)
+	return l.change(storage.SharedChange{Key: path, Reason: storage.ReasonDeleted})
 }
 
 // Clear removes everything.

@@ -2,12 +2,11 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/oolith-db/oolith/storage"
@@ -30,8 +29,11 @@ type lock struct {
 	created int64 // etcd's revision of the key's creation
 	token   uint64
 
-	mu    sync.Mutex // held for a request, so that Release finds the lease of a Renew under way
-	lease clientv3.LeaseID
+	renewing sync.Mutex // serialises Renew; mu comes behind it
+	mu       sync.Mutex // guards the fields below
+	// leases are those of etcd that the key is bound to, the last one, or may be bound to: the answer was lost.
+	leases []clientv3.LeaseID
+	over   bool // it was released
 }
 
 // Acquire takes the lock of a path.
@@ -40,11 +42,14 @@ func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wai
 	if err != nil {
 		return nil, err
 	}
-	held := &lock{s: s, path: path}
-	if err := held.enter(ctx, ttl); err != nil {
-		return nil, lockError(ctx, err)
+	if s.options.ReadOnly {
+		return nil, storage.ErrReadOnly
 	}
-	if err := held.grant(ctx, ttl, wait); err != nil {
+	held := &lock{s: s, path: path}
+	if err = held.enter(ctx, ttl); err == nil {
+		err = held.grant(ctx, ttl, wait)
+	}
+	if err != nil {
 		_ = held.Release(context.WithoutCancel(ctx)) // its place ends by itself
 		return nil, lockError(ctx, err)
 	}
@@ -68,9 +73,9 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	k.lease = granted.ID
-	k.key = fmt.Sprintf("%s%x", k.s.keys.lock(k.path), k.lease)
-	put, err := k.s.client.Put(ctx, k.key, "", clientv3.WithLease(k.lease))
+	k.leases = []clientv3.LeaseID{granted.ID} // nobody else knows it yet
+	k.key = fmt.Sprintf("%s%x", k.s.keys.lock(k.path), granted.ID)
+	put, err := k.s.client.Put(ctx, k.key, "", clientv3.WithLease(granted.ID))
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
 	// While it waits, its place must not end.
 	waiting, stop := context.WithCancel(ctx)
-	alive, err := k.s.client.KeepAlive(waiting, k.lease)
+	alive, err := k.s.client.KeepAlive(waiting, k.leases[0])
 	if err != nil {
 		stop()
 		return err
@@ -96,7 +101,14 @@ func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
 	if err != nil {
 		return err
 	}
-	return k.Renew(ctx, ttl)
+	began := time.Now()
+	if err := k.Renew(ctx, ttl); err != nil {
+		return err
+	}
+	if time.Since(began) > lockSlack {
+		return fmt.Errorf("%w: etcd: the lock took too long to be had for the time it was asked for", storage.ErrUnavailable)
+	}
+	return nil
 }
 
 // await returns when no key in the queue is older.
@@ -151,43 +163,73 @@ func (k *lock) held() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(k.key), "=", k.created)
 }
 
-// Renew binds the lock to a new lease of etcd.
+// Renew binds the lock to a new lease of etcd. Where the answer is lost, it is bound to the new one or to that before, and
+// both stay until they end.
 func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.renewing.Lock()
+	defer k.renewing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
 	defer cancel()
 	granted, err := k.s.client.Grant(ctx, ttlOf(ttl))
 	if err != nil {
 		return explain(err)
 	}
-	bound, err := k.s.client.Txn(ctx).If(k.held()).Then(clientv3.OpPut(k.key, "", clientv3.WithLease(granted.ID))).Commit()
-	if err == nil && !bound.Succeeded {
-		err = storage.ErrLeaseLost
-	}
-	if err != nil {
+	if !k.note(granted.ID) {
 		k.s.revoke(granted.ID)
+		return storage.ErrLeaseLost
+	}
+	bound, err := k.s.client.Txn(ctx).If(k.held()).Then(clientv3.OpPut(k.key, "", clientv3.WithLease(granted.ID))).Commit()
+	if err != nil {
 		return explain(err)
+	}
+	if !bound.Succeeded {
+		return storage.ErrLeaseLost
 	}
 	if k.token == 0 {
 		k.token = revisionOf(bound.Header.Revision, 0)
 	}
-	k.s.revoke(k.lease) // the key is no longer bound to it
-	k.lease = granted.ID
+	for _, lease := range k.noteBound(granted.ID) {
+		k.s.revoke(lease) // the key is no longer bound to it
+	}
 	return nil
 }
 
-// Release takes the key out of the queue.
-func (k *lock) Release(ctx context.Context) error {
+// note takes in that the key may be bound to a lease soon, unless the lock was released.
+func (k *lock) note(lease clientv3.LeaseID) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.lease == 0 {
+	if !k.over {
+		k.leases = append(k.leases, lease)
+	}
+	return !k.over
+}
+
+// noteBound takes in that the key is bound to a lease, and returns those from before it.
+func (k *lock) noteBound(lease clientv3.LeaseID) (before []clientv3.LeaseID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if at := slices.Index(k.leases, lease); at > 0 {
+		before, k.leases = k.leases[:at], k.leases[at:]
+	}
+	return before
+}
+
+// Release takes the key out of the queue. A Renew that is under way finds it gone.
+func (k *lock) Release(ctx context.Context) error {
+	k.mu.Lock()
+	leases := k.leases
+	k.leases, k.over = nil, true
+	k.mu.Unlock()
+	if len(leases) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
 	defer cancel()
-	_, err := k.s.client.Revoke(ctx, k.lease)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	gone, err := k.s.client.Delete(ctx, k.key)
+	for _, lease := range leases {
+		_, _ = k.s.client.Revoke(ctx, lease) // with the key, should it still be there; it ends by itself
+	}
+	if err == nil && gone.Deleted == 0 {
 		return storage.ErrLeaseLost
 	}
 	return explain(err)

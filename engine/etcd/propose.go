@@ -49,6 +49,9 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	}
 	s.proposing.Lock()
 	defer s.proposing.Unlock()
+	if s.ctx.Err() != nil {
+		return 0, storage.ErrNotActive
+	}
 	s.last++
 	guards, ops, err := s.plan(t)
 	if err != nil {
@@ -68,22 +71,23 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	case refused(err):
 		return 0, s.refusal(err, t)
 	}
-	// The outcome is open.
-	took, err := s.settle(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if took {
+	// The outcome is open. A cluster that is out of space has answered, and takes no fence: it says so of the transaction that
+	// crosses the line, too, which took place.
+	took, lost := s.settle(ctx, !errors.Is(err, rpctypes.ErrNoSpace))
+	switch {
+	case lost != nil:
+		return 0, lost
+	case took:
 		return revisionOf(s.known, 0), nil
 	}
-	return 0, storage.ErrUnavailable
+	return 0, s.refusal(err, t)
 }
 
 // guardFailed is the error for a transaction whose guards did not hold at a revision of etcd, once Follow has come so far.
 func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.SharedTransaction) error {
 	now, err := s.recordAt(ctx)
 	if err != nil {
-		return explain(err)
+		return s.explain(err)
 	}
 	if now.revision != s.known {
 		return s.recover(ctx, now)
@@ -91,14 +95,14 @@ func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.Sh
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
 	if err := s.reach(ctx, revision); err != nil {
-		return explain(err)
+		return s.explain(err)
 	}
 	failed := &storage.GuardError{Revision: whole(revision)}
 	for _, g := range t.Guards {
 		if k, ok := g.Lock.(*lock); ok {
 			held, err := s.client.Txn(ctx).If(k.held()).Commit()
 			if err != nil {
-				return explain(err)
+				return s.explain(err)
 			}
 			if !held.Succeeded {
 				failed.Lost = g.Lock
@@ -153,10 +157,10 @@ func (s *session) recordAt(ctx context.Context) (r recorded, err error) {
 	return r, err
 }
 
-// settle finds out whether the last transaction took place, and makes sure that it does not if it did not: the record of
+// settle finds out, where the answer is not there yet by a fence, whether the last transaction took place, and makes sure that it does not if it did not: the record of
 // the node is written once more, and the transaction, should it still be on its way, finds another one than it demands. It
 // tries for as long as that takes.
-func (s *session) settle(ctx context.Context) (took bool, err error) {
+func (s *session) settle(ctx context.Context, fence bool) (took bool, err error) {
 	for {
 		now, err := s.recordAt(ctx)
 		switch {
@@ -169,6 +173,8 @@ func (s *session) settle(ctx context.Context) (took bool, err error) {
 			return false, nil
 		case now.revision != s.known:
 			return false, s.recover(ctx, now)
+		case !fence:
+			return false, nil
 		default:
 			if fenced, err := s.fence(ctx); err == nil && fenced {
 				return false, nil
@@ -226,7 +232,7 @@ func (s *session) plan(t *storage.SharedTransaction) (guards []clientv3.Cmp, ops
 		}
 	}
 	if len(ops) > maxChanges {
-		return nil, nil, &storage.EntryError{Err: fmt.Errorf("%d keys, etcd takes at most %d in a transaction: delete a directory as a whole, or in parts", len(ops), maxChanges)}
+		return nil, nil, &storage.EntryError{Index: -1, Err: fmt.Errorf("%d keys, etcd takes at most %d in a transaction: delete a directory as a whole, or in parts", len(ops), maxChanges)}
 	}
 	if exclusive {
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(s.keys.fence()), "<", etcdRevision(t.Base)+1))
@@ -279,7 +285,7 @@ func unreachable(err error) bool {
 // refused reports whether an error says that a transaction did not take place, and will not.
 func refused(err error) bool {
 	var etcd rpctypes.EtcdError
-	if !errors.As(err, &etcd) {
+	if !errors.As(err, &etcd) || errors.Is(err, rpctypes.ErrNoSpace) {
 		return false
 	}
 	switch etcd.Code() {
@@ -291,10 +297,16 @@ func refused(err error) bool {
 
 // refusal is the error for a transaction that etcd does not take.
 func (s *session) refusal(err error, t *storage.SharedTransaction) error {
-	if errors.Is(err, rpctypes.ErrRequestTooLarge) || errors.Is(err, rpctypes.ErrTooManyOps) {
+	// Of a message that is larger than gRPC takes it says so itself, in a code that etcd uses for other things.
+	var etcd rpctypes.EtcdError
+	large := status.Code(err) == codes.ResourceExhausted && !errors.As(err, &etcd)
+	if large || errors.Is(err, rpctypes.ErrRequestTooLarge) || errors.Is(err, rpctypes.ErrTooManyOps) {
 		err = fmt.Errorf("etcd: the transaction of %d changes is too large for the cluster: raise its --max-request-bytes and --max-txn-ops, or lower the option max-request: %w",
 			len(t.Changes), err)
-		return &storage.EntryError{Err: err}
+		return &storage.EntryError{Index: -1, Err: err}
 	}
-	return fmt.Errorf("%w: etcd: %w", storage.ErrUnavailable, explain(err))
+	if err = s.explain(err); errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotActive) {
+		return err
+	}
+	return fmt.Errorf("%w: etcd: %w", storage.ErrUnavailable, err)
 }
