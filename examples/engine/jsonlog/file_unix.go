@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
 // openExclusive opens or makes a file that nobody else has open by this function. The system
@@ -19,7 +21,10 @@ func openExclusive(name string) (file, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, cmp.Or(fmt.Errorf("lock the file, which another may have open: %w", err), f.Close())
+		if err == unix.EWOULDBLOCK {
+			err = storage.ErrInUse
+		}
+		return nil, cmp.Or(fmt.Errorf("lock the file: %w", err), f.Close())
 	}
 	if err := syncDir(filepath.Dir(name)); err != nil {
 		return nil, cmp.Or(err, f.Close())

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/oolith-db/oolith/storage"
 )
 
 // openExclusive opens or makes a file that nobody else has open. The system lets go of it when the
@@ -17,8 +19,11 @@ func openExclusive(name string) (file, error) {
 	const shareNothing = 0
 	handle, err := windows.CreateFile(text, windows.GENERIC_READ|windows.GENERIC_WRITE, shareNothing, nil,
 		windows.OPEN_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err == windows.ERROR_SHARING_VIOLATION {
+		err = storage.ErrInUse
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open the file, which another may have open: %w", err)
+		return nil, fmt.Errorf("open the file: %w", err)
 	}
 	return os.NewFile(uintptr(handle), name), nil
 }
