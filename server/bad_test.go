@@ -171,12 +171,7 @@ func TestStalledBodies(t *testing.T) {
 // A store that is closed, or takes no more writes, says so; reads go on where they can.
 func TestStoreThatIsNotWell(t *testing.T) {
 	layer := &failing{EmbeddedLayer: plain{storage.NewMemoryLayer()}}
-	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
-	if err := store.Start(storage.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	f := serveStore(t, store, server.Options{})
+	f := serveOver(t, layer)
 	f.do("PUT", "/a", "1").is(201, "*")
 	f.do("GET", "/~/readyz", "").is(200, "ok\n")
 	f.do("GET", "/~/readyz?verbose", "").is(200, "[+] serving: ok\n[+] store: ok\n[+] writes: ok\n")
@@ -192,7 +187,7 @@ func TestStoreThatIsNotWell(t *testing.T) {
 		t.Error("the log does not say why a write failed")
 	}
 
-	store.Close()
+	f.store.Close()
 	for _, target := range []string{"/a", "/a/*"} {
 		f.do("GET", target, "").has("Retry-After: 1").isProblem(server.Unavailable, "not active")
 	}
@@ -206,12 +201,7 @@ func TestStoreThatIsNotWell(t *testing.T) {
 // After a commit of which nobody knows whether the disk has it, writes end and reads go on.
 func TestWritesStopped(t *testing.T) {
 	layer := &stopping{plain: plain{storage.NewMemoryLayer()}}
-	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
-	if err := store.Start(storage.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	f := serveStore(t, store, server.Options{})
+	f := serveOver(t, layer)
 	f.do("PUT", "/a", "1").is(201, "*")
 	layer.broken = true
 	f.do("PUT", "/a", "2")

@@ -56,6 +56,17 @@ func serve(t *testing.T, opt server.Options, storeOptions ...storage.Options) *f
 	return serveStore(t, store, opt)
 }
 
+// serveOver serves a store over a layer, with all in memory.
+func serveOver(t *testing.T, layer storage.EmbeddedLayer) *fixture {
+	t.Helper()
+	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
+	if err := store.Start(storage.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return serveStore(t, store, server.Options{})
+}
+
 // serveStore starts a server of a store.
 func serveStore(t *testing.T, store *storage.Layered, opt server.Options) *fixture {
 	t.Helper()

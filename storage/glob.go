@@ -21,10 +21,7 @@ func (r *run) commitGlob(w *write) {
 		r.committedSince(began)
 		return
 	}
-	paths := make([]string, len(doomed))
-	for i := range doomed {
-		paths[i] = doomed[i].path
-	}
+	paths := pathsOf(doomed)
 	defer r.view.hidePaths(paths)()
 	revision := r.pipeline.given + 1
 	if w.err = r.persistGlob(doomed, revision); w.err != nil {

@@ -20,9 +20,14 @@ func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(m.ctx, cancel)() // Close ends who waits
-	stop := context.AfterFunc(contextOf(l.done), cancel)
-	defer stop()
+	go func() { // Close ends who waits
+		select {
+		case <-l.done:
+		case <-m.ctx.Done():
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
 	var lock SharedLock
 	if err = m.begin(); err == nil {
 		defer m.work.Done()
@@ -45,23 +50,6 @@ func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 	}
 	t.dropLocked(l.path, h)
 	return err
-}
-
-// contextOf is a context that ends when a channel is closed.
-func contextOf(done <-chan struct{}) context.Context { return doneContext{context.Background(), done} }
-
-type doneContext struct {
-	context.Context
-	done <-chan struct{}
-}
-
-func (c doneContext) Done() <-chan struct{} { return c.done }
-
-func (c doneContext) Err() error {
-	if isClosed(c.done) {
-		return context.Canceled
-	}
-	return nil
 }
 
 func (m *mirror) acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (lock SharedLock, err error) {

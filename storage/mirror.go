@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/internal/watermark"
 )
 
 // A store over a SharedLayer: its memory mirrors what several stores share.
@@ -47,9 +48,9 @@ type mirror struct {
 	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
 	turn sync.Mutex
 
+	applied watermark.Watermark // the revision up to which everything is applied
+
 	mu        sync.Mutex               // guards the fields below
-	applied   uint64                   // everything up to it is applied
-	moved     chan struct{}            // closed when applied grows
 	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
 	follows   bool                     // the follower waits for what comes next
 	closed    bool                     // work takes no more
@@ -66,7 +67,7 @@ func (r *run) openMirror() error {
 	if r.memory == nil { // such a store reads from its mirror, whatever was asked for
 		r.memory, r.view = pathtree.New(), memoryView{r}
 	}
-	m := &mirror{r: r, layer: layer, moved: make(chan struct{})}
+	m := &mirror{r: r, layer: layer}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	revision, objects, err := layer.Mirror(m.ctx)
 	if err == nil {
@@ -76,7 +77,7 @@ func (r *run) openMirror() error {
 		m.cancel()
 		return fmt.Errorf("load: %w", err)
 	}
-	m.applied = revision
+	m.applied.Raise(revision)
 	r.pipeline.begin(revision)
 	r.feed.keepFrom(revision)
 	m.current.Store(int64(r.clock()))
@@ -110,7 +111,7 @@ func (m *mirror) begin() error {
 func (m *mirror) follow() {
 	pause := followPause
 	for m.ctx.Err() == nil {
-		began := m.place()
+		began := m.applied.At()
 		err := m.followOn()
 		if m.ctx.Err() != nil {
 			return
@@ -119,7 +120,7 @@ func (m *mirror) follow() {
 		if unread := errors.Is(err, ErrUndecodable); unread || errors.Is(err, ErrHistoryGone) {
 			if again := m.renew(); again != nil {
 				err = again
-			} else if m.place() != began {
+			} else if m.applied.At() != began {
 				continue
 			}
 			if unread {
@@ -127,7 +128,7 @@ func (m *mirror) follow() {
 			}
 		}
 		m.lose(err)
-		if m.place() != began {
+		if m.applied.At() != began {
 			pause = followPause
 		}
 		select {
@@ -144,7 +145,7 @@ func (m *mirror) followOn() (err error) {
 	defer panicAsError(&err)
 	m.setFollows(true)
 	defer m.setFollows(false)
-	for commit, err := range m.layer.Follow(m.ctx, m.place()) {
+	for commit, err := range m.layer.Follow(m.ctx, m.applied.At()) {
 		if err != nil {
 			return err
 		}
@@ -154,24 +155,6 @@ func (m *mirror) followOn() (err error) {
 		}
 	}
 	return ErrUnavailable
-}
-
-// place is the revision up to which everything is applied.
-func (m *mirror) place() uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.applied
-}
-
-// move notes that everything up to a revision is applied.
-func (m *mirror) move(revision uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if revision > m.applied {
-		m.applied = revision
-		close(m.moved)
-		m.moved = make(chan struct{})
-	}
 }
 
 // lose notes that the follower does not follow any more, and found that it does.
@@ -212,9 +195,7 @@ func (m *mirror) lostBy() error {
 // reach returns when everything up to a revision is applied; or with an error when the run or the context ends first.
 func (m *mirror) reach(ctx context.Context, revision uint64) error {
 	for {
-		m.mu.Lock()
-		applied, moved := m.applied, m.moved
-		m.mu.Unlock()
+		applied, moved := m.applied.Moved()
 		if applied >= revision {
 			return nil
 		}
@@ -230,7 +211,7 @@ func (m *mirror) reach(ctx context.Context, revision uint64) error {
 
 // catchUp returns when everything is applied that was in the order before the call.
 func (m *mirror) catchUp(ctx context.Context) error {
-	began, applied := m.r.clock(), m.place()
+	began, applied := m.r.clock(), m.applied.At()
 	revision, err := m.barrier(ctx)
 	if err != nil {
 		return err

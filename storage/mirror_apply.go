@@ -34,7 +34,7 @@ func (m *mirror) take(commit SharedCommit) error {
 		changes = changes[n:]
 	}
 	m.changes.Add(uint64(len(commit.Changes)))
-	m.move(commit.Revision)
+	m.applied.Raise(commit.Revision)
 	return nil
 }
 
@@ -45,7 +45,7 @@ func (r *run) seen(revision uint64) { r.pipeline.revision.Store(max(r.visible(),
 func (m *mirror) show() {
 	m.turn.Lock()
 	defer m.turn.Unlock()
-	m.r.seen(m.place())
+	m.r.seen(m.applied.At())
 }
 
 // takeWrites applies changes of single keys, all in one instant.
@@ -169,7 +169,7 @@ func (m *mirror) renew() (err error) {
 	}
 	m.turn.Lock()
 	defer m.turn.Unlock()
-	if revision < m.place() {
+	if revision < m.applied.At() {
 		return errors.New("storage: shared layer: its mirror is older than what was followed")
 	}
 	m.r.feed.lose(revision)
@@ -177,6 +177,6 @@ func (m *mirror) renew() (err error) {
 		return err
 	}
 	m.r.seen(revision)
-	m.move(revision)
+	m.applied.Raise(revision)
 	return nil
 }

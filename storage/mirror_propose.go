@@ -85,11 +85,10 @@ func (r *run) proposeWrites(group []*write) {
 				w.fail(nil)
 			}
 		}
-		base := r.mirror.place()
+		base := r.mirror.applied.At()
 		all, live, err := r.stageShared(group)
 		if err == nil && !current && live < unrefused(group) {
 			// Some came to nothing, by a mirror that may be behind.
-			r.pipeline.overlay.drop(all)
 			if err = r.mirror.catchUp(r.mirror.ctx); err == nil {
 				current = true
 				continue
@@ -97,11 +96,9 @@ func (r *run) proposeWrites(group []*write) {
 			err = r.mirror.unavailable(err)
 		}
 		if err != nil {
-			r.pipeline.overlay.drop(all)
 			fail(group, err)
 			return
 		}
-		r.pipeline.overlay.drop(all)
 		if live == 0 {
 			return
 		}
@@ -158,6 +155,7 @@ func (r *run) stageShared(group []*write) (all []*write, live int, err error) {
 	if live > 0 && len(r.options.Retention) > 0 {
 		all, err = r.trim(all, r.pipeline.given+uint64(live)+1)
 	}
+	r.pipeline.overlay.drop(all) // what is staged next is staged against what the follower made of this
 	return all, live, err
 }
 
@@ -308,7 +306,7 @@ func (r *run) proposePattern(w *write) {
 			w.err = r.mirror.unavailable(w.err)
 			return
 		}
-		base := r.mirror.place()
+		base := r.mirror.applied.At()
 		var doomed []removal
 		var err error
 		if w.op == opClear {
@@ -325,10 +323,7 @@ func (r *run) proposePattern(w *write) {
 			r.committedSince(began)
 			return
 		}
-		c := SharedChange{Pattern: pattern, Clear: w.op == opClear, Reason: w.op.reason(), Silent: w.silent, Gone: make([]string, len(doomed))}
-		for i := range doomed {
-			c.Gone[i] = doomed[i].path
-		}
+		c := SharedChange{Pattern: pattern, Clear: w.op == opClear, Reason: w.op.reason(), Silent: w.silent, Gone: pathsOf(doomed)}
 		first, err := r.propose(&SharedTransaction{Base: base, Changes: []SharedChange{c}})
 		switch {
 		case err == nil:

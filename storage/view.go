@@ -68,6 +68,15 @@ type removal struct {
 	own     int64             // the end of its own time to live, for the layer
 }
 
+// pathsOf returns the paths of what is removed.
+func pathsOf(doomed []removal) []string {
+	paths := make([]string, len(doomed))
+	for i := range doomed {
+		paths[i] = doomed[i].path
+	}
+	return paths
+}
+
 // removed returns the object, to be kept by anybody.
 func (d *removal) removed() *meta.Object {
 	if d.object == nil {

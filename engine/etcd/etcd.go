@@ -18,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/oolith-db/oolith/internal/watermark"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -85,9 +86,7 @@ type session struct {
 	known     int64  // etcd's revision of the node's record; guarded by proposing, as last is
 	last      uint64 // the ID of the last transaction
 
-	mu    sync.Mutex    // guards the fields below
-	seen  int64         // the revision of etcd up to which Follow yielded everything
-	moved chan struct{} // closed when seen grows
+	seen watermark.Watermark // the revision of etcd up to which Follow yielded everything
 }
 
 // New returns a layer over the members of a cluster at "host:port" or as URLs. It connects in Start.
@@ -123,7 +122,7 @@ func (l *Layer) Start(storage.LayerOptions) error {
 	if l.refused != nil {
 		return fmt.Errorf("etcd: %w", l.refused)
 	}
-	s := &session{keys: l.keys, options: l.options, moved: make(chan struct{}), node: strings.ToLower(rand.Text())}
+	s := &session{keys: l.keys, options: l.options, node: strings.ToLower(rand.Text())}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	s.client, err = clientv3.New(clientv3.Config{
@@ -248,6 +247,17 @@ func (l *Layer) active() (*session, error) {
 		return s, nil
 	}
 	return nil, storage.ErrNotActive
+}
+
+// now returns the present revision of etcd. It takes a quorum: what was committed before the call is at or below it.
+func (s *session) now(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	defer cancel()
+	marker, err := s.client.Get(ctx, s.keys.marker())
+	if err != nil {
+		return 0, s.explain(err)
+	}
+	return marker.Header.Revision, nil
 }
 
 // timeout is the context of one request.

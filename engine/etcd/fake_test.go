@@ -39,7 +39,8 @@ func newFake(t *testing.T) (*Layer, *fakeKV) {
 	f := &fakeKV{held: make(map[string]*mvccpb.KeyValue), revision: 1}
 	client.KV = f
 	l := New(nil, Options{})
-	s := &session{keys: l.keys, options: l.options, client: client, moved: make(chan struct{}), node: "node", seen: 1 << 40}
+	s := &session{keys: l.keys, options: l.options, client: client, node: "node"}
+	s.seen.Raise(1 << 40)
 	s.options.Logger = slog.New(slog.DiscardHandler)
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	t.Cleanup(s.cancel)

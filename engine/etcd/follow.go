@@ -26,13 +26,10 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 	if err != nil {
 		return 0, nil, err
 	}
-	request, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
-	defer cancel()
-	now, err := s.client.Get(request, s.keys.marker())
+	revision, err := s.now(ctx)
 	if err != nil {
-		return 0, nil, s.explain(err)
+		return 0, nil, err
 	}
-	revision := now.Header.Revision
 	return whole(revision), s.scan(ctx, []span{prefixed(s.keys.objects())}, revision), nil
 }
 
@@ -94,7 +91,7 @@ func (s *session) follow(ctx context.Context, revision int64, yield func(storage
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	watch := s.client.Watch(ctx, s.keys.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
-	s.setSeen(revision)
+	s.seen.Raise(uint64(revision))
 	for {
 		var response clientv3.WatchResponse
 		var ok bool
@@ -126,14 +123,14 @@ func (s *session) follow(ctx context.Context, revision int64, yield func(storage
 			if !yield(commit) {
 				return nil
 			}
-			s.setSeen(events[0].Kv.ModRevision)
+			s.seen.Raise(uint64(events[0].Kv.ModRevision))
 			events = events[n:]
 		}
 		if response.IsProgressNotify() {
 			if !yield(storage.SharedCommit{Revision: whole(response.Header.Revision)}) {
 				return nil
 			}
-			s.setSeen(response.Header.Revision)
+			s.seen.Raise(uint64(response.Header.Revision))
 		}
 	}
 }
@@ -208,16 +205,6 @@ func (r *record) changes(events []storage.SharedChange, puts map[string]*meta.Ob
 	return changes
 }
 
-func (s *session) setSeen(revision int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if revision > s.seen {
-		s.seen = revision
-		close(s.moved)
-		s.moved = make(chan struct{})
-	}
-}
-
 // Barrier returns a revision that all that was committed before the call is at or below. It makes sure that Follow
 // gets there: etcd's revision grows with keys that no store has, too, of which the watch says nothing by itself.
 func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
@@ -227,23 +214,21 @@ func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
-	now, err := s.client.Get(ctx, s.keys.marker()) // linearizable: it takes a quorum
+	revision, err := s.now(ctx)
 	if err != nil {
+		return 0, err
+	}
+	if err := s.reach(ctx, revision); err != nil {
 		return 0, s.explain(err)
 	}
-	if err := s.reach(ctx, now.Header.Revision); err != nil {
-		return 0, s.explain(err)
-	}
-	return whole(now.Header.Revision), nil
+	return whole(revision), nil
 }
 
 // reach returns when Follow yielded everything up to a revision of etcd.
 func (s *session) reach(ctx context.Context, revision int64) error {
 	for {
-		s.mu.Lock()
-		seen, moved := s.seen, s.moved
-		s.mu.Unlock()
-		if seen >= revision {
+		seen, moved := s.seen.Moved()
+		if seen >= uint64(revision) {
 			return nil
 		}
 		if err := s.client.RequestProgress(clientv3.WithRequireLeader(ctx)); err != nil {

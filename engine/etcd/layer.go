@@ -50,18 +50,16 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 			yield(meta.Object{}, err)
 			return
 		}
-		ctx, cancel := s.timeout()
-		now, err := s.client.Get(ctx, s.keys.marker())
-		cancel()
+		revision, err := s.now(s.ctx)
 		if err != nil {
-			yield(meta.Object{}, s.explain(err))
+			yield(meta.Object{}, err)
 			return
 		}
 		spans := s.keys.spans(pattern)
 		if spans == nil {
 			spans = []span{s.keys.around(pattern)}
 		}
-		for obj, err := range s.scan(s.ctx, spans, now.Header.Revision) {
+		for obj, err := range s.scan(s.ctx, spans, revision) {
 			if err == nil && pattern != "" && !key.Match(pattern, obj.Path) {
 				continue
 			}
@@ -181,11 +179,9 @@ func (l *Layer) LastRevision() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := s.timeout()
-	defer cancel()
-	now, err := s.client.Get(ctx, s.keys.marker())
+	revision, err := s.now(s.ctx)
 	if err != nil {
-		return 0, s.explain(err)
+		return 0, err
 	}
-	return whole(now.Header.Revision), nil
+	return whole(revision), nil
 }
