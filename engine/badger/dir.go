@@ -18,9 +18,6 @@ import (
 // errHeld is what lockOpen returns when somebody else holds the lock.
 var errHeld = errors.New("another has the lock")
 
-// errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
-var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
-
 // lock is the lock of a directory.
 type lock struct{ files []*os.File }
 

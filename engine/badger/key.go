@@ -191,7 +191,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is a file, expected a directory", dir)
 	}
-	if _, err := readFormat(dir, enginekit.FormatFile); err != nil {
+	if _, err := readSmall(dir, enginekit.FormatFile); err != nil {
 		return fmt.Errorf("this is no store of this kind: %w", err)
 	}
 	held, err := lockDir(dir, false)

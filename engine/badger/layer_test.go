@@ -2,7 +2,6 @@ package badger
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -23,9 +22,21 @@ func startSmall(t testing.TB) *Layer {
 	return start(t, t.TempDir(), small())
 }
 
+// storeOf returns the open store of a layer.
+func storeOf(l *Layer) (open *store) {
+	err := l.life.Use(func(s *store) error {
+		open = s
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	return open
+}
+
 // scansOf is how many scans a layer holds.
 func scansOf(l enginetest.Layer) int {
-	s := l.(*Layer).store
+	s := storeOf(l.(*Layer))
 	s.scanLock.Lock()
 	defer s.scanLock.Unlock()
 	return len(s.scans)
@@ -44,25 +55,6 @@ func TestLayer(t *testing.T) {
 	})
 }
 
-// What is in the value log is there after a restart too.
-func TestReopenKeepsTheValueLog(t *testing.T) {
-	dir := t.TempDir()
-	l := start(t, dir, small())
-	large := `"` + strings.Repeat("large ", 10_000) + `"`
-	if err := l.Set("large", enginetest.Object("large", 1, large)); err != nil {
-		t.Fatal(err)
-	}
-	before, err := l.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	l = start(t, dir, small())
-	if after, err := l.Load(); err != nil || !reflect.DeepEqual(before, after) {
-		t.Errorf("loaded %v, %v, expected %v", after, err, before)
-	}
-}
-
 // The last revision is the highest, also when a lower one comes behind it.
 func TestLastRevision(t *testing.T) {
 	l := startSmall(t)
@@ -79,7 +71,6 @@ func TestLastRevision(t *testing.T) {
 // The longest path and the largest object are stored, one byte more is refused by name.
 func TestLargestEntry(t *testing.T) {
 	options := small()
-	options.ValueLogFileSize = 1 << 20
 	l := start(t, t.TempDir(), options)
 	path := strings.Repeat("p", 1024)
 	most := l.options.MaxData

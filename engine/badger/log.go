@@ -27,7 +27,6 @@ const (
 	readInvalid      = "Invalid read: vp"
 	tableNext        = "[%d] LOG Compact. Added"
 	tableRotated     = "Flushing memtable, mt.size"
-	filePicked       = "Rewriting fid: "
 
 	// What the error of a flush or a compaction begins with that failed before it came to the list
 	// of tables.
@@ -78,13 +77,7 @@ func errorBegins(args []any, with string) bool {
 }
 
 // Infof implements badger.Logger.
-func (g logger) Infof(format string, args ...any) {
-	if strings.HasPrefix(format, filePicked) {
-		number, _ := args[0].(uint32)
-		g.picked(int64(number))
-	}
-	g.debug(format, args)
-}
+func (g logger) Infof(format string, args ...any) { g.debug(format, args) }
 
 // Debugf implements badger.Logger.
 func (g logger) Debugf(format string, args ...any) {

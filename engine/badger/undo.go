@@ -67,7 +67,7 @@ func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []
 			continue // seen, or written by each transaction
 		}
 		last = it.Item().KeyCopy(nil)
-		if size > maxPart {
+		if int64(size) > s.db.MaxBatchSize() {
 			return last, nil
 		}
 		value, err := s.valueAt(last, before)
