@@ -152,6 +152,7 @@ func (b *Batch) add(op string, w write, err error) {
 	if b.owner != b {
 		b.parts, b.owner = slices.Clone(b.parts), b
 	}
+	w.data = copyData(w.data)
 	b.parts = append(b.parts, w)
 }
 
@@ -198,6 +199,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 	copy(copies, batch.parts)
 	for i := range copies {
 		part := &copies[i]
+		r.keep(part)
 		if first, twice := seen[part.path]; twice && part.op != opPush {
 			return nil, fmt.Errorf("changes %d and %d: %w: %q", first, i, ErrDuplicateKey, part.path)
 		}
@@ -298,7 +300,7 @@ func (l *Layered) put(ctx context.Context, op string, kind operation, path strin
 	return l.commitOne(ctx, op, &w, err)
 }
 
-// fill makes the write one of a set or a push, from its checked input.
+// fill makes the write one of a set or a push, from its checked input. The data is still the caller's.
 func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOptions) (err error) {
 	w.op, w.path = op, path
 	check := checkKey
@@ -324,7 +326,7 @@ func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOp
 	if err := checkData(data); err != nil {
 		return err
 	}
-	w.data = copyData(data)
+	w.data = data
 	return nil
 }
 

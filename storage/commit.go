@@ -95,6 +95,7 @@ func (r *run) commit(request *write) (stored meta.Object, err error) {
 
 // commitContext is commit that a context can end while the write waits in the queue.
 func (r *run) commitContext(ctx context.Context, request *write) (stored meta.Object, err error) {
+	r.keep(request)
 	if r.inPlace && request.op.single() {
 		if err = r.commitInPlace(request); err == nil {
 			stored = request.result()

@@ -245,6 +245,9 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	default:
 		w.object = meta.Object{Created: now}
 	}
+	if w.op == opPush && w.made != nil {
+		w.made = w.made.Named(path)
+	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision
 	switch {
