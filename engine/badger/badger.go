@@ -4,16 +4,16 @@
 // # Durability
 //
 // A write is acknowledged after the log was synced to the disk: it survives a crash of the process and of the machine.
-// Durability names the weaker mode. A single write costs a sync of its own; writes that a store groups (storage.Batcher)
-// share one. Like Badger, the layer counts on that a file that was synced is found after a crash of the machine, as it is on
-// ext4, xfs and btrfs.
+// Durability names the weaker mode. A single write costs a sync of its own; writes that a store groups
+// (storage.Batcher) share one. Like Badger, the layer counts on that a file that was synced is found after a crash of
+// the machine, as it is on ext4, xfs and btrfs.
 //
 // # Values
 //
 // Every value is in the tree, none in Badger's value log. So an object's data has at most 1023 KiB, and less where
-// MemTableSize is below 7 MiB, or the disk below 2 GiB: see Options.MaxData. A larger one is refused with the limit before
-// anything is written. Stores of format version 1, which had larger values in the value log, are read as they are; what
-// is overwritten or deleted there gives no room back.
+// MemTableSize is below 7 MiB, or the disk below 2 GiB: see Options.MaxData. A larger one is refused with the limit
+// before anything is written. Stores of format version 1, which had larger values in the value log, are read as they
+// are; what is overwritten or deleted there gives no room back.
 //
 // # Batches of any size
 //
@@ -22,29 +22,30 @@
 //
 // # Encryption
 //
-// With a key, everything that says something about keys and values is encrypted on the disk, by AES in counter mode. That
-// keeps the content of a lost disk secret; it does not prove that nobody changed it. See key.go for the forms of a key, and
-// RotateKey.
+// With a key, everything that says something about keys and values is encrypted on the disk, by AES in counter mode.
+// That keeps the content of a lost disk secret; it does not prove that nobody changed it. See key.go for the forms of a
+// key, and RotateKey.
 //
 // # Memory
 //
-// The tables in memory take 1.3 times MemTableSize each, at most five of them for a moment: the one being written, three
-// that wait for the disk, and the one that is on its way there. The cache takes CacheSize. Compactions take a few tens
-// of MiB beside. Files are mapped into memory: what an operating system shows as resident includes pages of them that it
-// can take back at any time.
+// The tables in memory take 1.3 times MemTableSize each, at most five of them for a moment: the one being written,
+// three that wait for the disk, and the one that is on its way there. The cache takes CacheSize. Compactions take a few
+// tens of MiB beside. Files are mapped into memory: what an operating system shows as resident includes pages of them
+// that it can take back at any time.
 //
 // # When the disk fails
 //
-// The first write or sync that the disk refuses stops the layer's writing: that write and all later ones return an error
-// that holds the cause. Reads go on. To close the layer and start it again reads the truth back, with all that was
-// acknowledged. See health.go, also for the failures that Badger itself would pass over.
+// The first write or sync that the disk refuses stops the layer's writing: that write and all later ones return an
+// error that holds the cause. Reads go on. To close the layer and start it again reads the truth back, with all that
+// was acknowledged. See health.go, also for the failures that Badger itself would pass over.
 //
-// Badger writes through mapped memory, and a disk that is full, or fails, is then no error but a signal (SIGBUS) that ends the
-// process, from a goroutine where nobody can catch it. So the layer takes no write when the disk is nearly full
-// (Options.MinFree), and lets Badger rewrite its tables only while there is room: see room.go. What is left is a disk that
-// something else fills in the very moment of a write, a disk that breaks, and the assertions with which Badger ends the process
-// when it finds a contradiction within itself. Damaged files, which lead to most of these, are looked for before Badger
-// opens them: see inspect.go. A process that dies in this way loses nothing that was acknowledged.
+// Badger writes through mapped memory, and a disk that is full, or fails, is then no error but a signal (SIGBUS) that
+// ends the process, from a goroutine where nobody can catch it. So the layer takes no write when the disk is nearly
+// full (Options.MinFree), and lets Badger rewrite its tables only while there is room: see room.go. What is left is a
+// disk that something else fills in the very moment of a write, a disk that breaks, and the assertions with which
+// Badger ends the process when it finds a contradiction within itself. Damaged files, which lead to most of these, are
+// looked for before Badger opens them: see inspect.go. A process that dies in this way loses nothing that was
+// acknowledged.
 //
 // # Layout
 //
@@ -54,8 +55,8 @@
 //	'o' generation directory 0x00 index
 //
 // where the generation is a number in 8 bytes: 0, or what a clear of format version 1 left. The rest is as an
-// enginekit.Space has it. The value is what enginekit.AppendObject makes. The files FORMAT and SYNCED beside Badger's own
-// name this layout and its version, and what must be there: see format.go and mark.go.
+// enginekit.Space has it. The value is what enginekit.AppendObject makes. The files FORMAT and SYNCED beside Badger's
+// own name this layout and its version, and what must be there: see format.go and mark.go.
 package badger
 
 import (
@@ -74,8 +75,8 @@ const (
 	// is the default.
 	DurabilitySync Durability = iota
 	// DurabilityNoSync acknowledges a write when it is in the log, in memory that the operating system writes back. A
-	// crash of the process loses nothing. A crash of the machine loses the newest writes, some seconds or tens of
-	// them. Close syncs, so that nothing is lost by it.
+	// crash of the process loses nothing. A crash of the machine loses the newest writes, some seconds or tens of them.
+	// Close syncs, so that nothing is lost by it.
 	DurabilityNoSync
 )
 
@@ -93,11 +94,11 @@ type Options struct {
 	Durability Durability
 	// ReadOnly opens a store that is there to read only. No file of it is made, changed, or locked for writing, so that
 	// the disk may be read-only or full. Where the store was not closed, its logs are read by way of a copy in the
-	// directory for temporary files, which needs to be there then. Others may read too meanwhile; a layer that writes, of this
-	// process or another, is refused while it lasts, and refuses it. Writes are storage.ErrReadOnly.
+	// directory for temporary files, which needs to be there then. Others may read too meanwhile; a layer that writes,
+	// of this process or another, is refused while it lasts, and refuses it. Writes are storage.ErrReadOnly.
 	ReadOnly bool
-	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero. In an encrypted store a quarter of it
-	// is for the indexes of tables.
+	// CacheSize is the memory in bytes for blocks that were read; 64 MiB when zero. In an encrypted store a quarter of
+	// it is for the indexes of tables.
 	CacheSize int64
 	// MemTableSize is the memory in bytes that takes writes before they are sorted into files; 32 MiB when zero, at
 	// least 1 MiB. It also bounds what a start has to replay from the log of each such table, and what one transaction
@@ -106,14 +107,14 @@ type Options struct {
 	// MaxData is the greatest length in bytes of one object's data: 1023 KiB when zero and at most, and at most 15
 	// percent of MemTableSize, less 8 KiB.
 	MaxData int
-	// MinFree is the room in bytes on the disk below which the layer takes no writes; deletes are taken down to a quarter of
-	// it; reads need none. It is for what Badger writes in the background: what is in memory, and tables that replace
-	// others. When zero it is 16 times MemTableSize, but at most a sixteenth of the disk or else 16 MiB; when negative,
-	// it is not looked at. MemTableSize is at most a sixteenth of it, or else 1 MiB.
+	// MinFree is the room in bytes on the disk below which the layer takes no writes; deletes are taken down to a
+	// quarter of it; reads need none. It is for what Badger writes in the background: what is in memory, and tables
+	// that replace others. When zero it is 16 times MemTableSize, but at most a sixteenth of the disk or else 16 MiB;
+	// when negative, it is not looked at. MemTableSize is at most a sixteenth of it, or else 1 MiB.
 	MinFree int64
-	// SkipVerify leaves out the reading of all tables at Start. Without it, a table that was damaged since is an error of
-	// Start. With it, Start is quicker in a large store, and the damage may go unnoticed: Badger takes what it cannot
-	// read for absent. Check finds it.
+	// SkipVerify leaves out the reading of all tables at Start. Without it, a table that was damaged since is an error
+	// of Start. With it, Start is quicker in a large store, and the damage may go unnoticed: Badger takes what it
+	// cannot read for absent. Check finds it.
 	SkipVerify bool
 
 	// Key encrypts the store: 16, 24 or 32 bytes. At most one of Key, KeyFile and KeyEnv may be set. It is not changed.
@@ -123,8 +124,8 @@ type Options struct {
 	// KeyEnv is the name of an environment variable that holds the key, read at Start; see ParseKey for its form.
 	KeyEnv string
 
-	// Logger gets what Badger tells of its work, at level debug, and its background errors. Nil logs nothing: each error
-	// that matters to a caller is returned.
+	// Logger gets what Badger tells of its work, at level debug, and its background errors. Nil logs nothing: each
+	// error that matters to a caller is returned.
 	Logger *slog.Logger
 
 	// hooks are for tests.
@@ -170,8 +171,8 @@ func bounded(value, otherwise, least, most int64) int64 {
 }
 
 // Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements all optional interfaces of
-// package storage but storage.AsyncBatcher: Badger syncs each transaction by itself, in order, so that a second one that
-// is under way gains nothing, and it cannot keep the second one from the disk when the first one failed.
+// package storage but storage.AsyncBatcher: Badger syncs each transaction by itself, in order, so that a second one
+// that is under way gains nothing, and it cannot keep the second one from the disk when the first one failed.
 type Layer struct {
 	*enginekit.Layer[*store]
 	life    *enginekit.Life[*store]
@@ -198,12 +199,12 @@ var (
 // they are missing, locks it, looks through its files and opens the database.
 //
 // Start refuses a directory that is marked as incomplete with storage.ErrIncomplete, unless AllowIncomplete is set. A
-// directory that is in use, that is a file, that cannot be written, that is corrupt or that holds something else is an error that
-// says so, and so is a key that does not fit. Close does not wait for a disk that fails: see health.go.
+// directory that is in use, that is a file, that cannot be written, that is corrupt or that holds something else is an
+// error that says so, and so is a key that does not fit. Close does not wait for a disk that fails: see health.go.
 func New(dir string, options Options) *Layer {
 	l := &Layer{dir: dir, options: options.withDefaults()}
 	l.Layer, l.life = enginekit.New(enginekit.Config[*store]{
-		Name: "badger", Place: dir, Open: l.open, Explain: explain,
+		Name: "badger", Place: dir, Open: l.open, Explain: restored,
 		ReadOnly: options.ReadOnly, MaxData: l.options.MaxData, Logger: options.Logger,
 	})
 	return l

@@ -12,8 +12,8 @@ import (
 
 // How a batch is committed.
 //
-// A batch that fits into one transaction of Badger is one, with the last revision beside it. The transaction has the next
-// version. Then readers see that version.
+// A batch that fits into one transaction of Badger is one, with the last revision beside it. The transaction has the
+// next version. Then readers see that version.
 //
 // A larger batch takes several transactions, version after version:
 //
@@ -21,10 +21,9 @@ import (
 //	2  the changes, in parts
 //	3  the last revision, and partsKey becomes 0
 //
-// Readers go from the version before 1 to that of 3: they never see a part. A crash before 3 is
-// durable leaves partsKey at 1, and the next start takes back all that is newer than it (undo).
-// That costs nothing while all goes well: no change is written twice, and the values before are
-// there anyway, since Badger keeps every version that is visible.
+// Readers go from the version before 1 to that of 3: they never see a part. A crash before 3 is durable leaves partsKey
+// at 1, and the next start takes back all that is newer than it (undo). That costs nothing while all goes well: no
+// change is written twice, and the values before are there anyway, since Badger keeps every version that is visible.
 
 // Commit implements enginekit.Database: it commits changes that are valid, atomically.
 func (s *store) Commit(changes []storage.Change, revision uint64) error {
@@ -56,7 +55,7 @@ func (s *store) Commit(changes []storage.Change, revision uint64) error {
 	}
 	s.revision = b.revision
 	s.visible.Store(s.version)
-	s.count(changes, cleared >= 0)
+	s.count(changes)
 	return nil
 }
 
@@ -70,20 +69,14 @@ func lastClear(changes []storage.Change) int {
 }
 
 // count keeps the hint at the number of objects.
-func (s *store) count(changes []storage.Change, cleared bool) {
-	var puts, deletes int64
+func (s *store) count(changes []storage.Change) {
 	for _, c := range changes {
 		if c.Object != nil {
-			puts++
+			s.objects.Add(1)
 		} else {
-			deletes++
+			s.objects.Add(-1)
 		}
 	}
-	if cleared {
-		s.objects.Store(puts)
-		return
-	}
-	s.objects.Add(puts - deletes)
 }
 
 // batch is a batch on its way into the database.
@@ -184,8 +177,8 @@ func (b *batch) extent() (n, size int) {
 	return n, size
 }
 
-// annotate commits notes that are not a part of the content. They are durable when it returns.
-// The caller holds writing.
+// annotate commits notes that are not a part of the content. They are durable when it returns. The caller holds
+// writing.
 func (s *store) annotate(fill func(txn *badger.Txn) error) error {
 	if err := s.health.failure(); err != nil {
 		return err
@@ -215,8 +208,8 @@ func (s *store) transact(fill func(txn *badger.Txn) error) error {
 // begin returns a transaction to be filled, and to be discarded in any case.
 func (s *store) begin() *badger.Txn { return s.db.NewTransactionAt(latest, true) }
 
-// commitNext commits a transaction as the next version. It returns when the transaction is as
-// durable as is asked for, or when nobody can tell any more.
+// commitNext commits a transaction as the next version. It returns when the transaction is as durable as is asked for,
+// or when nobody can tell any more.
 func (s *store) commitNext(txn *badger.Txn) error {
 	s.version++
 	done := make(chan error, 1)

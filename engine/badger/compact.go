@@ -13,9 +13,8 @@ import (
 
 // Compact implements storage.Compacter: it puts what is in memory into tables, and merges all tables into one level.
 //
-// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are
-// merged, which goes on in the background then. A Close ends it with storage.ErrNotActive after the
-// step that is under way.
+// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are merged, which goes on
+// in the background then. A Close ends it with storage.ErrNotActive after the step that is under way.
 func (l *Layer) Compact(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -72,8 +71,7 @@ func (s *store) compactAlone(ctx context.Context) error {
 
 // merge merges all tables into one level.
 func (s *store) merge(ctx context.Context) error {
-	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by
-	// itself.
+	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by itself.
 	for s.onlyNew() {
 		if err := s.rotate(ctx); err != nil {
 			return err
@@ -102,10 +100,9 @@ func (s *store) onlyNew() bool {
 	return levels[0].NumTables > 0
 }
 
-// rotate makes Badger begin a new table in memory, by filling the current one with versions of one key, and waits until the
-// tables in memory before it are on the disk. It takes as much writing as a table in memory is
-// large, which compresses to little. The table spans all keys, so that a compaction that takes it
-// along takes all that is below it.
+// rotate makes Badger begin a new table in memory, by filling the current one with versions of one key, and waits until
+// the tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
+// compresses to little. The table spans all keys, so that a compaction that takes it along takes all that is below it.
 func (s *store) rotate(ctx context.Context) error {
 	before, version := s.rotations.Load(), s.visible.Load()
 	filler := make([]byte, s.db.Opts().ValueThreshold/2)
@@ -130,9 +127,9 @@ func (s *store) fill(with func(txn *badger.Txn) error) error {
 	return enginekit.FirstError(s.demand(s.options.MinFree/2+s.db.MaxBatchSize()), s.annotate(with))
 }
 
-// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells
-// nobody when that is, but each table knows its newest version, and each transaction writes
-// revisionKey, of which the newest version is always kept.
+// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells nobody when that is,
+// but each table knows its newest version, and each transaction writes revisionKey, of which the newest version is
+// always kept.
 func (s *store) awaitFlush(ctx context.Context, version uint64) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

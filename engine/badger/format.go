@@ -12,21 +12,20 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The file FORMAT marks a directory as a store of this layer. Its one line is the name of
-// the layout and its version:
+// The file FORMAT marks a directory as a store of this layer. Its one line is the name of the layout and its version:
 //
 //	oolith-badger 2
 //
-// It is a file of its own and not a key of the database, so that a directory of someone
-// else, or of a newer version, is refused before Badger has touched anything in it. A new directory first gets
-// FORMAT.new, then the database, then FORMAT in its place: so a crash leaves what the next start goes on with, and
-// beside FORMAT nothing of the database may be missing.
+// It is a file of its own and not a key of the database, so that a directory of someone else, or of a newer version, is
+// refused before Badger has touched anything in it. A new directory first gets FORMAT.new, then the database, then
+// FORMAT in its place: so a crash leaves what the next start goes on with, and beside FORMAT nothing of the database
+// may be missing.
 const (
 	formatName    = "oolith-badger"
 	formatVersion = 2 // 1 had large values in the value log, and no mark
 
-	// lockFile is what a store of this layer locks. Badger has a lock of its own beside it,
-	// which it takes too late for what is looked at before it is opened.
+	// lockFile is what a store of this layer locks. Badger has a lock of its own beside it, which it takes too late for
+	// what is looked at before it is opened.
 	lockFile     = "STORE-LOCK"
 	newFormat    = enginekit.FormatFile + ".new"
 	maxFormatLen = 256

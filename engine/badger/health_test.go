@@ -113,7 +113,7 @@ func TestTornList(t *testing.T) {
 	before := moment(t, dir)
 	go logger{storeOf(l)}.Errorf(flushFailed+": %v, retrying", errors.New("write MANIFEST: no space left on device"))
 	<-storeOf(l).health.failed
-	for !storeOf(l).health.isTorn() {
+	for !storeOf(l).health.torn.Load() {
 		runtime.Gosched()
 	}
 	if err := l.Set("c", enginetest.Object("c", 1, "1")); !errors.Is(err, syscall.ENOSPC) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -19,14 +18,14 @@ import (
 
 // The look at the files before Badger opens them. It changes nothing.
 //
-// Badger ends the process over some damage of its files, and passes over other damage in silence: see mark.go, tables.go and
-// wal.go. Beyond that it
+// Badger ends the process over some damage of its files, and passes over other damage in silence: see mark.go,
+// tables.go and wal.go. Beyond that it
 //
 //   - removes all tables that their list, MANIFEST, does not name;
 //   - makes a new list of tables, or of data keys, when MANIFEST or KEYREGISTRY is missing;
 //   - cannot open a store after a crash between the making of a log and the giving of its size;
-//   - writes to its statistics, DISCARD, through mapped memory as it makes them: on a full disk that
-//     ends the process. So they are made here, by writing.
+//   - makes its statistics, DISCARD, by writing to mapped memory, which ends the process on a full disk, and ends it where
+//     they cannot be opened.
 
 // errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
 var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
@@ -90,8 +89,8 @@ func (s *store) inspect(key []byte, state state) (found inspected, err error) {
 	return found, nil
 }
 
-// compareMark refuses a store in which a transaction is missing up to the mark: behind what is in the tables, all are in the
-// logs.
+// compareMark refuses a store in which a transaction is missing up to the mark: behind what is in the tables, all are
+// in the logs.
 func (s *store) compareMark(found inspected) error {
 	marked, err := readMark(s.dir)
 	if err != nil {
@@ -111,8 +110,8 @@ func (s *store) compareMark(found inspected) error {
 		errCorrupt, orWithout, last, marked, badger.ManifestFilename)
 }
 
-// prepare makes the directory ready to be opened to write: without what a crash left unfinished, on a disk that
-// has room for what Badger writes as it opens, and for the logs, which will be put into tables.
+// prepare makes the directory ready to be opened to write: without what a crash left unfinished, on a disk that has
+// room for what Badger writes as it opens, and for the logs, which will be put into tables.
 func (s *store) prepare(found inspected, state state) (err error) {
 	if err := s.demand(found.logged + startRoom); err != nil {
 		return fmt.Errorf("%w, or open it to read only (readonly=on)", err)
@@ -208,20 +207,15 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	return nil
 }
 
-const (
-	discardFile = "DISCARD"
-	discardSize = 1 << 20
-)
-
-// prepareDiscard makes the statistics of the value log where they are missing or broken.
+// prepareDiscard makes the statistics of the value log where they are missing, and sees to it that they can be opened.
 func (s *store) prepareDiscard() error {
-	name := filepath.Join(s.dir, discardFile)
-	info, err := os.Stat(name)
-	if err == nil && info.Mode().IsRegular() && info.Size() >= discardSize && info.Size()%16 == 0 {
-		return nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	file, err := os.OpenFile(filepath.Join(s.dir, "DISCARD"), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
 		return err
 	}
-	return enginekit.WriteSynced(name, []byte(strings.Repeat("\x00", discardSize)))
+	info, err := file.Stat()
+	if err == nil && info.Size() == 0 {
+		_, err = file.Write(make([]byte, 1<<20))
+	}
+	return enginekit.FirstError(err, file.Close())
 }

@@ -44,7 +44,7 @@ func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store,
 	s.stopping, s.stop = context.WithCancel(closing)
 	if err := s.open(key, opt); err != nil {
 		s.stop()
-		return nil, enginekit.FirstError(err, s.closeMark(false), s.removeView(), s.unlock())
+		return nil, enginekit.FirstError(err, s.closeMark(false), s.removeView(), s.lock.release())
 	}
 	if !l.options.ReadOnly {
 		s.release()
@@ -86,18 +86,8 @@ func (l *Layer) newStore(dir string, held *lock) *store {
 	}
 }
 
-// unlock gives the directory back, if it is held.
-func (s *store) unlock() error {
-	if s.lock == nil {
-		return nil
-	}
-	held := s.lock
-	s.lock = nil
-	return held.release()
-}
-
-// open opens the database in the directory, which is locked. On an error it is closed again, and
-// where even that cannot be done the lock is kept.
+// open opens the database in the directory, which is locked. On an error it is closed again, and where even that cannot
+// be done the lock is kept.
 func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	state, err := checkFormat(s.dir)
 	if err != nil {
@@ -190,10 +180,9 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	// Fewer and larger files than by default: each takes a file handle and a mapping.
 	o.BaseTableSize = size / 8
 	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
-	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of
-	// them are on their way to another level, and then forgets deletions of what is in those. All
-	// tables overlap, because of revisionKey, so that five or more are on that way at once, and
-	// three are left.
+	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of them are on their
+	// way to another level, and then forgets deletions of what is in those. All tables overlap, because of revisionKey,
+	// so that five or more are on that way at once, and three are left.
 	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = 5, 8
 	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
 	// Nothing goes to the value log, of which Badger makes a file all the same.
@@ -215,13 +204,13 @@ func (s *store) Close() error {
 	s.stop()
 	err := s.closeDatabase()
 	inOrder := err == nil && s.lock != nil && !s.options.ReadOnly && s.health.failure() == nil
-	return enginekit.FirstError(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.unlock())
+	return enginekit.FirstError(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.lock.release())
 }
 
 // closeDatabase closes the database, after what is done with it in the background has ended. When Badger waits for a
 // disk that fails, the database is left behind, and left is closed when it has ended and the lock is given back.
 func (s *store) closeDatabase() error {
-	if s.health.isTorn() {
+	if s.health.torn.Load() {
 		s.lock = nil // never given back: see health.go
 		s.layer.left = make(chan struct{})
 		return nil

@@ -14,18 +14,18 @@ import (
 
 // The mark.
 //
-// Badger takes the first entry of a log that it cannot read for the log's end, and likewise the first record of its list
-// of tables: a crash leaves such ends. Files that are damaged, cut short, lost or of an older time look the same, and what was
-// behind it, and acknowledged, would be gone without a word. So the file SYNCED beside Badger's files has the number of
-// the last transaction that was acknowledged as synced. Transactions are numbered one after the other. The tables tell the
-// newest in them, which a compaction keeps (revisionKey), and the logs have all behind it: where the numbers do not go on up to the
-// mark, the store is refused.
+// Badger takes the first entry of a log that it cannot read for the log's end, and likewise the first record of its
+// list of tables: a crash leaves such ends. Files that are damaged, cut short, lost or of an older time look the same,
+// and what was behind it, and acknowledged, would be gone without a word. So the file SYNCED beside Badger's files has
+// the number of the last transaction that was acknowledged as synced. Transactions are numbered one after the other.
+// The tables tell the newest in them, which a compaction keeps (revisionKey), and the logs have all behind it: where
+// the numbers do not go on up to the mark, the store is refused.
 //
-// The mark is written after each commit, and synced by Close only. So a process that is killed leaves it exact, and a machine
-// that crashes leaves one of some moments before: it demands less then, and never what is not there.
+// The mark is written after each commit, and synced by Close only. So a process that is killed leaves it exact, and a
+// machine that crashes leaves one of some moments before: it demands less then, and never what is not there.
 //
-// With DurabilityNoSync nothing is demanded, and the mark is 0 until Close: to start a damaged store once so is the way to go on
-// with what is left.
+// With DurabilityNoSync nothing is demanded, and the mark is 0 until Close: to start a damaged store once so is the way
+// to go on with what is left.
 const markFile = "SYNCED"
 
 // markOf is the content of the file. It has always the same length, and is well within one sector of a disk.

@@ -45,8 +45,8 @@ func (s *store) ended() error {
 	return nil
 }
 
-// eachObject visits the objects from a key on, or all for none, without their data, while the function says so. Writes go
-// on beside it.
+// eachObject visits the objects from a key on, or all for none, without their data, while the function says so. Writes
+// go on beside it.
 func (s *store) eachObject(from []byte, visit func(path string, item *badger.Item) (more bool, err error)) error {
 	return s.guard(func() error {
 		cursor := s.newCursor(nil)
@@ -136,8 +136,8 @@ func (c *cursor) key() []byte {
 	return c.it.Item().Key()
 }
 
-// Value returns the value, which is valid until the cursor is moved: Badger has copied it, or it is in the value log, of
-// which no file goes.
+// Value returns the value, which is valid until the cursor is moved: Badger has copied it, or it is in the value log,
+// of which no file goes.
 func (c *cursor) Value() (value []byte, err error) {
 	err = c.it.Item().Value(func(v []byte) error {
 		value = v

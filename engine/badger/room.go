@@ -12,22 +12,22 @@ import (
 
 // The room on the disk.
 //
-// Badger makes its files with a size and no content, maps them into memory and writes there. On
-// a disk that is full, such a write is a signal that ends the process. So before it can come to
-// that, the layer takes no more writes. Two marks, from Options.MinFree downwards:
+// Badger makes its files with a size and no content, maps them into memory and writes there. On a disk that is full,
+// such a write is a signal that ends the process. So before it can come to that, the layer takes no more writes. Two
+// marks, from Options.MinFree downwards:
 //
 //	MinFree      a put needs as much, and three times what it brings (its place in the log,
 //	             in a table, in the table that replaces that)
 //	MinFree / 4  a delete needs as much, so that a full store can be emptied; a compaction needs
 //	             as much, and three times the table that it is to make
 //
-// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, and a compaction of
-// eight of them and of what is below them needs room for all that it makes before it removes what it read. So on a
-// small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
+// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, and a
+// compaction of eight of them and of what is below them needs room for all that it makes before it removes what it
+// read. So on a small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
 // what is in the logs. Who opens the store to read only needs none.
 //
-// Below the first mark a table in memory still can be put on the disk, and tables can be merged.
-// Only somebody else who fills the disk leads below the last one.
+// Below the first mark a table in memory still can be put on the disk, and tables can be merged. Only somebody else who
+// fills the disk leads below the last one.
 
 // errFull is what a write is refused with; errors.Is(err, syscall.ENOSPC) holds for it.
 var errFull = fmt.Errorf("the disk is nearly full; make room, or set the room that is left free (min-free): %w", syscall.ENOSPC)
@@ -90,8 +90,8 @@ func (s *store) demand(needed int64) error {
 	return nil
 }
 
-// admit refuses changes of which one is too large, or for which the disk has no room. Nothing is written by then: the refusal
-// is one of a single entry, after which a store goes on.
+// admit refuses changes of which one is too large, or for which the disk has no room. Nothing is written by then: the
+// refusal is one of a single entry, after which a store goes on.
 func (s *store) admit(changes []storage.Change) *storage.EntryError {
 	var size int64
 	first := -1 // the first that brings something

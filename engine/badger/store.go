@@ -22,8 +22,8 @@ import (
 
 // store is an open database.
 //
-// The layer gives the versions of entries itself (Badger's managed mode): version after version, one
-// transaction at a time. So it decides what readers see, and a reader never waits for a commit that is in its sync.
+// The layer gives the versions of entries itself (Badger's managed mode): version after version, one transaction at a
+// time. So it decides what readers see, and a reader never waits for a commit that is in its sync.
 //
 // LOCK ORDER: the layer's, writing, scanLock, reading.
 type store struct {
@@ -45,8 +45,8 @@ type store struct {
 
 	visible atomic.Uint64 // the version that readers see
 
-	// reading is held for reading by who looks up an entry, from the look at visible on. Who
-	// gives older versions free holds it for writing, for a moment.
+	// reading is held for reading by who looks up an entry, from the look at visible on. Who gives older versions free
+	// holds it for writing, for a moment.
 	reading sync.RWMutex
 
 	// scanLock guards scans, the scans in progress. Who begins one holds it from the look at visible on.
@@ -71,8 +71,8 @@ type store struct {
 // latest reads everything, also what readers do not see yet.
 const latest = math.MaxUint64
 
-// lookup calls read with the value of a key at a version and returns its error, or returns
-// badger.ErrKeyNotFound. The value is valid during the call.
+// lookup calls read with the value of a key at a version and returns its error, or returns badger.ErrKeyNotFound. The
+// value is valid during the call.
 func (s *store) lookup(key []byte, version uint64, read func(value []byte) error) error {
 	txn := s.db.NewTransactionAt(version, false)
 	defer txn.Discard()
@@ -106,9 +106,8 @@ func (s *store) LastRevision() (uint64, error) {
 	return s.revision, nil
 }
 
-// guard calls into Badger. A panic in there, and a fault in the memory of a file that the disk
-// cannot give back, become errors; since nobody knows what it left behind, the layer then takes
-// no more writes.
+// guard calls into Badger. A panic in there, and a fault in the memory of a file that the disk cannot give back, become
+// errors; since nobody knows what it left behind, the layer then takes no more writes.
 func (s *store) guard(call func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -145,12 +144,12 @@ func (s *store) upkeep() {
 
 // release moves the discard version as far as nobody needs older ones.
 //
-// Badger keeps the versions of a key that are visible above the discard version. At and below it, a compaction drops all
-// but the newest, and forgets a deletion altogether when nothing older is below it. That is right as long as nothing
-// older can turn up elsewhere. But a scan holds the tables in memory that it began with, and with them their logs, after
-// they were put on the disk. When the process crashes then, these logs are read back, as if they were new: what was
-// deleted since the scan began is back, if a compaction has forgotten that it was deleted. So the discard version does not
-// go beyond that of the oldest scan.
+// Badger keeps the versions of a key that are visible above the discard version. At and below it, a compaction drops
+// all but the newest, and forgets a deletion altogether when nothing older is below it. That is right as long as
+// nothing older can turn up elsewhere. But a scan holds the tables in memory that it began with, and with them their
+// logs, after they were put on the disk. When the process crashes then, these logs are read back, as if they were new:
+// what was deleted since the scan began is back, if a compaction has forgotten that it was deleted. So the discard
+// version does not go beyond that of the oldest scan.
 func (s *store) release() {
 	if s.health.failure() != nil {
 		return
@@ -189,8 +188,8 @@ func (l *Layer) ID() (id uint64, err error) {
 	return id, err
 }
 
-// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns, whatever Durability says, and so
-// is all that was written before it.
+// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns, whatever Durability says, and
+// so is all that was written before it.
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.life.Write(func(s *store) error {
 		s.writing.Lock()

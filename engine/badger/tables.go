@@ -23,9 +23,9 @@ import (
 
 // The tables on the disk.
 //
-// Badger ends the process, or goes on without an answer, when it opens a table whose end is damaged, and takes what is behind a
-// damaged block for absent, also when it compacts. So each table that is listed is opened by Badger's own reader first, where
-// its panics can be caught, and read to its end.
+// Badger ends the process, or goes on without an answer, when it opens a table whose end is damaged, and takes what is
+// behind a damaged block for absent, also when it compacts. So each table that is listed is opened by Badger's own
+// reader first, where its panics can be caught, and read to its end.
 
 // tableFound is what a table holds.
 type tableFound struct {

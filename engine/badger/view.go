@@ -15,8 +15,7 @@ import (
 // never do. So such a store is opened by way of a view: a temporary directory with links to its files, and with a copy
 // of each log up to its last whole transaction.
 //
-// What a crash left of a batch of several transactions is not taken back (undo.go): readers see the version
-// before it.
+// What a crash left of a batch of several transactions is not taken back (undo.go): readers see the version before it.
 
 // readOptions returns the options to open the store to read only, by way of a view if need be.
 func (s *store) readOptions(o badger.Options, found inspected) (badger.Options, error) {

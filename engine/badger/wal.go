@@ -16,9 +16,9 @@ import (
 
 // The logs of the tables in memory.
 //
-// Badger reads a log back into a table in memory, up to the first entry that is not whole, and cuts off the rest. It ends
-// the process where the table is smaller than what is in the log, and reads none to its end that it may not cut. So the
-// layer looks first how much there is, and up to which transaction.
+// Badger reads a log back into a table in memory, up to the first entry that is not whole, and cuts off the rest. It
+// ends the process where the table is smaller than what is in the log, and reads none to its end that it may not cut.
+// So the layer looks first how much there is, and up to which transaction.
 //
 // A log begins with the number of its data key (8 bytes, 0 for none) and the first 12 bytes of its initialization
 // vector. Then there is entry after entry, in a file that was made with zeros:
