@@ -234,7 +234,7 @@ func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active 
 		}
 		r.mirror.show()
 	}
-	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
+	failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
 		err = s.attachAt(r, revision, from)
 	}})
