@@ -202,11 +202,13 @@ func (w *write) named() map[string]bool {
 func (r *run) stageOne(w *write, revision uint64) (err error) {
 	now := monotonic.Now()
 	path := w.path
-	var touched meta.Object // of opTouch
 	if w.op == opTouch {
-		if w.found, touched, err = r.findWhole(path); err != nil {
+		var there meta.Object
+		if w.found, there, err = r.findWhole(path); err != nil {
 			return err
 		}
+		w.created, w.updated = there.Created, there.Updated
+		w.data = there.Data // shared with what is there: no data of a store is ever changed
 	} else if w.op == opPush {
 		// The time is unique in this process; an earlier one, with another clock, may
 		// have used it.
@@ -222,7 +224,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	} else if err = r.find(path, &w.found); err != nil {
 		return err
 	}
-	if err := w.condition.check(path, w.found, r.locks); err != nil {
+	if err := w.condition.check(path, &w.found, r.locks); err != nil {
 		return err
 	}
 	w.revision = revision
@@ -244,8 +246,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		case !w.found.exists:
 			return ErrNotFound
 		}
-		w.object = meta.Object{Created: touched.Created, Updated: touched.Updated}
-		w.data = touched.Data // shared with what is there: no data of a store is ever changed
+		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.op == opSetMeta:
 		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.found.exists && w.found.broken == nil:
