@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +77,9 @@ func (d *Disk) detach() (err error) {
 	}
 	return nil
 }
+
+// AwaitWrite returns once the disk holds something that is not flushed, or after a moment: where a cut hurts most.
+func (d *Disk) AwaitWrite(atMost time.Duration) { d.platter.awaitWrite(atMost) }
 
 // Cut takes the power away: of what was not flushed, a share survives, each sector by chance, and nothing can be read or written until
 // Restore. What reads and writes, fails, and is to be killed.

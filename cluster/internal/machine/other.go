@@ -2,7 +2,10 @@
 
 package machine
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // There are no machines elsewhere: Available says so.
 
@@ -11,12 +14,13 @@ var errLinux = errors.New("machines of their own need Linux")
 // Disk is a disk.
 type Disk struct{ Dir string }
 
-func newDisk(string) (*Disk, error)    { return nil, errLinux }
-func (d *Disk) Cut(float64) (lost int) { return 0 }
-func (d *Disk) Restore() error         { return errLinux }
-func (d *Disk) Fill(int64) error       { return errLinux }
-func (d *Disk) Free() error            { return errLinux }
-func (d *Disk) close() error           { return errLinux }
+func newDisk(string) (*Disk, error)      { return nil, errLinux }
+func (d *Disk) Cut(float64) (lost int)   { return 0 }
+func (d *Disk) AwaitWrite(time.Duration) {}
+func (d *Disk) Restore() error           { return errLinux }
+func (d *Disk) Fill(int64) error         { return errLinux }
+func (d *Disk) Free() error              { return errLinux }
+func (d *Disk) close() error             { return errLinux }
 
 type network struct{}
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -26,6 +27,7 @@ type platter struct {
 	kept  *os.File   // what was flushed
 	cache map[int64][]byte
 	off   bool
+	wrote chan struct{} // closed at the next write; nil where nobody waits for it
 }
 
 var (
@@ -74,6 +76,24 @@ func (p *platter) close() error {
 	defer p.mu.Unlock()
 	_ = p.kept.Close() // nobody reads it again
 	return err
+}
+
+// awaitWrite returns once something is written and not flushed, or after a moment.
+func (p *platter) awaitWrite(atMost time.Duration) {
+	p.mu.Lock()
+	if len(p.cache) > 0 {
+		p.mu.Unlock()
+		return
+	}
+	if p.wrote == nil {
+		p.wrote = make(chan struct{})
+	}
+	wrote := p.wrote
+	p.mu.Unlock()
+	select {
+	case <-wrote:
+	case <-time.After(atMost):
+	}
 }
 
 // cut keeps a share of what was not flushed, and returns how many sectors are lost.
@@ -139,6 +159,10 @@ func (p *platter) Write(_ context.Context, _ fs.FileHandle, data []byte, off int
 	}
 	if off%sector != 0 || len(data)%sector != 0 || off+int64(len(data)) > diskSize {
 		return 0, syscall.EINVAL
+	}
+	if p.wrote != nil {
+		close(p.wrote)
+		p.wrote = nil
 	}
 	own := append([]byte(nil), data...)
 	for at := int64(0); at < int64(len(own)); at += sector {
