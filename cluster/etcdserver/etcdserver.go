@@ -22,6 +22,8 @@ type Member struct {
 	Host       string // an address; that of the loopback interface when empty
 	ClientPort int
 	PeerPort   int
+	// Quota is how many bytes its database may have; etcd's default when zero.
+	Quota int64
 }
 
 // Client is the address that clients use.
@@ -62,6 +64,7 @@ func Start(ctx context.Context, dir string, self Member, all []Member, certifica
 	cfg.InitialClusterToken = "oolith"
 	cfg.TickMs, cfg.ElectionMs = 100, 1000
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, time.Hour.String()
+	cfg.QuotaBackendBytes = self.Quota
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", self.Name, err)

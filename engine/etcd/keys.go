@@ -17,8 +17,10 @@ func (k keys) marker() string  { return k.prefix + "m" }
 func (k keys) objects() string { return k.prefix + "o/" }
 func (k keys) fence() string   { return k.prefix + "v" }
 func (k keys) elected() string { return k.prefix + "e" }
+func (k keys) partial() string { return k.prefix + "i" }
 
 func (k keys) record(node string) string { return k.prefix + "n/" + node }
+func (k keys) alive(node string) string  { return k.prefix + "a/" + node }
 
 // object is the key of the object at a path.
 func (k keys) object(path string) string { return k.directory(key.Parent(path)) + key.LastIndex(path) }
