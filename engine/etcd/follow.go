@@ -67,7 +67,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	}
 	obj, err := codec.Decode(path, value)
 	if err != nil {
-		return meta.Object{}, fmt.Errorf("%w: %w", storage.ErrUndecodable, err)
+		return meta.Object{}, fmt.Errorf("%w: etcd: the key %q: %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
 	}
 	obj.Revision = revisionOf(revision, int(obj.Revision&(1<<shift-1)))
 	return obj, nil
