@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	began, t := time.Now(), b.tally
 	if *watched > 0 {
-		err = b.watch(ctx, *watched)
+		err = b.watch(ctx, faults, *watched)
 	} else {
 		for i := 0; err == nil && ctx.Err() == nil && (i == 0 || time.Since(began) < *budget); i++ {
 			r := &round{bed: b, prefix: fmt.Sprintf("round/%d/", i), ledger: newLedger()}

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oolith-db/oolith/cluster/etcdserver"
 	"github.com/oolith-db/oolith/cluster/internal/machine"
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -95,5 +99,63 @@ func TestMachines(t *testing.T) {
 				t.Errorf("it says %q, want %q", out.String(), want)
 			}
 		})
+	}
+}
+
+// TestWatch delivers some changes.
+func TestWatch(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"-watch", "100000", "-only", "connections", "-dir", t.TempDir()}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "changes delivered and checked") {
+		t.Errorf("it says %q", out.String())
+	}
+}
+
+// TestCheckers shows that what is lost, doubled, reordered or torn is found.
+func TestCheckers(t *testing.T) {
+	set := func(writer, number int, more bool) storage.Notice {
+		return storage.Notice{
+			Kind: storage.NoticeSet, Path: fmt.Sprintf("count/%d/%d", writer, (number-1)%batchSize), More: more,
+			Object: &meta.Object{Data: json.RawMessage(strconv.Itoa(number))},
+		}
+	}
+	for name, c := range map[string]struct {
+		next storage.Notice
+		well bool
+	}{
+		"the next":                  {set(1, 8, true), true},
+		"one is lost":               {set(1, 9, true), false},
+		"one is told twice":         {set(1, 7, true), false},
+		"of another writer":         {set(0, 8, true), false},
+		"a batch ends in its midst": {set(1, 8, false), false},
+	} {
+		checker := &checker{last: [nodes]int{0, 7, 0}}
+		if err := checker.take(c.next); (err == nil) != c.well {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	batch := func(from, to int) (numbers []int) {
+		for n := from; n <= to; n++ {
+			numbers = append(numbers, n)
+		}
+		return numbers
+	}
+	for name, c := range map[string]struct {
+		state []int
+		well  bool
+	}{
+		"the same":       {batch(201, 400), true},
+		"a later one":    {batch(401, 600), true},
+		"an earlier one": {batch(1, 200), false},
+		"half of one":    {batch(401, 500), false},
+		"of two":         {batch(301, 500), false},
+		"nothing":        {nil, false},
+	} {
+		checker := &checker{last: [nodes]int{0, 400, 0}}
+		if err := checker.begin(&[nodes][]int{nil, c.state, nil}); (err == nil) != c.well {
+			t.Errorf("a state that is %s: %v", name, err)
+		}
 	}
 }
