@@ -65,7 +65,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	if err != nil {
 		return meta.Object{}, err
 	}
-	obj, err := codec.Decode(path, value)
+	obj, err := codec.Decode(path, value) // and not that of enginekit, whose advice holds for a store of one node
 	if err != nil {
 		return meta.Object{}, fmt.Errorf("%w: etcd: the key %q: %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
 	}

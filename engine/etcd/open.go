@@ -9,8 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // marker is what says that there is a store.

@@ -5,9 +5,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // plan makes the guards and operations of a transaction, whose record has some size. It refuses one that etcd would not take: nothing of
@@ -35,7 +34,7 @@ func (s *session) plan(t *storage.SharedTransaction, record int) (guards []clien
 			}
 			obj := *c.Object
 			obj.Revision = uint64(i)
-			ops = append(ops, clientv3.OpPut(s.keys.object(c.Key), string(codec.Append(nil, c.Key, &obj))))
+			ops = append(ops, clientv3.OpPut(s.keys.object(c.Key), string(enginekit.AppendObject(nil, c.Key, &obj))))
 		}
 	}
 	if len(ops) > maxChanges {
