@@ -91,7 +91,7 @@ func (r *round) start(ctx context.Context, node int) error {
 	}
 	s := storage.New(storage.LayeredConfig{
 		Memory:   storage.NewMemoryLayer(),
-		Embedded: etcd.New(endpoints, etcd.Options{Prefix: r.prefix, RequestTimeout: 3 * time.Second}),
+		Embedded: etcd.New(endpoints, etcd.Options{Prefix: r.prefix, RequestTimeout: 3 * time.Second, Logger: slog.New(slog.DiscardHandler)}),
 	})
 	r.stores[node] = s
 	return r.open(ctx, node)

@@ -149,8 +149,16 @@ func TestNetworkLosesPackets(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", state, err)
 		}
-		if got := echoed(t, a, b, listener); got != want {
-			t.Errorf("%s: an echo comes: %v, want %v", state, got, want)
+		if !want {
+			if echoed(t, a, b, listener) {
+				t.Errorf("%s: an echo comes", state)
+			}
+			return
+		}
+		for !echoed(t, a, b, listener) { // a busy machine takes its time
+			if t.Context().Err() != nil {
+				t.Fatalf("%s: no echo comes", state)
+			}
 		}
 	}
 	look("at first", true, nil)
