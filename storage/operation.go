@@ -37,7 +37,7 @@ type write struct {
 	silent           bool
 	path             string          // the pattern of a push or a glob delete
 	data             json.RawMessage // owned by the store from run.keep on
-	created, updated int64           // of opSetMeta
+	created, updated int64           // of opSetMeta; of opTouch when it is staged
 	ttl              time.Duration   // of what is stored, from its staging on; 0 for expires
 	expires          int64           // of what is stored; 0 for never
 	keepsExpiry      bool            // what is stored has the time to live of what it replaces
