@@ -10,9 +10,9 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// failed is how the package reports an error: once, with the operation and its path.
+// failed wraps an error once, with the operation and its path.
 func failed(op, path string, err error) error {
-	const most = 80 // bytes of a path that an error repeats
+	const most = 80 // maximum bytes of a path in an error
 	if len(path) > most {
 		return fmt.Errorf("%s %q... (%d bytes): %w", op, path[:most], len(path), err)
 	}
@@ -74,7 +74,7 @@ func checkData(data json.RawMessage) error {
 	if jsonvalid.Valid(data) {
 		return nil
 	}
-	// Valid says only no; decoding says where, if it is not the encoding.
+	// Valid only says no. Decoding finds the position, unless the encoding is the problem.
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		return &dataError{err}
 	}
@@ -84,7 +84,7 @@ func checkData(data json.RawMessage) error {
 	return &dataError{errors.New("not one JSON value")}
 }
 
-// dataError is ErrInvalidStorageData for data that is there but is not JSON.
+// dataError is ErrInvalidStorageData for invalid JSON.
 type dataError struct{ err error }
 
 func (e *dataError) Error() string {
