@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
 // A request, and how often it is sent.
@@ -117,7 +119,7 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 	defer cancel()
 	defer func() {
 		if err != nil && within.Err() != nil && ctx.Err() == nil {
-			err = fmt.Errorf("no whole answer within %v", c.opt.Timeout) // the caller's context has not ended
+			err = fmt.Errorf("no complete answer within %v", c.opt.Timeout) // the caller's context has not ended
 		}
 	}()
 	req, err := c.newRequest(within, r)
@@ -126,7 +128,7 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 	}
 	resp, err := c.opt.HTTP.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, c.unanswered(ctx, err)
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	c.learn(resp.Header)
@@ -137,11 +139,11 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 		return resp.Header, nil
 	}
 	data, err := io.ReadAll(resp.Body)
-	if err == nil {
-		err = json.Unmarshal(data, into)
-	}
 	if err != nil {
-		return resp.Header, fmt.Errorf("the answer: %w", err)
+		return resp.Header, c.unanswered(ctx, err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return resp.Header, fmt.Errorf("invalid answer of the server, %w", jsontext.Explain(err))
 	}
 	return resp.Header, nil
 }

@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 	if kind == "" {
 		kind = http.StatusText(e.Status)
 	}
-	return fmt.Sprintf("the server answers %d %s: %s", e.Status, kind, e.Detail)
+	return fmt.Sprintf("%s (%d %s)", e.Detail, e.Status, kind)
 }
 
 // sentinels are the errors of a store that kinds of problems stand for.
@@ -80,7 +80,7 @@ const maxProblem = 1 << 20
 func readError(resp *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	if err != nil {
-		return fmt.Errorf("the answer %s: %w", resp.Status, err)
+		return fmt.Errorf("incomplete answer %s of the server, %w", resp.Status, err)
 	}
 	e := &Error{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id"), Detail: strings.TrimSpace(string(body[:min(len(body), 200)]))}
 	var problem struct {

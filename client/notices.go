@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -33,7 +34,7 @@ type message struct {
 func (s *Subscription) take(data string) error {
 	var m message
 	if err := json.Unmarshal([]byte(data), &m); err != nil {
-		return fmt.Errorf("an event of the server: %w", err)
+		return fmt.Errorf("invalid event of the server, %w", jsontext.Explain(err))
 	}
 	behind, notices := place{m.Token, s.behind.revision}, []storage.Notice(nil)
 	switch m.Type {

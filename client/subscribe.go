@@ -163,7 +163,7 @@ func (s *Subscription) read(ctx context.Context) error {
 		if ctx.Err() != nil || s.retry == nil {
 			return ctx.Err()
 		}
-		return s.retry(fmt.Errorf("the connection was lost: %w", err))
+		return s.retry(fmt.Errorf("the connection to the server was lost: %w", err))
 	}
 	return nil
 }
@@ -200,8 +200,12 @@ func (s *Subscription) connect(ctx context.Context) error {
 	defer silent.Stop()
 	resp, err := s.client.opt.HTTP.Do(req)
 	if err != nil {
+		silence := life.Err() != nil && ctx.Err() == nil && s.life.Err() == nil
 		stop()
-		return err
+		if silence {
+			return fmt.Errorf("%s does not answer within %v", s.client.base, s.client.opt.Silence)
+		}
+		return s.client.unanswered(ctx, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer stop()

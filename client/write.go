@@ -159,7 +159,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 		return nil, err
 	}
 	if len(made.Results) != len(changes) {
-		return nil, fmt.Errorf("the server answers %d results for %d changes", len(made.Results), len(changes))
+		return nil, fmt.Errorf("the server returned %d results for %d changes", len(made.Results), len(changes))
 	}
 	objects := make([]meta.Object, len(changes))
 	for i, result := range made.Results {

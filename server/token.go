@@ -348,7 +348,7 @@ func ListTokens(dir string) ([]Token, error) {
 }
 
 var (
-	errNoToken      = errors.New("no token, expected Authorization: Bearer TOKEN")
+	errNoToken      = errors.New("no token, expected the header \"Authorization: Bearer TOKEN\"")
 	errInvalidToken = errors.New("the token is not valid: it is unknown, revoked or expired")
 )
 

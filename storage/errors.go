@@ -56,7 +56,7 @@ var (
 	ErrInvalidCursor = errors.New("storage: invalid cursor")
 	// ErrIncomplete is returned by Start of a layer with incomplete content: a copy or a restore into it was
 	// interrupted.
-	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
+	ErrIncomplete = errors.New("storage: the store is incomplete because a copy or a restore was interrupted; run it again")
 	// ErrUndecodable is returned by a layer for an entry that is not an object, because it is damaged or because
 	// other software wrote it. Set and Del of exactly that key, without a condition, replace and remove the entry.
 	ErrUndecodable = errors.New("storage: the entry is no object; set or delete exactly this key to be rid of it")

@@ -121,7 +121,7 @@ func startWaiting(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	}
 	reader := bufio.NewReader(errs)
 	line, err := reader.ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "oolith: standard input: line 11: no valid JSON") {
+	if err != nil || !strings.HasPrefix(line, "oolith: standard input: line 11, invalid JSON") {
 		t.Fatalf("standard error: %q, %v", line, err)
 	}
 	return feed, reader

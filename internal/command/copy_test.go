@@ -152,14 +152,14 @@ func TestCopyRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
-		{[]string{"--from", c.store}, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
+		{nil, exitUsage, "copy: expected the URLs of two stores, as in copy FROM TO"},
+		{[]string{"--from", c.store}, exitUsage, "copy: expected the URLs of two stores, as in copy FROM TO"},
 		{[]string{"--from", c.store, "--to", other, "--store", c.store}, exitUsage, "copy: --store names no store here"},
 		{[]string{"--from", c.store, "--to", other, "x"}, exitUsage, "copy: x is one URL too many"},
 		{[]string{"--from", "nope:x", "--to", other}, exitUsage, `unknown scheme "nope"`},
 		{[]string{"--from", c.store, "--to", "nope:x"}, exitUsage, `unknown scheme "nope"`},
-		{[]string{"--from", "memory:", "--to", other}, exitUsage, "store memory:: nothing is kept there"},
-		{[]string{"--from", c.store, "--to", "memory:"}, exitUsage, "store memory:: nothing is kept there"},
+		{[]string{"--from", "memory:", "--to", other}, exitUsage, "store memory:: it is not durable"},
+		{[]string{"--from", c.store, "--to", "memory:"}, exitUsage, "store memory:: it is not durable"},
 		{[]string{"--from", c.store, "--to", c.store}, exitUsage, "are the same store, expected two"},
 		{[]string{"--from", c.store, "--to", c.store + "/"}, exitUsage, "are the same store, expected two"},
 		{[]string{"--from", c.store, "--to", "pebble:" + link + "?sync=off", "--into"}, exitUsage, "are the same store, expected two"},
@@ -201,7 +201,7 @@ func TestCopyInto(t *testing.T) {
 	target.run("set", "d0/00000", `"old"`).ok()
 	target.run("set", "mine", "1").ok()
 	mine := target.run("export", "mine").ok().out
-	source.run("copy", "--from", source.store, "--to", target.store, "--into").ok().contains("merged 2,001 objects from ", ", left out 1 that expired\n")
+	source.run("copy", "--from", source.store, "--to", target.store, "--into").ok().contains("merged 2,001 objects from ", ", skipped 1 that have expired\n")
 	want := source.objects()
 	got := target.objects()
 	got = slices.DeleteFunc(got, func(obj meta.Object) bool { return obj.Path == "mine" })
@@ -366,7 +366,7 @@ func TestCopyThatGoesWrong(t *testing.T) {
 			test.harm(target)
 			err := layerCopier(source, target).copy(t.Context())
 			checkError(t, err, test.want)
-			checkError(t, err, "; test:target is incomplete: run the copy again")
+			checkError(t, err, "; test:target is incomplete, run the copy again")
 			if code := exitCode(err); code != exitFailure {
 				t.Errorf("exit code %d, want %d", code, exitFailure)
 			}
@@ -421,7 +421,7 @@ func TestCopyStopped(t *testing.T) {
 		l.from, l.to, l.into = c.store, to, into
 		err = l.copy(ctx)
 		if exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "copy: interrupted after ") ||
-			!strings.HasSuffix(err.Error(), " objects; "+to+" is incomplete: run the copy again") {
+			!strings.HasSuffix(err.Error(), " objects; "+to+" is incomplete, run the copy again") {
 			t.Errorf("the interrupted copy ends with %v, exit code %d", err, exitCode(err))
 		}
 	}

@@ -60,7 +60,7 @@ func TestEdit(t *testing.T) {
 			script, want string
 			code         int
 		}{
-			{`echo '{"typed":' > "$2"`, "no valid JSON", exitUsage},
+			{`echo '{"typed":' > "$2"`, "invalid JSON", exitUsage},
 			{`echo > "$2"`, "it is empty", exitUsage},
 			{`echo '{"typed":1}' > "$2"; exit 3`, "exit status 3", exitFailure},
 		} {
@@ -91,7 +91,7 @@ func TestEditConflict(t *testing.T) {
 			want      string
 		}{
 			{[]string{"set", "a", "2"}, "somebody else wrote it meanwhile, and it has revision "},
-			{[]string{"del", "a"}, "it was removed meanwhile"},
+			{[]string{"del", "a"}, "it was deleted in the meantime"},
 		} {
 			c.run("set", "a", "1").ok()
 			oolith := processes(t, roleProgram)(test.meanwhile...)

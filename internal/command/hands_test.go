@@ -24,8 +24,8 @@ func TestSeveralPaths(t *testing.T) {
 		t.Errorf("del of some: %q", r.out)
 	}
 	c.run("del", "a").is(exitNotFound, `"a"`).prints("")
-	c.run("del", "a", "b/*", "--yes").is(exitUsage, "a pattern goes alone")
-	c.run("del", "a", "b", "--if-revision", "1").is(exitUsage, "--if-revision goes with one path")
+	c.run("del", "a", "b/*", "--yes").is(exitUsage, "expected one pattern or several paths")
+	c.run("del", "a", "b", "--if-revision", "1").is(exitUsage, "--if-revision needs exactly one path")
 	c.run("keys").ok().prints("")
 }
 

@@ -32,7 +32,7 @@ func TestServedStore(t *testing.T) {
 				}
 				return string(out)
 			}
-			where := "its files are in use: it is served on " + s.URL + "; use --store " + s.URL + "\n"
+			where := "its files are in use by a server; use --store " + s.URL + "\n"
 			commands := [][]string{{"set", "a", "1"}, {"compact"}}
 			if scheme != "sqlite" { // which others may read
 				commands = append(commands, []string{"get", "a"}, []string{"keys"}, []string{"watch", "a"}, []string{"check"}, []string{"backup", "b"})
