@@ -69,9 +69,9 @@ import (
 // The errors of reading a backup, which the returned ones wrap with the particulars.
 var (
 	// ErrForeign is a file that is no backup.
-	ErrForeign = errors.New("backup: this is no backup of a store")
+	ErrForeign = errors.New("backup: this is not a backup of a store")
 	// ErrVersion is a backup in a version that this build does not know.
-	ErrVersion = errors.New("backup: unknown version of the file, use a newer build")
+	ErrVersion = errors.New("backup: the file has an unknown version, use a newer build")
 	// ErrDamaged is a backup whose bytes are not those that were written.
 	ErrDamaged = errors.New("backup: the file is damaged")
 	// ErrTruncated is a backup that ends too early. It is ErrDamaged too.
@@ -79,7 +79,7 @@ var (
 	// ErrNotEmpty is a target of Restore that holds objects, or that held some.
 	ErrNotEmpty = errors.New("backup: the target is not empty")
 	// ErrUnsuitable is a target of Restore that lacks an optional interface which it needs.
-	ErrUnsuitable = errors.New("backup: the target cannot be restored into")
+	ErrUnsuitable = errors.New("backup: the target is not suitable for a restore")
 )
 
 type truncated struct{}

@@ -48,7 +48,7 @@ func checkSum(data []byte) ([]byte, error) {
 	body := data[:len(data)-sumSize]
 	want := binary.LittleEndian.Uint32(data[len(body):])
 	if got := crc32.Checksum(body, castagnoli); got != want {
-		return nil, fmt.Errorf("%w: checksum %08x, expected %08x", ErrDamaged, got, want)
+		return nil, fmt.Errorf("%w, checksum %08x, expected %08x", ErrDamaged, got, want)
 	}
 	return body, nil
 }
@@ -69,13 +69,13 @@ func appendHeader(dst []byte, info Info) []byte {
 func checkMagic(head []byte) error {
 	n := min(len(head), len(magic))
 	if n == 0 || string(head[:n]) != magic[:n] {
-		return fmt.Errorf("%w: it begins with %q", ErrForeign, head[:n])
+		return fmt.Errorf("%w, it begins with %q", ErrForeign, head[:n])
 	}
 	if len(head) < len(magic)+4 {
 		return nil // it is too short, which whoever reads on tells
 	}
 	if v := binary.LittleEndian.Uint32(head[len(magic):]); v != version {
-		return fmt.Errorf("%w: it is %d, this build knows %d", ErrVersion, v, version)
+		return fmt.Errorf("%w, it is %d, this build knows %d", ErrVersion, v, version)
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func parseHeader(header []byte) (info Info, err error) {
 	info.Taken = time.Unix(0, int64(binary.LittleEndian.Uint64(body[20:])))
 	info.Pattern = string(body[headerFixed:])
 	if info.Pattern != "" && key.Check(info.Pattern) != nil {
-		return info, fmt.Errorf("%w: its pattern is none", ErrDamaged)
+		return info, fmt.Errorf("%w, its pattern is invalid", ErrDamaged)
 	}
 	return info, nil
 }
@@ -111,11 +111,11 @@ func cutRecord(records []byte) (path string, envelope, rest []byte, err error) {
 		envelope, rest, ok = cutField(rest)
 	}
 	if !ok {
-		return "", nil, nil, fmt.Errorf("%w: a record is not whole", ErrDamaged)
+		return "", nil, nil, fmt.Errorf("%w, a record is incomplete", ErrDamaged)
 	}
 	path = string(rawPath)
 	if !key.IsValid(path) || key.HasGlob(path) {
-		return "", nil, nil, fmt.Errorf("%w: a record has an invalid path", ErrDamaged)
+		return "", nil, nil, fmt.Errorf("%w, a record has an invalid path", ErrDamaged)
 	}
 	return path, envelope, rest, nil
 }
@@ -157,7 +157,7 @@ func parseTrailer(data []byte) (t trailer, err error) {
 	t.dataBytes = binary.LittleEndian.Uint64(data[8:])
 	end := data[16+copy(t.sum[:], data[16:]):]
 	if !bytes.Equal(end, []byte(endMagic)) {
-		return t, fmt.Errorf("%w: it does not end as a backup does", ErrDamaged)
+		return t, fmt.Errorf("%w, its end is not that of a backup", ErrDamaged)
 	}
 	return t, nil
 }

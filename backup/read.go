@@ -154,7 +154,7 @@ func (r *reader) block(visit func(*meta.Object) error) (more bool, err error) {
 		return false, nil
 	}
 	if n > maxPacked {
-		return false, fmt.Errorf("%w: a block of %d bytes, at most %d", ErrDamaged, n, maxPacked)
+		return false, fmt.Errorf("%w, a block of %d bytes, at most %d", ErrDamaged, n, maxPacked)
 	}
 	if err := r.take(b, blockHead-4+n+sumSize); err != nil {
 		return false, err
@@ -173,17 +173,17 @@ func (r *reader) block(visit func(*meta.Object) error) (more bool, err error) {
 // unpack makes the records of a block, which are n bytes.
 func (r *reader) unpack(packed []byte, n int64) error {
 	if n > maxBlock {
-		return fmt.Errorf("%w: a block of %d bytes unpacked, at most %d", ErrDamaged, n, maxBlock)
+		return fmt.Errorf("%w, a block of %d decompressed bytes, at most %d", ErrDamaged, n, maxBlock)
 	}
 	err := r.unpacker.Reset(bytes.NewReader(packed))
 	if err == nil {
 		_, err = io.Copy(&r.records, io.LimitReader(r.unpacker, n+1))
 	}
 	if err != nil {
-		return fmt.Errorf("%w: it cannot be unpacked: %w", ErrDamaged, err)
+		return fmt.Errorf("%w, it cannot be decompressed, %w", ErrDamaged, err)
 	}
 	if got := int64(r.records.Len()); got != n {
-		return fmt.Errorf("%w: %d bytes unpacked or more, expected %d", ErrDamaged, got, n)
+		return fmt.Errorf("%w, at least %d decompressed bytes, expected %d", ErrDamaged, got, n)
 	}
 	return nil
 }
@@ -199,11 +199,11 @@ func (r *reader) visit(records []byte, visit func(*meta.Object) error) error {
 		obj, err := codec.Decode(path, envelope)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+			return fmt.Errorf("%w, %w", ErrDamaged, err)
 		case r.info.Objects > 0 && comparePlaces(r.last, path) >= 0:
-			return fmt.Errorf("%w: key %q is out of its order", ErrDamaged, path)
+			return fmt.Errorf("%w, key %q is out of order", ErrDamaged, path)
 		case !jsonvalid.Grammar(obj.Data):
-			return fmt.Errorf("%w: key %q: its data is no JSON", ErrDamaged, path)
+			return fmt.Errorf("%w, key %q has invalid JSON", ErrDamaged, path)
 		}
 		r.last = path
 		r.info.Objects++
@@ -229,14 +229,14 @@ func (r *reader) trailer() error {
 	r.sum.Sum(r.info.SHA256[:0])
 	switch {
 	case t.objects != uint64(r.info.Objects) || t.dataBytes != uint64(r.info.DataBytes):
-		return fmt.Errorf("%w: %d objects with %d bytes, expected %d with %d", ErrDamaged,
+		return fmt.Errorf("%w, %d objects with %d bytes, expected %d with %d", ErrDamaged,
 			r.info.Objects, r.info.DataBytes, t.objects, t.dataBytes)
 	case t.sum != r.info.SHA256:
-		return fmt.Errorf("%w: SHA-256 %x, expected %x", ErrDamaged, r.info.SHA256, t.sum)
+		return fmt.Errorf("%w, SHA-256 %x, expected %x", ErrDamaged, r.info.SHA256, t.sum)
 	}
 	switch _, err := r.in.ReadByte(); {
 	case err == nil:
-		return fmt.Errorf("%w: bytes behind its end", ErrDamaged)
+		return fmt.Errorf("%w, there is data after its end", ErrDamaged)
 	case !errors.Is(err, io.EOF):
 		return err
 	}

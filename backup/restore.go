@@ -68,7 +68,7 @@ func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt
 	}
 	defer func() {
 		if e := source.close(); e != nil && err == nil {
-			err = fmt.Errorf("the target is restored, but a temporary file is left: %w", e)
+			err = fmt.Errorf("the target is restored, but a temporary file remains: %w", e)
 		}
 	}()
 	last := uint64(0)
@@ -109,18 +109,18 @@ type target struct {
 
 func newTarget(layer storage.EmbeddedLayer) (*target, error) {
 	if layer == nil {
-		return nil, fmt.Errorf("%w: there is none", ErrUnsuitable)
+		return nil, fmt.Errorf("%w, there is none", ErrUnsuitable)
 	}
 	if _, shared := storage.As[storage.SharedLayer](layer); shared {
-		return nil, fmt.Errorf("%w: a shared engine makes its own order; restore into a local store, and copy that into it", ErrUnsuitable)
+		return nil, fmt.Errorf("%w, a shared engine orders changes itself; restore into a local store and copy it into the engine", ErrUnsuitable)
 	}
 	t := &target{EmbeddedLayer: layer}
 	var ok bool
 	if t.batcher, ok = storage.As[storage.Batcher](layer); !ok {
-		return nil, fmt.Errorf("%w: %w", ErrUnsuitable, storage.ErrBatchUnsupported)
+		return nil, fmt.Errorf("%w, %w", ErrUnsuitable, storage.ErrBatchUnsupported)
 	}
 	if t.marker, ok = storage.As[storage.IncompleteMarker](layer); !ok {
-		return nil, fmt.Errorf("%w: %T cannot be marked as incomplete", ErrUnsuitable, layer)
+		return nil, fmt.Errorf("%w, %T cannot be marked as incomplete", ErrUnsuitable, layer)
 	}
 	return t, nil
 }
@@ -155,10 +155,10 @@ func (t *target) mustBeEmpty() error {
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: it holds %q, for one", ErrNotEmpty, obj.Path)
+		return fmt.Errorf("%w, it holds objects such as %q", ErrNotEmpty, obj.Path)
 	}
 	if t.last > 0 {
-		return fmt.Errorf("%w: it was in use up to revision %d", ErrNotEmpty, t.last)
+		return fmt.Errorf("%w, it was used up to revision %d", ErrNotEmpty, t.last)
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (t *target) fill(ctx context.Context, in io.Reader, verified Info, last uin
 	}
 	info, err := read(ctx, in, StepRestore, progress, func(obj *meta.Object) error { return t.put(obj) })
 	if err == nil && info != verified {
-		err = fmt.Errorf("%w: it changed while it was read", ErrDamaged)
+		err = fmt.Errorf("%w, it changed while it was read", ErrDamaged)
 	}
 	if err == nil {
 		err = t.flush()

@@ -89,7 +89,7 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 // checkContext returns the error of a context that has ended, or that there is none.
 func checkContext(ctx context.Context) error {
 	if ctx == nil {
-		return fmt.Errorf("%w: the context is nil, expected one such as context.Background()", storage.ErrInvalidOptions)
+		return fmt.Errorf("%w, the context is nil, expected one such as context.Background()", storage.ErrInvalidOptions)
 	}
 	return ctx.Err()
 }
@@ -115,7 +115,7 @@ func unexpired(ctx context.Context, objects iter.Seq2[meta.Object, error]) iter.
 // check accepts options.
 func (opt *WriteOptions) check() error {
 	if !(opt.Share >= 0 && opt.Share <= 1) { // no number neither
-		return fmt.Errorf("%w: a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
+		return fmt.Errorf("%w, a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (w *writer) writeRaw(data []byte) error {
 	return err
 }
 
-var errTooLong = errors.New("the object is too long for a backup")
+var errTooLong = errors.New("the object is too large for a backup")
 
 // add adds an object.
 func (w *writer) add(ctx context.Context, obj *meta.Object) error {

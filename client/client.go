@@ -58,7 +58,7 @@ type Client struct {
 func New(address string, opt Options) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("client: the address %q: expected one such as http://127.0.0.1:8800", address)
+		return nil, fmt.Errorf("client: address %q, expected one such as http://127.0.0.1:8800", address)
 	}
 	if opt.HTTP == nil {
 		opt.HTTP = http.DefaultClient
@@ -85,7 +85,7 @@ func failed(operation, path string, err error) error {
 
 func checkPath(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", storage.ErrInvalidPath, err)
 	}
 	if key.HasGlob(path) {
 		return storage.ErrGlobNotAllowed
@@ -98,7 +98,7 @@ func checkPattern(pattern string) error {
 		return storage.ErrInvalidPattern
 	}
 	if err := key.Check(pattern); err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", storage.ErrInvalidPath, err)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func (s *Store) Commit(batch *storage.Batch) ([]meta.Object, error) {
 // are storage.ErrInvalidOptions.
 func (s *Store) Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*Subscription, error) {
 	if opt != (storage.SubscribeOptions{From: opt.From}) {
-		return nil, failed("subscribe", pattern, fmt.Errorf("%w: over a network a subscription has From alone", storage.ErrInvalidOptions))
+		return nil, failed("subscribe", pattern, fmt.Errorf("%w, over a network only From is supported", storage.ErrInvalidOptions))
 	}
 	own := SubscribeOptions{}
 	if opt.From > 0 {

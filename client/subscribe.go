@@ -64,7 +64,7 @@ func (c *Client) Subscribe(pattern string, opt SubscribeOptions) (*Subscription,
 // subscribe is Subscribe until a context ends.
 func (c *Client) subscribe(ctx context.Context, pattern string, opt SubscribeOptions) (*Subscription, error) {
 	if err := key.Check(pattern); err != nil {
-		return nil, failed("subscribe", pattern, fmt.Errorf("%w: %w", storage.ErrInvalidPath, err))
+		return nil, failed("subscribe", pattern, fmt.Errorf("%w, %w", storage.ErrInvalidPath, err))
 	}
 	s := &Subscription{client: c, pattern: pattern, retry: opt.Retry, told: place{token: opt.Token}, behind: place{token: opt.Token}}
 	s.life, s.end = context.WithCancelCause(ctx)

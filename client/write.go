@@ -62,7 +62,7 @@ func (c *Client) Del(ctx context.Context, path string, opt storage.DelOptions) e
 // where there is none. A time to live stays as it is. An error of it ends the update, and is returned wrapped.
 func (c *Client) Update(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	if change == nil {
-		return meta.Object{}, failed("update", path, fmt.Errorf("%w: the function is nil", storage.ErrInvalidOptions))
+		return meta.Object{}, failed("update", path, fmt.Errorf("%w, the function is nil", storage.ErrInvalidOptions))
 	}
 	for {
 		old, err := c.Get(ctx, path)
@@ -126,7 +126,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	changes, seen := make([]change, len(gathered)), make(map[string]bool, len(gathered))
 	for i, ch := range gathered {
 		if seen[ch.Path] && ch.Operation != "push" {
-			return nil, fmt.Errorf("change %d: %w: %q", i, storage.ErrDuplicateKey, ch.Path)
+			return nil, fmt.Errorf("change %d: %w, %q", i, storage.ErrDuplicateKey, ch.Path)
 		}
 		seen[ch.Path] = ch.Operation != "push"
 		if changes[i], err = c.change(ctx, ch); err != nil {
@@ -183,7 +183,7 @@ func (c *Client) change(ctx context.Context, gathered storage.BatchChange) (chan
 		ch.Operation = "delete"
 	}
 	if opt.Lease != nil {
-		return ch, fmt.Errorf("%q: %w: a lease is one of a process, and means nothing to a server", ch.Path, storage.ErrInvalidOptions)
+		return ch, fmt.Errorf("%q: %w, a lease belongs to a process and has no meaning on a server", ch.Path, storage.ErrInvalidOptions)
 	}
 	if opt.TTL > 0 {
 		ch.TTL = max(opt.TTL, time.Nanosecond).String()
@@ -217,7 +217,7 @@ func (c *Client) identify(ctx context.Context, path string, revision uint64) (st
 	}
 	identity, _, ok := tagParts(header.Get("Etag"))
 	if !ok {
-		return "", fmt.Errorf("the server's entity tag is %q", header.Get("Etag"))
+		return "", fmt.Errorf("the server returned the invalid entity tag %q", header.Get("Etag"))
 	}
 	return identity, nil
 }

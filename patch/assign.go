@@ -16,7 +16,7 @@ func AssignJSON(document, patch []byte) ([]byte, error) {
 		return nil, err
 	}
 	if change.kind != object {
-		return nil, fmt.Errorf("%w: it is no object", ErrInvalidPatch)
+		return nil, fmt.Errorf("%w, it is not an object", ErrInvalidPatch)
 	}
 	target, err := parse(document)
 	if err != nil {
@@ -32,7 +32,7 @@ func AssignJSON(document, patch []byte) ([]byte, error) {
 func assign(target, patch *value, name string) (*value, error) {
 	switch {
 	case patch.kind != object && !patch.isNull() && target != nil && target.kind == object:
-		return nil, fmt.Errorf("%w: patch value must be object for key %s", ErrInvalidPatch, clip(name))
+		return nil, fmt.Errorf("%w, patch value must be object for key %s", ErrInvalidPatch, clip(name))
 	case patch.kind != object || target == nil || target.kind == scalar:
 		return patch, nil
 	}
@@ -44,7 +44,7 @@ func assign(target, patch *value, name string) (*value, error) {
 		if target.kind == array {
 			at, err := strconv.Atoi(m.name)
 			if err != nil || at < 0 || at >= target.items.len() || strconv.Itoa(at) != m.name {
-				return nil, fmt.Errorf("%w: the array %s has no item %s", ErrInvalidPatch, clip(name), clip(m.name))
+				return nil, fmt.Errorf("%w, the array %s has no item %s", ErrInvalidPatch, clip(name), clip(m.name))
 			}
 			item := target.items.at(at)
 			changed, err := assign(item, m.value, m.name)

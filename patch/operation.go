@@ -26,17 +26,17 @@ func parseOperations(patch []byte) ([]operation, error) {
 		return nil, err
 	}
 	if document.kind != array {
-		return nil, fmt.Errorf("%w: expected an array of operations", ErrInvalidPatch)
+		return nil, fmt.Errorf("%w, expected an array of operations", ErrInvalidPatch)
 	}
 	if document.items.len() > MaxOperations {
-		return nil, fmt.Errorf("%w: %d operations, at most %d", ErrLimit, document.items.len(), MaxOperations)
+		return nil, fmt.Errorf("%w, %d operations, at most %d", ErrLimit, document.items.len(), MaxOperations)
 	}
 	operations := make([]operation, document.items.len())
 	for i := range operations {
 		item := document.items.at(i)
 		if operations[i], err = parseOperation(item); err != nil {
 			if !errors.Is(err, ErrLimit) {
-				err = fmt.Errorf("%w: %w", ErrInvalidPatch, err)
+				err = fmt.Errorf("%w, %w", ErrInvalidPatch, err)
 			}
 			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}
@@ -49,7 +49,7 @@ func parseOperation(item *value) (o operation, err error) {
 		return o, errors.New("expected an object")
 	}
 	if item.twice != "" {
-		return o, fmt.Errorf("it has two members %s", clip(item.twice))
+		return o, fmt.Errorf("it has the member %s twice", clip(item.twice))
 	}
 	if o.op, err = item.stringMember("op"); err != nil {
 		return o, err
@@ -73,7 +73,7 @@ func parseOperation(item *value) (o operation, err error) {
 	}
 	switch {
 	case o.op == "remove" && o.path == nil:
-		return o, errors.New("the whole document cannot be removed: delete the object instead")
+		return o, errors.New("the whole document cannot be removed; delete the object instead")
 	case o.op == "move" && o.from.isProperPrefixOf(o.path):
 		return o, fmt.Errorf("it moves %s into itself", clip(o.from.String()))
 	}
@@ -86,7 +86,7 @@ func (v *value) stringMember(name string) (string, error) {
 	case m == nil:
 		return "", fmt.Errorf("no member %q", name)
 	case m.kind != scalar || m.text[0] != '"':
-		return "", fmt.Errorf("%s is no string", name)
+		return "", fmt.Errorf("%s is not a string", name)
 	}
 	return unquote(m.text), nil
 }
@@ -176,7 +176,7 @@ func (p *application) parent(of pointer) (*value, string, error) {
 	last := len(of) - 1
 	parent, err := of[:last].in(p.root)
 	if err == nil && parent.kind == scalar {
-		err = fmt.Errorf("expected an object or an array around it, found %s", clip(string(parent.text)))
+		err = fmt.Errorf("expected an object or an array as its parent, found %s", clip(string(parent.text)))
 	}
 	return parent, of[last], err
 }
@@ -228,7 +228,7 @@ func (p *application) copy(from, to pointer) error {
 		return fmt.Errorf("from %s: %w", clip(from.String()), err)
 	}
 	if p.copied -= v.length(p.copied, 0); p.copied < 0 {
-		return fmt.Errorf("%w: more than %d bytes are copied, or %d levels", ErrLimit, MaxCopied, MaxDepth)
+		return fmt.Errorf("%w, copies of more than %d bytes, or more than %d levels", ErrLimit, MaxCopied, MaxDepth)
 	}
 	return p.add(to, v.clone())
 }
@@ -236,7 +236,7 @@ func (p *application) copy(from, to pointer) error {
 func (p *application) test(at pointer, want *value) error {
 	v, err := at.in(p.root)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTestFailed, err)
+		return fmt.Errorf("%w, %w", ErrTestFailed, err)
 	}
 	if !v.equal(want) {
 		return ErrTestFailed

@@ -161,11 +161,11 @@ func ApplyJSON(document, patch []byte) ([]byte, error) {
 // parsePatch reads a patch that may be any JSON.
 func parsePatch(patch []byte) (*value, error) {
 	if at := jsonvalid.NotUTF8(patch); at >= 0 {
-		return nil, fmt.Errorf("%w: the byte 0x%02x at offset %d is no UTF-8", ErrInvalidPatch, patch[at], at)
+		return nil, fmt.Errorf("%w, the byte 0x%02x at offset %d is not UTF-8", ErrInvalidPatch, patch[at], at)
 	}
 	v, err := parse(patch)
 	if err != nil && !errors.Is(err, ErrLimit) {
-		err = fmt.Errorf("%w: %w", ErrInvalidPatch, err)
+		err = fmt.Errorf("%w, %w", ErrInvalidPatch, err)
 	}
 	return v, err
 }

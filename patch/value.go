@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
@@ -41,7 +42,7 @@ type member struct {
 // fewMembers is up to how many members a search beats a map.
 const fewMembers = 8
 
-var errNotJSON = errors.New("not one JSON value")
+var errNotJSON = errors.New("invalid JSON")
 
 // parse reads one JSON value, whose memory the result keeps. A document of old may hold what is no UTF-8: a patch that
 // takes it away can be stored.
@@ -49,7 +50,7 @@ func parse(data []byte) (*value, error) {
 	if !jsonvalid.Grammar(data) {
 		// Decoding says where it breaks.
 		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNotJSON, err)
+			return nil, fmt.Errorf("%w, %w", errNotJSON, jsontext.Explain(err))
 		}
 		return nil, errNotJSON
 	}
@@ -94,7 +95,7 @@ func (p *parser) value(depth int) (*value, error) {
 	return &value{text: p.take(end)}, nil
 }
 
-var errTooDeep = fmt.Errorf("%w: more than %d levels", ErrLimit, MaxDepth)
+var errTooDeep = fmt.Errorf("%w, more than %d levels", ErrLimit, MaxDepth)
 
 // string reads a string with its quotes.
 func (p *parser) string() []byte {

@@ -37,7 +37,7 @@ type cache struct {
 func newCache(limit int64) (*cache, error) {
 	switch {
 	case limit < 0:
-		return nil, fmt.Errorf("%w: CacheBytes is %d, expected 0 or more", ErrInvalidOptions, limit)
+		return nil, fmt.Errorf("%w, CacheBytes is %d, expected 0 or more", ErrInvalidOptions, limit)
 	case limit == 0:
 		limit = defaultCacheBytes
 	}

@@ -21,7 +21,7 @@ const (
 func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) {
 	switch {
 	case revision != 0 && absent:
-		return condition{}, fmt.Errorf("%w: both IfRevision %d and IfAbsent, expected one of them", ErrInvalidOptions, revision)
+		return condition{}, fmt.Errorf("%w, both IfRevision %d and IfAbsent are set, expected one of them", ErrInvalidOptions, revision)
 	case absent:
 		return condition{kind: ifAbsent, lease: lease}, nil
 	case revision != 0:

@@ -77,9 +77,9 @@ func (l *Layered) directories(path string, opt DirectoryOptions) (page Directory
 	case opt.Limit < 0:
 		err = ErrInvalidLimit
 	case opt.Offset < 0:
-		err = fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+		err = fmt.Errorf("%w, offset %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
 	case opt.Offset > 0 && opt.After != "":
-		err = fmt.Errorf("%w: Offset and After, expected one of them", ErrInvalidOptions)
+		err = fmt.Errorf("%w, both Offset and After are set, expected one of them", ErrInvalidOptions)
 	}
 	if err != nil {
 		return DirectoryPage{}, err

@@ -26,9 +26,9 @@ var (
 	// ErrLockOwned is returned by Unlock and SetAndUnlock for a path that a Lease holds.
 	ErrLockOwned = errors.New("storage: a lease holds the lock, only its owner can release it")
 	// ErrLocked is returned by TryAcquire for a path that another caller holds.
-	ErrLocked = errors.New("storage: another holds the lock")
+	ErrLocked = errors.New("storage: another caller holds the lock")
 	// ErrLeaseLost is returned by Release and Renew of an ended Lease, and by a write that requires one.
-	ErrLeaseLost = errors.New("storage: the lease holds its lock no more")
+	ErrLeaseLost = errors.New("storage: the lease has ended")
 	// ErrActive is returned by Start of an active store or layer.
 	ErrActive = errors.New("storage: storage is already active")
 	// ErrTwoPersistentLayers is returned by Start if a LayeredConfig sets both Persistent and Embedded, which are two
@@ -37,7 +37,7 @@ var (
 	// ErrConflict matches every *ConflictError: a condition of a write did not hold.
 	ErrConflict = errors.New("storage: conflict, the object is not what the write expects")
 	// ErrDuplicateKey is returned for a batch with two changes of the same key.
-	ErrDuplicateKey = errors.New("storage: two changes of a batch name one key")
+	ErrDuplicateKey = errors.New("storage: a batch changes the same key twice")
 	// ErrBatchUnsupported is returned when a call needs atomic batches (Batcher) and the persistent layer has none.
 	ErrBatchUnsupported = errors.New("storage: the persistent layer has no atomic batches")
 	// ErrInvalidOptions is returned for options that contradict each other.
@@ -47,7 +47,7 @@ var (
 	// ErrLagged ends a subscription with LagError that fell too far behind.
 	ErrLagged = errors.New("storage: the subscription fell too far behind")
 	// ErrFutureRevision is returned for a revision that the store has not reached.
-	ErrFutureRevision = errors.New("storage: the revision is in the future of this store")
+	ErrFutureRevision = errors.New("storage: the store has not reached this revision")
 	// ErrSubscriptionClosed is returned by Next of a closed subscription.
 	ErrSubscriptionClosed = errors.New("storage: the subscription is closed")
 	// ErrSnapshotClosed ends a loop over a snapshot that is closed during the loop.
@@ -59,12 +59,12 @@ var (
 	ErrIncomplete = errors.New("storage: the store is incomplete because a copy or a restore was interrupted; run it again")
 	// ErrUndecodable is returned by a layer for an entry that is not an object, because it is damaged or because
 	// other software wrote it. Set and Del of exactly that key, without a condition, replace and remove the entry.
-	ErrUndecodable = errors.New("storage: the entry is no object; set or delete exactly this key to be rid of it")
+	ErrUndecodable = errors.New("storage: the entry is not an object; set or delete exactly this key to replace or remove it")
 	// ErrInUse is returned by Start of a layer whose files are open in another store, in this process or in another
 	// one.
-	ErrInUse = errors.New("storage: another store has the files open")
+	ErrInUse = errors.New("storage: the files are open in another store")
 	// ErrReadOnly is returned by every write to a store or a layer that is open read-only.
-	ErrReadOnly = errors.New("storage: the store is open to read only")
+	ErrReadOnly = errors.New("storage: the store is open read-only")
 	// ErrWritesStopped is returned by every write after a failed commit whose outcome in the persistent layer is
 	// unknown. Reads continue to work. Close and start the store again to read the actual state from the layer.
 	ErrWritesStopped = errors.New("storage: writes are stopped after a failed commit; close and start the store again")
@@ -120,7 +120,7 @@ func errorIsNothing(err error) bool { return err == nil || errors.Is(err, ErrNot
 // checkContext returns the error of a context that has ended. A nil context is an error.
 func checkContext(ctx context.Context) error {
 	if ctx == nil {
-		return fmt.Errorf("%w: the context is nil, expected one such as context.Background()", ErrInvalidOptions)
+		return fmt.Errorf("%w, the context is nil, expected one such as context.Background()", ErrInvalidOptions)
 	}
 	return ctx.Err()
 }

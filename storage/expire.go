@@ -34,7 +34,7 @@ const (
 func expired(at int64) bool { return new(pathtree.Clock).Past(at) }
 
 // errNotElected means that another node removes expired objects.
-var errNotElected = errors.New("storage: another node removes what is expired")
+var errNotElected = errors.New("storage: another node removes expired objects")
 
 // expirer tracks when objects expire. The zero value takes entries but removes nothing until start: there is no
 // pipeline while the store loads.

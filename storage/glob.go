@@ -65,7 +65,7 @@ func (r *run) restore(deleted []removal, cause error) error {
 		kept := *deleted[i].removed()
 		kept.Expires = deleted[i].own
 		if err := r.layer.Set(kept.Path, &kept); err != nil {
-			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, kept.Path, err))
+			return r.pipeline.stop(fmt.Errorf("%w; restoring %s failed: %w", cause, kept.Path, err))
 		}
 	}
 	return cause

@@ -39,11 +39,11 @@ type Lease struct {
 
 // Why a lease ended. Release and Renew return these errors.
 var (
-	errLeaseReleased = fmt.Errorf("%w: it was released", ErrLeaseLost)
-	errLeaseExpired  = fmt.Errorf("%w: it expired", ErrLeaseLost)
-	errLeaseClosed   = fmt.Errorf("%w: %w", ErrLeaseLost, ErrNotActive)
-	errLeaseNever    = fmt.Errorf("%w: Acquire did not make it", ErrLeaseLost)
-	errLeaseEarlier  = fmt.Errorf("%w: the store was closed since", ErrLeaseLost)
+	errLeaseReleased = fmt.Errorf("%w, it was released", ErrLeaseLost)
+	errLeaseExpired  = fmt.Errorf("%w, it expired", ErrLeaseLost)
+	errLeaseClosed   = fmt.Errorf("%w, %w", ErrLeaseLost, ErrNotActive)
+	errLeaseNever    = fmt.Errorf("%w, Acquire did not create it", ErrLeaseLost)
+	errLeaseEarlier  = fmt.Errorf("%w, the store was closed in the meantime", ErrLeaseLost)
 )
 
 // Acquire locks a path for the duration ttl and returns the lease. The time starts when the lock is granted. Acquire
@@ -112,7 +112,7 @@ func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 // checkLease validates the duration of a lease.
 func checkLease(ttl time.Duration) error {
 	if ttl <= 0 {
-		return fmt.Errorf("%w: %v, expected more than 0", ErrInvalidTTL, ttl)
+		return fmt.Errorf("%w, %v, expected more than 0", ErrInvalidTTL, ttl)
 	}
 	return nil
 }
@@ -253,7 +253,7 @@ func (l *Lease) holdsIn(locks *lockTable) error {
 	case l.table == locks:
 		return lost
 	case lost == nil:
-		return fmt.Errorf("%w: the lease of %q is one of another store", ErrInvalidOptions, l.path)
+		return fmt.Errorf("%w, the lease of %q belongs to another store", ErrInvalidOptions, l.path)
 	case errors.Is(lost, ErrNotActive):
 		return errLeaseEarlier // an earlier run of this store, or another store
 	default:

@@ -218,7 +218,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 		return err
 	}
 	if revision < applied {
-		return fmt.Errorf("%w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
+		return fmt.Errorf("%w, it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
 			ErrUnavailable, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
@@ -289,7 +289,7 @@ func (r *run) checkAge() error {
 		return nil
 	}
 	if age := m.age(); age > r.options.MaxStaleness {
-		return fmt.Errorf("%w: it may miss what was written in the last %v", ErrStale, age.Round(time.Millisecond))
+		return fmt.Errorf("%w, it may lack writes of the last %v", ErrStale, age.Round(time.Millisecond))
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		return w, nil
 	}
 	if !key.IsValid(c.Key) || key.HasGlob(c.Key) {
-		return nil, fmt.Errorf("storage: shared layer: key %q: %w: %w", c.Key, ErrUndecodable, ErrInvalidPath)
+		return nil, fmt.Errorf("storage: shared layer: key %q: %w, %w", c.Key, ErrUndecodable, ErrInvalidPath)
 	}
 	w.op, w.own = opSetMeta, c.Object.Expires
 	w.object = placed(*c.Object, c.Key)
@@ -169,7 +169,7 @@ func (m *mirror) renew() (err error) {
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	if revision < m.applied.At() {
-		return errors.New("storage: shared layer: its mirror is older than what was followed")
+		return errors.New("storage: shared layer: its mirror is older than the followed order")
 	}
 	m.r.feed.lose(revision)
 	if err := m.r.takeWrites(changes); err != nil {

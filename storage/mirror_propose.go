@@ -67,10 +67,10 @@ func (r *run) checkShared(w *write) error {
 	}
 	limits := r.shared.Limits()
 	if n := len(w.parts); n > limits.Changes && !w.lenient {
-		return fmt.Errorf("a batch of %d changes, the shared engine takes at most %d at once", n, limits.Changes)
+		return fmt.Errorf("a batch of %d changes, the shared engine accepts at most %d", n, limits.Changes)
 	}
 	if n := w.size(); n > limits.Bytes {
-		return fmt.Errorf("%d bytes of data, the shared engine takes at most %d at once", n, limits.Bytes)
+		return fmt.Errorf("%d bytes of data, the shared engine accepts at most %d", n, limits.Bytes)
 	}
 	return nil
 }
@@ -289,7 +289,7 @@ func (m *mirror) unavailable(err error) error {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotActive):
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w, %w", ErrUnavailable, err)
 }
 
 // awaitApplied returns when the follower has applied a revision, or when the run ends. The change is already ordered.

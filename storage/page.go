@@ -109,9 +109,9 @@ func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, err
 	}
 	switch {
 	case opt.Offset < 0:
-		return q, fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+		return q, fmt.Errorf("%w, offset %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
 	case opt.Offset > 0 && opt.Cursor != "":
-		return q, fmt.Errorf("%w: an offset and a cursor, expected one of them", ErrInvalidOptions)
+		return q, fmt.Errorf("%w, both Offset and Cursor are set, expected one of them", ErrInvalidOptions)
 	case opt.Cursor == "":
 		q.Offset = opt.Offset
 		return q, nil
@@ -154,11 +154,11 @@ func parseCursor(q pathtree.Query, store uint64, cursor string) (*pathtree.Posit
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	switch {
 	case err != nil || len(raw) <= cursorHeader:
-		return nil, fmt.Errorf("%w: %q, expected Next of a page", ErrInvalidCursor, cursor)
+		return nil, fmt.Errorf("%w, %q, expected the Next of a page", ErrInvalidCursor, cursor)
 	case raw[0] != cursorVersion:
-		return nil, fmt.Errorf("%w: it has version %d, this build knows %d", ErrInvalidCursor, raw[0], cursorVersion)
+		return nil, fmt.Errorf("%w, it has version %d, this build reads %d", ErrInvalidCursor, raw[0], cursorVersion)
 	case binary.BigEndian.Uint32(raw[1:]) != cursorSum(q, store, raw[5:]):
-		return nil, fmt.Errorf("%w: it is one of another list, direction or store, or it was changed", ErrInvalidCursor)
+		return nil, fmt.Errorf("%w, it belongs to another list, direction or store, or was modified", ErrInvalidCursor)
 	}
 	return &pathtree.Position{Created: int64(binary.BigEndian.Uint64(raw[5:])), Path: string(raw[cursorHeader:])}, nil
 }

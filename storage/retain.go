@@ -38,11 +38,11 @@ func (r *run) checkRetention() error {
 		switch {
 		case err != nil:
 		case !key.IsGlob(rule.Pattern) && !key.IsSubtree(rule.Pattern):
-			err = fmt.Errorf("%w: expected '*' or '**' as the last segment", ErrInvalidPattern)
+			err = fmt.Errorf("%w, expected '*' or '**' as the last segment", ErrInvalidPattern)
 		case rule.Count < 0:
-			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
+			err = fmt.Errorf("%w, a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
 		case rule.Age < 0:
-			err = fmt.Errorf("%w: an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
+			err = fmt.Errorf("%w, an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
 		case rule.Count > 0 && !r.atomic():
 			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
 		}

@@ -135,7 +135,7 @@ var (
 	ErrUnavailable = errors.New("storage: the shared engine cannot be reached or has no quorum; try again")
 	// ErrStale is returned by reads of a store over a SharedLayer that has not confirmed for longer than
 	// Options.MaxStaleness that it is current.
-	ErrStale = errors.New("storage: what this node holds is older than MaxStaleness allows")
+	ErrStale = errors.New("storage: the data of this node is older than MaxStaleness allows")
 	// ErrHistoryGone ends SharedLayer.Follow if the engine no longer has the next transactions.
 	ErrHistoryGone = errors.New("storage: the shared engine no longer has the changes that follow")
 )

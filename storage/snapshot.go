@@ -55,7 +55,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 	}
 	if pattern != "" {
 		if err := key.Check(pattern); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
+			return nil, fmt.Errorf("%w, %w", ErrInvalidPath, err)
 		}
 		r.beforeRead(pattern)
 	}

@@ -189,11 +189,11 @@ func (o Options) replacedBy(newer Options) Options {
 func (o Options) check() error {
 	for _, pattern := range o.NoBroadcastKeys {
 		if err := key.Check(pattern); err != nil {
-			return failed("no broadcast key", pattern, fmt.Errorf("%w: %w", ErrInvalidPath, err))
+			return failed("no broadcast key", pattern, fmt.Errorf("%w, %w", ErrInvalidPath, err))
 		}
 	}
 	if o.MaxStaleness < 0 {
-		return fmt.Errorf("%w: MaxStaleness is %v, expected 0 or more", ErrInvalidOptions, o.MaxStaleness)
+		return fmt.Errorf("%w, MaxStaleness is %v, expected 0 or more", ErrInvalidOptions, o.MaxStaleness)
 	}
 	return nil
 }

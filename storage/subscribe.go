@@ -195,7 +195,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	}
 	if pattern != "" {
 		if err := key.Check(pattern); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
+			return nil, fmt.Errorf("%w, %w", ErrInvalidPath, err)
 		}
 	}
 	if err := opt.check(); err != nil {
@@ -283,7 +283,7 @@ func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
-		return nil, false, fmt.Errorf("%w: it is %d, the store is at %d", ErrFutureRevision, from, revision)
+		return nil, false, fmt.Errorf("%w, it is %d but the store is at %d", ErrFutureRevision, from, revision)
 	}
 	f.dispatchLocked()
 	f.beginKeepingLocked(revision)
@@ -309,15 +309,15 @@ func (s *Subscription) resume(missed []change, revision, from uint64) bool {
 func (opt *SubscribeOptions) check() error {
 	switch {
 	case opt.Buffer < 0 || opt.Lag > LagError || opt.Order > OrderNewest:
-		return fmt.Errorf("%w: Buffer %d, Lag %d, Order %d", ErrInvalidOptions, opt.Buffer, opt.Lag, opt.Order)
+		return fmt.Errorf("%w, Buffer %d, Lag %d, Order %d", ErrInvalidOptions, opt.Buffer, opt.Lag, opt.Order)
 	case opt.Limit < 0:
-		return fmt.Errorf("%w: Limit %d", ErrInvalidLimit, opt.Limit)
+		return fmt.Errorf("%w, Limit %d", ErrInvalidLimit, opt.Limit)
 	case opt.ChangesOnly && (opt.CatchUp || opt.Order != OrderNone || opt.Limit != 0):
-		return fmt.Errorf("%w: ChangesOnly has no state for CatchUp, Order or Limit", ErrInvalidOptions)
+		return fmt.Errorf("%w, ChangesOnly excludes CatchUp, Order and Limit", ErrInvalidOptions)
 	case opt.Limit > 0 && opt.Order == OrderNone:
-		return fmt.Errorf("%w: Limit needs an Order", ErrInvalidOptions)
+		return fmt.Errorf("%w, Limit needs an Order", ErrInvalidOptions)
 	case opt.Limit > 0 && opt.CatchUp:
-		return fmt.Errorf("%w: CatchUp needs the whole state, Limit cuts it", ErrInvalidOptions)
+		return fmt.Errorf("%w, CatchUp needs the whole state, so it excludes Limit", ErrInvalidOptions)
 	}
 	return nil
 }

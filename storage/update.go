@@ -38,7 +38,7 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 			return meta.Object{}, err
 		}
 		if change == nil {
-			return meta.Object{}, fmt.Errorf("%w: the function is nil", ErrInvalidOptions)
+			return meta.Object{}, fmt.Errorf("%w, the function is nil", ErrInvalidOptions)
 		}
 		if first {
 			r.beforeRead(path)

@@ -239,7 +239,7 @@ func collect(layer Layer, pattern string) ([]meta.Object, error) {
 	loader, ok := layer.(EmbeddedLayer)
 	switch {
 	case pattern == "" && !ok:
-		return nil, fmt.Errorf("storage: layer %T can neither scan nor load", layer)
+		return nil, fmt.Errorf("storage: layer %T implements neither Scanner nor Load", layer)
 	case pattern != "" && !(ok && key.IsSubtree(pattern)):
 		return listed(layer, pattern)
 	}

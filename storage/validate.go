@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 )
@@ -22,7 +23,7 @@ func failed(op, path string, err error) error {
 // checkKey accepts the path of one object.
 func checkKey(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if key.HasGlob(path) {
 		return ErrGlobNotAllowed
@@ -33,7 +34,7 @@ func checkKey(path string) error {
 // checkPattern accepts a glob.
 func checkPattern(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if !key.HasGlob(path) {
 		return ErrInvalidPattern
@@ -44,16 +45,16 @@ func checkPattern(path string) error {
 // checkPush accepts a glob whose only star is its whole last segment.
 func checkPush(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if !key.HasGlob(path) {
 		return ErrGlobRequired
 	}
 	if err := key.ValidateGlob(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if err := key.Check(key.At(path, math.MaxInt64)); err != nil {
-		return fmt.Errorf("%w: with an index in place of '*': %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, with an index in place of '*': %w", ErrInvalidPath, err)
 	}
 	return nil
 }
@@ -79,9 +80,9 @@ func checkData(data json.RawMessage) error {
 		return &dataError{err}
 	}
 	if at := jsonvalid.NotUTF8(data); at >= 0 {
-		return &dataError{fmt.Errorf("at offset %d: byte 0x%02x is no UTF-8", at, data[at])}
+		return &dataError{fmt.Errorf("byte 0x%02[2]x at offset %[1]d is not UTF-8", at, data[at])}
 	}
-	return &dataError{errors.New("not one JSON value")}
+	return &dataError{errors.New("expected one JSON value")}
 }
 
 // dataError is ErrInvalidStorageData for invalid JSON.
@@ -90,9 +91,9 @@ type dataError struct{ err error }
 func (e *dataError) Error() string {
 	var syntax *json.SyntaxError
 	if errors.As(e.err, &syntax) {
-		return fmt.Sprintf("storage: invalid data, expected one JSON value: at byte %d: %v", syntax.Offset, e.err)
+		return fmt.Sprintf("storage: invalid JSON at byte %d, %v", syntax.Offset, jsontext.Explain(e.err))
 	}
-	return fmt.Sprintf("storage: invalid data, expected one JSON value: %v", e.err)
+	return fmt.Sprintf("storage: invalid JSON, %v", e.err)
 }
 
 func (e *dataError) Is(target error) bool { return target == ErrInvalidStorageData }

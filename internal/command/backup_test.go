@@ -214,7 +214,7 @@ func TestBackupToAPipeThatBreaks(t *testing.T) {
 	c.input(lines.String(), "import", "-", "--as", "x/*", "--quiet").ok()
 	var errs bytes.Buffer
 	code := run(t.Context(), []string{"backup", "-"}, c.stdin, brokenWriter{}, &errs, c.env)
-	if code != exitFailure || !strings.Contains(errs.String(), "closed pipe") {
+	if code != exitFailure || !strings.Contains(errs.String(), "the connection is closed") {
 		t.Errorf("exit code %d, %q, want %d and the error of the output", code, errs.String(), exitFailure)
 	}
 }

@@ -142,7 +142,7 @@ func TestSignals(t *testing.T) {
 				t.Fatal(err)
 			}
 			line, err := errs.ReadString('\n')
-			if want := "oolith: standard input: interrupted after line 11: 10 records stored, 1 refused\n"; err != nil || line != want {
+			if want := "oolith: standard input: interrupted after line 11; 10 records stored, 1 refused\n"; err != nil || line != want {
 				t.Errorf("standard error: %q, %v, want %q", line, err, want)
 			}
 			if code := exitStatus(t, cmd.Wait()); code != exitInterrupted {

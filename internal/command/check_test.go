@@ -69,8 +69,8 @@ func TestCheckTellsWhatIsNoUTF8(t *testing.T) {
 	}
 	out, err := checkLayer(t.Context(), layer)
 	if err == nil || !strings.Contains(err.Error(), "2 problems found") || strings.Count(out, "\n") != 3 ||
-		!strings.Contains(out, `key "d/1": its data is no UTF-8: byte 0xff at offset 1`) ||
-		!strings.Contains(out, `key "d/3": its data is no UTF-8: byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
+		!strings.Contains(out, `key "d/1": its data is not UTF-8, byte 0xff at offset 1`) ||
+		!strings.Contains(out, `key "d/3": its data is not UTF-8, byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})

@@ -301,7 +301,7 @@ func TestOutputThatFails(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"get", "days/a"}, {"list", "*/*"}, {"keys"}, {"info"}, {"export"}, {"help"}} {
 		var errs bytes.Buffer
 		code := run(t.Context(), args, c.stdin, brokenWriter{}, &errs, c.env)
-		if code != exitFailure || !strings.Contains(errs.String(), "standard output: "+io.ErrClosedPipe.Error()) {
+		if code != exitFailure || !strings.Contains(errs.String(), "standard output: the connection is closed") {
 			t.Errorf("oolith %s: exit code %d, %q, want %d and the error of the output", args[0], code, errs.String(), exitFailure)
 		}
 	}

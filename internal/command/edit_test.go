@@ -66,7 +66,7 @@ func TestEdit(t *testing.T) {
 		} {
 			c.editor(test.script)
 			r := c.run("edit", "new").is(test.code, test.want)
-			file := regexp.MustCompile(`your text is in (\S+):`).FindStringSubmatch(r.errors)
+			file := regexp.MustCompile(`your text is in (\S+);`).FindStringSubmatch(r.errors)
 			if file == nil {
 				t.Fatalf("no file is named: %s", r.errors)
 			}
@@ -90,7 +90,7 @@ func TestEditConflict(t *testing.T) {
 			meanwhile []string
 			want      string
 		}{
-			{[]string{"set", "a", "2"}, "somebody else wrote it meanwhile, and it has revision "},
+			{[]string{"set", "a", "2"}, "somebody else changed it in the meantime to revision "},
 			{[]string{"del", "a"}, "it was deleted in the meantime"},
 		} {
 			c.run("set", "a", "1").ok()
@@ -101,7 +101,7 @@ func TestEditConflict(t *testing.T) {
 			}
 			c.editor("echo '\"typed\"' > \"$2\"; " + command + " >/dev/null")
 			r := c.run("edit", "a").is(exitConflict, test.want)
-			file := regexp.MustCompile(`your text is in (\S+): compare it with oolith get a, then (oolith set .*)\n`).FindStringSubmatch(r.errors)
+			file := regexp.MustCompile(`your text is in (\S+); compare it with oolith get a, then (oolith set .*)\n`).FindStringSubmatch(r.errors)
 			if file == nil {
 				t.Fatalf("no file is named: %s", r.errors)
 			}

@@ -39,7 +39,7 @@ func TestListHints(t *testing.T) {
 	}
 	c.input(lines.String(), "import", "-", "--as", "cities/{country}/*").ok()
 	r := c.run("list", "cities/pt/*")
-	if strings.Count(r.out, "\n") != 20 || r.errors != "oolith: 20 are shown, and more match: --limit 0 shows all\n" || r.code != exitOK {
+	if strings.Count(r.out, "\n") != 20 || r.errors != "oolith: 20 are shown, but more match; --limit 0 shows all\n" || r.code != exitOK {
 		t.Errorf("a list of 21: exit code %d, %q, %q", r.code, r.out, r.errors)
 	}
 	for _, limit := range []string{"0", "21", "3"} {

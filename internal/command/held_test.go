@@ -103,7 +103,7 @@ func TestServedWithoutNote(t *testing.T) {
 	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "in use by another process") {
 		t.Errorf("a store that is served: %s", out)
 	}
-	if code := s.end(syscall.SIGTERM); code != exitOK || !strings.Contains(s.errors.String(), "not told where it is served") {
+	if code := s.end(syscall.SIGTERM); code != exitOK || !strings.Contains(s.errors.String(), "cannot find the server of this store") {
 		t.Errorf("exit code %d, %s", code, s.errors)
 	}
 }

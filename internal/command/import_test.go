@@ -141,19 +141,19 @@ func TestImportRefusesRecords(t *testing.T) {
 		`{"id":"a"}`, `{"id":`, `{"name":"no id"}`, `{"id":null}`, `{"id":{"a":1}}`, `17`, `{"id":"` + long + `"}`, "\x01", `{"id":"z"}`,
 	}, "\n"))
 	c.run("import", file, "--as", "x/{id}", "--json").contains(`{"stored":2,"refused":7,`).refuses(exitRefused,
-		"oolith: "+file+`: line 2: invalid JSON at column 6, the JSON is incomplete`,
-		"oolith: "+file+`: line 3: field "id" is missing`,
-		"oolith: "+file+`: line 4: field "id" is null, expected a string, a number or a boolean`,
-		"oolith: "+file+`: line 5: field "id" is an object, expected a string, a number or a boolean`,
-		"oolith: "+file+`: line 6: the record is a number, expected an object with the fields of "x/{id}"`,
-		"oolith: "+file+`: line 7: the path is 1025 bytes long, expected at most 1024`,
-		"oolith: "+file+`: line 8: invalid JSON at column 1, unexpected '\x01', expected a value`,
+		"oolith: "+file+`: line 2, invalid JSON at column 6, the JSON is incomplete`,
+		"oolith: "+file+`: line 3, field "id" is missing`,
+		"oolith: "+file+`: line 4, field "id" is null, expected a string, a number or a boolean`,
+		"oolith: "+file+`: line 5, field "id" is an object, expected a string, a number or a boolean`,
+		"oolith: "+file+`: line 6, the record is a number, expected an object with the fields of "x/{id}"`,
+		"oolith: "+file+`: line 7, the path is 1025 bytes long, expected at most 1024`,
+		"oolith: "+file+`: line 8, invalid JSON at column 1, unexpected '\x01', expected a value`,
 		"oolith: "+file+": 7 records refused, 2 stored")
 	c.run("keys").ok().prints("x/a\nx/z\n")
 
 	file = c.file("x.json", `[{"id":"b"},{"no":1},{"id":"c"}]`)
 	c.run("import", file, "--as", "x/{id}").refuses(exitRefused,
-		"oolith: "+file+`: record 2: field "id" is missing`,
+		"oolith: "+file+`: record 2, field "id" is missing`,
 		"oolith: "+file+": 1 record refused, 2 stored")
 	c.run("keys").ok().prints("x/a\nx/b\nx/c\nx/z\n")
 }
@@ -188,11 +188,11 @@ func TestImportStopsAtABrokenFile(t *testing.T) {
 		name, content, want string
 		stored              int
 	}{
-		{"cut array", `[{"id":1},{"id":2},{"id":`, "record 3, from byte 20,  the input ends too early; 2 records stored, 0 refused", 2},
+		{"cut array", `[{"id":1},{"id":2},{"id":`, "record 3, from byte 20, the input ends too early; 2 records stored, 0 refused", 2},
 		{"invalid element", `[{"id":1},{"id":oops},{"id":3}]`, "record 2: invalid JSON at byte 17, unexpected 'o', expected a value; 1 record stored, 0 refused", 1},
 		{"cut gzip", packed[:len(packed)-9], "gzip: the input ends too early; 3 records stored, 0 refused", 3},
 		{"binary", "\x7fELF\x02\x01", "the input is binary (byte 0x02 at offset 4), expected a JSON array or JSON Lines, plain or gzip; 0 records stored", 0},
-		{"UTF-16", "\xff\xfe{\x00", "UTF-16 text, expected UTF-8", 0},
+		{"UTF-16", "\xff\xfe{\x00", "UTF-16, expected UTF-8", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCLI(t)
@@ -213,7 +213,7 @@ func TestImportOfWrongFiles(t *testing.T) {
 	directory := t.TempDir()
 	c.run("import", directory, "--as", "x/*").is(exitFailure, directory+": it is a directory, expected a file")
 	c.run("import", directory+"/none", "--as", "x/*").is(exitFailure, directory+"/none: no such file or directory")
-	c.run("import", excerpt, "--as", "cities/{country/*").is(exitUsage, `path template "cities/{country/*": segment "{country": the '{' has no '}'`)
+	c.run("import", excerpt, "--as", "cities/{country/*").is(exitUsage, `path template "cities/{country/*": segment "{country", the '{' has no '}'`)
 	c.run("import", excerpt, "--as", "").is(exitUsage, `path template ""`)
 	if _, err := os.Stat(c.directory()); !os.IsNotExist(err) {
 		t.Errorf("a store was made: %v", err)
@@ -227,7 +227,7 @@ func TestImportGivesUp(t *testing.T) {
 	c := newCLI(t)
 	r := c.run("import", excerpt)
 	if lines := strings.Count(r.errors, "\n"); r.code != exitFailure || lines != shownAtFirst+1 ||
-		!strings.HasSuffix(r.errors, ": given up after the first 100 records, of which none can be stored; the first 5 are shown; 0 records stored, 100 refused\n") {
+		!strings.HasSuffix(r.errors, ": gave up because none of the first 100 records can be stored; the first 5 are shown; 0 records stored, 100 refused\n") {
 		t.Errorf("exit code %d, %d lines: %s", r.code, lines, r.errors)
 	}
 	// What waited is told where a good record follows, and where the input ends.
@@ -277,7 +277,7 @@ func TestImportInterrupted(t *testing.T) {
 	t.Cleanup(func() { _ = feed.Close() })
 	r := c.run("import", "-", "--as", "x/{id}").is(exitInterrupted, "standard input: interrupted after line ")
 	c.ctx = t.Context()
-	if got := int64(len(c.objects())); !strings.Contains(r.errors, ": "+plural(got, "record")+" stored, 0 refused\n") {
+	if got := int64(len(c.objects())); !strings.Contains(r.errors, "; "+plural(got, "record")+" stored, 0 refused\n") {
 		t.Errorf("%d objects in the store, and the import says %s", got, r.errors)
 	}
 }
@@ -417,7 +417,7 @@ func TestImportIntoARefusingStore(t *testing.T) {
 	if err != nil || im.stored.Load() != 9998 || im.refused.Load() != 2 {
 		t.Errorf("error %v, %d stored, %d refused, want 9998 and 2", err, im.stored.Load(), im.refused.Load())
 	}
-	for _, want := range []string{`line 4: set "x/3": `, `line 5001: set "x/5000": `, "too large\n"} {
+	for _, want := range []string{`line 4, set "x/3", `, `line 5001, set "x/5000", `, "too large\n"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("standard error is %q, want %q", told, want)
 		}
