@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// operation is one operation of a JSON Patch, checked as far as that is possible without a document.
+// operation is one operation of a JSON Patch, validated as far as possible without a document.
 type operation struct {
 	op         string
 	path, from pointer
 	value      *value // of add, replace and test; read-only
 }
 
-// needs says what the operations have beside path.
+// needs lists the members of each operation besides path.
 var needs = map[string]struct{ value, from bool }{
 	"add": {value: true}, "remove": {}, "replace": {value: true},
 	"move": {from: true}, "copy": {from: true}, "test": {value: true},
 }
 
-// parseOperations reads a JSON Patch.
+// parseOperations parses a JSON Patch.
 func parseOperations(patch []byte) ([]operation, error) {
 	document, err := parsePatch(patch)
 	if err != nil {
@@ -103,7 +103,7 @@ func (v *value) pointerMember(name string) (pointer, error) {
 	return p, nil
 }
 
-// applyTo applies operations to a document, one after the other.
+// applyTo applies operations to a document in order.
 func applyTo(document []byte, operations []operation) ([]byte, error) {
 	root, err := parse(document)
 	if err != nil {
@@ -122,10 +122,10 @@ func applyTo(document []byte, operations []operation) ([]byte, error) {
 	return p.root.encode()
 }
 
-// application is a JSON Patch on its way through a document.
+// application is a JSON Patch that is being applied.
 type application struct {
 	root   *value
-	copied int // how many bytes may still be copied
+	copied int // remaining bytes that may be copied
 }
 
 func (p *application) apply(o *operation) error {
@@ -146,8 +146,7 @@ func (p *application) apply(o *operation) error {
 	}
 }
 
-// add puts a value where nothing has to be: a member, new or not, or an item before the one of
-// an index, or behind all for "-".
+// add adds a member, new or not, or inserts an item before the index, or appends it for "-".
 func (p *application) add(to pointer, v *value) error {
 	if to == nil {
 		p.root = v
@@ -171,7 +170,7 @@ func (p *application) add(to pointer, v *value) error {
 	return nil
 }
 
-// parent returns the object or array around a place that is not the root, and the last token of it.
+// parent returns the object or array that contains a place other than the root, and the last token of the place.
 func (p *application) parent(of pointer) (*value, string, error) {
 	last := len(of) - 1
 	parent, err := of[:last].in(p.root)
@@ -181,7 +180,7 @@ func (p *application) parent(of pointer) (*value, string, error) {
 	return parent, of[last], err
 }
 
-// remove takes out what is at a place that is not the root.
+// remove removes the value at a place other than the root.
 func (p *application) remove(at pointer) (*value, error) {
 	parent, name, err := p.parent(at)
 	if err != nil {
@@ -201,7 +200,7 @@ func (p *application) remove(at pointer) (*value, error) {
 	return parent.items.remove(i), nil
 }
 
-// replace puts a value where there is one.
+// replace replaces an existing value.
 func (p *application) replace(at pointer, v *value) error {
 	old, err := at.in(p.root)
 	if err == nil {

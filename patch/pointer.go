@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// pointer is a JSON Pointer (RFC 6901): the names and indexes on the way from the root; nil for the
-// root itself.
+// pointer is a JSON Pointer (RFC 6901): the names and indexes from the root; nil for the root.
 type pointer []string
 
-// parsePointer reads a pointer: "" or "/a/0", with ~1 for a slash and ~0 for a tilde.
+// parsePointer parses a pointer: "" or "/a/0", with ~1 for a slash and ~0 for a tilde.
 func parsePointer(text string) (pointer, error) {
 	if text == "" {
 		return nil, nil
@@ -59,7 +58,7 @@ func (p pointer) String() string {
 
 var errNothingThere = errors.New("there is no value")
 
-// in returns what the pointer points at.
+// in returns the value at the pointer.
 func (p pointer) in(root *value) (*value, error) {
 	v := root
 	for i, token := range p {
@@ -84,7 +83,7 @@ func (p pointer) in(root *value) (*value, error) {
 	return v, nil
 }
 
-// index reads an index of an array that is at most last.
+// index parses an array index of at most last.
 func index(token string, last int) (int, error) {
 	n := int64(0)
 	for i := range len(token) {

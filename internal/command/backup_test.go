@@ -88,7 +88,7 @@ func TestRestoreIntoAStoreInUse(t *testing.T) {
 	c.run("backup", file).ok()
 	c.run("set", "days/z", `"new"`).ok()
 	before := c.objects()
-	c.run("restore", file).is(exitFailure, `it holds "days/a", for one; --replace deletes its content`).prints("")
+	c.run("restore", file).is(exitFailure, `it holds objects such as "days/a"; --replace deletes its content`).prints("")
 	if got := c.objects(); !reflect.DeepEqual(got, before) {
 		t.Errorf("a restore that is refused left %+v", got)
 	}
@@ -121,8 +121,8 @@ func TestBackupsThatAreNone(t *testing.T) {
 	}{
 		{"damaged", string(damaged), "the file is damaged", exitDamaged},
 		{"cut", string(content[:len(content)-9]), "the file is cut off", exitDamaged},
-		{"text", "hello", "this is no backup of a store", exitDamaged},
-		{"empty", "", "this is no backup of a store", exitDamaged},
+		{"text", "hello", "this is not a backup of a store", exitDamaged},
+		{"empty", "", "this is not a backup of a store", exitDamaged},
 		{"newer", string(newer), "use a newer build", exitFailure},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -104,7 +104,7 @@ func TestExpired(t *testing.T) {
 	c.run("keys", "x/*").ok().prints("x/2\n")
 	c.run("export", "x/2").ok().contains(fmt.Sprintf(`,"expires":%d}`, math.MaxInt64))
 	c.input(fmt.Sprintf(old, 4, -1), "import", "-").refuses(exitRefused,
-		`oolith: standard input: line 1, set "x/4": `+strings.TrimPrefix(storage.ErrInvalidTTL.Error(), "storage: ")+", Expires is -1, expected Unix nanoseconds or 0",
+		`oolith: standard input: line 1, set "x/4", `+strings.TrimPrefix(storage.ErrInvalidTTL.Error(), "storage: ")+", Expires is -1, expected Unix nanoseconds or 0",
 		"oolith: standard input: 1 record refused, 0 stored")
 }
 

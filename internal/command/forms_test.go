@@ -239,7 +239,7 @@ func TestBarePath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, place := range []string{dir, filepath.Join(dir, "text")} {
-		c.run("keys", "--store", place).is(exitUsage, "no engine knows the files there, expected one of pebble:")
+		c.run("keys", "--store", place).is(exitUsage, "no engine recognizes the files, expected one of pebble:")
 	}
 	c.run("keys", "--store", filepath.Join(dir, "none")).is(exitFailure, "there is no store yet")
 	c.run("set", "a", "1", "--store", filepath.Join(dir, "none")).is(exitUsage, "a new store needs the name of its engine")

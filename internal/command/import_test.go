@@ -169,7 +169,7 @@ func TestImportRefusesExportedRecords(t *testing.T) {
 		`oolith: standard input: line 3, the record has no "data"`,
 		`oolith: standard input: line 4, the record has no "path"; --as builds paths from other fields`,
 		`oolith: standard input: line 5, path "x/*", a path cannot contain '*'`,
-		`oolith: standard input: line 6, path "x//y",  `+key.Check("x//y").Error(),
+		`oolith: standard input: line 6, path "x//y", `+key.Check("x//y").Error(),
 		`oolith: standard input: line 7, field "path" is a number, expected a string`,
 		`oolith: standard input: line 8, field "created" is a string, expected a whole number`,
 		`oolith: standard input: line 9, the record is an array, expected an object with path and data as export writes it; --as builds paths for other records`,
@@ -189,8 +189,8 @@ func TestImportStopsAtABrokenFile(t *testing.T) {
 		stored              int
 	}{
 		{"cut array", `[{"id":1},{"id":2},{"id":`, "record 3, from byte 20, the input ends too early; 2 records stored, 0 refused", 2},
-		{"invalid element", `[{"id":1},{"id":oops},{"id":3}]`, "record 2: invalid JSON at byte 17, unexpected 'o', expected a value; 1 record stored, 0 refused", 1},
-		{"cut gzip", packed[:len(packed)-9], "gzip: the input ends too early; 3 records stored, 0 refused", 3},
+		{"invalid element", `[{"id":1},{"id":oops},{"id":3}]`, "record 2, invalid JSON at byte 17, unexpected 'o', expected a value; 1 record stored, 0 refused", 1},
+		{"cut gzip", packed[:len(packed)-9], "gzip, the input ends too early; 3 records stored, 0 refused", 3},
 		{"binary", "\x7fELF\x02\x01", "the input is binary (byte 0x02 at offset 4), expected a JSON array or JSON Lines, plain or gzip; 0 records stored", 0},
 		{"UTF-16", "\xff\xfe{\x00", "UTF-16, expected UTF-8", 0},
 	} {

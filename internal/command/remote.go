@@ -83,7 +83,7 @@ func (a *app) readToken() (string, error) {
 		}
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", usage(errors.New("--token: it contains an invalid character, expected " + tokenForms))
+		return "", usage(errors.New("--token: it contains a character that tokens never have, expected " + tokenForms))
 	}
 	return token, nil
 }

@@ -141,7 +141,7 @@ func TestOnBoth(t *testing.T) {
 			t.Errorf("an import with a bad record: exit code %d", r.code)
 		}
 		c.run("count", "i/*").ok().prints("2\n")
-		c.run("set", "x", "1", "--read-only").is(exitFailure, "read only")
+		c.run("set", "x", "1", "--read-only").is(exitFailure, "read-only")
 
 		out := c.run("bench", "--objects", "50", "--clients", "2", "--json").ok().contains(`{"step":"write","calls":50,`, `{"step":"read","calls":50,`, `"list of 100"`).out
 		if strings.Count(out, "\n") != 3 {
