@@ -32,7 +32,10 @@ func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) 
 
 // check returns a *ConflictError if the condition does not hold, or the reason why the required lease does not. An
 // entry that cannot be decoded satisfies no condition on its revision.
-func (c condition) check(path string, f found, locks *lockTable) error {
+func (c *condition) check(path string, f *found, locks *lockTable) error {
+	if c.kind == unconditional && c.lease == nil {
+		return nil
+	}
 	if c.lease != nil {
 		if err := c.lease.holdsIn(locks); err != nil {
 			return err

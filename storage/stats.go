@@ -37,7 +37,7 @@ type Stats struct {
 	// divided by Commits is the mean group size.
 	Changes uint64
 	// Commit are the durations of commits, from when a group's turn comes until it is visible. A write may have
-	// waited for the groups before it. In a store without a persistent layer every eighth commit is measured.
+	// waited for the groups before it. In a store without a persistent layer one commit in 64 is measured.
 	Commit Latencies
 	// Persist are the durations of commits in the persistent layer, including the sync, also of failed ones.
 	Persist Latencies

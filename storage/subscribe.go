@@ -236,7 +236,7 @@ func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active 
 		}
 		r.mirror.show()
 	}
-	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
+	failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
 		err = s.attachAt(r, revision, from)
 	}})
@@ -279,7 +279,7 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 
 // resume delivers everything committed up to the present revision, and returns what was committed since from, if the
 // history still has it.
-func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err error) {
+func (f *feed) resume(revision, from uint64) (missed []*change, resumed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
@@ -295,7 +295,7 @@ func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err
 
 // resume starts the subscription with the changes missed between two revisions. It returns false if the subscription
 // is closed. It requires the feed's mu.
-func (s *Subscription) resume(missed []change, revision, from uint64) bool {
+func (s *Subscription) resume(missed []*change, revision, from uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
@@ -330,7 +330,7 @@ func (s *Subscription) sift() {
 	if s.pattern == "" || len(all) == 0 {
 		return
 	}
-	var matching []change
+	var matching []*change
 	for _, c := range all {
 		if key.Match(s.pattern, c.Key) {
 			matching = append(matching, c)

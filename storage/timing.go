@@ -11,7 +11,7 @@ import (
 
 // timedCommits is how many commits of a store without a persistent layer share one measurement. Reading the clock
 // twice would be a large part of such a commit.
-const timedCommits = 8
+const timedCommits = 64
 
 // timing holds the measurements of commits. All fields may be used concurrently.
 type timing struct {

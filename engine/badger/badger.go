@@ -51,8 +51,8 @@
 //
 //	'o' generation directory 0x00 index
 //
-// where the generation is a number in 8 bytes that Clear increases. The rest is as package
-// internal/pathkey describes. The value is the envelope of package internal/codec. The file
+// where the generation is a number in 8 bytes that Clear increases. The rest is as an
+// enginekit.Space has it. The value is what enginekit.AppendObject makes. The file
 // FORMAT beside Badger's own files names this layout and its version; see format.go.
 package badger
 
@@ -61,8 +61,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Durability says when a write is acknowledged.

@@ -6,10 +6,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
-	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // How a batch is committed.
@@ -98,7 +96,7 @@ func (s *store) count(changes []storage.Change, cleared bool) {
 type batch struct {
 	store      *store
 	changes    []storage.Change // that are left
-	objects    pathkey.Space
+	objects    enginekit.Space
 	revision   uint64
 	generation uint64
 	cleared    bool
@@ -182,7 +180,7 @@ func (b *batch) fill(txn *badger.Txn) (n int, err error) {
 			err = txn.Delete(key)
 		} else {
 			from = len(memory)
-			memory = codec.Append(memory, c.Key, c.Object)
+			memory = enginekit.AppendObject(memory, c.Key, c.Object)
 			err = txn.Set(key, memory[from:len(memory):len(memory)])
 		}
 		if errors.Is(err, badger.ErrTxnTooBig) && n > 0 {
@@ -204,7 +202,7 @@ func (b *batch) extent() (n, size int) {
 		c := b.changes[n]
 		size += b.objects.Size(c.Key)
 		if c.Object != nil {
-			size += codec.Size(c.Object)
+			size += enginekit.ObjectSize(c.Object)
 		}
 		n++
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"strings"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Compact implements storage.Compacter: it removes what was cleared, puts what is in memory into

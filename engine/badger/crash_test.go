@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // copyOf copies the directory of a store as a crash of the process would leave it at one moment:

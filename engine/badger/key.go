@@ -11,7 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Encryption.

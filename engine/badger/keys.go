@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/oolith-db/oolith/internal/pathkey"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 const (
@@ -36,8 +36,8 @@ var (
 )
 
 // spaceOf returns the keys of the objects of a generation.
-func spaceOf(generation uint64) pathkey.Space {
-	return pathkey.NewSpace(binary.BigEndian.AppendUint64([]byte{objectKind}, generation))
+func spaceOf(generation uint64) enginekit.Space {
+	return enginekit.NewSpace(binary.BigEndian.AppendUint64([]byte{objectKind}, generation))
 }
 
 func encodeNumber(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }

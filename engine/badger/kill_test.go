@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The test of the crash of a process: it runs itself as a child that opens a store and writes, one

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // logger takes Badger's messages. Nothing is printed. Some of them are the only sign of what Badger

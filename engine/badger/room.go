@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The room on the disk.
@@ -99,7 +98,7 @@ func (s *store) admit(changes []storage.Change) error {
 	for i, c := range changes {
 		size += int64(len(c.Key)) + entryOverhead
 		if c.Object != nil {
-			size += int64(codec.Size(c.Object))
+			size += int64(enginekit.ObjectSize(c.Object))
 			if first < 0 {
 				first = i
 			}

@@ -6,10 +6,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
@@ -26,8 +25,8 @@ type scan struct {
 	layer   *Layer
 	store   *store
 	version uint64 // of its view
-	objects pathkey.Space
-	walk    *pathkey.Walk
+	objects enginekit.Space
+	walk    *enginekit.Walk
 	// it is nil before the start and after the end. The scan uses it while it holds
 	// layer.life for reading; Close ends it while it holds that for writing.
 	it  *badger.Iterator
@@ -133,11 +132,11 @@ func (s *scan) move() bool {
 		}
 		step, target := s.walk.At(raw)
 		switch step {
-		case pathkey.Take:
+		case enginekit.Take:
 			return true
-		case pathkey.Next:
+		case enginekit.Next:
 			s.it.Next()
-		case pathkey.Seek:
+		case enginekit.Seek:
 			s.it.Seek(target)
 		}
 	}

@@ -12,8 +12,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/pathkey"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // store is an open database.
@@ -70,7 +69,7 @@ type store struct {
 type view struct {
 	version    uint64
 	generation uint64
-	objects    pathkey.Space // of the generation
+	objects    enginekit.Space // of the generation
 }
 
 func newView(version, generation uint64) *view {

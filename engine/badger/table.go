@@ -18,7 +18,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/klauspost/compress/s2"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The tables on the disk.

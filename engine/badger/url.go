@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/engine"
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Engine opens stores by URLs of the form badger:DIRECTORY, to be passed to oolith.Open or engine.Open.

@@ -9,9 +9,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // progressPause is how often a node that waits for what others wrote asks how far its watch is.
@@ -65,7 +65,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	if err != nil {
 		return meta.Object{}, err
 	}
-	obj, err := codec.Decode(path, value)
+	obj, err := enginekit.Decode(path, value)
 	if err != nil {
 		return meta.Object{}, fmt.Errorf("%w: %w", storage.ErrUndecodable, err)
 	}

@@ -12,9 +12,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Etcd takes 128 operations in a transaction by default (--max-txn-ops), counted as the longest of its lists at each
@@ -228,7 +227,7 @@ func (s *session) plan(t *storage.SharedTransaction) (guards []clientv3.Cmp, ops
 			}
 			obj := *c.Object
 			obj.Revision = uint64(i)
-			ops = append(ops, clientv3.OpPut(s.keys.object(c.Key), string(codec.Append(nil, c.Key, &obj))))
+			ops = append(ops, clientv3.OpPut(s.keys.object(c.Key), string(enginekit.AppendObject(nil, c.Key, &obj))))
 		}
 	}
 	if len(ops) > maxChanges {

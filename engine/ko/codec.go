@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The parts of an entry, in their order. Revision and expires are left out when they are

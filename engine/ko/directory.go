@@ -14,7 +14,7 @@ import (
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // prepareDir makes the directory with its parents, each of them durable, unless it is only read, and returns its

@@ -9,7 +9,7 @@ import (
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // disk is the directory of a database, open and locked: LevelDB's own files, and the notes

@@ -9,7 +9,7 @@ import (
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // failstop is what stands between LevelDB and the disk, so that after the first write, sync

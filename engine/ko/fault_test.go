@@ -10,9 +10,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // smallBuffer makes tables and compactions frequent.

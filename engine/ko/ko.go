@@ -59,8 +59,8 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Durability says when a write is acknowledged.

@@ -14,7 +14,8 @@ import (
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file reads the manifest, which is the list of the tables, and the logs before
@@ -93,8 +94,8 @@ func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err e
 // crash cut short may have reached the disk in any part.
 func findDamage(r io.Reader) (int64, error) {
 	f := damageFinder{broken: -1}
-	block := make([]byte, enginekit.LogBlock)
-	for offset := int64(0); ; offset += enginekit.LogBlock {
+	block := make([]byte, levelfiles.LogBlock)
+	for offset := int64(0); ; offset += levelfiles.LogBlock {
 		n, err := io.ReadFull(r, block)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return 0, err
@@ -102,7 +103,7 @@ func findDamage(r io.Reader) (int64, error) {
 		if !f.damaged {
 			f.read(block[:n], offset)
 		}
-		if n < enginekit.LogBlock {
+		if n < levelfiles.LogBlock {
 			break
 		}
 	}
@@ -120,8 +121,8 @@ type damageFinder struct {
 
 // read reads a block that begins at an offset.
 func (f *damageFinder) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= enginekit.MinLogHeader; { // less is filled with zeros
-		chunk := enginekit.SoundChunk(block[at:])
+	for at := 0; len(block)-at >= levelfiles.MinLogHeader; { // less is filled with zeros
+		chunk := levelfiles.SoundChunk(block[at:])
 		if f.broken < 0 && (chunk.Size == 0 || chunk.Begins == f.within) {
 			f.broken = offset + int64(at)
 		}

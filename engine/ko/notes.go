@@ -10,8 +10,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The files beside the database. Their names are none of LevelDB's, so that it, and the older
@@ -47,7 +48,7 @@ func (n note) encode() []byte {
 		state = "closed " + n.fingerprint
 	}
 	text := fmt.Sprintf("%s %d\nrevision %d\n%s\n", noteName, noteVersion, n.revision, state)
-	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), enginekit.Castagnoli))
+	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), levelfiles.Castagnoli))
 }
 
 // readNote reads the file OOLITH-KO. A database that has none gets the zero note.

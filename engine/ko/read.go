@@ -7,9 +7,9 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Get implements storage.Layer.

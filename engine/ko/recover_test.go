@@ -12,9 +12,9 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // filledObjects is how many objects filled stores.

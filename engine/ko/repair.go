@@ -16,7 +16,7 @@ import (
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/table"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file rebuilds damaged tables, which LevelDB's own recovery does wrong: it sorts the

@@ -10,7 +10,7 @@ import (
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 )
 
 // This file looks whether all of a database is there before LevelDB opens it. LevelDB goes on without a log, and
@@ -174,7 +174,7 @@ const (
 func readManifest(content []byte) (manifest, error) {
 	m := manifest{tables: map[uint64]int64{}}
 	var broken error
-	end := enginekit.ManifestRecords(content, func(record []byte) {
+	end := levelfiles.ManifestRecords(content, func(record []byte) {
 		if err := m.add(record); err != nil && broken == nil {
 			broken = err
 		}

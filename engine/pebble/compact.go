@@ -3,8 +3,8 @@ package pebble
 import (
 	"context"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Compact implements storage.Compacter: it writes what is in memory to tables and merges all

@@ -8,8 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 var _ storage.Identified = (*Layer)(nil)

@@ -1,6 +1,6 @@
 package pebble
 
-import "github.com/oolith-db/oolith/internal/pathkey"
+import "github.com/oolith-db/oolith/storage/enginekit"
 
 const (
 	objectKind = 'o'
@@ -8,7 +8,7 @@ const (
 )
 
 // objectKeys are the keys of objects.
-var objectKeys = pathkey.NewSpace([]byte{objectKind})
+var objectKeys = enginekit.NewSpace([]byte{objectKind})
 
 var (
 	// firstObject and lastObject bound the objects: [firstObject, lastObject).

@@ -12,7 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file reads the newest write-ahead log before Pebble does. Pebble takes the first chunk that
@@ -112,14 +113,14 @@ type logReader struct {
 func (r *logReader) damaged() bool { return r.broken >= 0 && r.synced > uint64(r.broken) }
 
 func (r *logReader) readAll(log io.Reader) error {
-	block := make([]byte, enginekit.LogBlock)
-	for offset := int64(0); !r.ended; offset += enginekit.LogBlock {
+	block := make([]byte, levelfiles.LogBlock)
+	for offset := int64(0); !r.ended; offset += levelfiles.LogBlock {
 		n, err := io.ReadFull(log, block)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return err
 		}
 		r.read(block[:n], offset)
-		if n < enginekit.LogBlock {
+		if n < levelfiles.LogBlock {
 			return nil
 		}
 	}
@@ -128,11 +129,11 @@ func (r *logReader) readAll(log io.Reader) error {
 
 // read reads a block that begins at an offset.
 func (r *logReader) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= enginekit.MinLogHeader; {
+	for at := 0; len(block)-at >= levelfiles.MinLogHeader; {
 		rest := block[at:]
-		chunk := enginekit.SoundChunkOf(rest, uint32(r.number))
+		chunk := levelfiles.SoundChunkOf(rest, uint32(r.number))
 		if chunk.Size == 0 && r.broken < 0 {
-			if r.ended = !r.within && enginekit.EndsLog(rest, uint32(r.number)); r.ended || isPadding(rest) {
+			if r.ended = !r.within && levelfiles.EndsLog(rest, uint32(r.number)); r.ended || isPadding(rest) {
 				return
 			}
 		}
@@ -146,11 +147,11 @@ func (r *logReader) read(block []byte, offset int64) {
 
 // isPadding tells whether the rest of a block is what fills it up where no chunk has room.
 func isPadding(rest []byte) bool {
-	return len(rest) < enginekit.MaxLogHeader && len(bytes.Trim(rest, "\x00")) == 0
+	return len(rest) < levelfiles.MaxLogHeader && len(bytes.Trim(rest, "\x00")) == 0
 }
 
 // take takes note of the next chunk, or of a broken one.
-func (r *logReader) take(chunk enginekit.LogChunk) {
+func (r *logReader) take(chunk levelfiles.LogChunk) {
 	r.within = chunk.Size > 0 && !chunk.Ends
 	if chunk.Size == 0 {
 		r.known = false

@@ -12,8 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 )
 
 // logOf returns the newest log of a directory.
@@ -64,7 +64,7 @@ func TestFlippedBitInTheLog(t *testing.T) {
 		}
 		for range 20 {
 			killed := enginetest.Copy(t, dir)
-			at := last - 1 - rng.IntN(min(last, enginekit.LogBlock))
+			at := last - 1 - rng.IntN(min(last, levelfiles.LogBlock))
 			enginetest.Edit(t, logOf(t, killed), func(content []byte) []byte {
 				content[at] ^= 1 << rng.IntN(8)
 				return content

@@ -10,7 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // errManifest is a manifest with damage in the middle.
@@ -34,7 +35,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 		return err
 	}
 	var next uint64
-	end := enginekit.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
+	end := levelfiles.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
 	at := damage(content)
 	if at < 0 && (next == 0 || closed && end < len(content)) {
 		at = end
@@ -97,8 +98,8 @@ func nextFile(edit []byte) uint64 {
 func damage(content []byte) int {
 	at := 0
 	for at < len(content) {
-		if enginekit.LogBlock-at%enginekit.LogBlock < enginekit.MinLogHeader {
-			at += enginekit.LogBlock - at%enginekit.LogBlock // filled with zeros
+		if levelfiles.LogBlock-at%levelfiles.LogBlock < levelfiles.MinLogHeader {
+			at += levelfiles.LogBlock - at%levelfiles.LogBlock // filled with zeros
 			continue
 		}
 		size := chunkAt(content, at).Size
@@ -116,6 +117,6 @@ func damage(content []byte) int {
 }
 
 // chunkAt returns the chunk at a place.
-func chunkAt(content []byte, at int) enginekit.LogChunk {
-	return enginekit.SoundChunk(content[at:min(len(content), at-at%enginekit.LogBlock+enginekit.LogBlock)])
+func chunkAt(content []byte, at int) levelfiles.LogChunk {
+	return levelfiles.SoundChunk(content[at:min(len(content), at-at%levelfiles.LogBlock+levelfiles.LogBlock)])
 }

@@ -25,7 +25,7 @@
 //
 // so that the direct children of a directory are neighbours and the levels below it are
 // elsewhere: 0x00 sorts before every byte that a path can hold. The value is
-// the envelope of package internal/codec. The file FORMAT beside Pebble's own files
+// what enginekit.AppendObject makes. The file FORMAT beside Pebble's own files
 // names this layout and its version; see format.go.
 package pebble
 
@@ -36,8 +36,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Durability says when a write is acknowledged.

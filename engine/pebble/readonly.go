@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -100,7 +100,7 @@ func openLock(name string, readOnly bool) (io.Closer, error) {
 	if !readOnly {
 		return vfs.Default.Lock(name)
 	}
-	file, err := enginekit.ShareFcntl(name)
+	file, err := levelfiles.ShareFcntl(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

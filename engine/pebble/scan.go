@@ -6,10 +6,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
@@ -24,7 +23,7 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 // scan is a scan in progress.
 type scan struct {
 	layer *Layer
-	walk  *pathkey.Walk
+	walk  *enginekit.Walk
 	// it is nil before the start and after the end. The scan uses it while it holds
 	// layer.life for reading; Close ends it while it holds that for writing.
 	it *pebble.Iterator
@@ -98,11 +97,11 @@ func (s *scan) move() bool {
 	for ok {
 		step, target := s.walk.At(s.it.Key())
 		switch step {
-		case pathkey.Take:
+		case enginekit.Take:
 			return true
-		case pathkey.Next:
+		case enginekit.Next:
 			ok = s.it.Next()
-		case pathkey.Seek:
+		case enginekit.Seek:
 			ok = s.it.SeekGE(target)
 		}
 	}

@@ -7,10 +7,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // maxBatch bounds the bytes of one batch, safely below what Pebble takes on a machine of
@@ -135,16 +134,16 @@ func addChange(b *pebble.Batch, c storage.Change) error {
 
 // put encodes an object right into the memory of a batch.
 func put(b *pebble.Batch, path string, obj *meta.Object) error {
-	op := b.SetDeferred(objectKeys.Size(path), codec.Size(obj))
+	op := b.SetDeferred(objectKeys.Size(path), enginekit.ObjectSize(obj))
 	objectKeys.Append(op.Key[:0], path)
-	codec.Append(op.Value[:0], path, obj)
+	enginekit.AppendObject(op.Value[:0], path, obj)
 	return op.Finish()
 }
 
 func clearObjects(b *pebble.Batch) error { return b.DeleteRange(firstObject, lastObject, nil) }
 
 func batchSize(path string, obj *meta.Object) int {
-	return objectKeys.Size(path) + codec.Size(obj) + recordOverhead
+	return objectKeys.Size(path) + enginekit.ObjectSize(obj) + recordOverhead
 }
 
 // commit applies one batch atomically, and durably where that is asked for. The caller

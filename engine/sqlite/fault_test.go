@@ -9,9 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // shortLog makes moves of the log into the file frequent.

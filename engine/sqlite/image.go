@@ -12,7 +12,7 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // image is what a database is with its write-ahead log, as it would be once the log was moved into the file:

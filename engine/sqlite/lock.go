@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // errLocked is what lock returns when another has the lock.

@@ -11,8 +11,8 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // mustRefuse checks that a start fails with all of the texts and the file.

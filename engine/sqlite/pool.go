@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // pool has the connections that read. Each has two or three files open and reserves some GiB of addresses, so

@@ -3,9 +3,9 @@ package sqlite
 import (
 	"fmt"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Get implements storage.Layer.

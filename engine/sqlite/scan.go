@@ -9,10 +9,9 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
-	"github.com/oolith-db/oolith/internal/pathkey"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // errOrder is an index that has its rows out of order, twice or under another place.
@@ -30,7 +29,7 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 }
 
 // space makes keys of paths that are in the order of the index.
-var space = pathkey.NewSpace([]byte("o"))
+var space = enginekit.NewSpace([]byte("o"))
 
 // scan is a scan in progress.
 type scan struct {
@@ -43,7 +42,7 @@ type scan struct {
 	rows    *sqlite3.Stmt
 	ahead   []meta.Object // that were read already, where there was no place
 
-	walk         *pathkey.Walk
+	walk         *enginekit.Walk
 	lower, upper []byte
 	key, before  []byte // of the row, and of the one before
 	last         string // the last path read, for errors
@@ -185,13 +184,13 @@ func (s *scan) next(obj *meta.Object) (found bool, err error) {
 		}
 		step, target := s.walk.At(s.key)
 		switch step {
-		case pathkey.Take:
+		case enginekit.Take:
 			if *obj, err = s.conn.object(s.rows, path); err != nil {
 				return false, named(path, err)
 			}
 			s.last = path
 			return true, nil
-		case pathkey.Seek:
+		case enginekit.Seek:
 			if bytes.Compare(target, s.upper) >= 0 {
 				return false, nil
 			}

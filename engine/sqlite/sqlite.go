@@ -46,8 +46,8 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Durability says when a write is acknowledged.

@@ -2,8 +2,8 @@ package sqlite
 
 import (
 	"github.com/oolith-db/oolith/engine"
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Engine opens stores by URLs of the form sqlite:FILE, to be passed to oolith.Open or engine.Open.

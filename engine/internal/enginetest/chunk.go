@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
+	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 )
 
 // The types of the chunks of LevelDB's log format.
@@ -28,7 +28,7 @@ func AppendChunkOf(log []byte, number uint32, kind byte, synced uint64, payload 
 }
 
 func appendChunk(log, body []byte, length int) []byte {
-	sum := crc32.Checksum(body, enginekit.Castagnoli)
+	sum := crc32.Checksum(body, levelfiles.Castagnoli)
 	log = binary.LittleEndian.AppendUint32(log, (sum>>15|sum<<17)+0xa282ead8)
 	log = binary.LittleEndian.AppendUint16(log, uint16(length))
 	return append(log, body...)

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // MustRefuse checks that a start fails with all of the texts, in one line, twice, so that the first held

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oolith-db/oolith/engine/internal/enginekit"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // ScanPaths returns the paths that a scan yields, of objects that Set stored.

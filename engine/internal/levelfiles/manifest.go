@@ -1,4 +1,4 @@
-package enginekit
+package levelfiles
 
 // ManifestRecords calls a function for each whole record of a manifest of LevelDB's format, up to the first that is
 // not whole, and returns where the last whole one ends. The function keeps nothing of the record.

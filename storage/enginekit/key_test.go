@@ -1,4 +1,4 @@
-package pathkey
+package enginekit
 
 import (
 	"bytes"

@@ -1,16 +1,4 @@
-// Package pathkey lays paths out as the keys of an ordered key-value store, so that a pattern
-// is answered by reading what it matches and little else.
-//
-// The key of the object at a path is
-//
-//	prefix directory 0x00 index
-//
-// where the directory is all but the last segment of the path, the index is the last one, and
-// the prefix is of a [Space]: what an engine sets its objects apart by. The direct children of a directory are
-// neighbours and the levels below it are elsewhere, because 0x00 sorts before every byte that a
-// path can hold. So keys are in the order of (Parent, Index), both compared as bytes, which is
-// the order of storage.Scanner. A [Walk] finds what matches a pattern.
-package pathkey
+package enginekit
 
 import (
 	"bytes"
@@ -27,7 +15,17 @@ const (
 	afterSlash = '/' + 1
 )
 
-// Space is the keys with one prefix. It is read-only and can be shared.
+// Space lays paths out as the keys of an ordered key-value store, so that a pattern is answered by reading what it
+// matches and little else. The key of the object at a path is
+//
+//	prefix directory 0x00 index
+//
+// where the directory is all but the last segment of the path, the index is the last one, and the prefix is what an engine
+// sets its objects apart by. The direct children of a directory are neighbours and the levels below it are elsewhere,
+// because 0x00 sorts before every byte that a path can hold. So keys are in the order of (Parent, Index), both compared
+// as bytes, which is the order of storage.Scanner. A [Walk] finds what matches a pattern.
+//
+// A Space is read-only and can be shared.
 type Space struct {
 	prefix, end []byte
 }

@@ -1,4 +1,6 @@
-package enginekit
+// Package levelfiles reads files of the LevelDB family (LevelDB itself and Pebble) and takes their locks: the chunks of
+// their logs, the records of their manifests, and the lock of a directory, shared with others who only read.
+package levelfiles
 
 import (
 	"encoding/binary"

@@ -1,8 +1,9 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package enginekit
+package levelfiles
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"syscall"
@@ -35,7 +36,7 @@ func share(name string, lock func(*os.File) error) (io.Closer, error) {
 		return nil, err
 	}
 	if err := lock(file); err != nil {
-		return nil, FirstError(&os.PathError{Op: "lock", Path: name, Err: err}, file.Close())
+		return nil, cmp.Or[error](&os.PathError{Op: "lock", Path: name, Err: err}, file.Close())
 	}
 	return file, nil
 }
