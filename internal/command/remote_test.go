@@ -240,7 +240,7 @@ func TestRemoteAccess(t *testing.T) {
 		return getenv(name)
 	}
 	c.run("keys").ok()
-	if r := c.input(`{"path":"a","data":1,"created":1}`, "import", "-"); r.code != exitRefused || !strings.Contains(r.errors, "does not allow to write") {
+	if r := c.input(`{"path":"a","data":1,"created":1}`, "import", "-"); r.code != exitRefused || !strings.Contains(r.errors, "does not allow write") {
 		t.Errorf("an import without the right: exit code %d, %s", r.code, r.errors)
 	}
 
