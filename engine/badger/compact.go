@@ -28,7 +28,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 	stop := context.AfterFunc(s.stopping, cancel)
 	go func() {
 		defer s.work.Done()
-		done <- s.compactAlone(ctx)
+		done <- s.compact(ctx)
 	}()
 	defer stop()
 	defer cancel()
@@ -58,15 +58,16 @@ func (l *Layer) beginWork() (s *store, err error) {
 	return s, err
 }
 
-// compactAlone compacts while nobody else does.
-func (s *store) compactAlone(ctx context.Context) error {
-	select {
-	case s.compacting <- struct{}{}:
-		defer func() { <-s.compacting }()
-		return s.guard(func() error { return enginekit.FirstError(s.rotate(ctx), s.merge(ctx)) })
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// compact compacts while nobody else does.
+func (s *store) compact(ctx context.Context) error {
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	return s.guard(func() error {
+		if err := s.rotate(ctx); err != nil {
+			return err
+		}
+		return s.merge(ctx)
+	})
 }
 
 // merge merges all tables into one level.

@@ -75,14 +75,13 @@ func (l *Layer) awaitLeft() error {
 
 func (l *Layer) newStore(dir string, held *lock) *store {
 	return &store{
-		layer:      l,
-		dir:        dir,
-		options:    l.options,
-		log:        l.life.Log(),
-		lock:       held,
-		health:     newHealth(),
-		scans:      make(map[*cursor]struct{}),
-		compacting: make(chan struct{}, 1),
+		layer:   l,
+		dir:     dir,
+		options: l.options,
+		log:     l.life.Log(),
+		lock:    held,
+		health:  newHealth(),
+		scans:   make(map[*cursor]struct{}),
 	}
 }
 

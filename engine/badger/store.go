@@ -65,7 +65,7 @@ type store struct {
 	stopping   context.Context
 	stop       context.CancelFunc
 	work       sync.WaitGroup
-	compacting chan struct{} // held by who compacts; holds one
+	compacting sync.Mutex // held by who compacts
 }
 
 // latest reads everything, also what readers do not see yet.
