@@ -36,6 +36,8 @@ const (
 	closePatience = 5 * time.Second
 )
 
+var errWentBack = errors.New("it went back")
+
 // mirror is the shared side of a run.
 type mirror struct {
 	r      *run
@@ -217,8 +219,8 @@ func (m *mirror) catchUp(ctx context.Context) error {
 		return err
 	}
 	if revision < applied {
-		return fmt.Errorf("%w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
-			ErrUnavailable, revision, applied)
+		return fmt.Errorf("%w: %w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
+			ErrUnavailable, errWentBack, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
 		return err
@@ -267,8 +269,9 @@ func (m *mirror) watchAge() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why.
-		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && m.lostBy() == nil {
+		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why, but for an
+		// engine that went back: then it waits for what may never come.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && (m.lostBy() == nil || errors.Is(err, errWentBack)) {
 			m.lose(m.unavailable(err))
 		}
 		cancel()
