@@ -131,24 +131,23 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 }
 
 // create makes a store in a directory that look has found to hold none.
-func (l *Layer) create(dir string, lock *pebble.Lock) error {
-	if l.options.ReadOnly {
+func (d *database) create(dir string) error {
+	if d.options.ReadOnly {
 		return enginekit.NoStore(fs.ErrNotExist)
 	}
-	disk := l.options.FS
+	disk := d.options.FS
 	begun := disk.PathJoin(dir, newFormat)
 	err := writeSynced(disk, begun, enginekit.FormatLine(formatName, formatVersion))
 	if err == nil {
 		err = syncDir(disk, dir)
 	}
-	if err != nil {
-		return err
-	}
-	// Pebble makes the first log of a new database in its oldest format, whose headers say nothing of syncs. The
-	// log of a second opening, that of the caller, is in the format asked for.
-	db, _, err := l.openDatabase(dir, lock)
 	if err == nil {
-		err = db.Close()
+		// Pebble makes the first log of a new database in its oldest format, whose headers say nothing of syncs. The
+		// log of a second opening, that of the caller, is in the format asked for.
+		err = d.openDatabase(dir)
+	}
+	if err == nil {
+		err = d.db.Close()
 	}
 	if err == nil {
 		err = disk.Rename(begun, disk.PathJoin(dir, enginekit.FormatFile))

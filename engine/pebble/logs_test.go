@@ -190,7 +190,7 @@ func TestMark(t *testing.T) {
 	disk := vfs.NewMem()
 	l := start(t, "store", Options{FS: disk})
 	enginetest.Set(t, l, "a", "b")
-	known := l.disk.synced.Load()
+	known := opened(l).disk.synced.Load()
 	name, number, err := newestLog(disk, "store")
 	if err != nil || known == nil || known.number != number {
 		t.Fatalf("known of the log %s is %v, %v", name, known, err)

@@ -102,7 +102,7 @@ func TestCorruptFiles(t *testing.T) {
 			for k := range 20 {
 				enginetest.Set(t, l, fmt.Sprintf("d/%d-%d", i, k))
 			}
-			if err := l.db.Flush(); err != nil {
+			if err := opened(l).db.Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,7 +167,7 @@ func TestSilent(t *testing.T) {
 		dir := t.TempDir()
 		l := start(t, dir, Options{})
 		enginetest.Set(t, l, "a", "b")
-		if err := l.db.Flush(); err != nil {
+		if err := opened(l).db.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		l.Close()

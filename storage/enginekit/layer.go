@@ -3,6 +3,7 @@ package enginekit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"slices"
@@ -178,7 +179,7 @@ func (l *Layer[D]) Clear() {
 
 // Commit implements storage.Batcher.
 func (l *Layer[D]) Commit(changes []storage.Change) error {
-	revision, err := CheckChanges(changes, l.life.config.MaxData)
+	revision, err := l.life.Check(changes)
 	if err != nil {
 		return err
 	}
@@ -210,60 +211,35 @@ func (l *Layer[D]) Scan(pattern string) iter.Seq2[meta.Object, error] {
 
 // layerScan is a scan in progress.
 type layerScan[D Database] struct {
-	life *Life[D]
-	// it is nil after the end. The scan uses it while it holds the lock of life for reading; Close ends it while it
-	// holds that for writing.
+	*Held[D]
 	it   Iterator
 	last string // the last path read, for errors
 }
 
-func (l *Layer[D]) openScan(pattern string) (s *layerScan[D], err error) {
+func (l *Layer[D]) openScan(pattern string) (*layerScan[D], error) {
 	if err := CheckScanned(pattern); err != nil {
 		return nil, err
 	}
-	err = l.life.Use(func(db D) error {
-		it, err := db.Scan(pattern)
-		if err != nil {
-			return l.life.Wrap("begin a scan", err)
-		}
-		s = &layerScan[D]{life: l.life, it: it}
-		l.life.scans.Add(s)
-		return nil
+	var s layerScan[D]
+	held, err := l.life.Hold(func(db D) (_ io.Closer, err error) {
+		s.it, err = db.Scan(pattern)
+		return s.it, l.life.Wrap("begin a scan", err)
 	})
-	return s, err
+	s.Held = held
+	return &s, err
 }
 
 // Read implements Reader.
 func (s *layerScan[D]) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
-	s.life.lock.RLock()
-	defer s.life.lock.RUnlock()
-	if s.it == nil {
-		return chunk, false, storage.ErrNotActive
-	}
-	more, err = Fill(&chunk, limit, s.it.Next)
-	if len(chunk) > 0 {
-		s.last = chunk[len(chunk)-1].Path
-	}
-	if err != nil {
-		err = s.life.Wrap(Scanning(s.last), err)
-	}
+	err = s.Use(func() error {
+		more, err = Fill(&chunk, limit, s.it.Next)
+		if len(chunk) > 0 {
+			s.last = chunk[len(chunk)-1].Path
+		}
+		if err != nil {
+			err = s.life.Wrap(Scanning(s.last), err)
+		}
+		return err
+	})
 	return chunk, more, err
-}
-
-// End implements Reader.
-func (s *layerScan[D]) End() {
-	s.life.lock.RLock()
-	defer s.life.lock.RUnlock()
-	if s.it != nil {
-		s.life.scans.Remove(s)
-		s.close()
-	}
-}
-
-// close closes the iterator.
-func (s *layerScan[D]) close() {
-	if err := s.it.Close(); err != nil {
-		s.life.Log().Debug(s.life.config.Name+": end of a scan", "error", err)
-	}
-	s.it = nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,8 +14,9 @@ import (
 
 // Config is what a Layer has to know of an engine whose open database is a D.
 type Config[D Database] struct {
-	// Name begins each error of the engine; Place is its directory or file, as errors name it.
-	Name, Place string
+	// Name begins each error of the engine. Place is its directory or file, as errors name it, and What says which: "the
+	// directory", "the file".
+	Name, Place, What string
 	// Open opens the database, or nothing. Its context is done when Close begins: long calls end then.
 	Open func(closing context.Context, options storage.LayerOptions) (D, error)
 	// Explain puts before an error what to do about it, where the engine knows; nil for nothing. Errors of the file
@@ -40,8 +42,8 @@ type Life[D Database] struct {
 	db   D
 	open bool
 	end  context.CancelFunc
-	// scans are those in progress.
-	scans Scans[*layerScan[D]]
+	// held is what is to be given up before the database is closed.
+	held Scans[*Held[D]]
 
 	// failed is why nothing more is written; nil while all is well.
 	failed atomic.Pointer[error]
@@ -80,6 +82,11 @@ func (l *Life[D]) Write(do func(D) error) error {
 		}
 		return l.Written(do(db))
 	})
+}
+
+// Check accepts a batch that Commit may get, and returns the highest revision in it: see CheckChanges.
+func (l *Life[D]) Check(changes []storage.Change) (revision uint64, err error) {
+	return CheckChanges(changes, l.config.MaxData)
 }
 
 // Written stops all writing after an error of a write, which it returns; it keeps nil, *storage.EntryError and
@@ -138,7 +145,7 @@ func (l *Life[D]) start(options storage.LayerOptions) error {
 	db, err := l.config.Open(closing, options)
 	if err != nil {
 		end()
-		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, Explain("the file or directory", l.explain(err)))
+		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, Explain(l.config.What, l.explain(err)))
 	}
 	l.db, l.open, l.end = db, true, end
 	l.failed.Store(nil)
@@ -156,7 +163,7 @@ func (l *Life[D]) close() {
 	if !l.open {
 		return
 	}
-	l.scans.End((*layerScan[D]).close)
+	l.held.End((*Held[D]).close)
 	if err := l.db.Close(); err != nil {
 		l.config.Logger.Error(l.config.Name+": close", "place", l.config.Place, "error", err)
 	}
@@ -168,4 +175,56 @@ func (l *Life[D]) active() bool {
 	l.lock.RLock()
 	defer l.lock.RUnlock()
 	return l.open
+}
+
+// Held is something of a database that is held between calls, a snapshot say, while a caller's code runs. Close of the
+// layer gives it up first. It is used by one goroutine at a time.
+type Held[D Database] struct {
+	life *Life[D]
+	// what is nil after the end. It is used while the lock of life is held for reading; Close ends it while it holds that for
+	// writing.
+	what io.Closer
+}
+
+// Hold holds what a function takes of the database.
+func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) {
+	err = l.Use(func(db D) error {
+		what, err := take(db)
+		if err == nil {
+			h = &Held[D]{life: l, what: what}
+			l.held.Add(h)
+		}
+		return err
+	})
+	return h, err
+}
+
+// Holding returns how much is held, scans included.
+func (l *Life[D]) Holding() int { return l.held.Len() }
+
+// Use calls a function, during which nothing is closed, or returns storage.ErrNotActive, because what was held is given up.
+func (h *Held[D]) Use(do func() error) error {
+	h.life.lock.RLock()
+	defer h.life.lock.RUnlock()
+	if h.what == nil {
+		return storage.ErrNotActive
+	}
+	return do()
+}
+
+// End gives up what is held. It is called once.
+func (h *Held[D]) End() {
+	h.life.lock.RLock()
+	defer h.life.lock.RUnlock()
+	if h.what != nil {
+		h.life.held.Remove(h)
+		h.close()
+	}
+}
+
+func (h *Held[D]) close() {
+	if err := h.what.Close(); err != nil {
+		h.life.config.Logger.Debug(h.life.config.Name+": end of a scan", "error", err)
+	}
+	h.what = nil
 }
