@@ -149,7 +149,7 @@ func New(dir string, options Options) *Layer {
 		Name: "pebble", Place: dir, What: "the directory", Explain: explain,
 		ReadOnly: options.ReadOnly, MaxData: options.MaxData, Logger: options.Logger,
 		Open: func(closing context.Context, o storage.LayerOptions) (*database, error) {
-			d := &database{dir: dir, options: options, closing: closing}
+			d := &database{dir: dir, options: l.options, closing: closing}
 			d.options.Logger = l.life.Log()
 			return d, d.start(o)
 		},

@@ -33,6 +33,12 @@ type Database interface {
 	Close() error
 }
 
+// Lister is a Database that reads a list otherwise than by Scan, because no caller's code runs meanwhile.
+type Lister interface {
+	// List is Scan, for one who reads to the end at once.
+	List(pattern string) (Iterator, error)
+}
+
 // Iterator is a scan in progress. It is used by one goroutine at a time.
 type Iterator interface {
 	// Next sets the whole object to the next one. An error ends the scan; it names the key where it is about one.
@@ -108,7 +114,14 @@ func (l *Layer[D]) unread(path string, err error) error {
 
 // GetList implements storage.Layer.
 func (l *Layer[D]) GetList(pattern string) ([]meta.Object, error) {
-	return GetList(pattern, l.openScan)
+	return GetList(pattern, func(pattern string) (*layerScan[D], error) {
+		return l.openScan(pattern, func(db D) (Iterator, error) {
+			if lister, ok := any(db).(Lister); ok {
+				return lister.List(pattern)
+			}
+			return db.Scan(pattern)
+		})
+	})
 }
 
 // Load implements storage.EmbeddedLayer.
@@ -206,7 +219,9 @@ func (l *Layer[D]) LastRevision() (revision uint64, err error) {
 // The loop's body may call the layer, Close included. Close ends the scan with storage.ErrNotActive, after at most the
 // chunk that was read already.
 func (l *Layer[D]) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return Scan(func() (*layerScan[D], error) { return l.openScan(pattern) })
+	return Scan(func() (*layerScan[D], error) {
+		return l.openScan(pattern, func(db D) (Iterator, error) { return db.Scan(pattern) })
+	})
 }
 
 // layerScan is a scan in progress.
@@ -216,13 +231,13 @@ type layerScan[D Database] struct {
 	last string // the last path read, for errors
 }
 
-func (l *Layer[D]) openScan(pattern string) (*layerScan[D], error) {
+func (l *Layer[D]) openScan(pattern string, open func(D) (Iterator, error)) (*layerScan[D], error) {
 	if err := CheckScanned(pattern); err != nil {
 		return nil, err
 	}
 	var s layerScan[D]
 	held, err := l.life.Hold(func(db D) (_ io.Closer, err error) {
-		s.it, err = db.Scan(pattern)
+		s.it, err = open(db)
 		return s.it, l.life.Wrap("begin a scan", err)
 	})
 	s.Held = held

@@ -19,8 +19,8 @@ type Config[D Database] struct {
 	Name, Place, What string
 	// Open opens the database, or nothing. Its context is done when Close begins: long calls end then.
 	Open func(closing context.Context, options storage.LayerOptions) (D, error)
-	// Explain puts before an error what to do about it, where the engine knows; nil for nothing. Errors of the file
-	// system are explained already.
+	// Explain puts before an error what to do about it, where the engine knows, and returns others as they are; nil for nothing.
+	// Errors of the file system at the opening, which it does not know, are explained by the function Explain.
 	Explain func(error) error
 	// ReadOnly makes all writes storage.ErrReadOnly. To open the database accordingly is for Open.
 	ReadOnly bool
@@ -145,7 +145,11 @@ func (l *Life[D]) start(options storage.LayerOptions) error {
 	db, err := l.config.Open(closing, options)
 	if err != nil {
 		end()
-		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, Explain(l.config.What, l.explain(err)))
+		explained := l.explain(err)
+		if explained.Error() == err.Error() {
+			explained = Explain(l.config.What, err)
+		}
+		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, explained)
 	}
 	l.db, l.open, l.end = db, true, end
 	l.failed.Store(nil)
