@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -197,8 +198,9 @@ func item[T any](obj meta.Object) (Item[T], error) {
 
 // place makes an item without its value.
 func place[T any](obj meta.Object) Item[T] {
+	path := strings.Clone(obj.Path) // an item is kept without the object's data
 	return Item[T]{
-		Index: obj.Index, Path: obj.Path, Created: obj.Created, Updated: obj.Updated,
+		Index: key.LastIndex(path), Path: path, Created: obj.Created, Updated: obj.Updated,
 		Revision: obj.Revision, Expires: obj.Expires,
 	}
 }

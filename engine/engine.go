@@ -58,7 +58,7 @@ func New[T any](scheme, place string, options []Option[T], create func(location 
 	}}
 }
 
-// Remote returns the engine as one whose locations are none of the file system.
+// Remote returns the engine as one whose locations are none of the file system. It has the option existing, with which it makes no store.
 func (e Engine) Remote() Engine {
 	e.remote = true
 	return e

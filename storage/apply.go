@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"math"
+
 	"github.com/oolith-db/oolith/internal/pathtree"
+	"github.com/oolith-db/oolith/key"
 )
 
 // Memory takes in what is committed: nothing here can fail.
@@ -12,10 +15,27 @@ func (r *run) apply(g orderedGroup) {
 	r.note(g.leaves)
 }
 
+// keep copies the data of a write from the caller's memory to where it stays: beside the path, in the version that goes to
+// memory, if one does.
+func (r *run) keep(w *write) {
+	switch {
+	case w.op > opPush || w.op == opTouch:
+	case r.memory == nil || r.mirror != nil:
+		w.data = copyData(w.data)
+	default:
+		path := w.path
+		if w.op == opPush {
+			path = key.At(path, math.MaxInt64) // of the length that it will have
+		}
+		w.made = pathtree.NewVersion(path, w.data)
+		w.data = w.made.Data()
+	}
+}
+
 // applyOne applies one change to memory.
 func (r *run) applyOne(w *write) {
 	if w.stores() {
-		w.version = r.memory.PutAt(w.found.spot, &w.object)
+		w.version = r.memory.PutAt(w.found.spot, w.made, &w.object)
 		return
 	}
 	// What memory holds now is what the writes before left, and is whole.
@@ -38,7 +58,7 @@ func (v memoryView) applyAtOnce(leaves []*write) {
 		at, again := last[path]
 		change := pathtree.Mutation{Path: path}
 		if w.stores() {
-			change.Object = &w.object
+			change.Object, change.Made = &w.object, w.made
 		} else if again {
 			w.found.object = writers[at].shared()
 		} else if n, ok := v.r.memory.Stored(path); ok {

@@ -30,9 +30,9 @@ type backlog struct {
 // tells.
 const ghost = -1
 
+// slot is an entry, or a gap with nothing in it.
 type slot struct {
-	change
-	gap bool
+	*change
 	// known says, past the limit, that the consumer was told of an object of the key.
 	known bool
 }
@@ -48,7 +48,7 @@ func (b *backlog) push(c *change) {
 	if len(b.slots) == cap(b.slots) && b.newest == nil && b.head > len(b.slots)/2 {
 		b.slide()
 	}
-	b.slots = append(b.slots, slot{change: *c})
+	b.slots = append(b.slots, slot{change: c})
 	b.live++
 	if b.newest != nil {
 		b.fold(len(b.slots) - 1)
@@ -88,7 +88,7 @@ func (b *backlog) fold(last int) {
 // drop drops an entry.
 func (b *backlog) drop(i int) {
 	if i != ghost {
-		b.slots[i] = slot{gap: true}
+		b.slots[i] = slot{}
 		b.live--
 		b.coalesced++
 	}
@@ -132,7 +132,7 @@ func (b *backlog) coalesce() {
 func (b *backlog) compact() {
 	kept := make([]slot, 0, b.live+b.live/4)
 	for _, s := range b.slots[b.head:] {
-		if !s.gap {
+		if s.change != nil {
 			if b.newest != nil {
 				b.newest[s.Key] = len(kept)
 			}
@@ -144,7 +144,7 @@ func (b *backlog) compact() {
 
 // first returns the entry to deliver next, until it is popped, or false when there is none.
 func (b *backlog) first() (c *change, ok bool) {
-	for b.head < len(b.slots) && b.slots[b.head].gap {
+	for b.head < len(b.slots) && b.slots[b.head].change == nil {
 		b.head++
 	}
 	if b.head == len(b.slots) {
@@ -155,7 +155,7 @@ func (b *backlog) first() (c *change, ok bool) {
 		b.slots, b.head, b.newest = b.slots[:0], 0, nil
 		return nil, false
 	}
-	return &b.slots[b.head].change, true
+	return b.slots[b.head].change, true
 }
 
 // keptSlots is how many slots an empty backlog keeps for the next entries.
@@ -166,7 +166,7 @@ func (b *backlog) pop() {
 	if b.newest != nil {
 		delete(b.newest, b.slots[b.head].Key)
 	}
-	b.slots[b.head] = slot{gap: true}
+	b.slots[b.head] = slot{}
 	b.head++
 	b.live--
 }

@@ -16,8 +16,7 @@ func numberedEvent(k string, revision int) Event {
 
 // pushEvent adds an event of which nothing else is known.
 func pushEvent(b *backlog, event Event) {
-	c := changeOf(event)
-	b.push(&c)
+	b.push(changeOf(event))
 }
 
 // takeAll empties a backlog.

@@ -152,6 +152,7 @@ func (b *Batch) add(op string, w write, err error) {
 	if b.owner != b {
 		b.parts, b.owner = slices.Clone(b.parts), b
 	}
+	w.data = copyData(w.data)
 	b.parts = append(b.parts, w)
 }
 
@@ -198,6 +199,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 	copy(copies, batch.parts)
 	for i := range copies {
 		part := &copies[i]
+		r.keep(part)
 		if first, twice := seen[part.path]; twice && part.op != opPush {
 			return nil, fmt.Errorf("changes %d and %d: %w: %q", first, i, ErrDuplicateKey, part.path)
 		}
@@ -223,8 +225,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 func (r *run) commitParts(ctx context.Context, batch write) error {
 	if !r.atomic() && len(batch.parts) == 1 {
 		part := batch.parts[0]
-		stored, err := r.commitContext(ctx, part)
-		part.object, part.revision = stored, stored.Revision
+		err := r.commitContext(ctx, part)
 		if batch.lenient && errorIsNothing(err) {
 			return nil
 		}
@@ -242,30 +243,29 @@ func (r *run) commitParts(ctx context.Context, batch write) error {
 // SetWith is Set with conditions and times. It returns the object as it was stored, its Data
 // shared and read-only.
 func (l *Layered) SetWith(path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	return l.put(context.Background(), "set", opSet, path, data, &opt)
+	return l.store(context.Background(), "set", opSet, path, data, opt)
 }
 
 // PushWith is Push with a time to live, or bound to a lease. It returns the object as it was stored, its Data shared
 // and read-only. IfRevision, IfAbsent and Times make no sense here and are ErrInvalidOptions.
 func (l *Layered) PushWith(pattern string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
-	return l.put(context.Background(), "push", opPush, pattern, data, &opt)
+	return l.store(context.Background(), "push", opPush, pattern, data, opt)
 }
 
 // commitOne commits a write, unless its input was refused.
-func (l *Layered) commitOne(ctx context.Context, op string, w *write, refused error) (meta.Object, error) {
+func (l *Layered) commitOne(ctx context.Context, op string, w *write, refused error) error {
 	r, err := l.active()
 	if err == nil {
 		err = refused
 	}
-	var stored meta.Object
 	if err == nil {
-		stored, err = r.commitContext(ctx, w)
+		err = r.commitContext(ctx, w)
 	}
 	if err != nil {
-		return meta.Object{}, failed(op, w.path, err)
+		return failed(op, w.path, err)
 	}
-	r.afterWrite(stored.Path, w.op)
-	return stored, nil
+	r.afterWrite(w.target(), w.op)
+	return nil
 }
 
 // Touch gives the object at a path another time to live, which begins now; 0 ends the one that it has. Its data and
@@ -281,24 +281,37 @@ func (l *Layered) Touch(path string, ttl time.Duration) (meta.Object, error) {
 // make no sense here and are ErrInvalidOptions.
 func (l *Layered) TouchWith(path string, opt SetOptions) (meta.Object, error) {
 	w, err := newTouch(path, opt)
-	return l.commitOne(context.Background(), "touch", &w, err)
+	if err = l.commitOne(context.Background(), "touch", &w, err); err != nil {
+		return meta.Object{}, err
+	}
+	return w.result(), nil
 }
 
 // DelWith is Del of one key with a condition. A glob is ErrGlobNotAllowed.
 func (l *Layered) DelWith(path string, opt DelOptions) error {
 	w, err := newDel(path, opt)
-	_, err = l.commitOne(context.Background(), "del", &w, err)
-	return err
+	return l.commitOne(context.Background(), "del", &w, err)
 }
 
-// put stores an object: what every Set and every Push does.
-func (l *Layered) put(ctx context.Context, op string, kind operation, path string, data json.RawMessage, opt *SetOptions) (meta.Object, error) {
+// put stores an object and returns its index: what every Set and every Push does.
+func (l *Layered) put(op string, kind operation, path string, data json.RawMessage, opt *SetOptions) (index string, err error) {
 	var w write
-	err := w.fill(kind, path, data, opt)
-	return l.commitOne(ctx, op, &w, err)
+	if err := l.commitOne(context.Background(), op, &w, w.fill(kind, path, data, opt)); err != nil {
+		return "", err
+	}
+	return w.object.Index, nil
 }
 
-// fill makes the write one of a set or a push, from its checked input.
+// store is put that returns the object, and that a context can end.
+func (l *Layered) store(ctx context.Context, op string, kind operation, path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
+	var w write
+	if err := l.commitOne(ctx, op, &w, w.fill(kind, path, data, &opt)); err != nil {
+		return meta.Object{}, err
+	}
+	return w.result(), nil
+}
+
+// fill makes the write one of a set or a push, from its checked input. The data is still the caller's.
 func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOptions) (err error) {
 	w.op, w.path = op, path
 	check := checkKey
@@ -324,7 +337,7 @@ func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOp
 	if err := checkData(data); err != nil {
 		return err
 	}
-	w.data = copyData(data)
+	w.data = data
 	return nil
 }
 

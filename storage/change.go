@@ -31,8 +31,8 @@ const (
 )
 
 // changeOf makes a change of an event of which nothing else is known.
-func changeOf(event Event) change {
-	c := change{Event: event}
+func changeOf(event Event) *change {
+	c := &change{Event: event}
 	if event.Operation == OperationDel {
 		c.kind = changeDel
 	}
@@ -55,23 +55,38 @@ func (c *change) bytes() int {
 	return len(c.Object.Data)
 }
 
+// changeWithObject is a change and its object in one allocation, for what happens most.
+type changeWithObject struct {
+	change
+	object meta.Object
+}
+
 // committed makes the change of a committed write of one key, which is part of a group.
-func (w *write) committed(group uint64) change {
-	c := change{revision: w.revision, group: group}
+func (w *write) committed(group uint64) (c *change) {
 	switch {
 	case w.silent:
-		c.kind, c.Key = changeSilent, w.path
+		c = &change{kind: changeSilent, Event: Event{Key: w.path}}
 	case w.stores():
-		c.Object = w.shared()
+		c = w.changeOfStored()
 		c.Key, c.Operation = c.Object.Path, OperationSet
 		if !w.found.exists && !w.found.past {
 			c.kind = changeCreate
 		}
 	default:
-		c.kind, c.reason = changeDel, w.op.reason()
-		c.Event = Event{Key: w.path, Operation: OperationDel, Object: w.removed()}
+		c = &change{kind: changeDel, reason: w.op.reason(), Event: Event{Key: w.path, Operation: OperationDel, Object: w.removed()}}
 	}
+	c.revision, c.group = w.revision, group
 	return c
+}
+
+// changeOfStored makes a change with the object that the write stored, and nothing else yet.
+func (w *write) changeOfStored() *change {
+	if w.stored != nil || w.version == nil {
+		return &change{Event: Event{Object: w.shared()}}
+	}
+	c := &changeWithObject{object: w.version.Object()} // whose path is not a piece of the caller's
+	w.stored, c.Object = &c.object, &c.object
+	return &c.change
 }
 
 // removed is the object that a committed delete of one key removed.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/oolith-db/oolith/meta"
 )
 
 // The commit pipeline.
@@ -87,30 +85,27 @@ func (p *pipeline) begin(revision uint64) {
 	p.writes.New = func() any { return &write{wake: make(chan bool, 1)} }
 }
 
-// commit passes a write of one key through the pipeline and returns the object that it stored, or
-// for a delete only where it was and its revision. It keeps nothing of the request itself.
-func (r *run) commit(request *write) (stored meta.Object, err error) {
+// commit passes a write of one key through the pipeline. The request has the outcome (write.result); nothing else of it
+// is kept.
+func (r *run) commit(request *write) error {
 	return r.commitContext(context.Background(), request)
 }
 
 // commitContext is commit that a context can end while the write waits in the queue.
-func (r *run) commitContext(ctx context.Context, request *write) (stored meta.Object, err error) {
+func (r *run) commitContext(ctx context.Context, request *write) error {
+	r.keep(request)
 	if r.inPlace && request.op.single() {
-		if err = r.commitInPlace(request); err == nil {
-			stored = request.result()
-		}
-		return stored, err
+		return r.commitInPlace(request)
 	}
 	w := r.pipeline.writes.Get().(*write)
 	wake := w.wake
 	*w = *request
 	w.wake = wake
-	if err = r.pass(ctx, w); err == nil {
-		stored = w.result()
-	}
+	err := r.pass(ctx, w)
+	request.object, request.revision = w.object, w.revision
 	*w = write{wake: wake}
 	r.pipeline.writes.Put(w)
-	return stored, err
+	return err
 }
 
 // commitInPlace takes a write of one key through all steps in a store without a persistent layer, where nothing is to

@@ -32,7 +32,10 @@ func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) 
 
 // check returns a *ConflictError when the condition does not hold, or why the lease that it demands does not. Of an
 // entry that is no object nothing is known that a condition could be about.
-func (c condition) check(path string, f found, locks *lockTable) error {
+func (c *condition) check(path string, f *found, locks *lockTable) error {
+	if c.kind == unconditional && c.lease == nil {
+		return nil
+	}
 	if c.lease != nil {
 		if err := c.lease.holdsIn(locks); err != nil {
 			return err

@@ -19,7 +19,7 @@ func (l *Layered) SetContext(ctx context.Context, path string, data json.RawMess
 	if err := checkContext(ctx); err != nil {
 		return meta.Object{}, failed("set", path, err)
 	}
-	return l.put(ctx, "set", opSet, path, data, &opt)
+	return l.store(ctx, "set", opSet, path, data, opt)
 }
 
 // CommitContext is Commit that a context can end, as it can SetContext.

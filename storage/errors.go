@@ -59,8 +59,9 @@ var (
 	// restore into it did not end.
 	ErrIncomplete = errors.New("storage: the store is incomplete: what filled it did not end; run it again")
 	// ErrUndecodable is what a layer returns for a key whose entry is there and is no object: other software wrote
-	// it, or it is damaged. Set and Del of exactly that key, without a condition, replace and remove it.
-	ErrUndecodable = errors.New("storage: the entry is no object; set or delete exactly this key to be rid of it")
+	// it, or it is damaged. Set and Del of exactly that key, without a condition, replace and remove it. Over a
+	// SharedLayer it is mended in the shared engine.
+	ErrUndecodable = errors.New("storage: the entry is no object")
 	// ErrInUse is returned by Start of a layer whose files another store has open, in this process or another one.
 	ErrInUse = errors.New("storage: another store has the files open")
 	// ErrReadOnly is returned by every write to a store, or a layer, that is open to read only.

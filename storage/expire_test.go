@@ -135,7 +135,7 @@ func TestExpiredAtItsVeryInstant(t *testing.T) {
 		})
 		if !k.persistent {
 			go func() {
-				_, err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }})
+				err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }})
 				if err != nil {
 					t.Error(err)
 				}
@@ -403,7 +403,7 @@ func TestRenewalBeforeTheRemoval(t *testing.T) {
 		// The leader waits while the end comes. The renewal is behind it, and the removal behind that.
 		g := newGate()
 		go func() {
-			if _, err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }}); err != nil {
+			if err := s.run.Load().commit(&write{op: opInstant, instant: func(uint64) { g.pass() }}); err != nil {
 				t.Error(err)
 			}
 		}()

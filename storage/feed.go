@@ -27,7 +27,7 @@ const (
 // consumer is a watch or a subscription.
 type consumer interface {
 	// push adds the changes of a group, all or none. It reports false when the consumer takes no more.
-	push(group []change) bool
+	push(group []*change) bool
 	// consumes is the pattern of what it is told of: "" for everything.
 	consumes() string
 	// lag is how many changes wait, and how many were dropped because newer ones took their place.
@@ -48,7 +48,7 @@ type feed struct {
 	told   atomic.Uint64
 	logger *slog.Logger
 
-	staged []change // what the pipeline publishes next; only it uses this
+	staged []*change // what the pipeline publishes next; only it uses this
 
 	// mu is held while changes are handed on. It guards all that follows.
 	mu            sync.Mutex
@@ -62,14 +62,14 @@ type feed struct {
 	// watchesCoalesced and coalesced are of the watches and the subscriptions that are gone, resets of all.
 	watchesCoalesced, coalesced, resets uint64
 
-	spare   []change   // the memory of waiting to come
+	spare   []*change  // the memory of waiting to come
 	matched []consumer // scratch memory, as are the next two
-	touched map[consumer][]change
+	touched map[consumer][]*change
 	gone    []consumer // those that take no more
 
 	// incoming guards what follows. It is taken after mu, and held for moments only.
 	incoming sync.Mutex
-	waiting  []change
+	waiting  []*change
 	bytes    int // of the data of waiting
 	busy     bool
 	work     sync.WaitGroup // the goroutine, while busy
@@ -80,7 +80,7 @@ func (f *feed) init(keep int, lowest uint64, logger *slog.Logger) {
 	f.ended = make(chan struct{})
 	f.watches = make(map[*watch]struct{})
 	f.subscriptions = make(map[*Subscription]struct{})
-	f.touched = make(map[consumer][]change)
+	f.touched = make(map[consumer][]*change)
 	f.history.limit, f.history.floor, f.lowest = keep, lowest, lowest
 	f.logger = logger
 }
@@ -95,7 +95,7 @@ func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 }
 
 // stage adds a change to those that flush publishes. Only the pipeline calls the two.
-func (f *feed) stage(c change) { f.staged = append(f.staged, c) }
+func (f *feed) stage(c *change) { f.staged = append(f.staged, c) }
 
 // flush publishes what was staged: whole groups.
 func (f *feed) flush() {
@@ -113,7 +113,7 @@ func (f *feed) flush() {
 }
 
 // passOver takes in a single change that concerns nobody, if nothing waits before it.
-func (f *feed) passOver(group []change) bool {
+func (f *feed) passOver(group []*change) bool {
 	if !f.mu.TryLock() {
 		return false
 	}
@@ -204,7 +204,7 @@ func (f *feed) dispatchLocked() {
 }
 
 // tellLocked keeps a group and puts it into the queues that it concerns.
-func (f *feed) tellLocked(group []change) {
+func (f *feed) tellLocked(group []*change) {
 	f.keepLocked(group)
 	if len(group) == 1 {
 		f.matched = f.index.Append(f.matched[:0], group[0].path())
@@ -225,7 +225,7 @@ func (f *feed) tellLocked(group []change) {
 	clear(f.touched)
 }
 
-func (f *feed) pushLocked(c consumer, group []change) {
+func (f *feed) pushLocked(c consumer, group []*change) {
 	if !c.push(group) {
 		f.gone = append(f.gone, c)
 	}
@@ -240,7 +240,7 @@ func (c *change) path() string {
 }
 
 // keepLocked puts the changes of a group into the history.
-func (f *feed) keepLocked(group []change) {
+func (f *feed) keepLocked(group []*change) {
 	if !f.keeping.Load() {
 		return
 	}

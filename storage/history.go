@@ -15,14 +15,14 @@ type history struct {
 	limit int // of changes
 	// floor is the revision behind which all changes are kept.
 	floor uint64
-	ring  []change
+	ring  []*change
 	head  int // the place in ring of the oldest one
 	n     int
 	bytes int // of the data of the objects
 }
 
 // at returns a change by its age, the oldest for 0.
-func (h *history) at(i int) change {
+func (h *history) at(i int) *change {
 	if i += h.head; i >= len(h.ring) {
 		i -= len(h.ring)
 	}
@@ -30,7 +30,7 @@ func (h *history) at(i int) change {
 }
 
 // add keeps a change, the newest one, and drops what is too much.
-func (h *history) add(c change) {
+func (h *history) add(c *change) {
 	if h.n == len(h.ring) {
 		h.grow()
 	}
@@ -48,7 +48,7 @@ func (h *history) add(c change) {
 
 // grow makes room for more. The ring has one place more than the limit at most.
 func (h *history) grow() {
-	ring := make([]change, min(max(2*h.n, 64)-1, h.limit)+1)
+	ring := make([]*change, min(max(2*h.n, 64)-1, h.limit)+1)
 	for i := range h.n {
 		ring[i] = h.at(i)
 	}
@@ -58,7 +58,7 @@ func (h *history) grow() {
 // drop forgets the oldest change.
 func (h *history) drop() {
 	oldest := h.ring[h.head]
-	h.ring[h.head] = change{}
+	h.ring[h.head] = nil
 	if h.head++; h.head == len(h.ring) {
 		h.head = 0
 	}
@@ -69,7 +69,7 @@ func (h *history) drop() {
 
 // since returns the changes behind a revision, oldest first, or false when some of them are
 // not kept.
-func (h *history) since(revision uint64) ([]change, bool) {
+func (h *history) since(revision uint64) ([]*change, bool) {
 	if revision < h.floor {
 		return nil, false
 	}
@@ -77,7 +77,7 @@ func (h *history) since(revision uint64) ([]change, bool) {
 	if first == h.n {
 		return nil, true
 	}
-	kept := make([]change, 0, h.n-first)
+	kept := make([]*change, 0, h.n-first)
 	begin, end := (h.head+first)%len(h.ring), h.head+h.n
 	if end <= len(h.ring) {
 		return append(kept, h.ring[begin:end]...), true

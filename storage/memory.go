@@ -82,8 +82,7 @@ func (m *MemoryLayer) Set(k string, obj *meta.Object) error {
 	}
 	o := *obj
 	o.Path, o.Index = k, key.LastIndex(k)
-	o.Data = copyData(obj.Data)
-	tree.Put(o)
+	tree.PutAt(tree.Find(k), pathtree.NewVersion(k, obj.Data), &o)
 	return nil
 }
 

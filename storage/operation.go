@@ -36,8 +36,8 @@ type write struct {
 	op               operation
 	silent           bool
 	path             string          // the pattern of a push or a glob delete
-	data             json.RawMessage // owned by the store
-	created, updated int64           // of opSetMeta
+	data             json.RawMessage // owned by the store from run.keep on
+	created, updated int64           // of opSetMeta; of opTouch when it is staged
 	ttl              time.Duration   // of what is stored, from its staging on; 0 for expires
 	expires          int64           // of what is stored; 0 for never
 	keepsExpiry      bool            // what is stored has the time to live of what it replaces
@@ -48,6 +48,8 @@ type write struct {
 	// lenient says that a part which comes to nothing is left out, and not an error of the batch.
 	lenient bool
 	instant func(revision uint64) // of opInstant
+
+	made *pathtree.Version // by run.keep: what memory will have
 
 	// What the leader sets.
 	revision uint64            // staged: its place in the commit order

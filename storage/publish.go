@@ -54,9 +54,9 @@ func (r *run) tellsParts() bool {
 }
 
 // tell gives a change to the sharded channels, and to the feed until it is flushed.
-func (r *run) tell(c change) {
+func (r *run) tell(c *change) {
 	if sharded := r.sharded.Load(); sharded != nil {
-		sharded.tell(&c)
+		sharded.tell(c)
 	}
 	if r.feed.wanted.Load() {
 		r.feed.stage(c)
@@ -76,14 +76,14 @@ func (r *run) publishGlob(w *write, removed []removal) {
 	if !r.watched() {
 		return
 	}
-	part := change{revision: w.revision, group: w.revision, kind: changePart, reason: w.op.reason()}
+	kind := changePart
 	if w.silent {
-		part.kind = changeSilent
+		kind = changeSilent
 	}
 	if r.tellsParts() {
 		for i := range removed {
 			if r.broadcasts(removed[i].path) {
-				part.Event = Event{Key: removed[i].path}
+				part := &change{Event: Event{Key: removed[i].path}, revision: w.revision, group: w.revision, kind: kind, reason: w.op.reason()}
 				if r.feed.keeping.Load() && !w.silent {
 					part.Object = removed[i].removed()
 				}
@@ -92,7 +92,7 @@ func (r *run) publishGlob(w *write, removed []removal) {
 		}
 	}
 	if !w.silent && r.broadcasts(w.path) {
-		c := change{Event: Event{Key: w.path, Operation: OperationDel}, kind: changePattern, revision: w.revision, group: w.revision}
+		c := &change{Event: Event{Key: w.path, Operation: OperationDel}, kind: changePattern, revision: w.revision, group: w.revision}
 		if w.op == opClear {
 			c.Operation, c.kind = OperationClear, changeClear
 		}

@@ -111,7 +111,7 @@ func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 		}
 		for _, obj := range excess {
 			w := &write{op: opTrim, path: obj.Path, revision: revision}
-			if w.found, err = r.find(obj.Path); err != nil {
+			if err = r.find(obj.Path, &w.found); err != nil {
 				return trimmed, err
 			}
 			r.pipeline.overlay.put(w)

@@ -80,8 +80,7 @@ func (s *ShardedChan) ShardFor(key string) int {
 // Send delivers an event to its shard, at once when the channel has room. It never
 // blocks. After Close it does nothing.
 func (s *ShardedChan) Send(event Event) {
-	c := changeOf(event)
-	s.tell(&c)
+	s.tell(changeOf(event))
 }
 
 // tell gives a change to its shard, and one that concerns all keys to all shards that have a queue.

@@ -32,6 +32,7 @@ type SharedLayer interface {
 	//   - *GuardError: a guard does not hold;
 	//   - *EntryError: one change is refused, because it is too large, say; or, with an Index of -1, all of them together;
 	//   - ErrUnavailable: the engine cannot be reached, or has no quorum;
+	//   - ErrWritesStopped: the outcome is open, and can never be found out: the store takes no more writes until it is started again;
 	//   - the context's, after which the outcome is open.
 	Propose(ctx context.Context, t *SharedTransaction) (first uint64, err error)
 	// Barrier returns a revision that every transaction which was in the order before the call is at or below.

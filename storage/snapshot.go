@@ -66,7 +66,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 		return nil, err
 	}
 	s := &Snapshot{gate: r.readGate, ctx: ctx, pattern: pattern}
-	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
+	failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		s.revision = revision
 		if r.view.needsLayer() {
 			if err = r.pipeline.cause(); err != nil {

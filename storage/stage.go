@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
@@ -53,16 +54,21 @@ type overlay struct {
 	// keys holds the last such write of each key, and below it, by write.under, those before: when
 	// the layer refuses the last one, they are what counts.
 	keys map[string]*write
+	size atomic.Int32 // of keys
 }
 
-func (o *overlay) get(path string) (found, bool) {
+func (o *overlay) get(path string, f *found) bool {
+	if o.size.Load() == 0 { // only the leader, which is here, makes it more
+		return false
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w := o.keys[path]
 	if w == nil {
-		return found{}, false
+		return false
 	}
-	return w.asFound(), true
+	*f = w.asFound()
+	return true
 }
 
 // whole is get with the object that is stored, for who writes its data anew.
@@ -93,6 +99,7 @@ func (o *overlay) put(w *write) {
 	path := w.target()
 	w.under = o.keys[path]
 	o.keys[path] = w
+	o.size.Store(int32(len(o.keys)))
 }
 
 // drop forgets writes, those that are not in it included.
@@ -119,6 +126,7 @@ func (o *overlay) drop(leaves []*write) {
 		}
 		w.under = nil
 	}
+	o.size.Store(int32(len(o.keys)))
 }
 
 // stage gives each write its revision, from p.given on, and its object. It answers the
@@ -194,16 +202,18 @@ func (w *write) named() map[string]bool {
 func (r *run) stageOne(w *write, revision uint64) (err error) {
 	now := monotonic.Now()
 	path := w.path
-	var touched meta.Object // of opTouch
 	if w.op == opTouch {
-		if w.found, touched, err = r.findWhole(path); err != nil {
+		var there meta.Object
+		if w.found, there, err = r.findWhole(path); err != nil {
 			return err
 		}
+		w.created, w.updated = there.Created, there.Updated
+		w.data = there.Data // shared with what is there: no data of a store is ever changed
 	} else if w.op == opPush {
 		// The time is unique in this process; an earlier one, with another clock, may
 		// have used it.
 		for path = key.At(w.path, now); ; path = key.At(w.path, now) {
-			if w.found, err = r.find(path); err != nil {
+			if err = r.find(path, &w.found); err != nil {
 				return err
 			}
 			if !w.found.exists {
@@ -211,10 +221,10 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 			}
 			now = monotonic.Now()
 		}
-	} else if w.found, err = r.find(path); err != nil {
+	} else if err = r.find(path, &w.found); err != nil {
 		return err
 	}
-	if err := w.condition.check(path, w.found, r.locks); err != nil {
+	if err := w.condition.check(path, &w.found, r.locks); err != nil {
 		return err
 	}
 	w.revision = revision
@@ -236,14 +246,16 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		case !w.found.exists:
 			return ErrNotFound
 		}
-		w.object = meta.Object{Created: touched.Created, Updated: touched.Updated}
-		w.data = touched.Data // shared with what is there: no data of a store is ever changed
+		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.op == opSetMeta:
 		w.object = meta.Object{Created: w.created, Updated: w.updated}
 	case w.found.exists && w.found.broken == nil:
 		w.object = meta.Object{Created: w.found.created, Updated: now}
 	default:
 		w.object = meta.Object{Created: now}
+	}
+	if w.op == opPush && w.made != nil {
+		w.made = w.made.Named(path)
 	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision
@@ -268,10 +280,11 @@ func (r *run) findWhole(path string) (found, meta.Object, error) {
 	if f, obj, ok := r.pipeline.overlay.whole(path); ok {
 		return f, obj, nil
 	}
-	f, err := r.find(path)
-	switch {
-	case err != nil:
+	var f found
+	if err := r.find(path, &f); err != nil {
 		return f, meta.Object{}, err
+	}
+	switch {
 	case f.spot.Version != nil:
 		return f, f.spot.Version.Object(), nil
 	case f.object != nil:
@@ -280,10 +293,14 @@ func (r *run) findWhole(path string) (found, meta.Object, error) {
 	return f, meta.Object{}, nil
 }
 
-// find returns what a write finds at a path.
-func (r *run) find(path string) (found, error) {
-	if f, ok := r.pipeline.overlay.get(path); ok {
-		return f, nil
+// find sets what a write finds at a path.
+func (r *run) find(path string, f *found) (err error) {
+	if r.pipeline.overlay.get(path, f) {
+		return nil
 	}
-	return r.view.find(path)
+	if memory, ok := r.view.(memoryView); ok {
+		return memory.findInto(path, f) // a call that the compiler knows leaves the write on the stack
+	}
+	*f, err = r.view.find(path)
+	return err
 }

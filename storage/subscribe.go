@@ -234,7 +234,7 @@ func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active 
 		}
 		r.mirror.show()
 	}
-	_, failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
+	failure := r.commit(&write{op: opInstant, instant: func(revision uint64) {
 		active = true
 		err = s.attachAt(r, revision, from)
 	}})
@@ -277,7 +277,7 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 
 // resume hands on what was committed up to a revision, the present one, and returns what was
 // committed since another one, if that is known.
-func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err error) {
+func (f *feed) resume(revision, from uint64) (missed []*change, resumed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
@@ -293,7 +293,7 @@ func (f *feed) resume(revision, from uint64) (missed []change, resumed bool, err
 
 // resume makes the subscription begin with what was missed from a revision to another. It reports false when it is
 // closed. It needs the feed's mu.
-func (s *Subscription) resume(missed []change, revision, from uint64) bool {
+func (s *Subscription) resume(missed []*change, revision, from uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil {
@@ -328,7 +328,7 @@ func (s *Subscription) sift() {
 	if s.pattern == "" || len(all) == 0 {
 		return
 	}
-	var matching []change
+	var matching []*change
 	for _, c := range all {
 		if key.Match(s.pattern, c.Key) {
 			matching = append(matching, c)

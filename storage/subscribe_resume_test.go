@@ -261,13 +261,13 @@ func TestHistoryAgainstModel(t *testing.T) {
 	data := make([]byte, 1<<20)
 	for range 200 {
 		h := history{limit: 1 + r.IntN(200), floor: 5}
-		var all []change
+		var all []*change
 		floor, revision := uint64(5), uint64(5)
 		for range r.IntN(1000) {
 			if r.IntN(3) > 0 {
 				revision++
 			}
-			c := change{revision: revision + 1, Event: Event{Object: &meta.Object{Data: data[:r.IntN(1<<r.IntN(21))]}}}
+			c := &change{revision: revision + 1, Event: Event{Object: &meta.Object{Data: data[:r.IntN(1<<r.IntN(21))]}}}
 			h.add(c)
 			all = append(all, c)
 		}
@@ -289,7 +289,7 @@ func TestHistoryAgainstModel(t *testing.T) {
 		}
 		for from := range revision + 2 {
 			got, ok := h.since(from)
-			want := slices.DeleteFunc(slices.Clone(all[len(all)-kept:]), func(c change) bool { return c.revision <= from })
+			want := slices.DeleteFunc(slices.Clone(all[len(all)-kept:]), func(c *change) bool { return c.revision <= from })
 			if from < floor {
 				want = nil
 			}

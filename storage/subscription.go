@@ -28,13 +28,13 @@ type Subscription struct {
 	reset    bool // NoticeReset is to come
 	catchUp  bool // NoticeCatchUp is to come
 	state    *state
-	missed   []change  // since the revision that the subscription resumes from
-	live     bool      // NoticeLive is to come
-	rest     []change  // of the group that is being told
-	few      [4]change // memory of rest, for most groups
-	overflow bool      // changes were dropped: a fresh state is needed
-	queue    backlog   // of changes
-	err      error     // what follows; nil while there is no end
+	missed   []*change  // since the revision that the subscription resumes from
+	live     bool       // NoticeLive is to come
+	rest     []*change  // of the group that is being told
+	few      [4]*change // memory of rest, for most groups
+	overflow bool       // changes were dropped: a fresh state is needed
+	queue    backlog    // of changes
+	err      error      // what follows; nil while there is no end
 
 	revision uint64        // up to which all was told
 	told     uint64        // feed.told at the end of the run
@@ -49,7 +49,7 @@ type Subscription struct {
 }
 
 // push adds the changes of a group, all or none. It reports false when the subscription takes no more.
-func (s *Subscription) push(group []change) bool {
+func (s *Subscription) push(group []*change) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil || s.err != nil || s.overflow {
@@ -64,7 +64,7 @@ func (s *Subscription) push(group []change) bool {
 		return false
 	}
 	for i := range group {
-		if c := &group[i]; c.kind <= changePart && !s.leftOutLocked(c) {
+		if c := group[i]; c.kind <= changePart && !s.leftOutLocked(c) {
 			s.queue.push(c)
 		}
 	}
@@ -98,7 +98,7 @@ func (s *Subscription) fallBehind() bool {
 }
 
 // forgetLocked takes in that DelSilent removed objects.
-func (s *Subscription) forgetLocked(group []change) {
+func (s *Subscription) forgetLocked(group []*change) {
 	for i := range group {
 		if group[i].kind == changeSilent {
 			s.queue.gone(group[i].Key, false)
@@ -269,7 +269,7 @@ func (s *Subscription) dequeueLocked() bool {
 	}
 	s.rest = s.few[:0]
 	for group := c.group; ok && c.group == group; c, ok = s.queue.first() {
-		s.rest = append(s.rest, *c)
+		s.rest = append(s.rest, c)
 		s.queue.pop()
 	}
 	return true
@@ -289,7 +289,7 @@ func (s *Subscription) dequeueMissedLocked() bool {
 
 // takePartLocked takes the next key of the change that is being told.
 func (s *Subscription) takePartLocked() Notice {
-	n := s.noticeLocked(&s.rest[0], len(s.rest) > 1)
+	n := s.noticeLocked(s.rest[0], len(s.rest) > 1)
 	s.rest = advance(s.rest)
 	return n
 }
@@ -387,7 +387,7 @@ func (s *Subscription) finish(cause error) {
 		return
 	}
 	s.closed = cause
-	s.missed, s.rest, s.few = nil, nil, [4]change{}
+	s.missed, s.rest, s.few = nil, nil, [4]*change{}
 	s.clearQueueLocked()
 	stop, r := s.stop, s.run
 	s.stop = nil

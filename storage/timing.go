@@ -11,7 +11,7 @@ import (
 
 // timedCommits is how many commits of a store without a persistent layer share one measurement: there two
 // readings of the clock would be a good part of a commit.
-const timedCommits = 8
+const timedCommits = 64
 
 // timing is what is measured of commits. All of it may be used by any goroutine.
 type timing struct {

@@ -66,13 +66,14 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 			return meta.Object{}, err
 		}
 		w.condition, w.keepsExpiry = demand, true
-		stored, err := r.commitContext(ctx, &w)
+		err = r.commitContext(ctx, &w)
 		if errors.Is(err, ErrConflict) {
 			continue // another writer was faster: there is progress
 		}
-		if err == nil {
-			r.afterWrite(path, w.op)
+		if err != nil {
+			return meta.Object{}, err
 		}
-		return stored, err
+		r.afterWrite(path, w.op)
+		return w.result(), nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -27,7 +28,7 @@ func (v memoryView) paths(q pathtree.Query) ([]string, error) {
 	found := v.r.memory.Select(q)
 	paths := make([]string, len(found))
 	for i, n := range found {
-		paths[i] = n.Path()
+		paths[i] = strings.Clone(n.Path())
 	}
 	return paths, nil
 }
@@ -86,20 +87,29 @@ func (v memoryView) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	}
 }
 
-func (v memoryView) find(path string) (found, error) {
+func (v memoryView) find(path string) (f found, err error) {
+	err = v.findInto(path, &f)
+	return f, err
+}
+
+func (v memoryView) findInto(path string, f *found) (err error) {
 	r := v.r
-	spot := r.memory.Find(path)
-	if n := spot.Version; n != nil {
-		f := found{exists: true, created: n.Created(), expires: n.Expires(), own: n.Expires(), revision: n.Revision(), spot: spot}
-		if r.ages && f.own != 0 {
-			f.own = r.expirer.own(path)
+	*f = found{spot: r.memory.Find(path)}
+	n := f.spot.Version
+	switch {
+	case n == nil && r.skips: // what is left out is there all the same
+		*f, err = r.findInLayer(path)
+	case n != nil:
+		f.exists, f.created, f.revision = true, n.Created(), n.Revision()
+		if end := n.Expires(); end != 0 {
+			f.expires, f.own = end, end
+			if r.ages {
+				f.own = r.expirer.own(path)
+			}
+			*f = f.asOfNow()
 		}
-		return f.asOfNow(), nil
 	}
-	if r.skips { // what is left out is there all the same
-		return r.findInLayer(path)
-	}
-	return found{spot: spot}, nil
+	return err
 }
 
 func (v memoryView) matching(pattern string) (doomed []removal, err error) {

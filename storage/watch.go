@@ -66,14 +66,14 @@ const watchKept = 4096
 
 func (w *watch) consumes() string { return "" }
 
-func (w *watch) push(group []change) bool {
+func (w *watch) push(group []*change) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped.Load() {
 		return false
 	}
 	for i := range group {
-		w.queue.add(&group[i])
+		w.queue.add(group[i])
 	}
 	if w.queue.newest != nil {
 		w.feed.lagged.Store(true)

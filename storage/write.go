@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -16,8 +15,7 @@ import (
 // has Created now and Updated 0; an existing one keeps Created and has Updated now. The
 // data is copied.
 func (l *Layered) Set(path string, data json.RawMessage) (string, error) {
-	stored, err := l.put(context.Background(), "set", opSet, path, data, &SetOptions{})
-	return stored.Index, err
+	return l.put("set", opSet, path, data, &SetOptions{})
 }
 
 // SetWithMeta stores data with both times, in Unix nanoseconds, as given, and returns the path's
@@ -25,16 +23,14 @@ func (l *Layered) Set(path string, data json.RawMessage) (string, error) {
 func (l *Layered) SetWithMeta(path string, data json.RawMessage, created, updated int64) (string, error) {
 	times := Times{Created: created, Updated: updated}
 	opt := SetOptions{Times: &times}
-	stored, err := l.put(context.Background(), "set with meta", opSet, path, data, &opt)
-	return stored.Index, err
+	return l.put("set with meta", opSet, path, data, &opt)
 }
 
 // Push stores data under a new index in place of the pattern's '*', which must be the
 // whole last segment, and returns that index: the time of the object's creation, as key.Build makes it. No two
 // pushes get the same. The data is copied.
 func (l *Layered) Push(path string, data json.RawMessage) (string, error) {
-	stored, err := l.put(context.Background(), "push", opPush, path, data, &SetOptions{})
-	return stored.Index, err
+	return l.put("push", opPush, path, data, &SetOptions{})
 }
 
 // SetAndUnlock stores data like Set at a path that is locked, and releases the lock, also
@@ -54,7 +50,7 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	var w write
 	err = w.fill(opSet, path, data, &SetOptions{})
 	if err == nil {
-		_, err = r.commit(&w)
+		err = r.commit(&w)
 	}
 	// Released before the hook, which may want the lock.
 	r.locks.release(path)
@@ -97,8 +93,7 @@ func (l *Layered) Truncate() error {
 }
 
 func (r *run) truncate() error {
-	_, err := r.commit(&write{op: opClear})
-	return err
+	return r.commit(&write{op: opClear})
 }
 
 func (l *Layered) del(op, path string, silent bool) error {
@@ -114,7 +109,7 @@ func (l *Layered) del(op, path string, silent bool) error {
 	default:
 		return failed(op, path, err)
 	}
-	if _, err := r.commit(&w); err != nil {
+	if err := r.commit(&w); err != nil {
 		return failed(op, path, err)
 	}
 	if !silent {

@@ -29,7 +29,7 @@ When all is written, the target is opened anew, read back and compared with the 
 and by a checksum over everything that is copied.
 
 A shared engine such as etcd: makes the order of its changes itself, so that a copy into one gets new revisions, and every node that
-has the target open sees it grow. It cannot be marked as incomplete.
+has the target open sees it grow.
 
 One of both may be a server, http://HOST:PORT. From a server it is read page by page, and is no snapshot of one instant: what is
 there all the time is copied once. Into a server each write is durable once it is acknowledged, so that nothing is read

@@ -14,6 +14,8 @@ type Mutation struct {
 	Path string
 	// Object is what to store at Path; nil to remove what is there.
 	Object *meta.Object
+	// Made is a version that was made with the object's path and data; nil to make one.
+	Made *Version
 }
 
 // turn is what one key goes through in a change of several: readers see before until
@@ -112,7 +114,8 @@ func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
 	old := s.objects.load(c.Path)
 	switch {
 	case c.Object != nil:
-		st = step{old, successor(old, c.Object)}
+		st = step{old, versionOf(c.Made, c.Object)}
+		st.new.succeed(old, c.Object)
 		st.new.setTurn(&turn{done, old, st.new})
 	case old != nil && !old.turning():
 		st.old = old

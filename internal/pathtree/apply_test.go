@@ -95,14 +95,14 @@ func TestApplyAndDirectories(t *testing.T) {
 		return &meta.Object{Path: path, Index: key.LastIndex(path), Expires: toCome}
 	}
 	tree := New()
-	tree.Apply([]Mutation{{"d/1", obj("d/1")}, {"d/2", obj("d/2")}, {"d/e/f/3", obj("d/e/f/3")}})
+	tree.Apply([]Mutation{{"d/1", obj("d/1"), nil}, {"d/2", obj("d/2"), nil}, {"d/e/f/3", obj("d/e/f/3"), nil}})
 	checkStructure(t, tree)
-	tree.Apply([]Mutation{{"d/1", nil}, {"d/2", nil}, {"d/4", obj("d/4")}, {"d/e/f/3", nil}})
+	tree.Apply([]Mutation{{"d/1", nil, nil}, {"d/2", nil, nil}, {"d/4", obj("d/4"), nil}, {"d/e/f/3", nil, nil}})
 	checkStructure(t, tree)
 	if got := fmt.Sprint(tree.Paths(0)); got != "[d/4]" || tree.Directories() != 1 {
 		t.Errorf("left are %s in %d directories, want d/4 in one", got, tree.Directories())
 	}
-	tree.Apply([]Mutation{{"d/4", nil}, {"d/absent", nil}, {"none/absent", nil}, {"d/4", nil}})
+	tree.Apply([]Mutation{{"d/4", nil, nil}, {"d/absent", nil, nil}, {"none/absent", nil, nil}, {"d/4", nil, nil}})
 	checkStructure(t, tree)
 	checkEmpty(t, tree)
 	if got := tree.Apply(nil); len(got) != 0 {
@@ -121,9 +121,9 @@ func TestApplyUnderLoad(t *testing.T) {
 				obj := meta.Object{Created: int64(i % 11), Expires: int64(i % 2)}
 				switch i % 4 {
 				case 0:
-					tree.Apply([]Mutation{{a, &meta.Object{Path: a, Created: obj.Created}}, {b, nil}})
+					tree.Apply([]Mutation{{a, &meta.Object{Path: a, Created: obj.Created}, nil}, {b, nil, nil}})
 				case 1:
-					tree.Apply([]Mutation{{a, nil}, {b, &meta.Object{Path: b, Expires: obj.Expires}}})
+					tree.Apply([]Mutation{{a, nil, nil}, {b, &meta.Object{Path: b, Expires: obj.Expires}, nil}})
 				case 2:
 					tree.Put(meta.Object{Path: a, Created: obj.Created, Expires: obj.Expires})
 				default:

@@ -41,7 +41,7 @@ func TestPagesMakeTheList(t *testing.T) {
 						break
 					}
 					last := page[limit-1]
-					q.After = &Position{last.created, last.path}
+					q.After = &Position{last.created, last.Path()}
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("%s, descending %v: pages of %d show %d objects, the list %d, or in another order",

@@ -72,12 +72,12 @@ func entryLess(a, b *entry) bool {
 	if a.created != b.created {
 		return a.created < b.created
 	}
-	return a.node.path < b.node.path
+	return a.node.Path() < b.node.Path()
 }
 
 // pivot returns an entry that sorts by a time and a path, to start an iteration at.
 func pivot(created int64, path string) *entry {
-	return &entry{created: created, node: &Version{path: path}}
+	return &entry{created: created, node: newVersion(path, nil)}
 }
 
 // directory returns the directory at a path, made with its parents where it is missing.
@@ -94,6 +94,7 @@ func (s *state) directory(path string) *directory {
 		return d
 	}
 	parent := s.directory(key.Parent(path))
+	path = strings.Clone(path) // it may be a piece of an object, which the directory outlives
 	d := newDirectory(path, parent)
 	parent.mu.Lock()
 	if parent.children == nil {

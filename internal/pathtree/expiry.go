@@ -45,7 +45,7 @@ func endOf(n *Version) int64 { return n.Expires() }
 func lastOf(d *directory) int64 { return d.last }
 
 func endsBefore(a, b *Version) bool {
-	return cmp.Or(cmp.Compare(a.Expires(), b.Expires()), strings.Compare(a.path, b.path)) < 0
+	return cmp.Or(cmp.Compare(a.Expires(), b.Expires()), strings.Compare(a.Path(), b.Path())) < 0
 }
 
 func lastBefore(a, b *directory) bool {

@@ -96,7 +96,7 @@ func (x *index) load(path string) *Version {
 	if t.from.Load() == nil {
 		for b := t.home(hash); b != nil; b = b.next.Load() {
 			for c := candidates(b.tags.Load(), tag); c != 0; c &= c - 1 {
-				if v := b.slot[slotOf(c)].Load(); v != nil && v.path == path {
+				if v := b.slot[slotOf(c)].Load(); v != nil && v.Path() == path {
 					return v
 				}
 			}
@@ -145,7 +145,7 @@ func (t *table) find(path string, hash uint64) *Version {
 	tag := tagOf(hash)
 	for b := t.home(hash); b != nil; b = b.next.Load() {
 		for c := candidates(b.tags.Load(), tag); c != 0; c &= c - 1 {
-			if v := b.slot[slotOf(c)].Load(); v != nil && v.path == path {
+			if v := b.slot[slotOf(c)].Load(); v != nil && v.Path() == path {
 				return v
 			}
 		}
@@ -154,7 +154,7 @@ func (t *table) find(path string, hash uint64) *Version {
 }
 
 // store puts a version at its path, in place of old, which is what is there; nil for nothing. It is the writer's.
-func (x *index) store(old, v *Version) { x.storeAt(hashOf(v.path), old, v) }
+func (x *index) store(old, v *Version) { x.storeAt(hashOf(v.Path()), old, v) }
 
 // storeAt is store for a path whose hash is known.
 func (x *index) storeAt(hash uint64, old, v *Version) {
@@ -178,7 +178,7 @@ func (x *index) storeAt(hash uint64, old, v *Version) {
 func (x *index) remove(v *Version) {
 	x.move(movesPerChange)
 	t := x.table.Load()
-	hash := hashOf(v.path)
+	hash := hashOf(v.Path())
 	if !t.drop(v, hash) {
 		t.from.Load().drop(v, hash)
 	}
@@ -207,7 +207,7 @@ func (x *index) move(n int) {
 		for b := &from.buckets[x.moved]; b != nil; b = b.next.Load() {
 			for i := range b.slot {
 				if v := b.slot[i].Load(); v != nil {
-					t.add(v, hashOf(v.path))
+					t.add(v, hashOf(v.Path()))
 					b.slot[i].Store(nil)
 				}
 			}

@@ -9,8 +9,10 @@ import (
 	"unsafe"
 )
 
-func versionOf(path string, revision uint64) *Version {
-	return &Version{path: path, revision: revision}
+func versionAt(path string, revision uint64) *Version {
+	n := newVersion(path, nil)
+	n.revision = revision
+	return n
 }
 
 // Growing and shrinking again and again, the index holds what a map holds.
@@ -33,7 +35,7 @@ func TestIndexAgainstMap(t *testing.T) {
 			t.Fatalf("step %d: %q is %v, want %v", step, path, got, old)
 		}
 		if r.IntN(10) >= bias {
-			model[path] = versionOf(path, uint64(step))
+			model[path] = versionAt(path, uint64(step))
 			x.store(old, model[path])
 		} else if old != nil {
 			delete(model, path)
@@ -77,7 +79,7 @@ func TestIndexReadersBesideWriter(t *testing.T) {
 	x.init(0)
 	kept := make([]*Version, steady)
 	for i := range kept {
-		kept[i] = versionOf(fmt.Sprint("steady/", i), 1)
+		kept[i] = versionAt(fmt.Sprint("steady/", i), 1)
 		x.store(nil, kept[i])
 	}
 	var done atomic.Bool
@@ -105,14 +107,14 @@ func TestIndexReadersBesideWriter(t *testing.T) {
 	overwrite := func() {
 		revision++
 		i := int(revision) % steady
-		v := versionOf(kept[i].path, revision)
+		v := versionAt(kept[i].Path(), revision)
 		x.store(kept[i], v)
 		kept[i] = v
 	}
 	for range rounds {
 		come := make([]*Version, passing)
 		for i := range come {
-			come[i] = versionOf(fmt.Sprint("passing/", i), 1)
+			come[i] = versionAt(fmt.Sprint("passing/", i), 1)
 			x.store(nil, come[i])
 			overwrite()
 		}
@@ -133,7 +135,7 @@ func TestIndexReadersBesideMoves(t *testing.T) {
 	for hashOf(path)%fewest < movesPerChange { // its bucket is not the first that is moved
 		path += "k"
 	}
-	v := versionOf(path, 1)
+	v := versionAt(path, 1)
 	x.store(nil, v)
 	var done atomic.Bool
 	var readers sync.WaitGroup
@@ -153,7 +155,7 @@ func TestIndexReadersBesideMoves(t *testing.T) {
 			x.move(fewest)
 			continue
 		}
-		next := versionOf(path, i)
+		next := versionAt(path, i)
 		x.store(v, next)
 		v = next
 	}
@@ -167,23 +169,23 @@ func TestIndexCollisions(t *testing.T) {
 	x.init(0)
 	var same []*Version
 	for i := range 20 {
-		v := versionOf(fmt.Sprint("c/", i), 1)
+		v := versionAt(fmt.Sprint("c/", i), 1)
 		same = append(same, v)
 		x.table.Load().add(v, 0)
 	}
-	find := func(v *Version) *Version { return x.table.Load().find(v.path, 0) }
+	find := func(v *Version) *Version { return x.table.Load().find(v.Path(), 0) }
 	for _, v := range same {
 		if find(v) != v {
-			t.Errorf("%q is not found", v.path)
+			t.Errorf("%q is not found", v.Path())
 		}
 	}
 	for i, v := range same {
 		if !x.table.Load().drop(v, 0) || find(v) != nil {
-			t.Errorf("%q is not dropped", v.path)
+			t.Errorf("%q is not dropped", v.Path())
 		}
 		for _, other := range same[i+1:] {
 			if find(other) != other {
-				t.Errorf("%q is gone with %q", other.path, v.path)
+				t.Errorf("%q is gone with %q", other.Path(), v.Path())
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func TestKeptObjectHoldsItselfOnly(t *testing.T) {
 		},
 		"overwritten at once with another": func(t *testing.T, tree *Tree) (*Version, func() bool) {
 			kept := put(tree, "a/kept", "1")
-			stored := tree.Apply([]Mutation{{"a/kept", &meta.Object{Path: "a/kept", Created: 1}}, {"b/other", &meta.Object{Path: "b/other"}}})
+			stored := tree.Apply([]Mutation{{"a/kept", &meta.Object{Path: "a/kept", Created: 1}, nil}, {"b/other", &meta.Object{Path: "b/other"}, nil}})
 			newer := weak.Make(stored[0])
 			tree.DeleteAll([]string{"a/kept", "b/other"})
 			return kept, func() bool { return newer.Value() == nil }

@@ -119,7 +119,7 @@ func (t *Tree) Paths(at int64) []string {
 	all := t.All(at)
 	paths := make([]string, len(all))
 	for i, n := range all {
-		paths[i] = n.path
+		paths[i] = strings.Clone(n.Path())
 	}
 	slices.Sort(paths)
 	return paths

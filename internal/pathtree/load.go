@@ -47,8 +47,8 @@ func (t *Tree) Load(
 				break // drain
 			}
 			n := one.version
-			if s.objects.loadAt(one.hash, n.path) != nil {
-				err = fmt.Errorf("pathtree: load: key %q comes twice", n.path)
+			if s.objects.loadAt(one.hash, n.Path()) != nil {
+				err = fmt.Errorf("pathtree: load: key %q comes twice", n.Path())
 				close(stop)
 				break
 			}
@@ -56,7 +56,7 @@ func (t *Tree) Load(
 			if revision = max(revision, n.revision); n.revision == 0 && after != nil {
 				numbered = append(numbered, n)
 			}
-			bytes += len(n.data)
+			bytes += n.bytes()
 			if parent := n.parent(); dir == nil || dir.path != parent {
 				if dir != nil {
 					pending[dir] = entries
@@ -110,7 +110,9 @@ func produce(objects iter.Seq2[meta.Object, error], batches chan<- []loaded, sto
 		if err != nil {
 			return err
 		}
-		batch = append(batch, loaded{placed(&obj), hashOf(obj.Path)})
+		n := newVersion(obj.Path, obj.Data)
+		n.place(&obj)
+		batch = append(batch, loaded{n, hashOf(obj.Path)})
 		if len(batch) < loadBatch {
 			continue
 		}

@@ -108,7 +108,11 @@ func (h *harness) put(obj *meta.Object) *Version {
 	case 1:
 		h.tree.Delete(obj.Path)
 	}
-	return h.tree.PutAt(spot, obj)
+	var made *Version
+	if h.r.IntN(2) == 0 {
+		made = NewVersion(obj.Path, obj.Data)
+	}
+	return h.tree.PutAt(spot, made, obj)
 }
 
 func describeVersion(n *Version) string {
@@ -155,20 +159,20 @@ func checkStructure(t *testing.T, tree *Tree) {
 		var last *entry
 		d.list.Scan(func(e *entry) bool {
 			listed++
-			n := s.objects.load(e.node.path)
+			n := s.objects.load(e.node.Path())
 			if n != e.node || n.entry != e || s.home(n) != d || e.created != n.created {
-				t.Fatalf("the entry of %q and its object do not belong together", e.node.path)
+				t.Fatalf("the entry of %q and its object do not belong together", e.node.Path())
 			}
 			if last != nil && !entryLess(last, e) {
-				t.Fatalf("%q is listed before %q", last.node.path, e.node.path)
+				t.Fatalf("%q is listed before %q", last.node.Path(), e.node.Path())
 			}
 			if n.turning() {
-				t.Fatalf("%q is still in a change of several keys", e.node.path)
+				t.Fatalf("%q is still in a change of several keys", e.node.Path())
 			}
 			if n.Expires() != 0 {
 				own++
 			}
-			bytes += len(n.data)
+			bytes += len(n.Data())
 			last = e
 			return true
 		})

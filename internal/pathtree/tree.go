@@ -117,10 +117,10 @@ func (t *Tree) Bytes() int64 { return t.state.Load().bytes.Load() }
 func (s *state) count(before, after *Version) {
 	grown := 0
 	if before != nil {
-		grown -= len(before.data)
+		grown -= before.bytes()
 	}
 	if after != nil {
-		grown += len(after.data)
+		grown += after.bytes()
 	}
 	if grown != 0 {
 		s.bytes.Add(int64(grown))
@@ -130,13 +130,13 @@ func (s *state) count(before, after *Version) {
 // Len returns the number of objects.
 func (t *Tree) Len() int { return t.state.Load().objects.size() }
 
-// Put stores an object at its Path and returns the version of it. The tree keeps the object's Data.
+// Put stores an object at its Path and returns the version of it. The tree keeps the object's Data where it is large.
 func (t *Tree) Put(obj meta.Object) *Version {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s := t.state.Load()
 	hash := hashOf(obj.Path)
-	return s.put(hash, s.objects.loadAt(hash, obj.Path), &obj)
+	return s.put(hash, s.objects.loadAt(hash, obj.Path), nil, &obj)
 }
 
 // Spot is what Find found at a path, for a Put there. The zero value knows nothing of any path.
@@ -156,8 +156,9 @@ func (t *Tree) Find(path string) Spot {
 	return spot
 }
 
-// PutAt is Put at the path that a spot was found for. It saves the search, unless somebody else was there meanwhile.
-func (t *Tree) PutAt(spot Spot, obj *meta.Object) *Version {
+// PutAt is Put at the path that a spot was found for, of a version that was made with the object's path and data; nil to
+// make one. It saves the search, unless somebody else was there meanwhile.
+func (t *Tree) PutAt(spot Spot, made *Version, obj *meta.Object) *Version {
 	t.write.Lock()
 	defer t.write.Unlock()
 	s, old := t.state.Load(), spot.Version
@@ -167,7 +168,7 @@ func (t *Tree) PutAt(spot Spot, obj *meta.Object) *Version {
 	if old == nil || old.entry == nil || s != spot.state {
 		old = s.objects.loadAt(spot.hash, obj.Path)
 	}
-	return s.put(spot.hash, old, obj)
+	return s.put(spot.hash, old, made, obj)
 }
 
 // Delete removes the object at a path and reports whether there was one.
@@ -199,8 +200,9 @@ func (t *Tree) Clear() {
 }
 
 // put stores an object in place of old, which is what is there, nil for nothing. It needs Tree.write.
-func (s *state) put(hash uint64, old *Version, obj *meta.Object) *Version {
-	n := successor(old, obj)
+func (s *state) put(hash uint64, old, made *Version, obj *meta.Object) *Version {
+	n := versionOf(made, obj)
+	n.succeed(old, obj)
 	dir := s.home(n)
 	// The index changes under the directory's lock too: a reader that has seen the new
 	// object by its path finds it in the list as well.

@@ -2,29 +2,31 @@ package pathtree
 
 import (
 	"encoding/json"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Version is one version of an object: what it says, in 80 bytes instead of the 88 of a meta.Object alone. All but extra
-// and entry is immutable. A million of them are what the garbage collector has to look at, and each write makes one.
+// Version is one version of an object, with its path and data in one piece of memory (block.go). All but extra
+// and entry is immutable once it is in a tree. A million of them are what the garbage collector has to look at, and each
+// write makes one.
 //
 // Nothing here leads to a directory, which is found by its path, nor from an old version to a newer one: whoever keeps
-// a version keeps nothing but it.
+// a version, or its path or data, keeps nothing but it.
 type Version struct {
-	path string
-	// data is the object's data, which shares the memory of the slice that it was stored as.
-	data             string
 	created, updated int64
 	revision         uint64
 	// extra is what few versions have, and none of them for long but a time to live; nil mostly.
 	extra atomic.Pointer[extra]
-	index uint16 // where the last segment of path begins; a path has at most 1,024 bytes
-	// entry is nil once the version is replaced or removed. Only the writer uses it.
+	// entry is nil once the version is replaced or removed, and before it is in a tree. Only the writer uses it.
 	entry *entry
+
+	// What follows says where in the block the path and the data are.
+	size     uint32 // of the data in bytes; outside
+	pathSize uint16
+	index    uint16 // where the last segment of the path begins
 }
 
 // extra is the end of a version's time to live, and its part in a change of several keys that is under way. It is
@@ -35,30 +37,24 @@ type extra struct {
 	turn *turn
 }
 
-// newVersion makes the version of an object that has a place, and keeps its Path and Data.
-func newVersion(obj *meta.Object, place *entry) *Version {
-	n := &Version{
-		path: obj.Path, data: unsafe.String(unsafe.SliceData(obj.Data), len(obj.Data)),
-		created: obj.Created, updated: obj.Updated, revision: obj.Revision,
-		entry: place, index: uint16(strings.LastIndexByte(obj.Path, '/') + 1),
-	}
+// set makes the version that of an object, whose path and data it has. Nobody else knows it yet.
+func (n *Version) set(obj *meta.Object, place *entry) {
+	n.created, n.updated, n.revision, n.entry = obj.Created, obj.Updated, obj.Revision, place
 	if obj.Expires != 0 {
 		n.extra.Store(&extra{expires: obj.Expires})
 	}
-	return n
 }
 
-// placed makes the version of an object with a place of its own.
-func placed(obj *meta.Object) *Version {
-	place := &entry{created: obj.Created}
-	place.node = newVersion(obj, place)
-	return place.node
+// place gives the version of an object, which it becomes, a place of its own.
+func (n *Version) place(obj *meta.Object) {
+	place := &entry{created: obj.Created, node: n}
+	n.set(obj, place)
 }
 
 // Object returns the object. Its Data is shared and read-only.
 func (n *Version) Object() meta.Object {
 	return meta.Object{
-		Created: n.created, Updated: n.updated, Index: n.path[n.index:], Path: n.path,
+		Created: n.created, Updated: n.updated, Index: n.Index(), Path: n.Path(),
 		Data: n.Data(), Revision: n.revision, Expires: n.Expires(),
 	}
 }
@@ -66,26 +62,53 @@ func (n *Version) Object() meta.Object {
 // PlainObject is Object of a version that is Plain.
 func (n *Version) PlainObject() meta.Object {
 	return meta.Object{
-		Created: n.created, Updated: n.updated, Index: n.path[n.index:], Path: n.path, Data: n.Data(), Revision: n.revision,
+		Created: n.created, Updated: n.updated, Index: n.Index(), Path: n.Path(), Data: n.Data(), Revision: n.revision,
 	}
 }
 
 // Data returns the data of the object, shared and read-only; nil for none.
 func (n *Version) Data() json.RawMessage {
-	if n.data == "" {
+	switch {
+	case n.bytes() == 0:
 		return nil
+	case n.size == outside:
+		data := n.large().data
+		return unsafe.Slice(unsafe.StringData(data), len(data))
 	}
-	return unsafe.Slice(unsafe.StringData(n.data), len(n.data))
+	return unsafe.Slice(n.inside(int(n.pathSize)), n.size)
 }
 
-// Path returns the path of the object.
-func (n *Version) Path() string { return n.path }
+// bytes is the length of the data.
+func (n *Version) bytes() int {
+	if n.size == outside {
+		return len(n.large().data)
+	}
+	return int(n.size)
+}
+
+// Path returns the path of the object. Who keeps it keeps an object of up to a kilobyte with it.
+func (n *Version) Path() string {
+	if n.size == outside {
+		return n.large().path
+	}
+	return unsafe.String(n.inside(0), n.pathSize)
+}
 
 // Index returns the last segment of the path.
-func (n *Version) Index() string { return n.path[n.index:] }
+func (n *Version) Index() string {
+	if n.size == outside {
+		return key.LastIndex(n.large().path)
+	}
+	return n.Path()[n.index:]
+}
 
 // parent returns the path without its last segment.
-func (n *Version) parent() string { return n.path[:max(int(n.index), 1)-1] }
+func (n *Version) parent() string {
+	if n.size == outside {
+		return key.Parent(n.large().path)
+	}
+	return n.Path()[:max(int(n.index), 1)-1]
+}
 
 // Created returns when the object was created, in Unix nanoseconds.
 func (n *Version) Created() int64 { return n.created }
@@ -108,7 +131,7 @@ func (n *Version) Expired(at int64) bool {
 }
 
 // Position returns the object's place in the order of lists.
-func (n *Version) Position() Position { return Position{n.created, n.path} }
+func (n *Version) Position() Position { return Position{n.created, n.Path()} }
 
 // Plain reports whether there is a version that has no time to live and no change of several keys under way.
 func (n *Version) Plain() bool { return n != nil && n.extra.Load() == nil }
@@ -139,7 +162,7 @@ func (n *Version) setTurn(t *turn) {
 
 // CompareVersions orders versions by Created, ties by Path: the order of all lists.
 func CompareVersions(a, b *Version) int {
-	return comparePlaces(a.created, a.path, b.created, b.path)
+	return comparePlaces(a.created, a.Path(), b.created, b.Path())
 }
 
 // entry is the stable place of a key in its directory. It stays the same while the
@@ -150,25 +173,22 @@ type entry struct {
 	node *Version
 }
 
-// successor makes the version of an object that is to take the place of old, or that is new
+// succeed makes n the version of an object, whose path and data it has, that is to take the place of old, or that is new
 // where old is nil. It needs Tree.write.
-func successor(old *Version, obj *meta.Object) *Version {
-	if old == nil {
-		// The caller's path may be a piece of something larger: keep a copy.
-		copied := *obj
-		copied.Path = strings.Clone(obj.Path)
-		return placed(&copied)
+func (n *Version) succeed(old *Version, obj *meta.Object) {
+	if old == nil || obj.Created != old.created {
+		n.place(obj)
+		return
 	}
-	place := old.entry
-	if obj.Created != old.created {
-		place = &entry{created: obj.Created}
+	n.set(obj, old.entry)
+}
+
+// versionOf returns the version of an object that was made for it, or makes one.
+func versionOf(made *Version, obj *meta.Object) *Version {
+	if made == nil {
+		made = newVersion(obj.Path, obj.Data)
 	}
-	n := newVersion(obj, place)
-	n.path, n.index = old.path, old.index
-	if place != old.entry {
-		place.node = n
-	}
-	return n
+	return made
 }
 
 // home returns the directory of a version, made where it is missing. It needs Tree.write.

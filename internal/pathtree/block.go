@@ -1,0 +1,132 @@
+package pathtree
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strings"
+	"unsafe"
+)
+
+// A version and the bytes of its path and data are one allocation, a block: the allocator is asked once for each write, the
+// garbage collector meets one object where it would meet three, and a look-up that misses the processor's caches finds
+// the path next to the version. What is large has its path and data outside, so that nobody who keeps the path keeps
+// the data.
+
+// maxBlock is the size in bytes of the largest block.
+const maxBlock = 1024 - 8
+
+// outside is the size of a version whose path and data are not in its block.
+const outside = math.MaxUint32
+
+// outsider is the block of a version whose path and data are outside of it.
+type outsider struct {
+	Version
+	path string
+	data string
+}
+
+// makerStep is the step of makers, the least difference between sizes of the allocator.
+const makerStep = 16
+
+// maxInside is how many bytes of path and data a block has room for.
+const maxInside = (maxBlock - versionSize) / makerStep * makerStep
+
+const versionSize = int(unsafe.Sizeof(Version{}))
+
+// sized is a block with room for some bytes, an array.
+type sized[Bytes any] struct {
+	Version
+	bytes Bytes
+}
+
+func newSized[Bytes any]() *Version { return &new(sized[Bytes]).Version }
+
+// makers make blocks for each number of bytes, in steps.
+var makers = func() (all [maxInside/makerStep + 1]func() *Version) {
+	for i, size := 0, 0; i < len(all); i++ {
+		for sizes[size].size < versionSize+i*makerStep {
+			size++
+		}
+		all[i] = sizes[size].make
+	}
+	return all
+}()
+
+// sizes are those of Go's allocator, which needs 8 bytes itself from 512 on.
+var sizes = []struct {
+	size int
+	make func() *Version
+}{
+	{64, newSized[[64 - versionSize]byte]},
+	{80, newSized[[80 - versionSize]byte]},
+	{96, newSized[[96 - versionSize]byte]},
+	{112, newSized[[112 - versionSize]byte]},
+	{128, newSized[[128 - versionSize]byte]},
+	{144, newSized[[144 - versionSize]byte]},
+	{160, newSized[[160 - versionSize]byte]},
+	{176, newSized[[176 - versionSize]byte]},
+	{192, newSized[[192 - versionSize]byte]},
+	{208, newSized[[208 - versionSize]byte]},
+	{224, newSized[[224 - versionSize]byte]},
+	{240, newSized[[240 - versionSize]byte]},
+	{256, newSized[[256 - versionSize]byte]},
+	{288, newSized[[288 - versionSize]byte]},
+	{320, newSized[[320 - versionSize]byte]},
+	{352, newSized[[352 - versionSize]byte]},
+	{384, newSized[[384 - versionSize]byte]},
+	{416, newSized[[416 - versionSize]byte]},
+	{448, newSized[[448 - versionSize]byte]},
+	{480, newSized[[480 - versionSize]byte]},
+	{512, newSized[[512 - versionSize]byte]},
+	{568, newSized[[568 - versionSize]byte]},
+	{632, newSized[[632 - versionSize]byte]},
+	{696, newSized[[696 - versionSize]byte]},
+	{760, newSized[[760 - versionSize]byte]},
+	{888, newSized[[888 - versionSize]byte]},
+	{maxBlock, newSized[[maxBlock - versionSize]byte]},
+}
+
+// NewVersion makes a version with a copy of a path and of data, and nothing else yet.
+func NewVersion(path string, data json.RawMessage) *Version {
+	if len(path)+len(data) > maxInside {
+		data = bytes.Clone(data)
+	}
+	return newVersion(path, data)
+}
+
+// newVersion is NewVersion that keeps the data where it is large.
+func newVersion(path string, data json.RawMessage) *Version {
+	length := len(path) + len(data)
+	if length > maxInside {
+		n := &outsider{path: strings.Clone(path), data: unsafe.String(unsafe.SliceData(data), len(data))}
+		n.size = outside
+		return &n.Version
+	}
+	n := makers[(length+makerStep-1)/makerStep]()
+	n.size, n.pathSize, n.index = uint32(len(data)), uint16(len(path)), uint16(strings.LastIndexByte(path, '/')+1)
+	if length > 0 {
+		inside := unsafe.Slice(n.inside(0), length)
+		copy(inside, path)
+		copy(inside[len(path):], data)
+	}
+	return n
+}
+
+// Named returns the version, which nobody else knows yet, with another path.
+func (n *Version) Named(path string) *Version {
+	if n.size == outside || len(path) != int(n.pathSize) {
+		return newVersion(path, n.Data())
+	}
+	copy(unsafe.Slice(n.inside(0), len(path)), path)
+	n.index = uint16(strings.LastIndexByte(path, '/') + 1)
+	return n
+}
+
+// large returns the block of a version whose size is outside.
+func (n *Version) large() *outsider { return (*outsider)(unsafe.Pointer(n)) }
+
+// inside returns the place of a byte of the path and data in the block.
+func (n *Version) inside(begin int) *byte {
+	return (*byte)(unsafe.Add(unsafe.Pointer(n), versionSize+begin))
+}
