@@ -166,7 +166,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a write is not synced", file: "engine/pebble/write.go", tests: "./engine/pebble",
-		old: "err = l.db.ApplyNoSyncWait(b, pebble.Sync)", new: "err = l.db.Apply(b, pebble.NoSync)",
+		old: "return b, d.db.ApplyNoSyncWait(b, pebble.Sync)", new: "return b, d.db.Apply(b, pebble.NoSync)",
 	},
 	{
 		name: "a flipped bit is not noticed", file: "internal/codec/codec.go", tests: "./internal/codec ./engine/pebble",

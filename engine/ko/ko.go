@@ -29,9 +29,10 @@
 //
 // # Opening
 //
-// LevelDB drops damaged records of its logs in silence, and with them what they held. Start
-// looks for such damage first, and refuses it. It then reads the whole database once, to
-// find keys that are no valid paths and revisions that other software wrote: a second or less for
+// LevelDB takes a list of its tables that is damaged for a short one, and removes the tables that it then does not know. Start
+// looks for such damage first, and for files that are missing, and refuses it; so it does with a log that is not as Close left it. What
+// stands behind damage in the log of a database that was not closed, LevelDB drops in silence. Start then reads the whole database
+// once, to find keys that are no valid paths and revisions that other software wrote: a second or less for
 // a million small objects, where the disk keeps up. It leaves that out when nothing but
 // this layer has touched the database since it was last closed in order.
 //
@@ -65,18 +66,17 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the log was synced. Nothing acknowledged is
-	// lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when the operating system has it, as the
 	// older software does. A crash of the process loses nothing. A crash of the machine
 	// loses what was not on the disk yet, some seconds or tens of them, and may leave a log
 	// with a hole, which Start refuses until it is told to recover. Close syncs, so
 	// that nothing is lost by it.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults of Options.
@@ -151,14 +151,9 @@ type Layer struct {
 type layer = enginekit.Layer[*database]
 
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
-	_ storage.Batcher          = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 	_ storage.Skipper          = (*Layer)(nil)
 )
 

@@ -1,6 +1,7 @@
 package ko
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,12 +20,13 @@ import (
 )
 
 // This file reads the manifest, which is the list of the tables, and the logs before
-// LevelDB does. LevelDB takes what it cannot read in them for the end that a crash cut
-// short: it goes on with the rest, and removes the tables and logs that it then believes to be of
+// LevelDB does. LevelDB takes what it cannot read in the manifest for the end that a crash cut
+// short: it goes on with the rest, and removes the tables that it then believes to be of
 // no use. But what a crash cuts short is the last record, because each was synced before the
 // next was written. So a sound record behind a broken one is damage, and refused.
 //
-// A machine that crashed while a log was written without sync can leave such damage too.
+// A log of a database that was closed is compared with what it was then. That of one that was not, LevelDB reads up to what is
+// damaged.
 
 // currentFile names the manifest.
 const currentFile = "CURRENT"
@@ -53,14 +55,18 @@ func readLogs(d disk) (fingerprint string, err error) {
 	slices.SortFunc(logs, func(a, b ldbstorage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
 	sum, names := sha256.New(), sha256.New()
 	var damaged error
-	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
+	for i, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
 		fmt.Fprintln(names, fd) // a hash takes all
 		fmt.Fprintln(sum, fd)
-		at, err := readLog(d, fd, sum)
-		if err != nil {
+		var list bytes.Buffer
+		to := io.Writer(sum)
+		if i == 0 {
+			to = io.MultiWriter(sum, &list)
+		}
+		if err := readFile(d, fd, to); err != nil {
 			return "", fmt.Errorf("read %s: %w", fd, err)
 		}
-		if at >= 0 && damaged == nil {
+		if at := levelfiles.ManifestDamage(list.Bytes()); at >= 0 {
 			damaged = &corruption{fmt.Errorf("its file %s is damaged at byte %d", fd, at)}
 		}
 	}
@@ -77,60 +83,12 @@ func checkClosed(fingerprint, closed string) error {
 	return nil
 }
 
-// readLog reads a file into a hash and returns where it is damaged, or -1.
-func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err error) {
+// readFile reads a file to its end.
+func readFile(d disk, fd ldbstorage.FileDesc, to io.Writer) error {
 	file, err := d.Open(fd)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	damage, err = findDamage(io.TeeReader(file, sum))
-	return damage, enginekit.FirstError(err, file.Close())
-}
-
-// findDamage returns where the first broken chunk is that a sound beginning of a record
-// follows, or -1. It reads to the end.
-//
-// The end of a record behind a broken chunk is no damage: a long record that a
-// crash cut short may have reached the disk in any part.
-func findDamage(r io.Reader) (int64, error) {
-	f := damageFinder{broken: -1}
-	block := make([]byte, levelfiles.LogBlock)
-	for offset := int64(0); ; offset += levelfiles.LogBlock {
-		n, err := io.ReadFull(r, block)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return 0, err
-		}
-		if !f.damaged {
-			f.read(block[:n], offset)
-		}
-		if n < levelfiles.LogBlock {
-			break
-		}
-	}
-	if !f.damaged {
-		return -1, nil
-	}
-	return f.broken, nil
-}
-
-type damageFinder struct {
-	within  bool  // a record has begun and not ended
-	broken  int64 // where the first broken chunk is; -1 for none yet
-	damaged bool  // a record begins behind it
-}
-
-// read reads a block that begins at an offset.
-func (f *damageFinder) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= levelfiles.MinLogHeader; { // less is filled with zeros
-		chunk := levelfiles.SoundChunk(block[at:])
-		if f.broken < 0 && (chunk.Size == 0 || chunk.Begins == f.within) {
-			f.broken = offset + int64(at)
-		}
-		if chunk.Begins && f.broken >= 0 {
-			f.damaged = true
-			return
-		}
-		f.within = chunk.Size > 0 && !chunk.Ends
-		at += max(chunk.Size, 1) // behind a broken one, any byte may be where a sound one begins
-	}
+	_, err = io.Copy(to, file)
+	return enginekit.FirstError(err, file.Close())
 }

@@ -176,35 +176,3 @@ func TestSilent(t *testing.T) {
 	}
 	enginetest.TestSilent(t, damaged, func(dir string) error { return enginetest.UseAll(New(dir, Options{})) })
 }
-
-func TestDamage(t *testing.T) {
-	var sound []byte
-	for range 3 {
-		sound = enginetest.AppendChunk(sound, enginetest.FullChunk, strings.Repeat("record", 10))
-	}
-	size := len(sound) / 3
-	flipped := func(at int) []byte {
-		b := bytes.Clone(sound)
-		b[at] ^= 1
-		return b
-	}
-	for _, c := range []struct {
-		name    string
-		content []byte
-		want    int
-	}{
-		{"nothing", nil, -1},
-		{"sound", sound, -1},
-		{"cut short", sound[:len(sound)-5], -1},
-		{"cut in a header", sound[:2*size+3], -1},
-		{"zeros at the end", append(bytes.Clone(sound), make([]byte, 100)...), -1},
-		{"the first record", flipped(20), 0},
-		{"the second record", flipped(size + 20), size},
-		{"the length of the second record", flipped(size + 5), size},
-		{"the last record, as a crash may leave it", flipped(2*size + 20), -1},
-	} {
-		if got := damage(c.content); got != c.want {
-			t.Errorf("%s: damage at %d, expected %d", c.name, got, c.want)
-		}
-	}
-}

@@ -42,19 +42,18 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the write-ahead log was synced. Nothing
-	// acknowledged is lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when it is in memory, on its way to the
 	// write-ahead log. A crash of the process loses what was not handed to the
 	// operating system yet, some milliseconds of writes as a rule; a crash of the machine
 	// loses what that had not put on the disk yet, some seconds or tens of them. What is
 	// lost is always the newest: the store comes back as it was at one instant before. Close
 	// syncs, so that nothing is lost by it.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults of Options.
@@ -121,15 +120,11 @@ type Layer struct {
 type layer = enginekit.Layer[*database]
 
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
 	_ storage.AsyncBatcher     = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
 	_ storage.Identified       = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates

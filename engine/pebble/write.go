@@ -70,7 +70,7 @@ func addChanges(b *pebble.Batch, changes []storage.Change, revision uint64) erro
 
 // measure returns the size of changes in a batch, which one of them may make too large.
 func measure(changes []storage.Change) (size int, err error) {
-	size = 128 // the batch's own header, the mark and the revision
+	size = 128 // the batch's own header and the revision
 	for i, c := range changes {
 		switch {
 		case c.IsClear():
@@ -122,8 +122,7 @@ func (d *database) apply(changes []storage.Change, revision uint64) (*pebble.Bat
 		return nil, err
 	}
 	b := d.db.NewBatchWithSize(size)
-	err = cmp.Or(addMark(b, d.disk.synced.Load()), addChanges(b, changes, revision))
-	if err != nil {
+	if err := addChanges(b, changes, revision); err != nil {
 		return nil, cmp.Or(err, b.Close())
 	}
 	if d.options.Durability == DurabilityNoSync {

@@ -51,19 +51,18 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the write-ahead log was synced. Nothing
-	// acknowledged is lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when the operating system has it. A crash of the
 	// process loses nothing. A crash of the machine, or a loss of power, loses what was written
 	// since the log was last moved into the file, some thousand pages: always the newest, so that
 	// the store comes back as it was at one instant before, sound. Close syncs, so that nothing is
 	// lost by it. It is SQLite's synchronous=NORMAL: OFF would be little faster, and could leave a
 	// file that is corrupt.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults and limits of Options.
@@ -152,15 +151,10 @@ type Layer struct {
 type layer = enginekit.Layer[*database]
 
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
-	_ storage.Batcher          = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
 	_ storage.Identified       = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a file. Nothing is touched before Start, which creates the file

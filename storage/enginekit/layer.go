@@ -56,6 +56,14 @@ type Layer[D Database] struct {
 	delLocks KeyLocks
 }
 
+var (
+	_ storage.EmbeddedLayer = (*Layer[Database])(nil)
+	_ storage.Batcher       = (*Layer[Database])(nil)
+	_ storage.Scanner       = (*Layer[Database])(nil)
+	_ storage.SizeHinter    = (*Layer[Database])(nil)
+	_ storage.ReadOnlyLayer = (*Layer[Database])(nil)
+)
+
 // New returns a layer, and the course of its life for what the engine offers besides. Nothing is touched before
 // Start.
 func New[D Database](config Config[D]) (*Layer[D], *Life[D]) {
