@@ -52,10 +52,10 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		}, []string{"MANIFEST-", "damaged at byte"}},
 		{"a log damaged in the middle", func(t *testing.T, disk *memDisk) {
 			disk.corruptFiles(t, isLog, 0.5, 0.51)
-		}, []string{"not as it was when the store was closed"}},
+		}, []string{".log", "damaged at byte"}},
 		{"a log damaged in its first byte", func(t *testing.T, disk *memDisk) {
 			disk.corruptFiles(t, isLog, 0, 0.0001)
-		}, []string{"not as it was when the store was closed"}},
+		}, []string{".log", "damaged at byte 0"}},
 		{"a current file that names nothing", func(t *testing.T, disk *memDisk) {
 			disk.live[currentFile].data = []byte("MANIFEST-09999\n")
 		}, nil},

@@ -29,9 +29,8 @@
 //
 // # Opening
 //
-// LevelDB takes a list of its tables that is damaged for a short one, and removes the tables that it then does not know. Start
-// looks for such damage first, and for files that are missing, and refuses it; so it does with a log that is not as Close left it. What
-// stands behind damage in the log of a database that was not closed, LevelDB drops in silence. Start then reads the whole database
+// LevelDB drops damaged records of its logs in silence, and tables that a damaged list of them does not name. Start
+// looks for such damage first, and for files that are missing, and refuses it. It then reads the whole database
 // once, to find keys that are no valid paths and revisions that other software wrote: a second or less for
 // a million small objects, where the disk keeps up. It leaves that out when nothing but
 // this layer has touched the database since it was last closed in order.

@@ -1,7 +1,6 @@
 package ko
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,13 +19,12 @@ import (
 )
 
 // This file reads the manifest, which is the list of the tables, and the logs before
-// LevelDB does. LevelDB takes what it cannot read in the manifest for the end that a crash cut
-// short: it goes on with the rest, and removes the tables that it then believes to be of
+// LevelDB does. LevelDB takes what it cannot read in them for the end that a crash cut
+// short: it goes on with the rest, and removes the tables and logs that it then believes to be of
 // no use. But what a crash cuts short is the last record, because each was synced before the
 // next was written. So a sound record behind a broken one is damage, and refused.
 //
-// A log of a database that was closed is compared with what it was then. That of one that was not, LevelDB reads up to what is
-// damaged.
+// A machine that crashed while a log was written without sync can leave such damage too.
 
 // currentFile names the manifest.
 const currentFile = "CURRENT"
@@ -55,18 +53,15 @@ func readLogs(d disk) (fingerprint string, err error) {
 	slices.SortFunc(logs, func(a, b ldbstorage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
 	sum, names := sha256.New(), sha256.New()
 	var damaged error
-	for i, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
+	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
 		fmt.Fprintln(names, fd) // a hash takes all
 		fmt.Fprintln(sum, fd)
-		var list bytes.Buffer
-		to := io.Writer(sum)
-		if i == 0 {
-			to = io.MultiWriter(sum, &list)
-		}
-		if err := readFile(d, fd, to); err != nil {
+		content, err := readFile(d, fd)
+		if err != nil {
 			return "", fmt.Errorf("read %s: %w", fd, err)
 		}
-		if at := levelfiles.ManifestDamage(list.Bytes()); at >= 0 {
+		sum.Write(content)
+		if at := levelfiles.Damage(content); at >= 0 && damaged == nil {
 			damaged = &corruption{fmt.Errorf("its file %s is damaged at byte %d", fd, at)}
 		}
 	}
@@ -84,11 +79,11 @@ func checkClosed(fingerprint, closed string) error {
 }
 
 // readFile reads a file to its end.
-func readFile(d disk, fd ldbstorage.FileDesc, to io.Writer) error {
+func readFile(d disk, fd ldbstorage.FileDesc) ([]byte, error) {
 	file, err := d.Open(fd)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = io.Copy(to, file)
-	return enginekit.FirstError(err, file.Close())
+	content, err := io.ReadAll(file)
+	return content, enginekit.FirstError(err, file.Close())
 }

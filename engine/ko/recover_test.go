@@ -56,7 +56,7 @@ func TestRecovery(t *testing.T) {
 		}, "CURRENT", false, [2]int{0, 0}},
 		{"a log damaged in the middle", func(t *testing.T, disk *memDisk) {
 			disk.corruptFiles(t, isLog, 0.5, 0.51)
-		}, "not as it was when the store was closed", true, [2]int{1, 200}},
+		}, ".log", true, [2]int{1, 200}},
 		{"damaged blocks of tables", func(t *testing.T, disk *memDisk) {
 			disk.corruptFiles(t, isTable, 0.2, 0.25)
 		}, "checksum mismatch", true, [2]int{1, 2000}},

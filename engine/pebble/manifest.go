@@ -36,7 +36,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	}
 	var next uint64
 	end := levelfiles.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
-	at := levelfiles.ManifestDamage(content)
+	at := levelfiles.Damage(content)
 	if at < 0 && (next == 0 || closed && end < len(content)) {
 		at = end
 	}

@@ -12,26 +12,27 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Config is what a Layer has to know of an engine whose open database is a D.
+// Config describes an engine whose open database is a D.
 type Config[D Database] struct {
-	// Name begins each error of the engine. Place is its directory or file, as errors name it, and What says which: "the
-	// directory", "the file".
+	// Name is the first word of each error of the engine. Place is its directory or file in errors. What says which it is: "the
+	// directory" or "the file".
 	Name, Place, What string
-	// Open opens the database, or nothing. Its context is done when Close begins: long calls end then.
+	// Open opens the database. After an error it holds nothing. The context ends when Close begins, for calls that take
+	// long.
 	Open func(closing context.Context, options storage.LayerOptions) (D, error)
-	// Explain puts before an error what to do about it, where the engine knows, and returns others as they are; nil for nothing.
-	// Errors of the file system at the opening, which it does not know, are explained by the function Explain.
+	// Explain adds advice to an error of the engine and returns other errors unchanged. Nil adds none. An error of Open that it
+	// returns unchanged goes through the function Explain, which knows those of file systems.
 	Explain func(error) error
-	// ReadOnly makes all writes storage.ErrReadOnly. To open the database accordingly is for Open.
+	// ReadOnly makes all writes return storage.ErrReadOnly. Open opens the database accordingly.
 	ReadOnly bool
 	// MaxData is the greatest length in bytes of one object's data; MaxData, the constant, when zero.
 	MaxData int
-	// Logger gets the errors of Clear, of Close and of the ends of scans, which no caller can be told. Nil logs nothing.
+	// Logger receives the errors of Clear, of Close and of closing scans, which no call returns. Nil logs nothing.
 	Logger *slog.Logger
 }
 
-// Life is the course of a Layer, for what its engine does besides: a database that is open from Start to Close, and
-// that takes no more writes after one that failed. Its methods may be called from any number of goroutines.
+// Life is the life cycle of a Layer: its database is open from Start to Close, and takes no more writes after a failed one. An
+// engine uses it in the methods that it adds to the layer. All methods are safe for concurrent use.
 type Life[D Database] struct {
 	config Config[D]
 
@@ -42,10 +43,10 @@ type Life[D Database] struct {
 	db   D
 	open bool
 	end  context.CancelFunc
-	// held is what is to be given up before the database is closed.
+	// held are the open resources, which are closed before the database.
 	held Scans[*Held[D]]
 
-	// failed is why nothing more is written; nil while all is well.
+	// failed is the error of the write that failed; nil before that.
 	failed atomic.Pointer[error]
 }
 
@@ -60,10 +61,10 @@ func (l *Life[D]) Enter() (D, error) {
 	return l.db, nil
 }
 
-// Leave ends what a successful Enter began.
+// Leave ends a successful Enter.
 func (l *Life[D]) Leave() { l.lock.RUnlock() }
 
-// Use calls a function with the database, which stays open meanwhile, and returns its error, or storage.ErrNotActive.
+// Use calls a function with the open database and returns its error, or storage.ErrNotActive.
 func (l *Life[D]) Use(do func(D) error) error {
 	db, err := l.Enter()
 	if err != nil {
@@ -73,8 +74,8 @@ func (l *Life[D]) Use(do func(D) error) error {
 	return do(db)
 }
 
-// Write is Use for what changes the database. An error that is no *storage.EntryError, which says that nothing was written,
-// stops all writing: nobody knows what the disk has kept of it.
+// Write is Use for a function that writes. A *storage.EntryError says that nothing was written. Any other error stops all
+// later writes, because the content of the disk is unknown.
 func (l *Life[D]) Write(do func(D) error) error {
 	return l.Use(func(db D) error {
 		if err := l.Failure(); err != nil {
@@ -84,13 +85,13 @@ func (l *Life[D]) Write(do func(D) error) error {
 	})
 }
 
-// Check accepts a batch that Commit may get, and returns the highest revision in it: see CheckChanges.
+// Check validates a batch and returns the highest revision in it. See CheckChanges.
 func (l *Life[D]) Check(changes []storage.Change) (revision uint64, err error) {
 	return CheckChanges(changes, l.config.MaxData)
 }
 
-// Written stops all writing after an error of a write, which it returns; it keeps nil, *storage.EntryError and
-// storage.ErrNotActive.
+// Written stops all later writes after a failed one, and returns the error that they return too. It returns nil, a
+// *storage.EntryError and storage.ErrNotActive unchanged.
 func (l *Life[D]) Written(err error) error {
 	if err == nil || errors.Is(err, storage.ErrNotActive) {
 		return err
@@ -104,8 +105,8 @@ func (l *Life[D]) Written(err error) error {
 	return *l.failed.Load()
 }
 
-// Failure returns why the database takes no writes: storage.ErrReadOnly, or the error of the write that failed; nil
-// while it does.
+// Failure returns why the database takes no writes: storage.ErrReadOnly, or the error of the failed write. It returns nil while
+// writes are accepted.
 func (l *Life[D]) Failure() error {
 	if l.config.ReadOnly {
 		return storage.ErrReadOnly
@@ -116,8 +117,8 @@ func (l *Life[D]) Failure() error {
 	return nil
 }
 
-// Wrap names the engine, what was being done and the place, and says what to do about an error; it keeps nil and
-// storage.ErrNotActive.
+// Wrap adds the engine's name, the operation, the place and advice to an error. It returns nil and
+// storage.ErrNotActive unchanged.
 func (l *Life[D]) Wrap(doing string, err error) error {
 	if err == nil || errors.Is(err, storage.ErrNotActive) {
 		return err
@@ -132,7 +133,7 @@ func (l *Life[D]) explain(err error) error {
 	return l.config.Explain(err)
 }
 
-// Log is the logger of the configuration, apart from its handler: see Apart.
+// Log returns the logger of the configuration, whose handler runs in a goroutine of its own. See Apart.
 func (l *Life[D]) Log() *slog.Logger { return l.config.Logger }
 
 func (l *Life[D]) start(options storage.LayerOptions) error {
@@ -181,8 +182,8 @@ func (l *Life[D]) active() bool {
 	return l.open
 }
 
-// Held is something of a database that is held between calls, a snapshot say, while a caller's code runs. Close of the
-// layer gives it up first. It is used by one goroutine at a time.
+// Held is a resource of a database, such as a snapshot, that stays open between calls while a caller's code runs. Close of the
+// layer closes it first. It is for one goroutine at a time.
 type Held[D Database] struct {
 	life *Life[D]
 	// what is nil after the end. It is used while the lock of life is held for reading; Close ends it while it holds that for
@@ -190,7 +191,7 @@ type Held[D Database] struct {
 	what io.Closer
 }
 
-// Hold holds what a function takes of the database.
+// Hold opens a resource with a function, and keeps it until End or Close.
 func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) {
 	err = l.Use(func(db D) error {
 		what, err := take(db)
@@ -203,10 +204,10 @@ func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) 
 	return h, err
 }
 
-// Holding returns how much is held, scans included.
+// Holding returns the number of open resources, scans included.
 func (l *Life[D]) Holding() int { return l.held.Len() }
 
-// Use calls a function, during which nothing is closed, or returns storage.ErrNotActive, because what was held is given up.
+// Use calls a function while the resource is open. It returns storage.ErrNotActive once Close has closed the resource.
 func (h *Held[D]) Use(do func() error) error {
 	h.life.lock.RLock()
 	defer h.life.lock.RUnlock()
@@ -216,7 +217,7 @@ func (h *Held[D]) Use(do func() error) error {
 	return do()
 }
 
-// End gives up what is held. It is called once.
+// End closes the resource. Call it once.
 func (h *Held[D]) End() {
 	h.life.lock.RLock()
 	defer h.life.lock.RUnlock()

@@ -28,11 +28,11 @@ func ManifestRecords(content []byte, visit func(record []byte)) (end int) {
 	return end
 }
 
-// ManifestDamage returns where the first broken chunk of a manifest is that a sound beginning of a record
+// Damage returns where the first broken chunk of a manifest or a log of LevelDB is that a sound beginning of a record
 // follows, or -1. A crash cuts only the last record short, because each is synced before the next is written: so that is damage. The
 // end of a record behind a broken chunk is none: a long record that a crash cut short may have reached the disk in any
 // part.
-func ManifestDamage(content []byte) int {
+func Damage(content []byte) int {
 	within, broken := false, -1
 	for at := 0; at < len(content); {
 		block := content[at:min(len(content), at-at%LogBlock+LogBlock)]

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 )
 
-func TestManifestDamage(t *testing.T) {
+func TestDamage(t *testing.T) {
 	var sound []byte
 	add := func(kind byte, payload string) int {
 		at := len(sound)
@@ -56,7 +56,7 @@ func TestManifestDamage(t *testing.T) {
 		{"a record within another", enginetest.AppendChunk(bytes.Clone(long[:2*levelfiles.LogBlock]), enginetest.FullChunk, "record"), 2 * levelfiles.LogBlock},
 		{"the end of a record without a beginning", enginetest.AppendChunk(enginetest.AppendChunk(bytes.Clone(sound), enginetest.LastChunk, "x"), enginetest.FullChunk, "record"), 3 * size},
 	} {
-		if got := levelfiles.ManifestDamage(c.content); got != c.want {
+		if got := levelfiles.Damage(c.content); got != c.want {
 			t.Errorf("%s: damage at %d, expected %d", c.name, got, c.want)
 		}
 	}
