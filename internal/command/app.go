@@ -76,18 +76,20 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "oolith",
-		Short: "A layered real-time JSON store",
-		Long: `oolith imports, shows, changes and exports the objects of a store.
+		Short: "An embeddable, real-time JSON store",
+		Long: `oolith imports, shows, changes, serves and exports the objects of a store.
 
-The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
+--store or the variable ` + storeVariable + ` chooses the store, in one of these forms:
   ` + strings.Join(engine.Forms(engines...), "\n  ") + `
-  http://HOST:PORT, https://HOST:PORT   a store that a server has: see "oolith serve"
-The path of a store that is there needs no engine: its files tell which it is. What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
+  http://HOST:PORT, https://HOST:PORT   a store behind a server: see "oolith serve"
+The path of an existing store also works: its files tell which engine made it. A memory: store
+exists only until the command ends, for example to try an import. All other stores are durable.
 
-On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
-is clipped. --json gives JSON, one value a line, everywhere. Errors are one line on standard
-error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is an exit code for each kind: see
-"oolith help exit-codes". On a terminal JSON is coloured, unless the variable NO_COLOR is set.`,
+On a terminal, output is formatted for people. Elsewhere columns are separated by tabs and
+nothing is clipped. With --json, output is JSON, one value per line. An error is one line on
+standard error, or with --json one object {"error": TEXT, "code": EXIT CODE}. Each kind of error
+has an exit code: see "oolith help exit-codes". On a terminal JSON is coloured, unless the
+variable NO_COLOR is set.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith list 'cities/*/*' --limit 5
   oolith export 'cities/AD/*' --out andorra.jsonl`,
@@ -108,10 +110,10 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 		store = defaultStore
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of one that is there")
+	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of an existing one")
 	complete(root, "store", completeStores)
-	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
-	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
+	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "do not change any file of the store")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value per line")
 	a.addRemote(root)
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),
@@ -122,7 +124,7 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
 		a.serveCommand(), a.tokenCommand(),
-		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
+		topic("paths", "Paths, patterns and path templates", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)
 	root.SetHelpCommand(helpCommand(root))
@@ -133,7 +135,7 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
-		Short: "Help about a command or a topic",
+		Short: "Help for a command or a topic",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 			for _, cmd := range root.Commands() {
 				shown := cmd.IsAvailableCommand() || cmd.IsAdditionalHelpTopicCommand()
@@ -171,26 +173,28 @@ func topic(name, short, text string) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Long: text}
 }
 
-const pathsHelp = `A path is made of segments joined by '/': cities/AD/2f. A segment holds A-Z a-z 0-9 - _ . and
-is neither '.' nor '..'. A path has at most 1024 bytes.
+const pathsHelp = `A path consists of segments joined by '/': cities/AD/2f. A segment contains A-Z a-z 0-9 - _ .
+and is neither '.' nor '..'. A path has at most 1024 bytes.
 
-A pattern is a path with '*', which stands for a whole segment or a part of one and never
-for '/': 'cities/*/*', 'cities/A*/*'. '**' as the whole last segment stands for everything below:
-'cities/**', and '**' for all objects. Quote a pattern, or the shell takes it for files.
-push and import --as take a '*' as the whole last segment: a new index, made from the time.
+A pattern is a path with '*', which matches a whole segment or part of one, but never '/':
+'cities/*/*', 'cities/A*/*'. '**' as the whole last segment matches everything below:
+'cities/**', and '**' matches all objects. Quote patterns, or the shell expands them to file
+names. push and import --as take a '*' as the whole last segment: a new index, derived from the
+time.
 
-A path template, import --as 'cities/{country}/*', makes the path of each record. {name} is the
-value of a field, {a.b} that of field b in field a; it must be a string, a number or a
-boolean. A segment takes one field, and may have text around it: 'user-{id}'.
+A path template, such as in import --as 'cities/{country}/*', builds the path of each record.
+{name} is the value of a field, {a.b} that of field b in field a. The value must be a string, a
+number or a boolean. A segment can have one field, with text around it: 'user-{id}'.
 
-Values may hold what a segment may not, so that they are escaped, and no two texts share a
-segment. A number or a boolean is taken as it is written: 1 and "1" are one text.
-  A-Z a-z 0-9 - .   stay as they are
+Values are escaped, because they may contain characters that a segment may not. Different texts
+never share a segment. A number or a boolean is used as it is written: 1 and "1" are the same
+text.
+  A-Z a-z 0-9 - .   are kept
   _                 becomes __
   any other byte    becomes _ and two hexadecimal digits
   "." and ".."      have their dots written as _2E
   an empty value    becomes _
-"São Paulo" is S_C3_A3o_20Paulo, "user_1" is user__1.`
+"São Paulo" becomes S_C3_A3o_20Paulo, "user_1" becomes user__1.`
 
 // screen returns the terminal to format for: none with --json.
 func (a *app) screen() terminal {

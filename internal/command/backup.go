@@ -19,16 +19,16 @@ func (a *app) backupCommand() *cobra.Command {
 	b := &backuper{app: a}
 	cmd := &cobra.Command{
 		Use:   "backup FILE|-",
-		Short: "Write a backup of the store into a file",
-		Long: `Write all objects of the store, at one revision, into a file that is packed and has checksums, or to
-standard output for -. restore makes the same store of it, on any engine: paths, data, times, revisions and
-times to live. What has expired is left out. Memory is bounded.
+		Short: "Write a backup of the store to a file",
+		Long: `Write all objects of the store, at one revision, into a compressed file with checksums, or to
+standard output for -. restore recreates the store from it, on any engine: paths, data, times,
+revisions and times to live. Expired objects are skipped. Memory use is bounded.
 
-The file is there when it is whole and on the disk, and not before: a backup that fails or is interrupted
-leaves what was there.
+The file appears only when it is complete and on disk. A backup that fails or is interrupted
+leaves an existing file unchanged.
 
-The store must not be open in another process. A program that has it open makes a backup while it goes on, with
-the package backup of this module.`,
+No other process may have the store open. A program that has the store open makes a backup with
+the package backup of this module, while it keeps running.`,
 		Example: `  oolith backup monday.oolith
   oolith backup - --only 'cities/AD/*' | ssh elsewhere 'cat > andorra.oolith'`,
 		Args: arguments(1, 1),
@@ -41,8 +41,8 @@ the package backup of this module.`,
 			return b.run(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&b.only, "only", "", "only the objects that match this `PATTERN`, or the one at a path")
-	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().StringVar(&b.only, "only", "", "only objects that match this `PATTERN`, or the object at a path")
+	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 

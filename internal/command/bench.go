@@ -22,10 +22,10 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "bench",
 		SuggestFor: []string{"benchmark", "perf", "load"},
-		Short:      "Measure writes, reads and lists, in a namespace of its own",
-		Long: `Measure how fast the store answers from here: it stores objects below bench-NAME/, a name that nobody else has, reads each, lists them,
-and removes them all again, also after Ctrl-C. Each step takes at most --time. What is written is as durable as any other
-write, and watchers see it.`,
+		Short:      "Measure writes, reads and lists",
+		Long: `Measure how fast the store answers from here. bench stores objects below bench-NAME/, a unique
+name, reads each of them, lists them, and deletes all of them, even after Ctrl-C. Each step
+takes at most --time. The writes are as durable as any other write, and watchers see them.`,
 		Example: `  oolith bench
   oolith bench --store http://127.0.0.1:8800 --objects 5000 --clients 32`,
 		Args:              arguments(0, 0),
@@ -45,9 +45,9 @@ write, and watchers see it.`,
 		},
 	}
 	cmd.Flags().IntVar(&b.objects, "objects", b.objects, "store `N` objects")
-	cmd.Flags().IntVar(&b.clients, "clients", b.clients, "make `N` calls at a time")
-	cmd.Flags().IntVar(&b.size, "size", b.size, "the data of an object has `N` bytes")
-	cmd.Flags().DurationVar(&b.most, "time", b.most, "how long a step takes at most")
+	cmd.Flags().IntVar(&b.clients, "clients", b.clients, "make `N` concurrent calls")
+	cmd.Flags().IntVar(&b.size, "size", b.size, "store objects of `N` bytes of data")
+	cmd.Flags().DurationVar(&b.most, "time", b.most, "maximum duration of a step")
 	return cmd
 }
 

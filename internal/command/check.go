@@ -18,15 +18,15 @@ import (
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [URL]",
-		Short: "Read a whole store and tell what is wrong with it",
-		Long: `Read the whole store, given by URL or --store, and tell each thing that is wrong with it on a line
-of its own: objects that cannot be decoded or are no UTF-8, what the engine finds in its own files, a copy
-that was cut off. Then compare the list of keys with the objects, in number and order: that takes memory for all
-keys.
+		Short: "Check a whole store for problems",
+		Long: `Read the whole store, given by URL or --store, and report each problem on a line: objects that
+cannot be decoded or are not UTF-8, problems that the engine finds in its own files, an
+interrupted copy. Then compare the list of keys with the objects, in number and order, which
+takes memory for all keys.
 
-It changes nothing and goes on behind what is wrong. With --json, a problem is a line
-{"problem":"..."}, and the last line is the summary. The exit code is 5 when there are problems, and 1 when
-the store cannot be opened at all.`,
+check changes nothing and continues after a problem. With --json, each problem is a line
+{"problem":"..."}, and the last line is the summary. The exit code is 5 if there are problems,
+and 1 if the store cannot be opened.`,
 		Example:           "  oolith check pebble:./oolith-data",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,

@@ -14,10 +14,10 @@ import (
 func (a *app) compactCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compact [URL]",
-		Short: "Give back the space of what was overwritten and deleted",
-		Long: `Let the engine of a store, given by URL or --store, rewrite its files without what was overwritten and
-deleted, and tell their size before and after. It may need as much free space as the store
-takes meanwhile. Ctrl-C ends it at any time: the store stays whole.`,
+		Short: "Reclaim the space of overwritten and deleted objects",
+		Long: `Rewrite the files of a store, given by URL or --store, to reclaim the space of overwritten and
+deleted objects, and show the size before and after. This may temporarily need as much free
+space as the store takes. Ctrl-C stops it at any time without damage.`,
 		Example:           "  oolith compact pebble:./oolith-data",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,

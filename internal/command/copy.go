@@ -21,31 +21,35 @@ func (a *app) copyCommand() *cobra.Command {
 	c := &copier{app: a}
 	cmd := &cobra.Command{
 		Use:   "copy FROM TO",
-		Short: "Copy a whole store into another, of the same engine or not",
-		Long: `Copy all objects of the store FROM into a new one, TO, both given by URL: paths, times, data and revisions. Revisions go on
-above those of the source. Both are durable stores that nobody else has open. Memory is bounded.
+		Short: "Copy a whole store into another one, of any engine",
+		Long: `Copy all objects of the store FROM into a new store TO, both given by URL: paths, times, data
+and revisions. The revisions of TO continue above those of FROM. Both are durable stores that no
+other process has open. Memory use is bounded.
 
-When all is written, the target is opened anew, read back and compared with the source, by count
-and by a checksum over everything that is copied.
+After writing, copy reopens the target, reads it back and compares it with the source, by count
+and by a checksum over everything it copied.
 
-A shared engine such as etcd: makes the order of its changes itself, so that a copy into one gets new revisions, and every node that
-has the target open sees it grow. It cannot be marked as incomplete.
+An interrupted copy is always detected. While a copy is in progress, its target is marked as
+incomplete. If the copy is stopped, by Ctrl-C, kill or a power failure, every later command on
+the target fails and names the copy to run again. That copy clears the target first.
 
-One of both may be a server, http://HOST:PORT. From a server it is read page by page, and is no snapshot of one instant: what is
-there all the time is copied once. Into a server each write is durable once it is acknowledged, so that nothing is read
-back; its objects get new revisions, and a token needs the verb admin, since they keep their times. What was written
-stays there when such a copy is stopped: run it again with --into.
+A target that holds objects is rejected, unless --into is given. --into merges: objects of the
+source replace those at the same paths, with their times and data, and get new revisions;
+expired objects are skipped. An interrupted merge must also be run again, and clears nothing.
+With --if-exists skip, objects of the target are kept. With --if-exists fail, nothing is merged
+if the target has a different object at a path of the source.
 
-While a copy is under way its target is marked as incomplete: if it is stopped, by Ctrl-C, kill or
-a power cut, every later command on the target fails and says which copy to run again. That
-clears the target first.
+One of the two stores may be a server, http://HOST:PORT. A copy from a server reads it page by
+page, so it is not one snapshot: objects that exist throughout are copied once. A copy into a
+server needs a token with the verb admin, because it keeps the times. Each acknowledged write is
+durable, nothing is read back, and the objects get new revisions. An interrupted copy into a
+server leaves the objects copied so far: run it again with --into.
 
-A target that holds objects is refused, unless --into is given. That merges: objects of the source
-take the place of those at the same paths, with their times and data, and get new revisions; those that
-have expired are left out. A merge that is stopped has to be run again too, and clears nothing. --if-exists skip
-leaves the objects of the target as they are; fail merges nothing when one is at a path of the source and differs.
+A shared engine such as etcd: orders its changes itself. A copy into one assigns new revisions,
+and every node that has the target open sees it grow. Such a target cannot be marked as
+incomplete.
 
---only copies the objects that match a pattern.`,
+--only copies only the objects that match a pattern.`,
 		Example: `  oolith copy pebble:./oolith-data ko:./other-data
   oolith copy pebble:./yesterday pebble:./oolith-data --into --if-exists skip
   oolith copy ./oolith-data sqlite:./cities.db --only 'cities/**'`,
@@ -77,14 +81,14 @@ leaves the objects of the target as they are; fail merges nothing when one is at
 			return c.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, in place of FROM")
-	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make, in place of TO")
-	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that holds objects")
+	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, instead of FROM")
+	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to create, instead of TO")
+	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that already has objects")
 	cmd.Flags().StringVar(&c.only, "only", "", "only objects whose path matches this `PATTERN`")
 	addIfExists(cmd, &c.ifExists)
 	complete(cmd, "from", completeStores)
 	complete(cmd, "to", completeStores)
-	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 

@@ -20,12 +20,13 @@ func (a *app) delCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "del PATH...|PATTERN",
 		SuggestFor: []string{"rm", "delete", "remove", "unset"},
-		Short:      "Delete objects, or all that match a pattern",
-		Long: `Delete the objects at one path or several: the exit code is 4 when one is absent, and the others are
-deleted. Or delete all that match a pattern, in one atomic step: none is no error. With --if-revision, an
-object that has another revision stays, and the exit code is 6.
+		Short:      "Delete objects, or all objects that match a pattern",
+		Long: `Delete the objects at one path or several. If one is absent, the others are still deleted and
+the exit code is 4. Or delete all objects that match a pattern, atomically; a pattern without
+matches is not an error. With --if-revision, an object with another revision is kept and the
+exit code is 6.
 
-A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
+On a terminal, del asks before it deletes a pattern. Elsewhere a pattern requires --yes.`,
 		Example: `  oolith del config/colours
   oolith del 'cities/AD/*' --yes`,
 		Args:              arguments(1, many),
@@ -73,7 +74,7 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			return joinErrors(err, writeErr)
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "delete without asking")
 	addIfRevision(cmd, &opt.IfRevision)
 	return cmd
 }

@@ -22,12 +22,14 @@ func (a *app) editCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "edit PATH",
 		SuggestFor: []string{"vi", "vim", "modify"},
-		Short:      "Change an object in an editor",
-		Long: `Open the data of an object in the editor that the variable VISUAL or EDITOR names, and store what is saved; where there is no
-object, make one. Nothing is stored if nothing was changed. A time to live stays as it is.
+		Short:      "Edit an object in an editor",
+		Long: `Open the data of an object in the editor that the variable VISUAL or EDITOR names, and store
+what you save. If there is no object, edit creates one. Saving without a change stores nothing.
+A time to live is kept.
 
-What somebody else wrote meanwhile is not overwritten: the exit code is 6, and what was typed is kept in a file that is named. So it is
-where the text is no JSON, or the store does not take it.`,
+edit never overwrites a change that somebody else made in the meantime: the exit code is then 6,
+and your text stays in a file that the error names. The same happens if the text is invalid JSON
+or the store rejects it.`,
 		Example:           "  EDITOR=nano oolith edit config/colours",
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePaths,

@@ -21,17 +21,16 @@ func (a *app) exportCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "export [PATTERN]",
-		Short: "Write objects as JSON Lines that import reads back",
-		Long: `Write the objects that match a pattern, or the one at a path, or all objects, as JSON Lines:
-created, updated, index, path, data, revision and, where it has one, the time it expires at, of
-one object a line, directory by directory. import gives them back with their paths, times and data;
-revisions are given anew.
+		Short: "Export objects as JSON Lines for import",
+		Long: `Write the objects that match a pattern, the object at a path, or all objects, as JSON Lines,
+directory by directory. Each line has created, updated, index, path, data, revision and, if the
+object expires, expires. import restores paths, times and data, and assigns new revisions.
 
-It is one consistent snapshot of the store, and memory is bounded. Data keeps its bytes, but
-line breaks between its tokens become spaces.
+The output is one consistent snapshot of the store. Memory use is bounded. Data is written byte
+for byte, except that line breaks between tokens become spaces.
 
-With --out, the file is there when it is whole and not before: an export that fails or is
-interrupted leaves what was there.`,
+With --out, the file appears only when it is complete. An export that fails or is interrupted
+leaves an existing file unchanged.`,
 		Example: `  oolith export --out backup.jsonl
   oolith export 'cities/AD/*' | gzip > andorra.jsonl.gz`,
 		Args:              arguments(0, 1),

@@ -38,7 +38,7 @@ func (e *ifExists) Set(text string) error {
 func (e *ifExists) Type() string { return "WHAT" }
 
 func addIfExists(cmd *cobra.Command, to *ifExists) {
-	cmd.Flags().Var(to, "if-exists", "where the path holds an object: replace, skip or fail")
+	cmd.Flags().Var(to, "if-exists", "what to do if the path has an object: replace, skip or fail")
 	complete(cmd, "if-exists", cobra.FixedCompletions(ifExistsNames, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -20,32 +20,35 @@ func (a *app) importCommand() *cobra.Command {
 	im := &importer{app: a}
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
-		Short: "Store the records of a JSON or CSV file",
-		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines, or
-JSON objects one after another, on one line or over several, optionally gzipped, whatever its name. Memory is
-bounded: a record may have 512 MiB, the file any size.
+		Short: "Import the records of a JSON or CSV file",
+		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines,
+or concatenated JSON objects, on one line or several, optionally gzipped. Memory use is bounded:
+a record may have up to 512 MiB, and the file any size.
 
---at items reads the array that is the member "items" of one object; --at a.b that of member b in member a.
+--at items reads the array in the member "items" of one object; --at a.b reads the member b of
+the member a.
 
-A file whose name ends in .csv or .csv.gz is CSV, as is any input with --csv. Its first row names the members;
-each other row becomes an object. Values stay strings: with --numbers, those that are JSON numbers become numbers.
+A file whose name ends in .csv or .csv.gz is CSV, and so is any input with --csv. Its first row
+names the members; each other row becomes an object. Values are strings; with --numbers, values
+that are JSON numbers become numbers.
 
---as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
-is a new index; the times of creation follow the order of the file. Records with the same path
-overwrite one another in that order. Without --as, the file is one that export wrote: its objects
-get their own paths and times back, and those that have expired since are left out.
+--as builds the path of each record from its fields: see "oolith help paths". A '*' at its end
+is a new index. Creation times follow the order of the file, and a record overwrites earlier
+records with the same path. Without --as, the file must come from export: its objects get their
+paths and times back, and expired objects are skipped.
 
---only stores the records whose paths match a pattern. --if-exists says what becomes of a record whose path
-holds an object: replace stores it (the default), skip leaves the object as it is, fail ends the import there.
-An import by a field that is unique can run again without doubling anything; a '*' adds anew each time.
+--only stores only the records whose paths match a pattern. --if-exists decides what happens to
+a record whose path has an object: replace stores the record (the default), skip keeps the
+object, fail stops the import. An import by a unique field can run again without duplicates; a
+'*' adds the records again each time.
 
-A record that cannot be stored is told on standard error with its line, or its number in
-the array counted from 1, and with the reason. The others are stored, and the exit code is 3. When
-none of the first 100 can be stored, the import gives up. Each record is stored whole or not at
-all, and what the summary counts is on the disk. A file that is cut off, or an array that is no
-valid JSON, ends the import there with the exit code 1: the records before are stored. So does
-Ctrl-C, with 130. Records are stored as they arrive: "tail -f FILE | oolith import -" stores each
-line at once.`,
+A record that cannot be stored does not affect the others. It is reported on standard error with
+the reason and its line, or its number in the array counted from 1; the exit code is then 3. If
+none of the first 100 records can be stored, the import gives up. Each record is stored
+completely or not at all, and every record that the summary counts is on disk. A truncated file
+or an array of invalid JSON stops the import with exit code 1, and Ctrl-C stops it with 130;
+earlier records stay stored. Records are stored as they arrive: "tail -f FILE | oolith import -"
+stores each line at once.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith import users.jsonl --as 'users/{account.id}' --if-exists skip
   oolith import stations.csv --as 'stations/{code}' --numbers
@@ -67,13 +70,13 @@ line at once.`,
 			return im.run(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "make paths by this `TEMPLATE`, 'cities/{country}/*'")
-	cmd.Flags().StringVar(&im.format.at, "at", "", "the records are the array at this `MEMBER` of one object, such as items or data.items")
-	cmd.Flags().BoolVar(&im.format.csv, "csv", false, "the input is CSV with a header row, whatever its name")
-	cmd.Flags().BoolVar(&im.format.numbers, "numbers", false, "CSV values that are JSON numbers become numbers")
+	cmd.Flags().StringVar(&as, "as", "", "build paths with this `TEMPLATE`, such as 'cities/{country}/*'")
+	cmd.Flags().StringVar(&im.format.at, "at", "", "read the array in this `MEMBER` of one object, such as items or data.items")
+	cmd.Flags().BoolVar(&im.format.csv, "csv", false, "the input is CSV with a header row")
+	cmd.Flags().BoolVar(&im.format.numbers, "numbers", false, "convert CSV values that are JSON numbers")
 	cmd.Flags().StringVar(&im.only, "only", "", "only records whose path matches this `PATTERN`")
 	addIfExists(cmd, &im.ifExists)
-	cmd.Flags().BoolVarP(&im.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVarP(&im.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	a.completeImport(cmd)
 	return cmd
 }

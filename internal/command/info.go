@@ -44,10 +44,11 @@ func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "info [URL]",
 		SuggestFor: []string{"status", "du"},
-		Short:      "Tell what is in the store",
-		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
-segment of a path too, the newest revision, the times, and the sizes. It reads the whole store. Of one that a server has it reads
-the directories, and the size is shown to a token with the verb admin alone.`,
+		Short:      "Show what is in the store",
+		Long: `Show what is in the store, given by URL or --store: the number of objects and directories, in
+total and for each first path segment, the newest revision, the times, and the sizes. info reads
+a whole store on disk. From a server it reads the directories, and shows the size only to a
+token with the verb admin.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,12 +24,12 @@ func (a *app) listCommand() *cobra.Command {
 	var options listOptions
 	cmd := &cobra.Command{
 		Use:   "list PATTERN",
-		Short: "List objects by the time of their creation, newest first",
-		Long: `List the objects that match a pattern by the time of their creation, newest first.
+		Short: "List objects by creation time, newest first",
+		Long: `List the objects that match a pattern by creation time, newest first.
 
-On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the
-whole data, separated by tabs. With --json, a line is the object, as export writes it.
-Both ends of a range belong to it. A time is ` + timeForms + `.`,
+On a terminal the data is clipped to the width. Elsewhere each line has the time, the path and
+the whole data, separated by tabs. With --json, each line is an object as export writes it.
+Ranges include both ends. A time is ` + timeForms + `.`,
 		Example: `  oolith list 'cities/*/*' --limit 5
   oolith list 'log/*' --oldest --limit 0
   oolith list 'log/*' --from yesterday
@@ -75,7 +75,7 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
 		},
 	}
 	cmd.Flags().BoolVar(&options.oldest, "oldest", false, "oldest first")
-	cmd.Flags().IntVarP(&options.limit, "limit", "n", 20, "at most `N` objects; 0 for all")
+	cmd.Flags().IntVarP(&options.limit, "limit", "n", 20, "show at most `N` objects; 0 for all")
 	cmd.Flags().StringVar(&options.from, "from", "", "created at this `TIME` or later")
 	cmd.Flags().StringVar(&options.to, "to", "", "created at this `TIME` or earlier")
 	return cmd

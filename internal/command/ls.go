@@ -24,10 +24,11 @@ func (a *app) lsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "ls [PATH]",
 		SuggestFor: []string{"dir"},
-		Short:      "Show what is directly below a path: directories, then objects",
-		Long: `Show what is directly below a path, or at the top: directories by name, with how many objects and directories are
-directly in each, then objects, oldest first, with the time of creation and the size. Off a terminal the columns are separated by
-tabs. Where there is nothing, the exit code is 4.`,
+		Short:      "List the directories and objects directly below a path",
+		Long: `Show the direct content of a path, or of the top level: first directories by name, each with the
+number of objects and directories directly in it; then objects, oldest first, with creation time
+and size. Without a terminal the columns are separated by tabs. If there is nothing, the exit
+code is 4.`,
 		Example: `  oolith ls
   oolith ls cities/AD`,
 		Args:              arguments(0, 1),

@@ -34,8 +34,8 @@ func isServer(storeURL string) bool {
 
 // addRemote adds the flags for a store that a server has.
 func (a *app) addRemote(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&a.token, "token", "", "the token for a server, or `@FILE` that holds it (default: the variable "+tokenVariable+")")
-	root.PersistentFlags().StringVar(&a.authorities, "tls-ca", "", "trust the certificates in this `FILE`, beside the system's, for a server with https")
+	root.PersistentFlags().StringVar(&a.token, "token", "", "the token for a server, or `@FILE` with the token (default: the variable "+tokenVariable+")")
+	root.PersistentFlags().StringVar(&a.authorities, "tls-ca", "", "also trust the certificates in this `FILE` for a server with https")
 }
 
 // connect makes a client of the server at an address.

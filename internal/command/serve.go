@@ -52,10 +52,12 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:        "serve",
 		SuggestFor: []string{"server", "run", "start", "http", "listen"},
 		Short:      "Serve the store over HTTP",
-		Long: `Serve the store over HTTP, until Ctrl-C or SIGTERM. A store that is not there yet is made.
+		Long: `Serve the store over HTTP, until Ctrl-C or SIGTERM. If the store does not exist, serve creates it.
 
-Without --auth everybody who reaches the address may do everything: that is meant for
-` + defaultAddr + `, which only this machine reaches. An address that others reach needs tokens
+Without --auth, every client that reaches the address may do everything. This is meant for the default address 127.0.0.1:8800, which only this machine reaches. An address that other
+machines reach needs tokens (see "oolith token"), client certificates (--client-ca), or --insecure. A store with tokens always requires one.
+
+On shutdown the server answers requests in progress, for at most 10 seconds. docs/server.md describes everything that the server offers.` + defaultAddr + `, which only this machine reaches. An address that others reach needs tokens
 (see "oolith token"), client certificates (--client-ca), or --insecure. A store that has
 tokens asks for one everywhere.
 
@@ -69,25 +71,25 @@ offers is in docs/server.md.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.addr, "addr", defaultAddr, "the `HOST:PORT` to serve on; port 0 takes a free one")
-	flags.StringVar(&s.adminAddr, "admin-addr", "", "serve health, metrics and stats on this `HOST:PORT`, and not on the other")
-	flags.BoolVar(&s.demo, "demo", false, "load 2,410 places as a sample, once, into a store that is empty")
-	flags.BoolVar(&s.auth, "auth", false, "ask for a token; makes a first one for everything where there is none")
-	flags.BoolVar(&s.insecure, "insecure", false, "serve others without authentication")
-	flags.BoolVar(&s.insecureAdmin, "insecure-admin", false, "let others reach --admin-addr, which authenticates nobody")
+	flags.StringVar(&s.addr, "addr", defaultAddr, "serve on this `HOST:PORT`; port 0 chooses a free one")
+	flags.StringVar(&s.adminAddr, "admin-addr", "", "serve health, metrics and stats on this `HOST:PORT` instead of --addr")
+	flags.BoolVar(&s.demo, "demo", false, "load 2,410 sample places into an empty store")
+	flags.BoolVar(&s.auth, "auth", false, "require tokens; creates a first one for everything if there is none")
+	flags.BoolVar(&s.insecure, "insecure", false, "allow access from other machines without authentication")
+	flags.BoolVar(&s.insecureAdmin, "insecure-admin", false, "allow access from other machines to --admin-addr, without authentication")
 	flags.StringVar(&s.tokens, "tokens", "", "the `DIRECTORY` of the tokens (default: beside the store)")
-	flags.StringSliceVar(&s.options.Hosts, "host", nil, "a host `NAME` that the server answers for; may be repeated")
-	flags.StringSliceVar(&s.options.Origins, "origin", nil, "an `ORIGIN` whose pages may use the server, such as https://app.example.com; may be repeated")
-	flags.StringSliceVar(&s.options.RequireCondition, "require-if-match", nil, "a `PATTERN` of objects that are changed only with If-Match; may be repeated")
-	flags.StringVar(&s.tls.Certificate, "tls-cert", "", "serve TLS with the certificate in this `FILE`, which is read anew when it changes")
+	flags.StringSliceVar(&s.options.Hosts, "host", nil, "also serve this host `NAME`; may be repeated")
+	flags.StringSliceVar(&s.options.Origins, "origin", nil, "allow pages of this `ORIGIN`, such as https://app.example.com; may be repeated")
+	flags.StringSliceVar(&s.options.RequireCondition, "require-if-match", nil, "require If-Match to change objects of this `PATTERN`; may be repeated")
+	flags.StringVar(&s.tls.Certificate, "tls-cert", "", "serve TLS with the certificate in this `FILE`; it is reloaded when it changes")
 	flags.StringVar(&s.tls.Key, "tls-key", "", "the `FILE` with the certificate's private key")
-	flags.StringVar(&s.tls.ClientCA, "client-ca", "", "ask clients for a certificate that one in this `FILE` signed")
-	flags.StringVar(&s.auditFile, "audit", "", "append what is written and refused to this `FILE`, as JSON lines")
-	flags.StringVar(&s.level, "log-level", "info", "what is logged to standard error: debug, info, warn or error")
-	flags.Int64Var(&s.options.Limits.Body, "max-body", 0, "how many `BYTES` a body may have (default 10485760)")
-	flags.IntVar(&s.options.Limits.Connections, "max-connections", 0, "how many connections there may be (default 20000)")
-	flags.DurationVar(&s.maxStaleness, "max-staleness", 0, "over a shared engine: refuse reads once what this node holds is older than this `TIME`, such as 10s; 0 for never")
-	flags.Float64Var(&s.options.Limits.Rate, "rate", 0, "how many requests a second a client may make (default 10000); -1 for any number")
+	flags.StringVar(&s.tls.ClientCA, "client-ca", "", "require client certificates signed by an authority in this `FILE`")
+	flags.StringVar(&s.auditFile, "audit", "", "append an audit log of writes and rejections to this `FILE`, as JSON Lines")
+	flags.StringVar(&s.level, "log-level", "info", "log to standard error from this level: debug, info, warn or error")
+	flags.Int64Var(&s.options.Limits.Body, "max-body", 0, "maximum size of a body in `BYTES` (default 10485760)")
+	flags.IntVar(&s.options.Limits.Connections, "max-connections", 0, "maximum number of connections (default 20000)")
+	flags.DurationVar(&s.maxStaleness, "max-staleness", 0, "over a shared engine: reject reads if this node's data is older than this `TIME`, such as 10s; 0 for never")
+	flags.Float64Var(&s.options.Limits.Rate, "rate", 0, "maximum number of requests per second and client (default 10000); -1 for no limit")
 	return cmd
 }
 

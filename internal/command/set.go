@@ -16,8 +16,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-const dataHelp = `DATA is one JSON value; - reads it from standard input, and @FILE from a file. A string
-has its quotes: '"blue"'. Before data that begins with a minus sign, write --.`
+const dataHelp = `DATA is one JSON value; - reads it from standard input, and @FILE from a file. A string needs
+its quotes: '"blue"'. Write -- before data that begins with a minus sign.`
 
 func (a *app) setCommand() *cobra.Command {
 	var opt storage.SetOptions
@@ -25,10 +25,10 @@ func (a *app) setCommand() *cobra.Command {
 		Use:        "set PATH DATA|-|@FILE",
 		SuggestFor: []string{"put", "write"},
 		Short:      "Store data at a path",
-		Long: `Store data at a path, over what is there, and show the path. The write is on the disk
-when the command ends. With --json, the stored object is shown.
+		Long: `Store data at a path, replacing an existing object, and show the path. The write is on disk when
+the command ends. With --json, the stored object is shown.
 
-With a condition that does not hold nothing is stored, and the exit code is 6. get --json shows the
+If a condition does not hold, nothing is stored and the exit code is 6. get --json shows the
 revision of an object.
 
 ` + dataHelp,
@@ -55,7 +55,7 @@ revision of an object.
 const ifRevisionFlag = "if-revision"
 
 func addTTL(cmd *cobra.Command, ttl *time.Duration) {
-	cmd.Flags().Var(ttlValue{ttl}, "ttl", "how long the object lives, such as 30m, 48h or 7d (default for ever)")
+	cmd.Flags().Var(ttlValue{ttl}, "ttl", "time to live, such as 30m, 48h or 7d (default: no expiry)")
 }
 
 func addIfRevision(cmd *cobra.Command, revision *uint64) {

@@ -12,10 +12,10 @@ import (
 func (a *app) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats [URL]",
-		Short: "Show the figures of a store or of a server",
-		Long: `Show the figures of a store, given by URL or --store: how many objects and directories it has, and its size; of one that a
-server has, what the server does too. A token needs the verb admin for that. A store of files is read as a whole; "oolith info"
-tells more of what is in it.`,
+		Short: "Show the metrics of a store or of a server",
+		Long: `Show the metrics of a store, given by URL or --store: the number of objects and directories, and
+the size; for a server, also the metrics of the server. This needs a token with the verb admin.
+A store on disk is read completely; "oolith info" shows more of its content.`,
 		Example:           "  oolith stats http://127.0.0.1:8800",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
