@@ -150,7 +150,7 @@ func (r *backupReader) verify(ctx context.Context, name string) error {
 
 func (r *backupReader) writeInfo(info backup.Info, took time.Duration) error {
 	rows := [][2]string{
-		{"backup", r.name + ", whole"},
+		{"backup", r.name + ", intact"},
 		{"objects", thousands(info.Objects)},
 		{"revision", fmt.Sprint(info.Revision)},
 		{"taken", formatTime(info.Taken.UnixNano(), r.out)},

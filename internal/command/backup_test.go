@@ -26,7 +26,7 @@ func TestBackupAndRestore(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "days.oolith")
 			c.run("backup", file).ok().contains("backed up 4 objects of "+c.store+" at revision ", " to "+file)
 			onlyFile(t, file)
-			c.run("verify", file).ok().contains(file+", whole", "objects      4\n", "revision     ")
+			c.run("verify", file).ok().contains(file+", intact", "objects      4\n", "revision     ")
 			want, wantRevision := c.objects(), c.info().Revision
 
 			for _, to := range durableSchemes() {
@@ -46,7 +46,7 @@ func TestBackupAndRestore(t *testing.T) {
 			if got := pipe.objects(); !reflect.DeepEqual(got, want) {
 				t.Errorf("through a pipe: %+v, want %+v", got, want)
 			}
-			pipe.input(content, "verify", "-").ok().contains("standard input, whole")
+			pipe.input(content, "verify", "-").ok().contains("standard input, intact")
 		})
 	}
 }

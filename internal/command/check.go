@@ -200,9 +200,9 @@ func (c *checker) finish(took time.Duration) error {
 	case c.json:
 		err = writeJSON(c.stdout, checkSummary{c.storeURL, c.objects, c.problems, took.Seconds()})
 	case c.problems == 0:
-		_, err = fmt.Fprintf(c.stdout, "%s: %s, all sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(c.stdout, "%s: %s, no problems, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
 	default:
-		_, err = fmt.Fprintf(c.stdout, "%s: %s sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(c.stdout, "%s: %s intact, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
 	}
 	if err == nil && c.problems > 0 {
 		return &codeError{exitDamaged, fmt.Errorf("store %s: %s found", c.storeURL, plural(int64(c.problems), "problem"))}
