@@ -223,7 +223,7 @@ func TestLongPollOfATokenThatIsRevoked(t *testing.T) {
 	if err := known.Revoke(made.ID); err != nil {
 		t.Fatal(err)
 	}
-	(<-changed).isProblem(server.Unauthenticated, "rights")
+	(<-changed).isProblem(server.Unauthenticated, "access has ended")
 }
 
 // A stream is for who may read, and ends when that right does.
@@ -262,7 +262,7 @@ func TestStreamsOfTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	if got := read(); !strings.HasPrefix(got, "close 4") || !strings.Contains(got, "rights") {
+	if got := read(); !strings.HasPrefix(got, "close 4") || !strings.Contains(got, "access has ended") {
 		t.Errorf("after the token was revoked a WebSocket got %s", got)
 	}
 	if got := next(); got != "end" {
@@ -344,7 +344,7 @@ func TestPresenceIsAWrite(t *testing.T) {
 		{`"refuse"`, "problem", "refused", "not this one"},
 		{`"panic"`, "problem", "unavailable", "log"},
 		{`[[[[1]]]]`, "problem", "refused", "the limit Depth"},
-		{`{"a":1,"a":2}`, "problem", "refused", "second member"},
+		{`{"a":1,"a":2}`, "problem", "refused", "two members"},
 		{` [ 1 ]`, "entered", "", ""},
 		{`2`, "entered", "", ""},
 	} {
