@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -195,8 +196,9 @@ func item[T any](obj meta.Object) (Item[T], error) {
 
 // place returns an item without its value.
 func place[T any](obj meta.Object) Item[T] {
+	path := strings.Clone(obj.Path) // an item is kept without the object's data
 	return Item[T]{
-		Index: obj.Index, Path: obj.Path, Created: obj.Created, Updated: obj.Updated,
+		Index: key.LastIndex(path), Path: path, Created: obj.Created, Updated: obj.Updated,
 		Revision: obj.Revision, Expires: obj.Expires,
 	}
 }

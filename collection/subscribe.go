@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
@@ -59,7 +60,8 @@ func (s *Subscription[T]) Next(ctx context.Context) (Notice[T], error) {
 	case n.Object != nil:
 		typed.Item, err = item[T](*n.Object)
 	case n.Path != "":
-		typed.Item.Path, typed.Item.Index = n.Path, key.LastIndex(n.Path)
+		typed.Item.Path = strings.Clone(n.Path)
+		typed.Item.Index = key.LastIndex(typed.Item.Path)
 	}
 	return typed, err
 }

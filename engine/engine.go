@@ -58,7 +58,8 @@ func New[T any](scheme, place string, options []Option[T], create func(location 
 	}}
 }
 
-// Remote returns the engine, marked as one whose locations are not in the file system.
+// Remote returns the engine, marked as one whose locations are not in the file system. It gains the option existing, with
+// which it creates no store.
 func (e Engine) Remote() Engine {
 	e.remote = true
 	return e

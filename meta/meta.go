@@ -15,7 +15,8 @@ type Object struct {
 	Updated int64 `json:"updated"`
 	// Index is the last segment of Path.
 	Index string `json:"index"`
-	// Path is the full path of the object.
+	// Path is the full path of the object. The Path, Index and Data of an object from a store may share one allocation:
+	// to keep a path for long without the data, keep strings.Clone(Path).
 	Path string `json:"path,omitempty"`
 	// Data is one valid JSON value, byte for byte as written.
 	Data json.RawMessage `json:"data"`

@@ -59,7 +59,8 @@ var (
 	ErrIncomplete = errors.New("storage: the store is incomplete because a copy or a restore was interrupted; run it again")
 	// ErrUndecodable is returned by a layer for an entry that is not an object, because it is damaged or because
 	// other software wrote it. Set and Del of exactly that key, without a condition, replace and remove the entry.
-	ErrUndecodable = errors.New("storage: the entry is not an object; set or delete exactly this key to replace or remove it")
+	// Over a SharedLayer the entry is repaired in the shared engine.
+	ErrUndecodable = errors.New("storage: the entry is not an object")
 	// ErrInUse is returned by Start of a layer whose files are open in another store, in this process or in another
 	// one.
 	ErrInUse = errors.New("storage: the files are open in another store")

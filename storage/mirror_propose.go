@@ -286,6 +286,9 @@ func (m *mirror) unavailable(err error) error {
 	switch {
 	case m.ctx.Err() != nil: // the run ended
 		return ErrNotActive
+	case errors.Is(err, ErrWritesStopped): // the outcome cannot be found out
+		m.r.pipeline.stopped.CompareAndSwap(nil, &err)
+		return m.r.pipeline.cause()
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotActive):
 		return err
 	}

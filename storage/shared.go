@@ -33,7 +33,8 @@ type SharedLayer interface {
 	//   - *GuardError: a guard does not hold;
 	//   - *EntryError: the engine rejects one change, for example because it is too large, or all of them if Index is -1;
 	//   - ErrUnavailable: the engine cannot be reached, or has no quorum;
-	//   - the context's error; only then the outcome is unknown.
+	//   - ErrWritesStopped: the outcome can never be found out; the store takes no writes until it is started again;
+	//   - the context's error; the outcome is then unknown.
 	Propose(ctx context.Context, t *SharedTransaction) (first uint64, err error)
 	// Barrier returns a revision that is at or above every transaction in the order before the call.
 	Barrier(ctx context.Context) (revision uint64, err error)

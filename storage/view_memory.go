@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -27,7 +28,7 @@ func (v memoryView) paths(q pathtree.Query) ([]string, error) {
 	found := v.r.memory.Select(q)
 	paths := make([]string, len(found))
 	for i, n := range found {
-		paths[i] = n.Path()
+		paths[i] = strings.Clone(n.Path())
 	}
 	return paths, nil
 }

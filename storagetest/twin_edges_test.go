@@ -381,3 +381,46 @@ func TestSharedWaitsEnd(t *testing.T) {
 		}
 	})
 }
+
+// openNode is a node that loses the outcome of a transaction for good.
+type openNode struct {
+	*TwinNode
+	lost atomic.Bool
+}
+
+func (n *openNode) Propose(ctx context.Context, t *storage.SharedTransaction) (uint64, error) {
+	first, err := n.TwinNode.Propose(ctx, t)
+	if err == nil && n.lost.Load() {
+		return 0, fmt.Errorf("%w: nobody knows what became of it", storage.ErrWritesStopped)
+	}
+	return first, err
+}
+
+// An outcome that nobody can find out stops the writes of its node until it is started again, and nothing else.
+func TestSharedOutcomeIsOpen(t *testing.T) {
+	twin := new(Twin)
+	node := &openNode{TwinNode: twin.Node()}
+	a, b := startOver(t, node, storage.Options{}), startOver(t, twin.Node(), storage.Options{})
+	must(t, "Set", second(a.Set("k/1", json.RawMessage(`1`))))
+	node.lost.Store(true)
+	if _, err := a.Set("k/2", json.RawMessage(`1`)); !errors.Is(err, storage.ErrWritesStopped) || errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Set whose outcome is open: %v, want ErrWritesStopped alone", err)
+	}
+	node.lost.Store(false)
+	for name, err := range map[string]error{"Set": second(a.Set("k/3", json.RawMessage(`1`))), "Del": a.Del("k/*"), "Truncate": a.Truncate()} {
+		if !errors.Is(err, storage.ErrWritesStopped) {
+			t.Errorf("%s behind it: %v, want ErrWritesStopped", name, err)
+		}
+	}
+	if err := a.Stats().WritesStopped; err == nil || strings.Count(err.Error(), "writes are stopped") != 1 {
+		t.Errorf("Stats.WritesStopped is %v, want the cause, once", err)
+	}
+	must(t, "Set of another node", second(b.Set("k/4", json.RawMessage(`1`))))
+	barrier(t, a)
+	if n, err := a.Count("k/*"); err != nil || n != 3 {
+		t.Errorf("it counts %d, %v, want 3: what took place, and what the other node wrote", n, err)
+	}
+	a.Close()
+	must(t, "Start", a.Start(storage.Options{}))
+	must(t, "Set once it is started again", second(a.Set("k/5", json.RawMessage(`1`))))
+}

@@ -3,9 +3,12 @@
 package etcdserver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,17 +16,24 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// Member is where a member of a cluster listens, on the loopback interface.
+// Member is where a member of a cluster listens.
 type Member struct {
 	Name       string
+	Host       string // an address; that of the loopback interface when empty
 	ClientPort int
 	PeerPort   int
+	// Quota is how many bytes its database may have; etcd's default when zero.
+	Quota int64
 }
 
 // Client is the address that clients use.
-func (m Member) Client() string { return fmt.Sprintf("127.0.0.1:%d", m.ClientPort) }
+func (m Member) Client() string { return m.at(m.ClientPort) }
 
-func (m Member) peer() string { return fmt.Sprintf("http://127.0.0.1:%d", m.PeerPort) }
+func (m Member) peer() string { return "http://" + m.at(m.PeerPort) }
+
+func (m Member) at(port int) string {
+	return net.JoinHostPort(cmp.Or(m.Host, "127.0.0.1"), strconv.Itoa(port))
+}
 
 // Start starts one member of a cluster with its data in a directory, and returns when it serves, or when the context ends.
 // It waits for a quorum of the others. With certificates it speaks TLS to clients.
@@ -54,6 +64,7 @@ func Start(ctx context.Context, dir string, self Member, all []Member, certifica
 	cfg.InitialClusterToken = "oolith"
 	cfg.TickMs, cfg.ElectionMs = 100, 1000
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, time.Hour.String()
+	cfg.QuotaBackendBytes = self.Quota
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("etcd member %s: %w", self.Name, err)

@@ -2,71 +2,106 @@ package etcdserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"syscall"
 )
 
 // Processes are the members of a cluster, each a process of its own: the program itself, started again. So a member can be
 // killed as a machine that loses its power is.
 type Processes struct {
 	members []Member
-	dir     string
-	running []*exec.Cmd
+	places  []Place
+	running []*process
 }
 
-// memberVariable tells a process that it is a member: its place, its directory, and the ports of all.
+// process is one that runs.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once it ended
+	err   error         // how; set before ended is closed
+}
+
+// Place is where a member is to run.
+type Place struct {
+	// Dir is where it has its data.
+	Dir string
+	// Host is the address that it listens on; that of the loopback interface when empty.
+	Host string
+	// Enter calls start where the process is to be started, in another namespace, say; nil for here.
+	Enter func(start func() error) error
+}
+
+// memberVariable tells a process that it is a member: a task in JSON.
 const memberVariable = "OOLITH_ETCD_MEMBER"
 
-// RunMember runs a member in a process that Spawn started, and never returns there. In any other it returns at once. A
-// program that uses Spawn calls it first of all.
-func RunMember() {
-	arguments := os.Getenv(memberVariable)
-	if arguments == "" {
-		return
-	}
-	self, dir, all, err := parseMember(arguments)
-	if err == nil {
-		_, err = Start(context.Background(), dir, self, all)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	select {}
+// task is what a process is to run.
+type task struct {
+	Dir  string
+	Self Member
+	All  []Member
 }
 
-func parseMember(arguments string) (self Member, dir string, all []Member, err error) {
-	fields := strings.Split(arguments, ",")
-	numbers := make([]int, 0, len(fields))
-	for _, field := range fields[1:] {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			return self, "", nil, fmt.Errorf("%s=%s: %w", memberVariable, arguments, err)
-		}
-		numbers = append(numbers, n)
+// RunMember runs a member in a process that Spawn started, until SIGTERM, and never returns there. In any other it returns at once. A
+// program that uses Spawn calls it first of all.
+func RunMember() {
+	variable := os.Getenv(memberVariable)
+	if variable == "" {
+		return
 	}
-	for i := 1; i+1 < len(numbers); i += 2 {
-		all = append(all, Member{Name: fmt.Sprintf("m%d", len(all)), ClientPort: numbers[i], PeerPort: numbers[i+1]})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var t task
+	err := json.Unmarshal([]byte(variable), &t)
+	if err == nil {
+		err = t.run(ctx)
 	}
-	return all[numbers[0]], fields[0], all, nil
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", memberVariable, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func (t task) run(ctx context.Context) error {
+	server, err := Start(ctx, t.Dir, t.Self, t.All)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	select {
+	case err := <-server.Err():
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Spawn starts n members with their data below a directory. They need a moment, and each other, until they serve.
 func Spawn(dir string, n int) (*Processes, error) {
-	ports, err := FreePorts(2 * n)
+	places := make([]Place, n)
+	for i := range places {
+		places[i].Dir = filepath.Join(dir, fmt.Sprintf("m%d", i))
+	}
+	return SpawnAt(places)
+}
+
+// SpawnAt starts a member at each of some places. They need a moment, and each other, until they serve.
+func SpawnAt(places []Place) (*Processes, error) {
+	ports, err := FreePorts(2 * len(places))
 	if err != nil {
 		return nil, err
 	}
-	p := &Processes{dir: dir, running: make([]*exec.Cmd, n)}
-	for i := range n {
-		p.members = append(p.members, Member{Name: fmt.Sprintf("m%d", i), ClientPort: ports[2*i], PeerPort: ports[2*i+1]})
+	p := &Processes{places: places, running: make([]*process, len(places))}
+	for i, at := range places {
+		p.members = append(p.members, Member{Name: fmt.Sprintf("m%d", i), Host: at.Host, ClientPort: ports[2*i], PeerPort: ports[2*i+1]})
 	}
-	for i := range n {
+	for i := range places {
 		if err := p.Start(i); err != nil {
 			p.Close()
 			return nil, err
@@ -94,36 +129,62 @@ func (p *Processes) Start(i int) error {
 	if err != nil {
 		return err
 	}
-	arguments := fmt.Sprint(filepath.Join(p.dir, p.members[i].Name), ",", i)
-	for _, m := range p.members {
-		arguments += fmt.Sprint(",", m.ClientPort, ",", m.PeerPort)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), memberVariable+"="+arguments)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
+	variable, err := json.Marshal(task{Dir: p.places[i].Dir, Self: p.members[i], All: p.members})
+	if err != nil {
 		return err
 	}
-	p.running[i] = cmd
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), memberVariable+"="+string(variable))
+	cmd.Stderr = os.Stderr
+	start := cmd.Start
+	if enter := p.places[i].Enter; enter != nil {
+		start = func() error { return enter(cmd.Start) }
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	running := &process{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		running.err = cmd.Wait()
+		close(running.ended)
+	}()
+	p.running[i] = running
 	return nil
+}
+
+// Stop ends a member as its operator does, and returns once it has ended.
+func (p *Processes) Stop(i int) error {
+	running := p.running[i]
+	if running == nil {
+		return nil
+	}
+	if err := running.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-running.ended
+	p.running[i] = nil
+	return running.err
 }
 
 // Kill kills a member at once.
 func (p *Processes) Kill(i int) {
-	if cmd := p.running[i]; cmd != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
+	if running := p.running[i]; running != nil {
+		_ = running.cmd.Process.Kill() // unless it ended by itself
+		<-running.ended
 		p.running[i] = nil
 	}
 }
 
-// Process is that of a member; nil while it does not run.
+// Process is that of a member; nil while it was not started.
 func (p *Processes) Process(i int) *os.Process {
-	if cmd := p.running[i]; cmd != nil {
-		return cmd.Process
+	if running := p.running[i]; running != nil {
+		return running.cmd.Process
 	}
 	return nil
 }
+
+// Ended is closed once a member that was started has ended by itself.
+func (p *Processes) Ended(i int) <-chan struct{} { return p.running[i].ended }
 
 // Endpoints are where clients find the members.
 func (p *Processes) Endpoints() (all []string) {

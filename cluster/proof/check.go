@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 
 	"github.com/oolith-db/oolith/storage"
 )
@@ -39,7 +35,7 @@ func (r *round) check(ctx context.Context, followers []*follower) error {
 			}
 		}
 	}
-	return r.linearizable()
+	return errors.Join(r.linearizable(), r.checkSeen(), r.checkFences(r.stores[0]))
 }
 
 func (r *round) checkNode(s *storage.Layered) error {
@@ -81,46 +77,6 @@ func (r *round) checkNode(s *storage.Layered) error {
 	return nil
 }
 
-// linearModel is a register: a number, or -1 for nothing.
-var linearModel = porcupine.Model{
-	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
-		of := make(map[string][]porcupine.Operation)
-		for _, op := range history {
-			path := op.Input.(call).path
-			of[path] = append(of[path], op)
-		}
-		return slices.Collect(maps.Values(of))
-	},
-	Init: func() any { return -1 },
-	Step: func(state, input, _ any) (bool, any) {
-		switch c := input.(call); c.kind {
-		case "set":
-			return true, c.value
-		case "add":
-			return c.value == state, state.(int) + 1
-		default:
-			return c.value == state, state
-		}
-	},
-}
-
-// linearizable holds the history of the registers against the model.
-func (r *round) linearizable() error {
-	operations := make([]porcupine.Operation, len(r.history))
-	for i, c := range r.history {
-		operations[i] = porcupine.Operation{ClientId: c.writer, Input: c, Call: c.began.UnixNano(), Return: c.end.UnixNano()}
-	}
-	switch porcupine.CheckOperationsTimeout(linearModel, operations, time.Minute) {
-	case porcupine.Ok:
-		r.tally.add("histories in order", few)
-	case porcupine.Unknown:
-		r.tally.add("histories too long to judge", few)
-	default:
-		return fmt.Errorf("no order explains the %d calls of the registers", len(operations))
-	}
-	return nil
-}
-
 // follower is a subscriber who moves from node to node.
 type follower struct {
 	round *round
@@ -133,6 +89,10 @@ func (f *follower) follow(ctx context.Context, node int) {
 	from := uint64(0)
 	for ctx.Err() == nil {
 		next, err := f.stay(ctx, f.round.stores[node], from)
+		if errors.Is(err, storage.ErrNotActive) { // the node is restarted
+			f.round.tally.add("subscriptions ended by a restart", 1)
+			err = nil
+		}
 		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind, and cannot know whether the revision is real
 			f.round.tally.add("resumptions refused while the engine was lost", 1)
 			err = pause(ctx, 10*time.Millisecond)
@@ -163,7 +123,7 @@ func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (n
 	defer cancel()
 	for left := 1 + rand.IntN(200); left > 0; {
 		n, err := sub.Next(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, storage.ErrNotActive) { // or the node is restarted
 			break
 		}
 		if err != nil {

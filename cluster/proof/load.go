@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,10 +27,14 @@ type ledger struct {
 	swapped map[string]int  // compare-and-set of a key
 	kept    map[string]bool // values below tmp/ that no delete took
 	history []call
+	fences  []fenced
+	seen    map[int]bool // values of registers that somebody read without a barrier
 }
 
 func newLedger() *ledger {
-	return &ledger{pushed: make(map[string]bool), added: make(map[string]int), swapped: make(map[string]int), kept: make(map[string]bool)}
+	return &ledger{
+		pushed: make(map[string]bool), added: make(map[string]int), swapped: make(map[string]int), kept: make(map[string]bool), seen: make(map[int]bool),
+	}
 }
 
 func (l *ledger) acknowledge(note func()) {
@@ -47,8 +50,9 @@ func (l *ledger) acknowledged() int {
 	return l.count
 }
 
-// write writes to a store until over, one after the other. An error other than that the engine is lost is wrong.
-func (r *round) write(s *storage.Layered, writer int, over <-chan struct{}) {
+// write writes to the store of a node until over, one after the other. An error other than that the engine is lost is wrong.
+func (r *round) write(node, writer int, over <-chan struct{}) {
+	s := r.stores[node]
 	mine := make(map[string]bool) // what this writer has below tmp/
 	defer func() {
 		r.acks.Lock()
@@ -63,7 +67,8 @@ func (r *round) write(s *storage.Layered, writer int, over <-chan struct{}) {
 		}
 		id := fmt.Sprintf("%d-%d", writer, i)
 		var err error
-		switch rand.IntN(7) {
+		r.gates[node].RLock()
+		switch rand.IntN(9) {
 		case 0:
 			err = r.push(s, id)
 		case 1:
@@ -74,9 +79,12 @@ func (r *round) write(s *storage.Layered, writer int, over <-chan struct{}) {
 			err = r.pair(s, id)
 		case 4:
 			err = r.temporary(s, writer, id, mine)
+		case 5:
+			err = r.fence(s)
 		default:
 			err = r.register(s, writer, rand.IntN(1<<30))
 		}
+		r.gates[node].RUnlock()
 		switch {
 		case err == nil:
 		case errors.Is(err, storage.ErrUnavailable):
@@ -189,56 +197,6 @@ func (r *round) temporary(s *storage.Layered, writer int, id string, mine map[st
 	list, err := s.GetList(pattern)
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("%s holds %d objects right after a delete of all", pattern, len(list))
-	}
-	return err
-}
-
-// call is a call of a register, for its history.
-type call struct {
-	path       string
-	writer     int
-	kind       string
-	value      int // written, or read: -1 for nothing
-	began, end time.Time
-}
-
-// register writes, adds to or reads a register, and notes the call. A call that is refused took no place in the order.
-func (r *round) register(s *storage.Layered, writer, value int) error {
-	c := call{path: fmt.Sprint("register/", rand.IntN(few)), writer: writer, value: value, began: time.Now()}
-	var err error
-	switch rand.IntN(3) {
-	case 0:
-		c.kind = "set"
-		_, err = s.Set(c.path, json.RawMessage(strconv.Itoa(value)))
-	case 1:
-		c.kind, c.value = "add", -1
-		_, err = s.Update(c.path, func(old meta.Object) (json.RawMessage, error) {
-			c.value = -1
-			if len(old.Data) == 0 {
-				return json.RawMessage("0"), nil
-			}
-			n, err := number(old.Data)
-			c.value = n
-			return json.RawMessage(strconv.Itoa(n + 1)), err
-		})
-	default:
-		c.kind, c.value = "get", -1
-		var obj meta.Object
-		if err = s.Barrier(context.Background()); err != nil {
-			return err
-		}
-		obj, err = s.Get(c.path)
-		switch {
-		case err == nil:
-			c.value, err = number(obj.Data)
-		case errors.Is(err, storage.ErrNotFound):
-			err = nil
-		}
-	}
-	c.end = time.Now()
-	if err == nil {
-		r.acknowledge(func() { r.history = append(r.history, c) })
-		r.tally.add("calls in histories", 1)
 	}
 	return err
 }

@@ -2,8 +2,13 @@
 // each a process of its own, three stores, and everything that goes wrong between them.
 //
 //	go run ./proof -budget 5m
+//	go run ./proof -budget 5m -machines      each member on a machine of its own: cuts of power and networks, full disks
+//	go run ./proof -budget 5m -only kills    only the faults whose name has that in it
+//	go run ./proof -watch 10000000           so many changes delivered to subscribers who move from node to node, and checked
+//	go run ./proof -list                     the faults
 //
-// It ends with exit code 1 at the first round that finds something wrong. The figures are in docs/reliability.md.
+// With -machines it needs Linux and the superuser. It ends with exit code 1 at the first round that finds something wrong. The
+// figures are in docs/reliability.md.
 package main
 
 import (
@@ -12,10 +17,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,15 +32,14 @@ import (
 
 	"github.com/oolith-db/oolith/cluster/etcdserver"
 	"github.com/oolith-db/oolith/cluster/internal/flaky"
-	"github.com/oolith-db/oolith/engine/etcd"
-	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/cluster/internal/machine"
 )
 
 const nodes = 3
 
 func main() {
 	etcdserver.RunMember()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "proof:", err)
@@ -43,254 +47,132 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("proof", flag.ContinueOnError)
 	budget := flags.Duration("budget", time.Minute, "time for all rounds together; one that has begun is ended")
-	faults := flags.Int("faults", 12, "how much goes wrong in a round")
+	n := flags.Int("faults", 12, "how much goes wrong in a round")
 	dir := flags.String("dir", "", "where to put the members' data; the system's temporary directory when empty")
+	machines := flags.Bool("machines", false, "each member on a machine of its own, a network namespace and a disk; needs Linux and the superuser")
+	only := flags.String("only", "", "only the faults whose names contain this")
+	watched := flags.Int("watch", 0, "instead of rounds: deliver so many changes to subscribers, and check them")
+	list := flags.Bool("list", false, "name the faults, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *list {
+		for _, f := range allFaults {
+			fmt.Fprintln(out, f)
+		}
+		return nil
+	}
+	if *machines {
+		if err := machine.Available(); err != nil {
+			fmt.Fprintf(out, "skipped: %v\n", err)
+			return nil
+		}
+	}
+	faults := slices.DeleteFunc(slices.Clone(allFaults), func(f fault) bool {
+		return f.machines && !*machines || !strings.Contains(f.name, *only)
+	})
+	if len(faults) == 0 {
+		return fmt.Errorf("no fault has %q in its name: -list names them, and some need -machines", *only)
 	}
 	scratch, err := os.MkdirTemp(*dir, "oolith-cluster-proof-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
-	members, err := etcdserver.Spawn(scratch, 3)
-	if err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	b := &bed{tally: new(tally)}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.open(scratch, *machines); err != nil {
 		return err
 	}
-	defer members.Close()
-	client, err := clientv3.New(clientv3.Config{Endpoints: members.Endpoints(), DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	began, t := time.Now(), new(tally)
-	for n := 0; ctx.Err() == nil && (n == 0 || time.Since(began) < *budget); n++ {
-		r := &round{members: members, client: client, tally: t, prefix: fmt.Sprintf("round/%d/", n), ledger: newLedger()}
-		if err := r.run(ctx, *faults); err != nil {
-			return fmt.Errorf("round %d: %w\nuntil then: %s", n, err, t)
+	began, t := time.Now(), b.tally
+	if *watched > 0 {
+		err = b.watch(ctx, faults, *watched)
+	} else {
+		for i := 0; err == nil && ctx.Err() == nil && (i == 0 || time.Since(began) < *budget); i++ {
+			r := &round{bed: b, prefix: fmt.Sprintf("round/%d/", i), ledger: newLedger()}
+			if err = r.run(ctx, faults, *n); err != nil {
+				err = fmt.Errorf("round %d: %w", i, err)
+			}
+			t.add("rounds", 1)
 		}
-		t.add("rounds", 1)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nuntil then, in %s: %s", err, time.Since(began).Round(time.Second), t)
 	}
 	fmt.Fprintf(out, "ok, %s: %s\n", time.Since(began).Round(time.Second), t)
 	return ctx.Err()
 }
 
-// round is one content, three stores, and what goes wrong with them.
-type round struct {
-	members *etcdserver.Processes
-	client  *clientv3.Client
-	tally   *tally
-	prefix  string
-	*ledger
-
-	stores  [nodes]*storage.Layered
-	proxies [nodes][]*flaky.Proxy // of a node, to each member
-
-	mu    sync.Mutex // guards wrong
-	wrong []error
+// bed is what all rounds share.
+type bed struct {
+	tally    *tally
+	machines *machine.Group // nil without machines of their own
+	members  *etcdserver.Processes
+	doors    []*flaky.Proxy // ways to the members that no fault concerns
+	client   *clientv3.Client
 }
 
-// fail notes what is wrong.
-func (r *round) fail(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.wrong = append(r.wrong, fmt.Errorf(format, args...))
-}
-
-// failed returns what is wrong, the first of it.
-func (r *round) failed() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return errors.Join(r.wrong[:min(len(r.wrong), 10)]...)
-}
-
-func (r *round) run(ctx context.Context, faults int) error {
-	defer r.close()
-	for node := range nodes {
-		if err := r.start(ctx, node); err != nil {
+func (b *bed) open(dir string, machines bool) (err error) {
+	places := make([]etcdserver.Place, nodes)
+	if machines {
+		if b.machines, err = machine.New(dir, nodes); err != nil {
 			return err
 		}
 	}
-	over := make(chan struct{})
-	followed, stopFollowing := context.WithCancel(ctx)
-	defer stopFollowing()
-	var writers, followers sync.WaitGroup
-	for w := range 2 * nodes {
-		writers.Go(func() { r.write(r.stores[w%nodes], w, over) })
+	for i := range places {
+		places[i].Dir = filepath.Join(dir, fmt.Sprintf("m%d", i))
+		if machines {
+			m := b.machines.At(i)
+			places[i] = etcdserver.Place{Dir: filepath.Join(m.Disk.Dir, "data"), Host: m.Addr(), Enter: m.Do}
+		}
 	}
-	var told [2]*follower
-	for i := range told {
-		told[i] = &follower{round: r, told: make(map[string]uint64)}
-		followers.Go(func() { told[i].follow(followed, i) })
+	if b.members, err = etcdserver.SpawnAt(places); err != nil {
+		return err
 	}
-	err := r.faults(ctx, faults)
-	close(over)
-	writers.Wait()
-	if err == nil {
-		err = r.failed()
-	}
-	if err == nil {
-		err = r.check(ctx, told[:])
-	}
-	stopFollowing()
-	followers.Wait()
-	return errors.Join(err, r.failed())
-}
-
-// start starts a store whose ways to the members can be cut.
-func (r *round) start(ctx context.Context, node int) error {
 	var endpoints []string
-	for _, member := range r.members.Endpoints() {
-		p, err := flaky.Start(member)
+	for i, member := range b.members.Endpoints() {
+		p, err := flaky.StartFrom(b.dial(i, member))
 		if err != nil {
 			return err
 		}
-		r.proxies[node] = append(r.proxies[node], p)
+		b.doors = append(b.doors, p)
 		endpoints = append(endpoints, p.Addr())
 	}
-	s := storage.New(storage.LayeredConfig{
-		Memory:   storage.NewMemoryLayer(),
-		Embedded: etcd.New(endpoints, etcd.Options{Prefix: r.prefix, RequestTimeout: 3 * time.Second}),
-	})
-	options := storage.Options{Logger: slog.New(slog.DiscardHandler)}
-	for err := s.Start(options); err != nil; err = s.Start(options) {
-		if !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
-			return err
-		}
-	}
-	r.stores[node] = s
-	return nil
-}
-
-func (r *round) close() {
-	for node := range nodes {
-		if s := r.stores[node]; s != nil {
-			s.Close()
-		}
-		for _, p := range r.proxies[node] {
-			p.Close()
-		}
-	}
-}
-
-// faults lets things go wrong one after the other, and waits behind each until writes are acknowledged again.
-func (r *round) faults(ctx context.Context, n int) error {
-	for range n {
-		if err := r.progress(ctx); err != nil {
-			return err
-		}
-		if err := r.fault(ctx); err != nil {
-			return err
-		}
-	}
-	return r.progress(ctx)
-}
-
-// progress returns once some more writes are acknowledged.
-func (r *round) progress(ctx context.Context) error {
-	want := r.acknowledged() + 20
-	for r.acknowledged() < want {
-		if err := r.failed(); err != nil {
-			return err
-		}
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func upTo(d time.Duration) time.Duration { return rand.N(d) }
-
-// fault lets one thing go wrong.
-func (r *round) fault(ctx context.Context) error {
-	member, node := rand.IntN(3), rand.IntN(nodes)
-	switch rand.IntN(6) {
-	case 0:
-		r.tally.add("kills of one member", 1)
-		return r.kill(ctx, member)
-	case 1:
-		r.tally.add("kills of all members", 1)
-		return r.kill(ctx, 0, 1, 2)
-	case 2:
-		r.tally.add("members stopped (SIGSTOP)", 1)
-		if err := r.members.Process(member).Signal(syscall.SIGSTOP); err != nil {
-			return err
-		}
-		err := pause(ctx, upTo(3*time.Second))
-		return errors.Join(err, r.members.Process(member).Signal(syscall.SIGCONT))
-	case 3:
-		r.tally.add("nodes whose connections are cut", 1)
-		for _, p := range r.proxies[node] {
-			p.Cut()
-		}
-		return nil
-	case 4:
-		r.tally.add("nodes that lose all packets", 1)
-		for _, p := range r.proxies[node] {
-			p.SetOff(true)
-		}
-		err := pause(ctx, upTo(4*time.Second))
-		for _, p := range r.proxies[node] {
-			if rand.IntN(2) == 0 {
-				p.Cut()
-			}
-			p.SetOff(false)
-		}
-		return err
-	default:
-		return r.compact(ctx, node)
-	}
-}
-
-// kill kills members at once, and starts them again.
-func (r *round) kill(ctx context.Context, which ...int) error {
-	for _, member := range which {
-		r.members.Kill(member)
-	}
-	err := pause(ctx, upTo(time.Second))
-	for _, member := range which {
-		err = errors.Join(err, r.members.Start(member))
-	}
+	b.client, err = clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
 	return err
 }
 
-// compact takes the history away while a node is cut off, so that it must begin anew.
-func (r *round) compact(ctx context.Context, node int) error {
-	for _, p := range r.proxies[node] {
-		p.SetOff(true)
+// dial connects to a member as a node does, from its machine.
+func (b *bed) dial(node int, member string) func() (net.Conn, error) {
+	if b.machines == nil {
+		return func() (net.Conn, error) { return net.Dial("tcp", member) }
 	}
-	defer func() {
-		for _, p := range r.proxies[node] {
-			p.Cut()
-			p.SetOff(false)
-		}
-	}()
-	if err := pause(ctx, upTo(300*time.Millisecond)); err != nil {
-		return err
+	return func() (conn net.Conn, err error) {
+		err = b.machines.At(node).Do(func() (err error) {
+			conn, err = net.DialTimeout("tcp", member, 5*time.Second)
+			return err
+		})
+		return conn, err
 	}
-	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	now, err := r.client.Get(limited, "x")
-	if err == nil {
-		_, err = r.client.Compact(limited, now.Header.Revision)
+}
+
+func (b *bed) close() error {
+	if b.client != nil {
+		_ = b.client.Close() // the members are about to be killed
 	}
-	if err == nil {
-		r.tally.add("compactions", 1)
+	for _, p := range b.doors {
+		p.Close()
 	}
-	return ctx.Err() // a cluster that has no leader yet is not compacted
+	if b.members != nil {
+		b.members.Close()
+	}
+	if b.machines != nil {
+		return b.machines.Close()
+	}
+	return nil
 }
 
 // tally counts what was tried. It may be used from any goroutine.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -49,13 +50,23 @@ func (s *session) serve() {
 	}
 	s.elected.Store(true)
 	defer s.elected.Store(false)
+	silent := time.NewTimer(electionTTL * time.Second)
+	defer silent.Stop()
+	gone := make(map[string]absence)
+	sweeping := time.NewTicker(sweepPause)
+	defer sweeping.Stop()
 	for {
 		select {
+		case <-sweeping.C:
+			if err := s.sweep(gone, time.Now()); err != nil {
+				s.options.Logger.Info("oolith: etcd: the records of nodes that are gone stay", slog.Any("error", explain(err)))
+			}
 		case _, ok := <-alive:
 			if !ok {
 				return
 			}
-		case <-time.After(electionTTL * time.Second):
+			silent.Reset(electionTTL * time.Second)
+		case <-silent.C:
 			return // nobody answers: another may be elected
 		}
 	}

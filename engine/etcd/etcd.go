@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +37,8 @@ type Options struct {
 	Username, Password string
 	// TLS is the configuration of connections; nil for none.
 	TLS *tls.Config
+	// Existing demands that there is a store below the prefix: none is made.
+	Existing bool
 	// ReadOnly opens the store to read only: nothing is written to the cluster.
 	ReadOnly bool
 	// RequestTimeout is how long a request may take before the engine counts as unavailable; 5 seconds when zero.
@@ -65,6 +65,8 @@ var (
 	_ storage.SharedLayer = (*Layer)(nil)
 	_ storage.Scanner     = (*Layer)(nil)
 	_ storage.Identified  = (*Layer)(nil)
+
+	_ storage.IncompleteMarker = (*Layer)(nil)
 
 	_ storage.ReadOnlyLayer = (*Layer)(nil)
 )
@@ -112,8 +114,8 @@ func New(endpoints []string, options Options) *Layer {
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool { return l.session.Load() != nil }
 
-// Start connects to the cluster, and makes the store where there is none below the prefix.
-func (l *Layer) Start(storage.LayerOptions) error {
+// Start connects to the cluster, and makes the store where there is none below the prefix, unless that is to exist.
+func (l *Layer) Start(opt storage.LayerOptions) error {
 	l.life.Lock()
 	defer l.life.Unlock()
 	if l.Active() {
@@ -131,7 +133,7 @@ func (l *Layer) Start(storage.LayerOptions) error {
 		MaxUnaryRetries: 1, Context: s.ctx, Logger: zap.NewNop(),
 	})
 	if err == nil {
-		if err = s.open(); err != nil {
+		if err = s.open(l.endpoints, opt); err != nil {
 			_ = s.client.Close() // nothing was done with it
 		}
 	}
@@ -147,71 +149,10 @@ func (l *Layer) Start(storage.LayerOptions) error {
 	}
 	if !l.options.ReadOnly {
 		s.work.Go(s.elect)
+		s.work.Go(s.live)
 	}
 	l.session.Store(s)
 	return nil
-}
-
-// marker is what says that there is a store.
-type marker struct {
-	Format int    `json:"format"`
-	ID     string `json:"id"`
-}
-
-// open reads the marker, or makes it, and the record of this node.
-func (s *session) open() error {
-	ctx, cancel := s.timeout()
-	defer cancel()
-	fresh, err := json.Marshal(marker{formatVersion, strconv.FormatUint(randomID(), 16)})
-	if err != nil {
-		return err
-	}
-	absent := []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(s.keys.marker()), "=", 0),
-		clientv3.Compare(clientv3.CreateRevision(s.keys.objects()).WithPrefix(), "=", 0),
-	}
-	made, err := s.client.Txn(ctx).If(absent...).Then(s.make(string(fresh))...).Else(clientv3.OpGet(s.keys.marker())).Commit()
-	if err != nil {
-		return err
-	}
-	if made.Succeeded && s.options.ReadOnly {
-		return fmt.Errorf("there is no store below the prefix %q", s.keys.prefix)
-	}
-	if !made.Succeeded {
-		found := made.Responses[0].GetResponseRange().Kvs
-		if len(found) == 0 {
-			return fmt.Errorf("there are objects below the prefix %q and no marker %q: it is no store, or its marker was removed",
-				s.keys.prefix, s.keys.marker())
-		}
-		fresh = found[0].Value
-	}
-	var m marker
-	if err := json.Unmarshal(fresh, &m); err != nil {
-		return fmt.Errorf("the marker %q cannot be read: expected {\"format\":%d,…}, found %q", s.keys.marker(), formatVersion, fresh)
-	}
-	if m.Format != formatVersion {
-		return fmt.Errorf("the store below the prefix %q has format %d, this build knows %d", s.keys.prefix, m.Format, formatVersion)
-	}
-	if s.id, err = strconv.ParseUint(m.ID, 16, 64); err != nil {
-		return fmt.Errorf("the marker %q names no ID: found %q", s.keys.marker(), fresh)
-	}
-	if s.options.ReadOnly {
-		return nil
-	}
-	put, err := s.client.Put(ctx, s.keys.record(s.node), record{}.encoded())
-	if err != nil {
-		return err
-	}
-	s.known = put.Header.Revision
-	return nil
-}
-
-// make are the operations that make a store.
-func (s *session) make(marker string) []clientv3.Op {
-	if s.options.ReadOnly {
-		return nil
-	}
-	return []clientv3.Op{clientv3.OpPut(s.keys.marker(), marker)}
 }
 
 // ReadOnly reports whether the layer is opened to read only.

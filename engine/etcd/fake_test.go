@@ -3,8 +3,10 @@ package etcd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,7 @@ type fakeKV struct {
 	// answer is called before a transaction, if it is not nil. It says whether the transaction takes place, and the error that
 	// comes instead of the answer.
 	answer func(ops []clientv3.Op) (takes bool, err error)
+	asked  func(key string) // called before a get of a key, if it is not nil
 	leases *fakeLeases
 	late   func(*fakeTxn) // takes what may take place later
 }
@@ -63,11 +66,14 @@ func (f *fakeKV) Get(_ context.Context, key string, opts ...clientv3.OpOption) (
 	got := &clientv3.GetResponse{Header: f.header()}
 	if op := clientv3.OpGet(key, opts...); len(op.RangeBytes()) > 0 {
 		for _, kv := range f.held {
-			if inside := bytes.HasPrefix(kv.Key, op.KeyBytes()); inside && kv.CreateRevision <= op.MaxCreateRev() {
+			if inside := bytes.HasPrefix(kv.Key, op.KeyBytes()); inside && (op.MaxCreateRev() == 0 || kv.CreateRevision <= op.MaxCreateRev()) {
 				got.Kvs = append(got.Kvs, kv)
 			}
 		}
 		return got, nil
+	}
+	if f.asked != nil {
+		f.asked(key)
 	}
 	if kv := f.held[key]; kv != nil {
 		got.Kvs = []*mvccpb.KeyValue{kv}
@@ -118,7 +124,7 @@ func (x *fakeTxn) Commit() (*clientv3.TxnResponse, error) {
 	done := &clientv3.TxnResponse{}
 	if takes {
 		done = x.apply()
-	} else if x.kv.late != nil {
+	} else if x.kv.late != nil && errors.Is(err, context.DeadlineExceeded) { // all others are answers: nothing is under way
 		x.kv.late(x)
 	}
 	return done, err
@@ -161,6 +167,11 @@ func (x *fakeTxn) apply() *clientv3.TxnResponse {
 		f.held[key] = kv
 	}
 	return &clientv3.TxnResponse{Header: f.header(), Succeeded: true}
+}
+
+// puts reports whether operations need room.
+func puts(ops []clientv3.Op) bool {
+	return slices.ContainsFunc(ops, func(op clientv3.Op) bool { return op.IsPut() })
 }
 
 // proposes reports whether operations are those of a proposal, and no fence.

@@ -9,9 +9,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/oolith-db/oolith/internal/codec"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // progressPause is how often a node that waits for what others wrote asks how far its watch is.
@@ -65,9 +65,9 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	if err != nil {
 		return meta.Object{}, err
 	}
-	obj, err := enginekit.Decode(path, value)
+	obj, err := codec.Decode(path, value) // and not that of enginekit, whose advice holds for a store of one node
 	if err != nil {
-		return meta.Object{}, fmt.Errorf("%w: %w", storage.ErrUndecodable, err)
+		return meta.Object{}, fmt.Errorf("%w: etcd: the key %q: %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
 	}
 	obj.Revision = revisionOf(revision, int(obj.Revision&(1<<shift-1)))
 	return obj, nil
@@ -171,18 +171,40 @@ func (s *session) commitOf(events []*clientv3.Event) (storage.SharedCommit, erro
 		}
 		foreign = append(foreign, change)
 	}
-	commit.Changes = foreign
-	if rec != nil {
-		commit.Changes = rec.changes(foreign, puts, gone)
+	if rec == nil {
+		commit.Changes = foreign
+		return commit, placeForeign(foreign, revision)
 	}
+	commit.Changes = rec.changes(foreign, puts, gone)
 	for i := range commit.Changes {
-		c := &commit.Changes[i]
-		c.Revision = revisionOf(revision, i)
-		if c.Object != nil {
-			c.Object.Revision = c.Revision
-		}
+		placeChange(&commit.Changes[i], revision, i)
 	}
 	return commit, nil
+}
+
+// placeForeign gives changes of other software their places: a put has that of its envelope, which is what a node reads that
+// starts later, where it can.
+func placeForeign(changes []storage.SharedChange, revision int64) error {
+	next := 0
+	for i := range changes {
+		c := &changes[i]
+		if c.Object != nil {
+			next = max(next, int(c.Object.Revision&(1<<shift-1)))
+		}
+		if next >= 1<<shift {
+			return fmt.Errorf("%w: etcd: revision %d of other software has too many changes, or places that leave no room for all", storage.ErrUndecodable, revision)
+		}
+		placeChange(c, revision, next)
+		next++
+	}
+	return nil
+}
+
+func placeChange(c *storage.SharedChange, revision int64, place int) {
+	c.Revision = revisionOf(revision, place)
+	if c.Object != nil {
+		c.Object.Revision = c.Revision
+	}
 }
 
 // changes are those of a record, with what the events of its transaction say. A delete of what was not there has no event,

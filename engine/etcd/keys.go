@@ -17,8 +17,10 @@ func (k keys) marker() string  { return k.prefix + "m" }
 func (k keys) objects() string { return k.prefix + "o/" }
 func (k keys) fence() string   { return k.prefix + "v" }
 func (k keys) elected() string { return k.prefix + "e" }
+func (k keys) partial() string { return k.prefix + "i" }
 
 func (k keys) record(node string) string { return k.prefix + "n/" + node }
+func (k keys) alive(node string) string  { return k.prefix + "a/" + node }
 
 // object is the key of the object at a path.
 func (k keys) object(path string) string { return k.directory(key.Parent(path)) + key.LastIndex(path) }
@@ -39,7 +41,7 @@ func (k keys) path(stored string) (path string, ok bool, err error) {
 	}
 	// One of another key would be a second object at its path, which no guard knows of.
 	if !ok || !key.IsValid(path) || key.HasGlob(path) || k.object(path) != stored {
-		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; remove it from etcd", storage.ErrUndecodable, stored)
+		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; delete it with etcd's own tools", storage.ErrUndecodable, stored)
 	}
 	return path, true, nil
 }

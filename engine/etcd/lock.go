@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +16,9 @@ import (
 // Locks across nodes, by the recipe of etcd's own package concurrency: who wants a lock puts a key below that of the lock,
 // bound to a lease of etcd, and has it once no key there is older. Its own key is written again then: the revision of that is the
 // token. In contrast to that package nothing renews a lock that is held: it ends with the lease of the store above.
+
+// placeTTL is how long a place in a queue stays whose node crashed. It is kept alive while its node waits.
+const placeTTL = 10 * time.Second
 
 // lockSlack is how much longer etcd keeps a lock than its holder does.
 const lockSlack = 2 * time.Second
@@ -46,7 +50,7 @@ func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wai
 		return nil, storage.ErrReadOnly
 	}
 	held := &lock{s: s, path: path}
-	if err = held.enter(ctx, ttl); err == nil {
+	if err = held.enter(ctx, min(ttl, placeTTL)); err == nil {
 		err = held.grant(ctx, ttl, wait)
 	}
 	if err != nil {
@@ -102,7 +106,11 @@ func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
 		return err
 	}
 	began := time.Now()
-	if err := k.Renew(ctx, ttl); err != nil {
+	err = k.Renew(ctx, ttl)
+	if errors.Is(err, storage.ErrLeaseLost) {
+		err = fmt.Errorf("%w: etcd: the place in the queue of the lock was lost", storage.ErrUnavailable)
+	}
+	if err != nil {
 		return err
 	}
 	if time.Since(began) > lockSlack {

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Etcd takes 128 operations in a transaction by default (--max-txn-ops), counted as the longest of its lists at each
@@ -21,15 +20,14 @@ import (
 // transaction, and where there are too many guards for one level a single one takes their place: that no transaction of any node came
 // between.
 const (
-	maxGuards   = 60 // and operations, in one level
-	nestedOps   = 60
-	maxChanges  = nestedOps * nestedOps
-	settlePause = 50 * time.Millisecond
+	maxGuards  = 60 // and operations, in one level
+	nestedOps  = 60
+	maxChanges = nestedOps * nestedOps
 	// attempt is how long one request for a transaction may take before its outcome is asked for: a member that lost its leader
 	// says so late, if at all.
 	attempt = 1500 * time.Millisecond
-	// question is how long such a question may take.
-	question = time.Second
+	// requestSlack is by how much etcd's limit of a request is above that of the data in it.
+	requestSlack = 1 << 18
 )
 
 // Limits are those of one transaction.
@@ -52,13 +50,18 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 		return 0, storage.ErrNotActive
 	}
 	s.last++
-	guards, ops, err := s.plan(t)
+	rec := recordOf(s.last, t).encoded()
+	guards, ops, err := s.plan(t, len(rec))
 	if err != nil {
 		return 0, err
 	}
-	rec := recordOf(s.last, t).encoded()
 	if s.client.ActiveConnection().GetState() == connectivity.TransientFailure {
 		return 0, storage.ErrUnavailable // nothing need be sent to know that nothing arrives
+	}
+	if s.known == 0 {
+		if err := s.enroll(ctx); err != nil {
+			return 0, s.refusal(err, t) // nothing of the transaction is under way
+		}
 	}
 	revision, held, err := s.try(ctx, rec, guards, ops)
 	switch {
@@ -70,9 +73,9 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	case refused(err):
 		return 0, s.refusal(err, t)
 	}
-	// The outcome is open. A cluster that is out of space has answered, and takes no fence: it says so of the transaction that
-	// crosses the line, too, which took place.
-	took, lost := s.settle(ctx, !errors.Is(err, rpctypes.ErrNoSpace))
+	// The outcome is open. A cluster that is out of space has answered: but it says so of the transaction that crosses the
+	// line, too, which took place.
+	took, lost := s.settle(ctx, errors.Is(err, rpctypes.ErrNoSpace))
 	switch {
 	case lost != nil:
 		return 0, lost
@@ -88,8 +91,8 @@ func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.Sh
 	if err != nil {
 		return s.explain(err)
 	}
-	if now.revision != s.known {
-		return s.recover(ctx, now)
+	if now.revision != s.known { // somebody took it away, as sweep does to a node that seemed to be gone: it is made anew
+		s.known = 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
@@ -111,19 +114,6 @@ func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.Sh
 	return failed
 }
 
-// recover takes up the record of this node as somebody else left it, and returns the error for the transaction under way.
-func (s *session) recover(ctx context.Context, now recorded) error {
-	name := s.keys.record(s.node)
-	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
-	defer cancel()
-	response, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(name), "=", now.revision)).
-		Then(clientv3.OpPut(name, record{ID: s.last}.encoded())).Commit()
-	if err == nil && response.Succeeded {
-		s.known = response.Header.Revision
-	}
-	return fmt.Errorf("%w: etcd: somebody else changed the record %q of this node", storage.ErrUnavailable, name)
-}
-
 // try makes one attempt. It returns etcd's revision and whether the guards held.
 func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, ops []clientv3.Op) (revision int64, held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, min(attempt, s.options.RequestTimeout))
@@ -135,137 +125,6 @@ func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, op
 		return 0, false, err
 	}
 	return response.Header.Revision, response.Succeeded, nil
-}
-
-// recorded is the record of this node as etcd has it.
-type recorded struct {
-	revision int64 // 0 for none
-	record   record
-}
-
-func (s *session) recordAt(ctx context.Context) (r recorded, err error) {
-	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
-	defer cancel()
-	name := s.keys.record(s.node)
-	got, err := s.client.Get(ctx, name)
-	if err != nil || len(got.Kvs) == 0 {
-		return r, err
-	}
-	r.revision = got.Kvs[0].ModRevision
-	r.record, err = decodeRecord(name, got.Kvs[0].Value)
-	return r, err
-}
-
-// settle finds out, where the answer is not there yet by a fence, whether the last transaction took place, and makes sure that it does not if it did not: the record of
-// the node is written once more, and the transaction, should it still be on its way, finds another one than it demands. It
-// tries for as long as that takes.
-func (s *session) settle(ctx context.Context, fence bool) (took bool, err error) {
-	for {
-		now, err := s.recordAt(ctx)
-		switch {
-		case err != nil:
-		case now.revision != s.known && now.record.ID == s.last:
-			s.known = now.revision
-			return true, nil
-		case now.revision != s.known && now.record.ID == s.last-1 && now.revision != 0:
-			s.known = now.revision // a fence whose answer was lost
-			return false, nil
-		case now.revision != s.known:
-			return false, s.recover(ctx, now)
-		case !fence:
-			return false, nil
-		default:
-			if fenced, err := s.fence(ctx); err == nil && fenced {
-				return false, nil
-			}
-		}
-		select {
-		case <-time.After(settlePause):
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-s.ctx.Done():
-			return false, storage.ErrNotActive
-		}
-	}
-}
-
-// fence writes the record of this node anew, unless it was written meanwhile.
-func (s *session) fence(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
-	defer cancel()
-	name := s.keys.record(s.node)
-	response, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(name), "=", s.known)).
-		Then(clientv3.OpPut(name, record{ID: s.last - 1}.encoded())).Commit()
-	if err != nil || !response.Succeeded {
-		return false, err
-	}
-	s.known = response.Header.Revision
-	return true, nil
-}
-
-// plan makes the guards and operations of a transaction.
-func (s *session) plan(t *storage.SharedTransaction) (guards []clientv3.Cmp, ops []clientv3.Op, err error) {
-	exclusive := len(t.Guards) > maxGuards
-	for i, c := range t.Changes {
-		switch {
-		case c.Clear || c.Pattern != "":
-			spans := s.keys.spans(c.Pattern)
-			if spans == nil {
-				exclusive = true
-				for _, path := range c.Gone {
-					ops = append(ops, clientv3.OpDelete(s.keys.object(path)))
-				}
-			}
-			for _, at := range spans {
-				ops = append(ops, clientv3.OpDelete(at.from, clientv3.WithRange(at.end)))
-			}
-		case c.Object == nil:
-			ops = append(ops, clientv3.OpDelete(s.keys.object(c.Key)))
-		default:
-			if err := enginekit.CheckPut(c.Key, c.Object, s.options.MaxRequest); err != nil {
-				return nil, nil, &storage.EntryError{Index: i, Err: err}
-			}
-			obj := *c.Object
-			obj.Revision = uint64(i)
-			ops = append(ops, clientv3.OpPut(s.keys.object(c.Key), string(enginekit.AppendObject(nil, c.Key, &obj))))
-		}
-	}
-	if len(ops) > maxChanges {
-		return nil, nil, &storage.EntryError{Index: -1, Err: fmt.Errorf("%d keys, etcd takes at most %d in a transaction: delete a directory as a whole, or in parts", len(ops), maxChanges)}
-	}
-	if exclusive {
-		guards = append(guards, clientv3.Compare(clientv3.ModRevision(s.keys.fence()), "<", etcdRevision(t.Base)+1))
-	}
-	for _, g := range t.Guards {
-		if k, ok := g.Lock.(*lock); ok {
-			guards = append(guards, k.held())
-		} else if !exclusive {
-			guards = append(guards, s.guard(g))
-		}
-	}
-	return guards, nested(ops), nil
-}
-
-func (s *session) guard(g storage.Guard) clientv3.Cmp {
-	if g.OfDirectory {
-		at := prefixed(s.keys.directory(g.Directory))
-		return clientv3.Compare(clientv3.ModRevision(at.from).WithRange(at.end), "<", etcdRevision(g.Revision)+1)
-	}
-	return clientv3.Compare(clientv3.ModRevision(s.keys.object(g.Path)), "=", etcdRevision(g.Revision))
-}
-
-// nested puts operations into transactions within the transaction where there are too many for one.
-func nested(ops []clientv3.Op) []clientv3.Op {
-	if len(ops) <= maxGuards {
-		return ops
-	}
-	var outer []clientv3.Op
-	for len(ops) > 0 {
-		n := min(len(ops), nestedOps)
-		outer = append(outer, clientv3.OpTxn(nil, ops[:n:n], nil))
-		ops = ops[n:]
-	}
-	return outer
 }
 
 // unreachable reports whether an error says nothing but that the cluster did not answer as it should.

@@ -19,6 +19,7 @@ import (
 //	user, password-file       authenticate; the file holds the password
 //	ca-file                   TLS, with the certificates of the authorities that the cluster's are checked against
 //	cert-file, key-file       TLS with a client certificate
+//	existing=on               make no store: there must be one
 //	readonly=on               write nothing, not even what makes a store
 //	max-request               bytes of data in a transaction: 1.25M by default
 var Engine = engine.New("etcd", "//HOST:PORT,.../PREFIX", []engine.Option[urlOptions]{
@@ -27,6 +28,7 @@ var Engine = engine.New("etcd", "//HOST:PORT,.../PREFIX", []engine.Option[urlOpt
 	engine.Text("ca-file", "FILE", func(o *urlOptions, v string) { o.caFile = v }),
 	engine.Text("cert-file", "FILE", func(o *urlOptions, v string) { o.certFile = v }),
 	engine.Text("key-file", "FILE", func(o *urlOptions, v string) { o.keyFile = v }),
+	engine.Switch("existing", func(o *urlOptions, on bool) { o.existing = on }),
 	engine.Switch("readonly", func(o *urlOptions, on bool) { o.readOnly = on }),
 	engine.Size("max-request", func(o *urlOptions, v int64) { o.maxRequest = v }),
 }, func(location string, o urlOptions) storage.EmbeddedLayer {
@@ -40,7 +42,7 @@ var Engine = engine.New("etcd", "//HOST:PORT,.../PREFIX", []engine.Option[urlOpt
 type urlOptions struct {
 	user, passwordFile, caFile, certFile, keyFile string
 	maxRequest                                    int64
-	readOnly                                      bool
+	existing, readOnly                            bool
 }
 
 // options reads what the options of a URL name.
@@ -56,7 +58,7 @@ func (o urlOptions) options(location string) (endpoints []string, options Option
 		}
 		endpoints = append(endpoints, host)
 	}
-	options = Options{Prefix: prefix, Username: o.user, MaxRequest: int(o.maxRequest), ReadOnly: o.readOnly}
+	options = Options{Prefix: prefix, Username: o.user, MaxRequest: int(o.maxRequest), Existing: o.existing, ReadOnly: o.readOnly}
 	if (o.user == "") != (o.passwordFile == "") {
 		return nil, options, errors.New("the options user and password-file: expected both or none")
 	}

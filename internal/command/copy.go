@@ -46,8 +46,7 @@ durable, nothing is read back, and the objects get new revisions. An interrupted
 server leaves the objects copied so far: run it again with --into.
 
 A shared engine such as etcd: orders its changes itself. A copy into one assigns new revisions,
-and every node that has the target open sees it grow. Such a target cannot be marked as
-incomplete.
+and every node that has the target open sees it grow.
 
 --only copies only the objects that match a pattern.`,
 		Example: `  oolith copy pebble:./oolith-data ko:./other-data

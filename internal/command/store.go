@@ -114,8 +114,12 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 		return nil, usage(err)
 	}
 	layer, err := engine.Open(storeURL, engines...)
-	if err == nil && (a.readOnly || to == reads) {
+	switch {
+	case err != nil:
+	case a.readOnly || to == reads:
 		layer, err = engine.Open(toReadOnly(storeURL), engines...)
+	case to == changes && engine.IsRemote(storeURL, engines...):
+		layer, err = engine.Open(withOption(storeURL, "existing"), engines...)
 	}
 	if err != nil {
 		return nil, usage(elsewhere(storeURL, err))
@@ -184,19 +188,27 @@ func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 // recover=on writes to the store, as its user asks for by name.
 func toReadOnly(storeURL string) string {
 	scheme, _, _ := strings.Cut(storeURL, ":")
+	_, raw, _ := strings.Cut(storeURL, "?")
+	options, err := url.ParseQuery(raw)
+	if scheme == "memory" || err != nil || options.Get("recover") == "on" {
+		return storeURL
+	}
+	return withOption(storeURL, "readonly")
+}
+
+// withOption adds an option that is on to the URL of a store, which engine.Open takes, unless the URL has it.
+func withOption(storeURL, name string) string {
 	_, raw, hasOptions := strings.Cut(storeURL, "?")
 	options, err := url.ParseQuery(raw)
 	switch {
-	case scheme == "memory", err != nil:
-		return storeURL
-	case options.Has("readonly"), options.Get("recover") == "on":
+	case err != nil, options.Has(name):
 		return storeURL
 	case !hasOptions:
-		return storeURL + "?readonly=on"
+		return storeURL + "?" + name + "=on"
 	case raw == "":
-		return storeURL + "readonly=on"
+		return storeURL + name + "=on"
 	}
-	return storeURL + "&readonly=on"
+	return storeURL + "&" + name + "=on"
 }
 
 // location returns the path of a store that newLayer takes; empty for memory:.

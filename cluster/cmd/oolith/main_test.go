@@ -114,29 +114,36 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// startNode starts a server of a store, and returns its URL.
+func startNode(t *testing.T, store string) (url string, node *exec.Cmd) {
+	t.Helper()
+	node = process("serve", "--store", store, "--addr", "127.0.0.1:0", "--max-staleness", "1h", "--json")
+	out, err := node.StdoutPipe()
+	must(t, "StdoutPipe", err)
+	must(t, "Start", node.Start())
+	buffer := make([]byte, 4096)
+	n, err := out.Read(buffer)
+	must(t, "what serve says", err)
+	found := regexp.MustCompile(`"url":\s*"([^"]+)"`).FindSubmatch(buffer[:n])
+	if found == nil {
+		t.Fatalf("serve says %q, want its URL", buffer[:n])
+	}
+	return string(found[1]), node
+}
+
 // Every node serves the store with the same resume tokens: what one tells goes on at another.
 func TestServe(t *testing.T) {
 	store := "etcd://" + startMember(t) + "/a"
 	var at [2]string
 	for i := range at {
-		cmd := process("serve", "--store", store, "--addr", "127.0.0.1:0", "--max-staleness", "1h", "--json")
-		out, err := cmd.StdoutPipe()
-		must(t, "StdoutPipe", err)
-		must(t, "Start", cmd.Start())
+		var node *exec.Cmd
+		at[i], node = startNode(t, store)
 		t.Cleanup(func() {
-			_ = cmd.Process.Signal(syscall.SIGTERM) // Wait says how it ended
-			if err := cmd.Wait(); err != nil {
+			_ = node.Process.Signal(syscall.SIGTERM) // Wait says how it ended
+			if err := node.Wait(); err != nil {
 				t.Errorf("serve: %v", err)
 			}
 		})
-		buffer := make([]byte, 4096)
-		n, err := out.Read(buffer)
-		must(t, "what serve says", err)
-		url := regexp.MustCompile(`"url":\s*"([^"]+)"`).FindSubmatch(buffer[:n])
-		if url == nil {
-			t.Fatalf("serve says %q, want its URL", buffer[:n])
-		}
-		at[i] = string(url[1])
 	}
 	put := func(node int, path string) {
 		t.Helper()
@@ -291,12 +298,72 @@ func withoutQuorum(t *testing.T) string {
 	return m.Endpoints()[2]
 }
 
+// A copy that is stopped leaves a store that says so, and that the same copy, run again, fills.
+func TestCopyIsStopped(t *testing.T) {
+	member := startMember(t)
+	from, to := "pebble:"+filepath.Join(t.TempDir(), "from"), "etcd://"+member+"/a"
+	oolith(t, "import", "../../../examples/cities.jsonl", "--as", "cities/{country}/{name}", "--store", from)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{member}, DialTimeout: 10 * time.Second})
+	must(t, "client", err)
+	t.Cleanup(func() { _ = client.Close() })
+	seen := client.Watch(t.Context(), "a/o/", clientv3.WithPrefix())
+	cmd := process("copy", from, to)
+	must(t, "Start", cmd.Start())
+	<-seen // something is written
+	must(t, "Kill", cmd.Process.Kill())
+	if cmd.Wait() == nil {
+		t.Skip("the copy was quicker than its kill")
+	}
+	for _, args := range [][]string{{"count", "**"}, {"del", "cities/**", "--yes"}, {"set", "k", "1"}} {
+		said, err := process(append(args, "--store", to)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(said), "incomplete") || !strings.Contains(string(said), "copy --from pebble:") {
+			t.Errorf("%q on a part: %v, %q, want the copy to run again", args, err, said)
+		}
+	}
+	if got := oolith(t, "copy", from, to); !strings.Contains(got, "read back and compared: 2,410 objects") {
+		t.Errorf("the copy, run again, says %q", got)
+	}
+	if got := oolith(t, "count", "**", "--store", to); !strings.Contains(got, "2410") {
+		t.Errorf("it counts %q", got)
+	}
+}
+
+// A command that changes a store makes none where the prefix is wrong.
+func TestNoStoreIsMade(t *testing.T) {
+	member := startMember(t)
+	wrong := "etcd://" + member + "/typo"
+	for _, args := range [][]string{
+		{"del", "k"}, {"del", "**", "--yes"}, {"get", "k"}, {"list", "**"}, {"count", "**"}, {"info"}, {"check"}, {"export", "**"},
+		{"mv", "a", "b"}, {"ttl", "k"}, {"ttl", "k", "1h"}, {"backup", filepath.Join(t.TempDir(), "f")}, {"bench"},
+	} {
+		said, err := process(append(args, "--store", wrong)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(said), `there is no store below the prefix "typo/"`) {
+			t.Errorf("%q: %v, %q", args, err, said)
+		}
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{member}, DialTimeout: 10 * time.Second})
+	must(t, "client", err)
+	t.Cleanup(func() { _ = client.Close() })
+	if made, err := client.Get(t.Context(), "typo/", clientv3.WithPrefix()); err != nil || made.Count != 0 {
+		t.Errorf("%d keys were made, %v", made.Count, err)
+	}
+}
+
 // Each mistake is one line that names it.
 func TestMistakes(t *testing.T) {
 	plain := startMember(t)
 	member, ca, pair := secured(t)
 	_, foreignCA, foreignPair := secured(t)
 	guarded, right, wrong := authenticated(t)
+	stranger := startMember(t) // of another cluster
+	oolith(t, "set", "k", "1", "--store", "etcd://"+stranger+"/a")
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{stranger}, DialTimeout: 10 * time.Second})
+	must(t, "client", err)
+	t.Cleanup(func() { _ = client.Close() })
+	for stored, value := range map[string]string{"older/m": `{"format":0,"id":"1"}`, "newer/m": `{"format":9,"id":"1"}`, "foreign/o/a\x00b": "x", "broken/m": "x"} {
+		_, err := client.Put(t.Context(), stored, value)
+		must(t, "Put", err)
+	}
 	oolith(t, "set", "k", "1", "--store", "etcd://"+plain+"/a")
 	oolith(t, "set", "k", "1", "--store", "etcd://"+member+"/a?"+ca+"&"+pair)
 	oolith(t, "set", "k", "1", "--store", "etcd://"+guarded+"/a?user=app&"+right)
@@ -315,6 +382,11 @@ func TestMistakes(t *testing.T) {
 		{"no such host", "etcd://nowhere.invalid:2379/a", "lookup nowhere.invalid"},
 		{"no quorum", "etcd://" + withoutQuorum(t) + "/a", "cannot be reached or has no quorum"},
 		{"another prefix", "etcd://" + plain + "/b", `there is no store below the prefix "b/"`},
+		{"members of two clusters", "etcd://" + plain + "," + stranger + "/a", "is of another cluster: expected the members of one"},
+		{"an older format", "etcd://" + stranger + "/older", `the store below the prefix "older/" has format 0, this build knows 1`},
+		{"a newer format", "etcd://" + stranger + "/newer", `has format 9, this build knows 1`},
+		{"keys of other software", "etcd://" + stranger + "/foreign", `there are objects below the prefix "foreign/" and no marker`},
+		{"a marker that is none", "etcd://" + stranger + "/broken", `the marker "broken/m" cannot be read`},
 		{"TLS to a member without", "etcd://" + plain + "/a?" + ca, "TLS with the member " + plain},
 		{"no TLS to a member with", "etcd://" + member + "/a", "demands TLS, name the option ca-file"},
 		{"no client certificate", "etcd://" + member + "/a?" + ca, "name the options cert-file and key-file"},

@@ -9,7 +9,7 @@ import (
 // Proxy is a way to a member that can be cut.
 type Proxy struct {
 	listener net.Listener
-	target   string
+	dial     func() (net.Conn, error)
 
 	mu    sync.Mutex // guards the fields below
 	conns map[net.Conn]struct{}
@@ -20,11 +20,16 @@ type Proxy struct {
 
 // Start starts a way to the address of a member.
 func Start(target string) (*Proxy, error) {
+	return StartFrom(func() (net.Conn, error) { return net.Dial("tcp", target) })
+}
+
+// StartFrom starts a way to what dial connects to.
+func StartFrom(dial func() (net.Conn, error)) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{listener: l, target: target, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{listener: l, dial: dial, conns: make(map[net.Conn]struct{})}
 	p.flow = sync.NewCond(&p.mu)
 	p.work.Go(func() {
 		for {
@@ -50,7 +55,7 @@ func (p *Proxy) Close() {
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 func (p *Proxy) serve(in net.Conn) {
-	out, err := net.Dial("tcp", p.target)
+	out, err := p.dial()
 	if err != nil {
 		_ = in.Close()
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -188,7 +189,7 @@ func (h *hub) unchangedOf(ctx context.Context, t *topic, since uint64) (unchange
 		case storage.NoticeCatchUp:
 			told.revisions = make(map[string]uint64)
 		case storage.NoticeUnchanged:
-			told.revisions[n.Path] = n.Revision
+			told.revisions[strings.Clone(n.Path)] = n.Revision
 		}
 	})
 	if err = errors.Join(failure, err); err != nil {

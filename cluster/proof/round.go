@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/oolith-db/oolith/cluster/internal/flaky"
+	"github.com/oolith-db/oolith/engine/etcd"
+	"github.com/oolith-db/oolith/storage"
+)
+
+// round is one content, three stores, and what goes wrong with them.
+type round struct {
+	*bed
+	*ledger
+	prefix string
+
+	stores  [nodes]*storage.Layered
+	proxies [nodes][]*flaky.Proxy // of a node, to each member
+	gates   [nodes]sync.RWMutex   // held by the writes of a node, and by who closes its store
+
+	mu    sync.Mutex // guards wrong
+	wrong []error
+}
+
+// fail notes what is wrong.
+func (r *round) fail(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrong = append(r.wrong, fmt.Errorf(format, args...))
+}
+
+// failed returns what is wrong, the first of it.
+func (r *round) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.wrong[:min(len(r.wrong), 10)]...)
+}
+
+func (r *round) run(ctx context.Context, faults []fault, n int) error {
+	defer r.close()
+	for node := range nodes {
+		if err := r.start(ctx, node); err != nil {
+			return err
+		}
+	}
+	over := make(chan struct{})
+	followed, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	var writers, followers sync.WaitGroup
+	for w := range 2 * nodes {
+		writers.Go(func() { r.write(w%nodes, w, over) })
+	}
+	for node := range nodes {
+		writers.Go(func() { r.look(node, over) })
+	}
+	var told [2]*follower
+	for i := range told {
+		told[i] = &follower{round: r, told: make(map[string]uint64)}
+		followers.Go(func() { told[i].follow(followed, i) })
+	}
+	err := r.faults(ctx, faults, n)
+	close(over)
+	writers.Wait()
+	if err == nil {
+		err = r.failed()
+	}
+	if err == nil {
+		err = r.check(ctx, told[:])
+	}
+	stopFollowing()
+	followers.Wait()
+	return errors.Join(err, r.failed())
+}
+
+// start starts a store whose ways to the members can be cut.
+func (r *round) start(ctx context.Context, node int) error {
+	var endpoints []string
+	for _, member := range r.members.Endpoints() {
+		p, err := flaky.StartFrom(r.dial(node, member))
+		if err != nil {
+			return err
+		}
+		r.proxies[node] = append(r.proxies[node], p)
+		endpoints = append(endpoints, p.Addr())
+	}
+	s := storage.New(storage.LayeredConfig{
+		Memory:   storage.NewMemoryLayer(),
+		Embedded: etcd.New(endpoints, etcd.Options{Prefix: r.prefix, RequestTimeout: 3 * time.Second, Logger: slog.New(slog.DiscardHandler)}),
+	})
+	r.stores[node] = s
+	return r.open(ctx, node)
+}
+
+// open starts the store of a node.
+func (r *round) open(ctx context.Context, node int) error {
+	for {
+		err := r.stores[node].Start(storage.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err == nil || !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (r *round) close() {
+	for node := range nodes {
+		if s := r.stores[node]; s != nil {
+			s.Close()
+		}
+		for _, p := range r.proxies[node] {
+			p.Close()
+		}
+	}
+}
+
+// faults lets things go wrong one after the other, and waits behind each until writes are acknowledged again.
+func (r *round) faults(ctx context.Context, faults []fault, n int) error {
+	for range n {
+		if err := r.progress(ctx); err != nil {
+			return err
+		}
+		for member := range nodes {
+			select {
+			case <-r.members.Ended(member):
+				return fmt.Errorf("member %d ended by itself", member)
+			default:
+			}
+		}
+		f := faults[rand.IntN(len(faults))]
+		r.tally.add(f.name, 1)
+		if err := f.do(r, ctx); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return r.progress(ctx)
+}
+
+// progress returns once some more writes are acknowledged.
+func (r *round) progress(ctx context.Context) error {
+	want := r.acknowledged() + 20
+	for r.acknowledged() < want {
+		if err := r.failed(); err != nil {
+			return err
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
