@@ -156,7 +156,7 @@ func TestBackupCommandLine(t *testing.T) {
 	c.run("restore", file, "--store", "memory:").is(exitUsage, "it is not durable")
 	c.env.out = terminal{is: true, width: 80}
 	c.run("backup", "-").is(exitUsage, "standard output is a terminal")
-	c.run("verify", file).ok().contains("whole")
+	c.run("verify", file).ok().contains("intact")
 }
 
 // TestInterruptedBackup shows that Ctrl-C leaves the file that was there, and a store that says what it is.

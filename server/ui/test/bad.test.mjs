@@ -56,7 +56,7 @@ describe('bad input', { skip }, () => {
 
 	test('addresses that are no view', async () => {
 		const page = await open(server.url + '/~/ui/list/a//b/*')
-		await page.waitForSelector('.empty.bad:has-text("two slashes follow each other")')
+		await page.waitForSelector('.empty.bad:has-text("it has two slashes in a row")')
 		await accessible(page, 'no pattern')
 		await page.fill('.pattern input', 'a/*')
 		await page.press('.pattern input', 'Enter')
@@ -157,7 +157,7 @@ describe('bad input', { skip }, () => {
 			await accessible(page, 'login')
 			await page.fill('dialog input[type=password]', 'oolith_wrong_token')
 			await page.keyboard.press('Enter')
-			await page.waitForSelector('dialog [role=alert]:has-text("does not know this token")')
+			await page.waitForSelector('dialog [role=alert]:has-text("The token is invalid")')
 			const first = await make(['read,write:**'])
 			await page.fill('dialog input[type=password]', first.text)
 			await page.click('dialog .primary')
