@@ -18,10 +18,10 @@ import (
 	"github.com/oolith-db/oolith/engine"
 )
 
-// environment is what a command sees of the world beside its streams.
+// environment is everything that a command sees besides its streams.
 type environment struct {
 	getenv func(string) string
-	// program is how a user starts this program, for examples.
+	// program is how the user starts this program, for examples.
 	program string
 	// in, out and err describe the standard streams.
 	in, out, err terminal
@@ -37,7 +37,7 @@ type app struct {
 	storeURL string
 	json     bool
 	readOnly bool
-	// token and authorities are for a store that a server has.
+	// token and authorities are for a store behind a server.
 	token, authorities string
 	command            string // the name of the command that runs
 }
@@ -47,8 +47,7 @@ const (
 	defaultStore  = "pebble:./oolith-data"
 )
 
-// run executes one command line and returns its exit code. It writes an error to stderr
-// in one line.
+// run executes a command line and returns its exit code. It writes an error to stderr as one line.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environment) int {
 	a := &app{environment: env, stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr}
 	running := false
@@ -66,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = fmt.Errorf("standard output: %w", flushErr)
 	}
 	if err != nil {
-		// Where standard error fails too, the exit code still tells.
+		// If standard error fails too, the exit code still reports the error.
 		a.json = a.json || !running && slices.Contains(args, "--json") // flags are not read to their end
 		_, _ = fmt.Fprintln(stderr, a.errorLine(err, exitCode(err)))
 	}
@@ -96,8 +95,8 @@ variable NO_COLOR is set.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	// The library's own flag takes a template, which brings text/template into the program, and with it every
-	// exported method of every package: the linker cannot tell which of them a template calls.
+	// The library's own flag uses a template. That would link text/template and with it every exported method of
+	// every package, because the linker cannot know which methods a template calls.
 	asked := root.Flags().BoolP("version", "v", false, "show the version of this program")
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *asked {
@@ -131,7 +130,7 @@ variable NO_COLOR is set.`,
 	return root
 }
 
-// helpCommand is the library's own, but for what it does not know: that is an error.
+// helpCommand is the library's own, except that an unknown topic is an error.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -155,10 +154,10 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// many is no limit to the number of arguments.
+// many means no limit to the number of arguments.
 const many = math.MaxInt
 
-// arguments demands from least to most arguments, and names what the command expects.
+// arguments requires from least to most arguments. Its error names the expected ones.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
@@ -168,7 +167,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// topic is a page of help without a command.
+// topic is a help page without a command.
 func topic(name, short, text string) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Long: text}
 }
@@ -196,7 +195,7 @@ text.
   an empty value    becomes _
 "São Paulo" becomes S_C3_A3o_20Paulo, "user_1" becomes user__1.`
 
-// screen returns the terminal to format for: none with --json.
+// screen returns the terminal to format for; none with --json.
 func (a *app) screen() terminal {
 	if a.json {
 		return terminal{}
@@ -204,7 +203,7 @@ func (a *app) screen() terminal {
 	return a.out
 }
 
-// show writes data for people where that is a terminal.
+// show formats data for a terminal, if there is one.
 func (a *app) show(data []byte) string {
 	if a.screen().is {
 		return a.screen().paint(printable(string(data)))
@@ -216,7 +215,7 @@ func (a *app) show(data []byte) string {
 func (a *app) showPretty(data []byte) string {
 	var lines bytes.Buffer
 	if json.Indent(&lines, data, "", "  ") != nil {
-		return a.show(data) // an old database may hold anything
+		return a.show(data) // old databases may hold anything
 	}
 	if !a.screen().is {
 		return lines.String()
@@ -228,7 +227,7 @@ func (a *app) showPretty(data []byte) string {
 	return strings.Join(shown, "\n")
 }
 
-// programName is how the user started the program, as an example can repeat it.
+// programName is how the user started the program, for examples that can be repeated.
 func programName() string {
 	if strings.Contains(os.Args[0], "go-build") {
 		return "go run ./cmd/oolith"
@@ -236,12 +235,12 @@ func programName() string {
 	return "oolith"
 }
 
-// joinClose closes what an operation that failed leaves open.
+// joinClose closes what a failed operation leaves open.
 func joinClose(err error, closer io.Closer) error {
 	return joinErrors(err, closer.Close())
 }
 
-// joinErrors returns both errors, or the one that there is.
+// joinErrors joins two errors, either of which may be nil.
 func joinErrors(err, second error) error {
 	switch {
 	case err == nil:

@@ -89,7 +89,7 @@ func (b *backuper) run(ctx context.Context, file string) error {
 	return b.finish(file, info, time.Since(started))
 }
 
-// report tells how the backup goes.
+// report shows the progress of the backup.
 func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 	size := int64(-1)
 	if hinter, ok := storage.As[storage.SizeHinter](layer); ok && b.only == "" {
@@ -101,7 +101,7 @@ func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 	})
 }
 
-// failed makes the error of a backup that did not come to its end.
+// failed is the error of an incomplete backup.
 func (b *backuper) failed(file string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &codeError{exitInterrupted, fmt.Errorf("%s: not written, interrupted after %s", file, plural(b.objects.Load(), "object"))}
@@ -129,7 +129,7 @@ type backupSummary struct {
 	Pattern   string  `json:"pattern,omitempty"`
 	DataBytes int64   `json:"data_bytes"`
 	FileBytes int64   `json:"file_bytes"`
-	SHA256    string  `json:"sha256"` // of the file but for the last 40 bytes, as the file has it there
+	SHA256    string  `json:"sha256"` // of the file without its last 40 bytes, as stored there
 	Seconds   float64 `json:"seconds"`
 }
 

@@ -60,12 +60,12 @@ command on the store fails until restore is run again.`,
 	return cmd
 }
 
-// backupReader is one reading of a backup.
+// backupReader reads a backup once.
 type backupReader struct {
 	*app
 	replace, quiet bool
 
-	// How far it is. Only its own goroutine uses step and report.
+	// The progress. Only its own goroutine uses step and report.
 	name           string
 	size           int64 // of the file; -1 when unknown
 	bytes, objects atomic.Int64
@@ -73,7 +73,7 @@ type backupReader struct {
 	report         *progress
 }
 
-// open opens a backup: a file as it is, which can be read twice, or standard input.
+// open opens a backup: a file, which can be read twice, or standard input.
 func (r *backupReader) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if name == "-" {
 		in, err := openInput(ctx, name, r.stdin)
@@ -101,7 +101,7 @@ func (r *backupReader) open(ctx context.Context, name string) (io.ReadCloser, er
 	return file, nil
 }
 
-// progressed is called by the package backup. Each step has a bar of its own.
+// progressed is called by the package backup. Each step has its own progress.
 func (r *backupReader) progressed(p backup.Progress) {
 	r.bytes.Store(p.Bytes)
 	r.objects.Store(p.Objects)
@@ -119,7 +119,7 @@ func (r *backupReader) progressed(p backup.Progress) {
 	})
 }
 
-// stop ends the bar.
+// stop ends the progress report.
 func (r *backupReader) stop() {
 	if r.report != nil {
 		r.report.stop()
@@ -197,7 +197,7 @@ func (r *backupReader) restore(ctx context.Context, name string) error {
 	return err
 }
 
-// failed makes the error of a backup that was not read to its end, into a store unless that is empty.
+// failed is the error of an incomplete read of a backup, into a store unless that is empty.
 func (r *backupReader) failed(err error, store string) error {
 	state := ""
 	switch {

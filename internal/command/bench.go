@@ -59,17 +59,17 @@ type bencher struct {
 	namespace              string
 }
 
-// measured is what a step took. Its JSON is what bench --json writes.
+// measured is the result of a step, as bench --json writes it.
 type measured struct {
 	Step  string `json:"step"`
 	Calls int64  `json:"calls"`
-	// Seconds is the time of the whole step, and the others those of a call, in nanoseconds.
+	// Seconds is the duration of the whole step; the others are durations of a call, in nanoseconds.
 	Seconds float64 `json:"seconds"`
 	P50     int64   `json:"p50_ns"`
 	P99     int64   `json:"p99_ns"`
 }
 
-// run opens the store. What a server gets to do outlives Ctrl-C: all is removed.
+// run opens the store. It deletes its objects even after Ctrl-C.
 func (b *bencher) run(ctx context.Context) (err error) {
 	store, err := b.openStore(context.WithoutCancel(ctx), changes)
 	if err != nil {
@@ -94,7 +94,7 @@ func (b *bencher) run(ctx context.Context) (err error) {
 	if _, err := b.step(ctx, "read", int(stored), func(i int64) error {
 		_, err := store.Get(path(i))
 		if errors.Is(err, storage.ErrNotFound) {
-			return nil // where the time was over, writes of later places may be made, and not of this one
+			return nil // if the time was over, later objects may exist and this one not
 		}
 		return err
 	}); err != nil {
@@ -107,7 +107,7 @@ func (b *bencher) run(ctx context.Context) (err error) {
 	return err
 }
 
-// step makes calls, at most for the time that a step has, and tells how fast they were. It returns how many it made.
+// step makes calls, limited by the time of a step, and prints their speed. It returns the number of calls.
 func (b *bencher) step(ctx context.Context, name string, calls int, call func(i int64) error) (int64, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -45,8 +45,8 @@ type compactSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// compact compacts a layer that is not started. The sizes are those of the closed store: an open
-// one keeps files for a while that it needs no more.
+// compact compacts a layer that is not started. It measures the closed store, because an open one keeps unneeded
+// files for a while.
 func (a *app) compact(ctx context.Context, layer storage.EmbeddedLayer) error {
 	compacter, ok := storage.As[storage.Compacter](layer)
 	if !ok {

@@ -96,11 +96,11 @@ type copier struct {
 	*app
 	from, to    string
 	into, quiet bool
-	only        string // a pattern; empty for all
+	only        string // empty for all objects
 	ifExists    ifExists
 	base        uint64 // the revision of the target before a merge: what it stores has a higher one
 
-	// source is open during the copy. target is opened by the two ways to fill it; nil for a server.
+	// source is open during the copy. Both ways to fill target open it; it is nil for a server.
 	source        scanner
 	target        storage.EmbeddedLayer
 	started       time.Time
@@ -108,7 +108,7 @@ type copier struct {
 	skipped       atomic.Int64
 }
 
-// run opens the source first, so that a wrong one makes no target.
+// run opens the source first, so a wrong source creates no target.
 func (c *copier) run(ctx context.Context) error {
 	var source storage.EmbeddedLayer
 	var err error
@@ -136,7 +136,7 @@ func (c *copier) run(ctx context.Context) error {
 	return c.copy(ctx)
 }
 
-// copy copies between stores of which none is open yet.
+// copy copies between stores that are not open yet.
 func (c *copier) copy(ctx context.Context) error {
 	c.started = time.Now()
 	if local, ok := c.source.(files); ok {
@@ -160,20 +160,20 @@ func (c *copier) copy(ctx context.Context) error {
 	return c.finish(checksum)
 }
 
-// samePlace reports whether two names are of one file or directory.
+// samePlace reports whether two names refer to the same file or directory.
 func samePlace(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// What the arguments of a copy begin with, and no other reason of an incomplete store does.
+// The beginning of the arguments of a copy, which no other reason for an incomplete store has.
 const (
 	copyFrom = "copy --from "
 	copyInto = "copy --into --from "
 )
 
-// arguments are those of the copy as a user can repeat it, from any directory.
+// arguments are the arguments of the copy, repeatable from any directory.
 func (c *copier) arguments() string {
 	verb := copyFrom
 	if c.into {
@@ -189,7 +189,7 @@ func (c *copier) arguments() string {
 	return line
 }
 
-// absolute returns the URL of a store, without its options, for any working directory.
+// absolute returns the URL of a store, without options, for any working directory.
 func absolute(storeURL string) string {
 	if found, err := resolve(storeURL); err == nil {
 		storeURL = found
@@ -206,18 +206,17 @@ func absolute(storeURL string) string {
 	return engine.URL(scheme, place)
 }
 
-// isIncompleteBy reports whether an error is that of a store in which a copy was cut off whose
-// arguments begin in some way. An engine may write the white space in its own way.
+// isIncompleteBy reports whether an error is about an interrupted copy whose arguments begin with the given text. An
+// engine may change the white space.
 func isIncompleteBy(err error, arguments string) bool {
 	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 	return errors.Is(err, storage.ErrIncomplete) && strings.Contains(words(err.Error())+" ", " "+words(arguments)+" ")
 }
 
-// mark notes on the target what is under way: whoever opens it from now on is told to run it
-// again.
+// mark marks the target as incomplete. Whoever opens it is told which copy to run again.
 func (c *copier) mark() error { return c.note(c.program + " " + c.arguments()) }
 
-// unmark takes the note away.
+// unmark removes the mark.
 func (c *copier) unmark() error { return c.note("") }
 
 func (c *copier) note(reason string) error {
@@ -228,7 +227,7 @@ func (c *copier) note(reason string) error {
 	return marker.MarkIncomplete(reason)
 }
 
-// stopped makes the error of a copy that did not come to its end.
+// stopped is the error of an interrupted copy.
 func (c *copier) stopped(err error) error {
 	state := c.to + " is incomplete, run the copy again"
 	if c.target == nil {
@@ -242,7 +241,7 @@ func (c *copier) stopped(err error) error {
 	return fmt.Errorf("copy: %w; %s", err, state)
 }
 
-// progress tells how a part of the copy goes.
+// progress reports the progress of a part of the copy.
 func (c *copier) progress(verb string, size int64) *progress {
 	c.done.Store(0)
 	return startProgress(c.stderr, c.err, c.quiet, work{name: c.to, verb: verb, size: size, objects: true}, func() progressState {
@@ -251,7 +250,7 @@ func (c *copier) progress(verb string, size int64) *progress {
 	})
 }
 
-// objects yields all objects of the source, and ends with the context.
+// objects yields all objects of the source until the context ends.
 func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error) bool) {
 	return func(yield func(meta.Object, error) bool) {
 		for obj, err := range c.source.scan(c.only) {

@@ -79,7 +79,8 @@ On a terminal, del asks before it deletes a pattern. Elsewhere a pattern require
 	return cmd
 }
 
-// delEach deletes the objects at paths and returns how many there were. Absent ones are the error, and keep no other.
+// delEach deletes the objects at paths and returns how many existed. Absent ones are an error and do not affect the
+// others.
 func delEach(store opened, paths []string, opt storage.DelOptions) (count int, err error) {
 	for _, path := range paths {
 		switch delErr := store.DelWith(path, opt); {
@@ -94,8 +95,7 @@ func delEach(store opened, paths []string, opt storage.DelOptions) (count int, e
 	return count, err
 }
 
-// confirmDel counts what a pattern matches and asks whether to go on, unless yes is given
-// or there is nothing to lose.
+// confirmDel counts the matches of a pattern and asks whether to continue, unless yes is set or there are none.
 func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes bool) (int, error) {
 	matches, err := store.Count(pattern)
 	if err != nil || yes || matches == 0 {
@@ -108,7 +108,7 @@ func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes 
 	if err != nil {
 		return 0, err
 	}
-	// The end of the input is an answer too: no.
+	// The end of the input means no.
 	answer, readErr := bufio.NewReader(in).ReadString('\n')
 	if err := joinErrors(ctx.Err(), in.Close()); err != nil {
 		return 0, err

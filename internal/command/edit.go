@@ -38,7 +38,7 @@ or the store rejects it.`,
 }
 
 func (a *app) edit(ctx context.Context, path string) error {
-	// The store is not open while the editor is: others may use it, and are noticed by the revision.
+	// The store is not open while the editor runs. Others may use it; the revision detects their changes.
 	old, err := a.peek(ctx, path)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (a *app) edit(ctx context.Context, path string) error {
 	return nil
 }
 
-// peek returns the object at a path, or one without data where there is none, or no store yet.
+// peek returns the object at a path, or one without data if there is no object or no store.
 func (a *app) peek(ctx context.Context, path string) (meta.Object, error) {
 	none := meta.Object{Path: path}
 	store, err := a.openStore(ctx, reads)
@@ -88,16 +88,16 @@ func (a *app) peek(ctx context.Context, path string) (meta.Object, error) {
 	return obj, err
 }
 
-// pretty is JSON with each member on a line of its own.
+// pretty formats JSON with each member on its own line.
 func pretty(data []byte) []byte {
 	var lines bytes.Buffer
 	if json.Indent(&lines, data, "", "  ") != nil {
-		return data // an old database may hold anything
+		return data // old databases may hold anything
 	}
 	return append(lines.Bytes(), '\n')
 }
 
-// typed lets a person edit a text and returns the name of the file that holds it.
+// typed runs the editor on a text and returns the name of the edited file.
 func (a *app) typed(ctx context.Context, path string, begun []byte) (string, error) {
 	editor := a.getenv("VISUAL")
 	if editor == "" {
@@ -134,7 +134,7 @@ func (a *app) typed(ctx context.Context, path string, begun []byte) (string, err
 	return file.Name(), nil
 }
 
-// storeDraft stores what was typed, unless somebody else wrote the object meanwhile.
+// storeDraft stores the edited text, unless somebody else changed the object in the meantime.
 func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) error {
 	data := trimJSON(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 	if len(data) == 0 {
@@ -151,7 +151,7 @@ func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) erro
 	})
 }
 
-// kept is the error of an edit that was not stored: what was typed is in a file.
+// kept is the error of an edit that was not stored. The text is in a file.
 func (a *app) kept(path, draft string, err error) error {
 	next := ", then " + a.program + " set " + path + " @" + shellQuote(draft)
 	if conflict, ok := errors.AsType[*storage.ConflictError](err); ok {

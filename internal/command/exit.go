@@ -30,7 +30,7 @@ const exitCodesHelp = `  0    success
   6    a condition of a write did not hold, or a patch did not apply; nothing was changed
   130  interrupted (Ctrl-C, SIGTERM); everything stored until then is complete`
 
-// codeError is an error that decides the exit code.
+// codeError is an error with an exit code.
 type codeError struct {
 	code int
 	err  error
@@ -47,7 +47,7 @@ func usage(err error) error {
 	return &codeError{exitUsage, err}
 }
 
-// usageErrors are the errors of the store about what it was asked.
+// usageErrors are errors of the store about a wrong request.
 var usageErrors = []error{
 	storage.ErrInvalidPath, storage.ErrInvalidPattern, storage.ErrInvalidRange, storage.ErrInvalidLimit,
 	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired, storage.ErrInvalidTTL, storage.ErrInvalidOptions,
@@ -90,7 +90,7 @@ type errorMessage struct {
 	Code int `json:"code"`
 }
 
-// errorLine is how an error is shown: a line of text, or with --json an object.
+// errorLine formats an error as a line of text, or with --json as an object.
 func (a *app) errorLine(err error, code int) string {
 	if !a.json {
 		return "oolith: " + oneLine(err)

@@ -75,7 +75,7 @@ func (a *app) export(ctx context.Context, pattern, out string) error {
 	return err
 }
 
-// exportTo writes whole lines only, also when it is interrupted.
+// exportTo writes only complete lines, even if it is interrupted.
 func exportTo(ctx context.Context, out io.Writer, store scanner, pattern string) (int64, error) {
 	var count int64
 	if pattern != "" && !key.HasGlob(pattern) {
@@ -100,8 +100,7 @@ func exportTo(ctx context.Context, out io.Writer, store scanner, pattern string)
 	return count, nil
 }
 
-// writeFile puts a file in its place when all of it is written and on the disk. When
-// anything fails, what was there stays.
+// writeFile replaces a file when the new content is complete and on disk. On error the old file stays.
 func writeFile(name string, write func(io.Writer) error) (err error) {
 	mode := fs.FileMode(0o666) // less the umask
 	if info, err := os.Stat(name); err == nil {
@@ -136,7 +135,7 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	return syncDirectory(filepath.Dir(name))
 }
 
-// syncDirectory makes a new name survive a loss of power, where directories can be synced.
+// syncDirectory makes a new name survive power loss, if directories can be synced.
 func syncDirectory(name string) error {
 	if runtime.GOOS == "windows" {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// ifExists is what becomes of a record whose path holds an object.
+// ifExists is what happens to a record whose path has an object.
 type ifExists int
 
 const (
@@ -42,7 +42,7 @@ func addIfExists(cmd *cobra.Command, to *ifExists) {
 	complete(cmd, "if-exists", cobra.FixedCompletions(ifExistsNames, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// checkOnly refuses an --only that is neither a pattern nor a path.
+// checkOnly rejects an --only that is neither a pattern nor a path.
 func checkOnly(cmd *cobra.Command, pattern string) error {
 	if !cmd.Flags().Changed("only") {
 		return nil

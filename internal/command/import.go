@@ -81,7 +81,7 @@ stores each line at once.`,
 	return cmd
 }
 
-// check refuses flags that do not go together, and finds the format that the name tells.
+// check rejects flags that exclude each other, and derives the format from the file name.
 func (im *importer) check(cmd *cobra.Command, name string) error {
 	f := &im.format
 	f.csv = f.csv || f.at == "" && isCSVName(name)
@@ -105,7 +105,7 @@ type importer struct {
 	template *template // nil without --as
 	quiet    bool
 	format   format
-	only     string // a pattern; empty for all
+	only     string // empty for all records
 	ifExists ifExists
 
 	store   writable
@@ -115,7 +115,7 @@ type importer struct {
 	started time.Time
 
 	read, accepted int64  // records, by the goroutine that reads
-	example        string // the path of the last record stored
+	example        string // of the last stored record
 
 	stored, refused, expired, skipped atomic.Int64
 	leftOut                           int64 // records that --only leaves out, by the goroutine that reads
@@ -123,13 +123,13 @@ type importer struct {
 	held []refusal // that are not told yet; the goroutine that reads has them
 }
 
-// refusal is a record that is not stored.
+// refusal is a rejected record.
 type refusal struct {
 	number int64
 	reason error
 }
 
-// run opens both sides, the input first, so that a wrong file makes no store.
+// run opens the input first, so a wrong file creates no store.
 func (im *importer) run(ctx context.Context, name string) error {
 	in, err := openInput(ctx, name, im.stdin)
 	if err != nil {
@@ -159,13 +159,13 @@ func (im *importer) state() progressState {
 	return progressState{read: im.in.read.Load(), stored: im.stored.Load()}
 }
 
-// all reads to the end of the input. Whatever ends it, the records handed to the writer
-// by then are stored when it returns, unless the store itself failed.
+// all reads to the end of the input. All records handed to the writer are stored when it returns, unless the store
+// failed.
 func (im *importer) all(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var broken error
-	inARow := 0 // records that the store refused
+	inARow := 0 // records rejected by the store
 	c := &committer{store: im.store, ifExists: im.ifExists}
 	c.done = func(j job, err error) {
 		switch {
@@ -206,11 +206,11 @@ func (im *importer) all(ctx context.Context) error {
 	return err
 }
 
-// hopeless is how many records are refused, with none good among them, before the file or
-// the template is taken for the wrong one.
+// hopeless is the number of rejected records, without an accepted one, after which the file or the template is
+// considered wrong.
 const hopeless = 100
 
-// feed reads records and hands them to the writer.
+// feed reads records and passes them to the writer.
 func (im *importer) feed(ctx context.Context, w *writer) error {
 	for {
 		if ctx.Err() != nil {
@@ -254,10 +254,11 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 	}
 }
 
-// shownAtFirst is how many refused records are told before one was good: of a wrong file they are all alike.
+// shownAtFirst is how many rejected records are shown before the first accepted one, since those of a wrong file are
+// all alike.
 const shownAtFirst = 5
 
-// refuse reports one record that is not stored.
+// refuse reports a rejected record.
 func (im *importer) refuse(number int64, reason error) {
 	im.refused.Add(1)
 	im.tell(number, reason)
@@ -267,7 +268,8 @@ func (im *importer) tell(number int64, reason error) {
 	im.report.println(im.errorLine(fmt.Errorf("%s: %s %d: %w", im.in.name, im.records.unit, number, reason), exitRefused))
 }
 
-// refuseAtFirst is refuse before there was a good record: all but a few wait until one comes, or the end.
+// refuseAtFirst is refuse before the first accepted record. It holds back all but a few until there is one, or until
+// the end.
 func (im *importer) refuseAtFirst(number int64, reason error) {
 	if im.read <= shownAtFirst {
 		im.refuse(number, reason)
@@ -285,7 +287,7 @@ func (im *importer) release() {
 	im.held = nil
 }
 
-// stopped makes the error of an import that did not reach the end of its input.
+// stopped is the error of an import that did not reach the end of its input.
 func (im *importer) stopped(err error) error {
 	stored, refused := im.stored.Load(), im.refused.Load()
 	done := fmt.Sprintf("%s stored, %s refused", plural(stored, "record"), thousands(refused))
@@ -296,7 +298,7 @@ func (im *importer) stopped(err error) error {
 	return fmt.Errorf("%s: %w; %s", im.in.name, err, done)
 }
 
-// unit names what is counted, also before the format is known.
+// unit names what is counted, even before the format is known.
 func (im *importer) unit() string {
 	if im.records.unit == "" {
 		return "record"
@@ -314,7 +316,7 @@ type importSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// finish writes the summary of an import that read all of its input.
+// finish writes the summary of a complete import.
 func (im *importer) finish() error {
 	stored, refused, took := im.stored.Load(), im.refused.Load(), time.Since(im.started)
 	var err error
@@ -361,10 +363,10 @@ func (im *importer) writeSummary(stored, refused int64, took time.Duration) erro
 	return err
 }
 
-// location is where the store is found again; empty when nowhere.
+// location returns the location of the store; empty if it has none.
 func (im *importer) location() string { return location(im.storeURL) }
 
-// examples are commands that show what was imported.
+// examples returns commands that show what was imported.
 func (im *importer) examples() []string {
 	program := im.program
 	if im.storeURL != defaultStore && im.storeURL != im.getenv(storeVariable) {
@@ -389,7 +391,7 @@ func (im *importer) examples() []string {
 	return append(examples, program+" info")
 }
 
-// shellQuote quotes an argument for a POSIX shell, where it needs that.
+// shellQuote quotes an argument for a POSIX shell if necessary.
 func shellQuote(argument string) string {
 	plain := func(r rune) bool { return key.IsValid("x"+string(r)) && r != '*' || strings.ContainsRune("/:=", r) }
 	if argument != "" && strings.TrimFunc(argument, plain) == "" {

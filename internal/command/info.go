@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// storeInfo is what info tells; its JSON is what info --json writes.
+// storeInfo is the result of info, as info --json writes it.
 type storeInfo struct {
 	Store string `json:"store"`
 	// Objects and Directories count all levels; Top counts by first segment.
@@ -33,7 +33,7 @@ type storeInfo struct {
 	DiskBytes int64 `json:"disk_bytes"`
 }
 
-// topLevel counts what is at and below one first segment.
+// topLevel counts the objects below a first segment.
 type topLevel struct {
 	Name        string `json:"name"`
 	Objects     int64  `json:"objects"`
@@ -67,7 +67,7 @@ token with the verb admin.`,
 	}
 }
 
-// info tells what is in the store.
+// info collects what is in the store.
 func (a *app) info(ctx context.Context) (info storeInfo, err error) {
 	if isServer(a.storeURL) {
 		info, err = a.remoteInfo(ctx)
@@ -91,7 +91,7 @@ func (a *app) localInfo(ctx context.Context) (storeInfo, error) {
 	return info, err
 }
 
-// remoteInfo counts by the directories, and reads two objects.
+// remoteInfo counts with the directories and reads two objects.
 func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	info := storeInfo{Top: []topLevel{}}
 	c, err := a.connect(a.storeURL)
@@ -114,7 +114,7 @@ func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	// What lies at the top is in none of them.
+	// Objects at the top level are in no directory.
 	for obj, err := range store.Iterate("*", storage.ListOptions{}) {
 		if err != nil {
 			return info, err
@@ -140,13 +140,13 @@ func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	}
 	stats, err := c.Stats(ctx)
 	if refused, ok := errors.AsType[*client.Error](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound) {
-		return info, nil // not this token's to see, or elsewhere
+		return info, nil // the token may not see it, or it is on another address
 	}
 	info.DataBytes = stats.DataBytes
 	return info, err
 }
 
-// readInfo counts in one scan. Its memory grows with the number of directories only.
+// readInfo counts in one scan. Its memory grows only with the number of directories.
 func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 	info := storeInfo{Top: []topLevel{}}
 	tops := make(map[string]*topLevel)
@@ -166,7 +166,7 @@ func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 		}
 		info.Objects++
 		top.Objects++
-		// A scan goes directory by directory. What lies at the top is in none.
+		// A scan goes directory by directory. Objects at the top level are in none.
 		if directory := key.Parent(obj.Path); directory != last {
 			info.Directories++
 			top.Directories++
@@ -185,7 +185,7 @@ func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 	for _, name := range slices.Sorted(maps.Keys(tops)) {
 		info.Top = append(info.Top, *tops[name])
 	}
-	newest, err := store.revision() // knows of deletes too
+	newest, err := store.revision() // includes deletes
 	info.Revision = max(info.Revision, newest)
 	return info, err
 }

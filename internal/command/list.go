@@ -49,7 +49,7 @@ Ranges include both ends. A time is ` + timeForms + `.`,
 				return err
 			}
 			defer store.Close()
-			// One more than is shown says whether there is more.
+			// One more object shows whether there are more.
 			wanted := options.limit
 			silent := cmd.Flags().Changed("limit")
 			if !silent {
@@ -81,7 +81,7 @@ Ranges include both ends. A time is ` + timeForms + `.`,
 	return cmd
 }
 
-// hint tells something for a person, beside the output, on standard error.
+// hint prints a hint for people on standard error.
 func (a *app) hint(format string, values ...any) error {
 	if err := a.stdout.Flush(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (a *app) hint(format string, values ...any) error {
 	return err
 }
 
-// hintBelow says of a pattern that matches nothing where there is something further down.
+// hintBelow hints at directories below a pattern without matches.
 func (a *app) hintBelow(store opened, pattern string) error {
 	place, isList := strings.CutSuffix(pattern, "*")
 	place = strings.TrimSuffix(place, "/")
@@ -104,7 +104,7 @@ func (a *app) hintBelow(store opened, pattern string) error {
 	return a.hint("%s below; try %s", directories(int64(len(below))), shellQuote(pattern+"*"))
 }
 
-// timeRange returns the range of times asked for; without one, all times.
+// timeRange returns the requested range of times; all times if none.
 func (o listOptions) timeRange() (from, to int64, err error) {
 	from, to = math.MinInt64, math.MaxInt64
 	if o.from != "" {
@@ -123,7 +123,7 @@ func (o listOptions) timeRange() (from, to int64, err error) {
 	return from, to, nil
 }
 
-// objects reads what is asked for, in the order of the list.
+// objects reads the requested objects in the order of the list.
 func (o listOptions) objects(store opened, pattern string, from, to int64) ([]meta.Object, error) {
 	if o.limit < 0 {
 		return nil, usage(fmt.Errorf("--limit %d: expected 0 (for all) or more", o.limit))
@@ -154,7 +154,7 @@ func (a *app) writeList(objects []meta.Object) error {
 	}
 	rows := make([][]string, len(objects))
 	for i, obj := range objects {
-		data := printable(string(obj.Data)) // one line, also off a terminal
+		data := printable(string(obj.Data)) // one line, even without a terminal
 		rows[i] = []string{formatTime(obj.Created, a.out), obj.Path, data}
 	}
 	return table(a.stdout, a.out, []string{"CREATED", "PATH", "DATA"}, rows)

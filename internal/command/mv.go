@@ -49,7 +49,7 @@ object is created anew at its new path.`,
 	return cmd
 }
 
-// move moves an object. Where somebody else writes it meanwhile, what they wrote is moved.
+// move moves an object. If somebody else changes it at the same time, the changed object is moved.
 func move(store opened, from, to string, replace, asNew bool) (meta.Object, error) {
 	for {
 		obj, err := store.Get(from)
@@ -65,7 +65,7 @@ func move(store opened, from, to string, replace, asNew bool) (meta.Object, erro
 		batch.SetWith(to, obj.Data, opt)
 		objects, err := store.Commit(&batch)
 		if conflict, ok := errors.AsType[*storage.ConflictError](err); ok && conflict.Path == from || errors.Is(err, storage.ErrNotFound) {
-			continue // it was written or removed meanwhile: Get says so
+			continue // it was changed or deleted in the meantime; Get shows it
 		}
 		if err != nil {
 			return meta.Object{}, err

@@ -23,7 +23,7 @@ import (
 
 const (
 	defaultAddr = "127.0.0.1:8800"
-	// demoTemplate is where --demo puts the sample.
+	// demoTemplate is the path of the sample of --demo.
 	demoTemplate = "cities/{country}/*"
 	tokensSuffix = ".tokens"
 )
@@ -42,7 +42,7 @@ type serving struct {
 	options           server.Options
 	storage           *storage.Layered
 	listener, adminOn net.Listener
-	// token is one that was made by this run.
+	// token is a token created by this run.
 	token string
 }
 
@@ -126,7 +126,7 @@ func (s *serving) run(ctx context.Context) (err error) {
 	}
 	defer s.storage.Close()
 	noted, noteErr := noteServed(location(s.storeURL), s.address())
-	if noteErr != nil { // the directory beside the store may be another's: it is a help to people, and no more
+	if noteErr != nil { // the directory beside the store may not be writable; the note is only a help
 		logger.Warn("other programs cannot find the server of this store", "error", noteErr)
 	} else {
 		defer func() { err = joinClose(err, noted) }()
@@ -156,7 +156,7 @@ func (s *serving) serve(ctx context.Context, config *tls.Config) error {
 	if s.adminOn == nil {
 		return serve(ctx)
 	}
-	// What fails first ends the other.
+	// The first failure ends the other server.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	admin := make(chan error, 1)
@@ -191,8 +191,8 @@ func (s *serving) tlsConfig() (*tls.Config, error) {
 	return s.tls.Config(s.options.Logger)
 }
 
-// authentication opens the tokens, where there are any or are to be, and refuses an address that others reach without
-// any authentication.
+// authentication opens the tokens if there are any or should be, and rejects an address that other machines can reach
+// without authentication.
 func (s *serving) authentication() error {
 	host, _, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -236,7 +236,7 @@ func (s *serving) authentication() error {
 	return err
 }
 
-// isLocal reports whether only this machine reaches a host to listen on.
+// isLocal reports whether only this machine can reach a listening host.
 func isLocal(host string) bool {
 	if host == "localhost" {
 		return true
@@ -245,7 +245,7 @@ func isLocal(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// tokensDirectory is where the tokens of the store are: beside it, unless it is said.
+// tokensDirectory returns the directory of the tokens: the given one, or one beside the store.
 func (a *app) tokensDirectory(said string) (string, error) {
 	if said != "" {
 		return said, nil
@@ -257,7 +257,7 @@ func (a *app) tokensDirectory(said string) (string, error) {
 	return place + tokensSuffix, nil
 }
 
-// openAudit opens the audit log, if there is to be one.
+// openAudit opens the audit log if one is requested.
 func (s *serving) openAudit() (io.Closer, error) {
 	if s.auditFile == "" {
 		return io.NopCloser(nil), nil
@@ -270,7 +270,7 @@ func (s *serving) openAudit() (io.Closer, error) {
 	return file, nil
 }
 
-// listen opens the addresses, before the store: one that is taken makes no store.
+// listen opens the addresses before the store, so an address in use creates no store.
 func (s *serving) listen(ctx context.Context) (err error) {
 	var listening net.ListenConfig
 	if s.listener, err = listening.Listen(ctx, "tcp", s.addr); err != nil {
@@ -284,7 +284,7 @@ func (s *serving) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// closeListeners closes what listen opened, when it is not served.
+// closeListeners closes the listeners if they are not served.
 func (s *serving) closeListeners() error {
 	err := s.listener.Close()
 	if s.adminOn != nil {
@@ -307,7 +307,7 @@ func (s *serving) openServed(logger *slog.Logger) error {
 	return nil
 }
 
-// loadSample imports the sample into a store that is empty.
+// loadSample imports the sample into an empty store.
 func (s *serving) loadSample(ctx context.Context) error {
 	if keys, err := s.storage.Keys(); err != nil || len(keys) > 0 {
 		return err
@@ -326,7 +326,7 @@ func (s *serving) loadSample(ctx context.Context) error {
 	return im.all(ctx)
 }
 
-// greeting is what serve says with --json.
+// greeting is the output of serve with --json.
 type greeting struct {
 	URL      string `json:"url"`
 	AdminURL string `json:"adminUrl,omitempty"`
@@ -334,7 +334,7 @@ type greeting struct {
 	Token    string `json:"token,omitempty"`
 }
 
-// greet says where the store is served, and what to try.
+// greet prints the address of the server and an example.
 func (s *serving) greet() error {
 	told := greeting{URL: s.address(), Store: s.storeURL, Token: s.token}
 	if s.adminOn != nil {
@@ -370,7 +370,7 @@ func (s *serving) greet() error {
 	return joinErrors(err, s.stdout.Flush())
 }
 
-// address is where a client on this machine finds the server.
+// address is the server's address for clients on this machine.
 func (s *serving) address() string {
 	scheme := "http"
 	if s.tls.Certificate != "" {
@@ -379,7 +379,7 @@ func (s *serving) address() string {
 	return scheme + "://" + reachable(s.listener.Addr())
 }
 
-// reachable is an address that a client on this machine can use.
+// reachable returns an address that clients on this machine can use.
 func reachable(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -43,7 +43,7 @@ A store on disk is read completely; "oolith info" shows more of its content.`,
 	}
 }
 
-// storeFigures are what stats tells; their JSON is what stats --json writes.
+// storeFigures are the result of stats, as stats --json writes it.
 type storeFigures struct {
 	Revision    uint64 `json:"revision"`
 	Objects     int64  `json:"objects"`
@@ -51,7 +51,7 @@ type storeFigures struct {
 	DataBytes   int64  `json:"data_bytes"`
 	// DiskBytes is the size of the store's files; 0 from a server.
 	DiskBytes int64 `json:"disk_bytes,omitempty"`
-	// Server has all that a server tells of itself.
+	// Server has the server's own metrics.
 	Server *client.Stats `json:"server,omitempty"`
 }
 
