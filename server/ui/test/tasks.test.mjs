@@ -216,7 +216,7 @@ describe('tasks', { skip }, () => {
 		await page.selectOption('.ends-line select', 'after')
 		await page.fill('.ends-line input', '90m')
 		await page.click('.object-bar .primary')
-		await page.waitForSelector('dialog:has-text("ends by itself 90m")')
+		await page.waitForSelector('dialog:has-text("expires 90m")')
 		await page.click('dialog .primary')
 		await page.waitForSelector('.facts .ends')
 		assert.match((await server.request('GET', 'trams/lyon')).headers.get('Oolith-TTL'), /^5[34]\d\d$/)
