@@ -28,8 +28,8 @@
 // Every open function returns a new value that is not started yet. The suite starts and closes it.
 //
 // Each rule is a [Clause] with an id and a demand, and a subtest with its id as the name. A failure prints the
-// demand. [Clauses] lists all of them. The suite tests the optional interfaces of package storage that a layer
-// implements, and logs which it found.
+// demand, and the line of the test that runs the suite. [Clauses] lists all of them. The suite tests the optional
+// interfaces of package storage that a layer implements, and logs which it found.
 //
 // The package also has what such tests need: [Faults] wraps a layer and injects errors, delays and panics. [Disk] is
 // a persistent layer in memory. [Model] is a simple store, with which [TestModel] compares random operations.
