@@ -58,7 +58,7 @@ var arrows = []arrow{
 
 	{from: "", to: []string{"=engine", "=storage"}},
 	{from: "server", to: []string{"", "server/internal", "server/ui", "=engine", "collection", "patch", "backup", "metrics", "=storage", "meta", "key", "monotonic", "internal"}, foreign: anyModule},
-	{from: "client", to: []string{"=storage", "meta", "key"}},
+	{from: "client", to: []string{"=storage", "meta", "key", "internal/jsontext"}},
 	{from: "servertest", to: []string{"server", "client", "=storage"}},
 	{from: "internal/command", to: anyModule, foreign: anyModule},
 	{from: "cmd", to: []string{"internal/command"}},

@@ -1,5 +1,5 @@
-// Package oolith is a layered, real-time JSON store to build into a program: objects at
-// paths, read from memory, written through to disk, watched as they change.
+// Package oolith is an embeddable, real-time JSON store. Programs read objects from memory, write them durably, and
+// watch them change.
 //
 //	store, err := oolith.Open("pebble:./data", pebble.Engine)
 //	if err != nil {
@@ -15,22 +15,20 @@
 //	index, err := store.Push("cities/*", json.RawMessage(`{"name":"Lisbon"}`))
 //	newest, err := store.GetN("cities/*", 10)
 //
-// # The tour
+// # Concepts
 //
-// An object (package meta) is one JSON value with its path, the times of its creation and
-// last change, and its revision, the place of that change in the store's one order of
-// changes. A path (package key) is made of segments, cities/pt/lisbon, and a pattern is a
-// path with *: cities/pt/* is a list, and so is cities/*/lisbon.
+// An object (package meta) is a JSON value with its path, the times of its creation and last change, and a revision:
+// the position of its last change in the store's commit order. A path (package key) consists of segments, such as
+// cities/pt/lisbon. A pattern contains *: cities/pt/* is a list, and so is cities/*/lisbon.
 //
-// A store (package storage, type Layered) has two layers. Memory answers the reads: a
-// look-up takes no lock, the newest hundred of a million cost what the newest hundred of
-// a thousand cost. The persistent layer (packages below engine) makes writes durable: one
-// is acknowledged after it is on the disk, whole. Every change passes through one
-// queue, so that both layers, and everyone who watches, see the same order.
+// A store (type Layered of package storage) has two layers. Memory answers reads: a lookup takes no lock, and the
+// newest hundred objects of a million cost the same as of a thousand. The persistent layer (the packages in engine)
+// makes writes durable: a write returns once it is on disk, complete. Every change passes through one queue, so both
+// layers and all watchers see the same order.
 //
-// Open makes both from a URL and starts the store. The engine comes by import, as pebble.Engine of
-// package engine/pebble: a program has what it names, and "memory:" needs none. For more say, make the
-// layers with package engine or by hand, and call storage.New and Start.
+// Open creates both layers from a URL and starts the store. The caller imports and passes the engine, such as
+// pebble.Engine of package engine/pebble; "memory:" needs none. For more control, create the layers with package
+// engine or directly, and call storage.New and Start.
 package oolith
 
 import (
@@ -40,14 +38,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Open starts the store that a URL names, by one of the engines; see package engine for the forms. With
-// "pebble:./data" and pebble.Engine objects are kept in the directory ./data, which is made where it is missing;
-// with "memory:", which needs no engine, they are gone when the store is closed. The caller closes the store.
+// Open starts the store at a URL with one of the engines; see package engine for the forms of URLs. With
+// "pebble:./data" and pebble.Engine the objects are in the directory ./data, which Open creates if it does not exist.
+// With "memory:", which needs no engine, Close discards them. The caller must close the store.
 func Open(url string, engines ...engine.Engine) (*storage.Layered, error) {
 	return OpenWith(url, storage.Options{}, engines...)
 }
 
-// OpenWith is Open with options of the store.
+// OpenWith is Open with options for the store.
 func OpenWith(url string, options storage.Options, engines ...engine.Engine) (*storage.Layered, error) {
 	config, err := engine.Config(url, engines...)
 	if err != nil {

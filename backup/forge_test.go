@@ -57,20 +57,20 @@ func TestForgedFiles(t *testing.T) {
 		text string // of the error; empty for a file that is good
 	}{
 		{"one that is good", add(object("b", "1"), object("a/1", "1"), object("a/2", "1")), Info{}, ""},
-		{"one path twice", add(object("a/1", "1"), object("a/1", "1")), Info{}, `key "a/1" is out of its order`},
-		{"paths that descend", add(object("a/2", "1"), object("a/1", "1")), Info{}, "out of its order"},
-		{"directories that descend", add(object("b/1", "1"), object("a/2", "1")), Info{}, "out of its order"},
-		{"paths as plain bytes", add(object("a/b", "1"), object("a/b/c", "1"), object("a/c", "1")), Info{}, "out of its order"},
-		{"data that is no JSON", add(object("a/1", "{")), Info{}, `key "a/1": its data is no JSON`},
-		{"no data", add(object("a/1", "")), Info{}, "no JSON"},
+		{"one path twice", add(object("a/1", "1"), object("a/1", "1")), Info{}, `key "a/1" is out of order`},
+		{"paths that descend", add(object("a/2", "1"), object("a/1", "1")), Info{}, "out of order"},
+		{"directories that descend", add(object("b/1", "1"), object("a/2", "1")), Info{}, "out of order"},
+		{"paths as plain bytes", add(object("a/b", "1"), object("a/b/c", "1"), object("a/c", "1")), Info{}, "out of order"},
+		{"data that is no JSON", add(object("a/1", "{")), Info{}, `key "a/1" has invalid JSON`},
+		{"no data", add(object("a/1", "")), Info{}, "invalid JSON"},
 		{"a path that is none", add(object("a//1", "1")), Info{}, "invalid path"},
 		{"a path with a star", add(object("a/*", "1")), Info{}, "invalid path"},
 		{"an empty path", add(object("", "1")), Info{}, "invalid path"},
-		{"a pattern that is none", add(), Info{Pattern: "a//*"}, "its pattern is none"},
+		{"a pattern that is none", add(), Info{Pattern: "a//*"}, "its pattern is invalid"},
 		{"an envelope of another path", raw(string(appendRecord(nil, "a/1", other))), Info{}, "does not match its checksum"},
-		{"a record that is cut off", raw(string(appendRecord(nil, "a/2", other)[:20])), Info{}, "a record is not whole"},
-		{"a length beyond all", raw(strings.Repeat("\xff", 9) + "\x01"), Info{}, "a record is not whole"},
-		{"a length that is none", raw(strings.Repeat("\xff", 11)), Info{}, "a record is not whole"},
+		{"a record that is cut off", raw(string(appendRecord(nil, "a/2", other)[:20])), Info{}, "a record is incomplete"},
+		{"a length beyond all", raw(strings.Repeat("\xff", 9) + "\x01"), Info{}, "a record is incomplete"},
+		{"a length that is none", raw(strings.Repeat("\xff", 11)), Info{}, "a record is incomplete"},
 		{"more objects than are there", func(w *writer) error { w.info.Objects++; return nil }, Info{}, "0 objects with 0 bytes, expected 1 with 0"},
 		{"more data than is there", func(w *writer) error { w.info.DataBytes++; return nil }, Info{}, "expected 0 with 1"},
 	} {
@@ -100,12 +100,12 @@ func TestForgedBlocks(t *testing.T) {
 		text string
 	}{
 		{"good", func(p []byte) []byte { return block(len(p), len(records), p) }, nil, ""},
-		{"longer unpacked than it says", func(p []byte) []byte { return block(len(p), len(records)-1, p) }, ErrDamaged, "or more, expected"},
+		{"longer unpacked than it says", func(p []byte) []byte { return block(len(p), len(records)-1, p) }, ErrDamaged, "decompressed bytes, expected"},
 		{"shorter unpacked than it says", func(p []byte) []byte { return block(len(p), len(records)+1, p) }, ErrDamaged, "expected"},
-		{"more unpacked than is allowed", func(p []byte) []byte { return block(len(p), maxBlock+1, p) }, ErrDamaged, "unpacked, at most"},
+		{"more unpacked than is allowed", func(p []byte) []byte { return block(len(p), maxBlock+1, p) }, ErrDamaged, "decompressed bytes, at most"},
 		{"more than is allowed", func(p []byte) []byte { return block(maxPacked+1, 1, p) }, ErrDamaged, "at most"},
 		{"much more than is there", func(p []byte) []byte { return block(maxPacked, 1, p) }, ErrTruncated, ""},
-		{"no Zstandard", func(p []byte) []byte { return block(len(p), len(records), bytes.Repeat([]byte{7}, len(p))) }, ErrDamaged, "cannot be unpacked"},
+		{"no Zstandard", func(p []byte) []byte { return block(len(p), len(records), bytes.Repeat([]byte{7}, len(p))) }, ErrDamaged, "cannot be decompressed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := forged(t, Info{}, func(w *writer) error {

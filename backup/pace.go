@@ -6,22 +6,21 @@ import (
 )
 
 const (
-	// defaultShare is the share of a processor that a backup takes: so little that writers hardly notice on a
-	// small machine.
+	// defaultShare is a backup's share of one processor's time. It is so small that writers hardly notice on a small
+	// machine.
 	defaultShare = 0.1
-	// longestPause keeps a backup going where a block took long for other reasons than work.
+	// longestPause keeps a backup going if a block took long for reasons other than work.
 	longestPause = 250 * time.Millisecond
 )
 
-// pacer lets others have the processor. Between two blocks it pauses for so long that work takes only
-// its share of the time.
+// pacer yields the processor: it pauses between blocks so that work takes only its share of the time.
 type pacer struct {
 	share  float64
 	began  time.Time
-	waited time.Duration // since then, for code of the caller
+	waited time.Duration // in code of the caller since then
 }
 
-// pause returns how long to pause behind the work since it began.
+// pause returns the length of the pause after the work since began.
 func (p *pacer) pause(now time.Time) time.Duration {
 	worked := max(0, now.Sub(p.began)-p.waited)
 	return min(longestPause, time.Duration(float64(worked)*(1-p.share)/p.share))

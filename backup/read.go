@@ -18,18 +18,17 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// VerifyOptions of a verification. The zero value is ready.
+// VerifyOptions configure Verify. The zero value is ready to use.
 type VerifyOptions struct {
-	// Progress, if not nil, is called now and then by the goroutine of Verify.
+	// Progress, if not nil, is called occasionally by the goroutine of Verify.
 	Progress func(Progress)
 }
 
-// Verify reads a backup to its end, and returns what is in it if it is whole: each checksum, the
-// order of its paths, the counts, and that all data is JSON.
+// Verify reads a backup to its end and returns its description if it is intact. It checks each checksum, the order of
+// the paths, the counts, and that all data is valid JSON.
 //
-// What is no backup is ErrForeign, one of a version to come ErrVersion, one that is cut off
-// ErrTruncated, one that differs in any byte from what was written ErrDamaged. An
-// error of the reader or of the context is returned as it is, wrapped.
+// It returns ErrForeign for a file that is not a backup, ErrVersion for a later version, ErrTruncated for a truncated
+// file and ErrDamaged for any changed byte. Errors of the reader and of the context are returned wrapped.
 func Verify(ctx context.Context, r io.Reader, opt VerifyOptions) (Info, error) {
 	info, err := read(ctx, r, StepVerify, opt.Progress, func(*meta.Object) error { return nil })
 	if err != nil {
@@ -38,8 +37,8 @@ func Verify(ctx context.Context, r io.Reader, opt VerifyOptions) (Info, error) {
 	return info, nil
 }
 
-// read reads a backup to its end and calls visit with each object, which belongs to visit. What it
-// visits is known to be good only once read has returned.
+// read reads a backup to its end and calls visit with each object, which visit then owns. The objects are verified
+// only once read has returned.
 func read(ctx context.Context, in io.Reader, step Step, progress func(Progress), visit func(*meta.Object) error) (Info, error) {
 	if err := checkContext(ctx); err != nil {
 		return Info{}, err
@@ -74,10 +73,10 @@ func read(ctx context.Context, in io.Reader, step Step, progress func(Progress),
 	return r.info, nil
 }
 
-// reader takes a file apart.
+// reader parses a file.
 type reader struct {
 	in       *bufio.Reader
-	sum      hash.Hash // of what was read but for the last raw bytes
+	sum      hash.Hash // of the bytes read except the last raw ones
 	unpacker *zstd.Decoder
 	info     Info
 	last     string // the last path
@@ -93,12 +92,12 @@ func newReader(in io.Reader) (*reader, error) {
 	return &reader{in: bufio.NewReaderSize(in, 64<<10), sum: sha256.New(), unpacker: unpacker}, nil
 }
 
-// at names the part of the file that an error is about.
+// at adds the part of the file to an error.
 func (r *reader) at(part string, err error) error {
 	return fmt.Errorf("%s at byte %d: %w", part, r.info.Size, err)
 }
 
-// take reads n bytes behind what is in a buffer. Memory grows with what is there, not with n.
+// take reads n bytes after the content of a buffer. Memory grows with the available data, not with n.
 func (r *reader) take(to *bytes.Buffer, n int64) error {
 	got, err := io.CopyN(to, r.in, n)
 	r.info.Size += got
@@ -108,7 +107,7 @@ func (r *reader) take(to *bytes.Buffer, n int64) error {
 	return err
 }
 
-// reuse returns the memory of a buffer for the next block, unless a long object made it large.
+// reuse returns the memory of a buffer for the next block, unless a large object made it large.
 func reuse(b bytes.Buffer) bytes.Buffer {
 	if b.Cap() > 4*blockSize {
 		return bytes.Buffer{}
@@ -141,7 +140,7 @@ func (r *reader) header() error {
 	return err
 }
 
-// block reads the next block. It reports false at the zero that the trailer begins with.
+// block reads the next block. It returns false at the leading zero of the trailer.
 func (r *reader) block(visit func(*meta.Object) error) (more bool, err error) {
 	r.packed, r.records = reuse(r.packed), reuse(r.records)
 	b := &r.packed
@@ -154,7 +153,7 @@ func (r *reader) block(visit func(*meta.Object) error) (more bool, err error) {
 		return false, nil
 	}
 	if n > maxPacked {
-		return false, fmt.Errorf("%w: a block of %d bytes, at most %d", ErrDamaged, n, maxPacked)
+		return false, fmt.Errorf("%w, a block of %d bytes, at most %d", ErrDamaged, n, maxPacked)
 	}
 	if err := r.take(b, blockHead-4+n+sumSize); err != nil {
 		return false, err
@@ -170,20 +169,20 @@ func (r *reader) block(visit func(*meta.Object) error) (more bool, err error) {
 	return true, r.visit(r.records.Bytes(), visit)
 }
 
-// unpack makes the records of a block, which are n bytes.
+// unpack decompresses the records of a block to n bytes.
 func (r *reader) unpack(packed []byte, n int64) error {
 	if n > maxBlock {
-		return fmt.Errorf("%w: a block of %d bytes unpacked, at most %d", ErrDamaged, n, maxBlock)
+		return fmt.Errorf("%w, a block of %d decompressed bytes, at most %d", ErrDamaged, n, maxBlock)
 	}
 	err := r.unpacker.Reset(bytes.NewReader(packed))
 	if err == nil {
 		_, err = io.Copy(&r.records, io.LimitReader(r.unpacker, n+1))
 	}
 	if err != nil {
-		return fmt.Errorf("%w: it cannot be unpacked: %w", ErrDamaged, err)
+		return fmt.Errorf("%w, it cannot be decompressed, %w", ErrDamaged, err)
 	}
 	if got := int64(r.records.Len()); got != n {
-		return fmt.Errorf("%w: %d bytes unpacked or more, expected %d", ErrDamaged, got, n)
+		return fmt.Errorf("%w, at least %d decompressed bytes, expected %d", ErrDamaged, got, n)
 	}
 	return nil
 }
@@ -199,11 +198,11 @@ func (r *reader) visit(records []byte, visit func(*meta.Object) error) error {
 		obj, err := codec.Decode(path, envelope)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+			return fmt.Errorf("%w, %w", ErrDamaged, err)
 		case r.info.Objects > 0 && comparePlaces(r.last, path) >= 0:
-			return fmt.Errorf("%w: key %q is out of its order", ErrDamaged, path)
+			return fmt.Errorf("%w, key %q is out of order", ErrDamaged, path)
 		case !jsonvalid.Grammar(obj.Data):
-			return fmt.Errorf("%w: key %q: its data is no JSON", ErrDamaged, path)
+			return fmt.Errorf("%w, key %q has invalid JSON", ErrDamaged, path)
 		}
 		r.last = path
 		r.info.Objects++
@@ -215,7 +214,7 @@ func (r *reader) visit(records []byte, visit func(*meta.Object) error) error {
 	return nil
 }
 
-// trailer reads the trailer behind its zero, and demands that nothing follows.
+// trailer reads the trailer after its leading zero. Nothing may follow it.
 func (r *reader) trailer() error {
 	var data bytes.Buffer
 	if err := r.take(&data, int64(trailerSize)); err != nil {
@@ -229,14 +228,14 @@ func (r *reader) trailer() error {
 	r.sum.Sum(r.info.SHA256[:0])
 	switch {
 	case t.objects != uint64(r.info.Objects) || t.dataBytes != uint64(r.info.DataBytes):
-		return fmt.Errorf("%w: %d objects with %d bytes, expected %d with %d", ErrDamaged,
+		return fmt.Errorf("%w, %d objects with %d bytes, expected %d with %d", ErrDamaged,
 			r.info.Objects, r.info.DataBytes, t.objects, t.dataBytes)
 	case t.sum != r.info.SHA256:
-		return fmt.Errorf("%w: SHA-256 %x, expected %x", ErrDamaged, r.info.SHA256, t.sum)
+		return fmt.Errorf("%w, SHA-256 %x, expected %x", ErrDamaged, r.info.SHA256, t.sum)
 	}
 	switch _, err := r.in.ReadByte(); {
 	case err == nil:
-		return fmt.Errorf("%w: bytes behind its end", ErrDamaged)
+		return fmt.Errorf("%w, there is data after its end", ErrDamaged)
 	case !errors.Is(err, io.EOF):
 		return err
 	}

@@ -12,40 +12,41 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// RestoreOptions of a restore. The zero value restores into a new or empty store.
+// RestoreOptions configure Restore. The zero value restores into a new or empty store.
 type RestoreOptions struct {
-	// Replace lets the target hold objects. All of them are removed, those that the backup does not have
-	// too; and whatever left the target incomplete is forgotten.
+	// Replace allows a target with objects. Restore deletes all of them, also those that the backup lacks, and clears
+	// a mark of incomplete content.
 	Replace bool
-	// TempDir is where a backup is kept between its two readings, when it comes from a reader that cannot
-	// seek; os.TempDir() when empty.
+	// TempDir is the directory for a temporary copy of a backup from a reader that cannot seek; os.TempDir() if
+	// empty.
 	TempDir string
-	// Progress, if not nil, is called now and then by the goroutine of Restore.
+	// Progress, if not nil, is called occasionally by the goroutine of Restore.
 	Progress func(Progress)
 }
 
-// What a target that is being restored is marked with, up to its revision.
+// reasonPrefix is the mark of a target during a restore, before its revision.
 const reasonPrefix = "restore of a backup of revision "
 
-// The bounds of one batch.
+// The limits of one batch.
 const (
 	batchObjects = 1000
 	batchBytes   = 8 << 20
 )
 
-// Restore makes a store of a backup, in a layer that is not started, such as engine.Open returns it. It
-// starts the layer and leaves it closed.
+// Restore restores a backup into a layer that is not started, such as engine.Open returns it. It starts the layer and
+// closes it afterwards.
 //
-// First the whole backup is verified: what Verify refuses is refused before anything is touched. For that
-// it is read twice, from where the reader stands, if the reader is an io.Seeker; else it is kept in a temporary file meanwhile. Then
-// the objects are written in batches, with their paths, times, revisions and times to live as they
-// were. What has expired since is written too: the first read of the store does not show it. The
-// revisions of the store go on behind the last one of the backup, and of the target.
+// First it verifies the whole backup, and rejects what Verify rejects before it changes anything. For that it reads
+// the backup twice, from the reader's position, if the reader is an io.Seeker. Otherwise it keeps a temporary file.
+// Then it writes the objects in batches, with their paths, times, revisions and times to live. It also writes objects
+// that have expired since; the store never returns them. The revisions of the store continue after the last ones of
+// the backup and of the target.
 //
-// A target that holds objects, or that held some and knows of higher revisions, is ErrNotEmpty, unless
-// Options.Replace is set. While the restore is under way the target is marked, durably: whatever
-// ends it, the context, an error, a crash, every later Start of the target fails with storage.ErrIncomplete until it is
-// restored again, to the end; the error of such a restore is storage.ErrIncomplete too. The target must be a storage.Batcher and a storage.IncompleteMarker.
+// A target that holds objects, or that held some and knows higher revisions, fails with ErrNotEmpty unless
+// Options.Replace is set. During the restore the target carries a durable mark, so an interrupted restore is always
+// detected: after an error, a canceled context or a crash, every Start of the target fails with storage.ErrIncomplete
+// until a restore completes. The error of the interrupted restore also matches storage.ErrIncomplete. The target must
+// be a storage.Batcher and a storage.IncompleteMarker.
 func Restore(ctx context.Context, r io.Reader, target storage.EmbeddedLayer, opt RestoreOptions) (Info, error) {
 	info, err := restore(ctx, r, target, opt)
 	if err != nil {
@@ -68,7 +69,7 @@ func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt
 	}
 	defer func() {
 		if e := source.close(); e != nil && err == nil {
-			err = fmt.Errorf("the target is restored, but a temporary file is left: %w", e)
+			err = fmt.Errorf("the target is restored, but a temporary file remains: %w", e)
 		}
 	}()
 	last := uint64(0)
@@ -96,7 +97,7 @@ func restore(ctx context.Context, in io.Reader, layer storage.EmbeddedLayer, opt
 	return info, nil
 }
 
-// target is a layer that is restored into.
+// target is the layer to restore into.
 type target struct {
 	storage.EmbeddedLayer
 	batcher storage.Batcher
@@ -109,27 +110,27 @@ type target struct {
 
 func newTarget(layer storage.EmbeddedLayer) (*target, error) {
 	if layer == nil {
-		return nil, fmt.Errorf("%w: there is none", ErrUnsuitable)
+		return nil, fmt.Errorf("%w, there is none", ErrUnsuitable)
 	}
 	if _, shared := storage.As[storage.SharedLayer](layer); shared {
-		return nil, fmt.Errorf("%w: a shared engine makes its own order; restore into a local store, and copy that into it", ErrUnsuitable)
+		return nil, fmt.Errorf("%w, a shared engine orders changes itself; restore into a local store and copy it into the engine", ErrUnsuitable)
 	}
 	t := &target{EmbeddedLayer: layer}
 	var ok bool
 	if t.batcher, ok = storage.As[storage.Batcher](layer); !ok {
-		return nil, fmt.Errorf("%w: %w", ErrUnsuitable, storage.ErrBatchUnsupported)
+		return nil, fmt.Errorf("%w, %w", ErrUnsuitable, storage.ErrBatchUnsupported)
 	}
 	if t.marker, ok = storage.As[storage.IncompleteMarker](layer); !ok {
-		return nil, fmt.Errorf("%w: %T cannot be marked as incomplete", ErrUnsuitable, layer)
+		return nil, fmt.Errorf("%w, %T cannot be marked as incomplete", ErrUnsuitable, layer)
 	}
 	return t, nil
 }
 
-// open starts the target, which must be empty, left by a restore that was cut off, or to be replaced.
+// open starts the target. It must be empty, left by an interrupted restore, or be replaced.
 func (t *target) open(replace bool) error {
 	err := t.Start(storage.LayerOptions{AllowIncomplete: replace})
 	if isIncompleteRestore(err) {
-		replace = true // what is there is a part of a backup
+		replace = true // it holds part of a backup
 		err = t.Start(storage.LayerOptions{AllowIncomplete: true})
 	}
 	if err != nil {
@@ -144,8 +145,8 @@ func (t *target) open(replace bool) error {
 	return err
 }
 
-// isIncompleteRestore reports whether an error of Start is about a restore that was cut off. An engine
-// may write the white space of the reason in its own way.
+// isIncompleteRestore reports whether an error of Start is about an interrupted restore. Engines may change the white
+// space of the reason.
 func isIncompleteRestore(err error) bool {
 	return errors.Is(err, storage.ErrIncomplete) && strings.Contains(strings.Join(strings.Fields(err.Error()), " "), reasonPrefix)
 }
@@ -155,26 +156,25 @@ func (t *target) mustBeEmpty() error {
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: it holds %q, for one", ErrNotEmpty, obj.Path)
+		return fmt.Errorf("%w, it holds objects such as %q", ErrNotEmpty, obj.Path)
 	}
 	if t.last > 0 {
-		return fmt.Errorf("%w: it was in use up to revision %d", ErrNotEmpty, t.last)
+		return fmt.Errorf("%w, it was used up to revision %d", ErrNotEmpty, t.last)
 	}
 	return nil
 }
 
 func (t *target) mark(reason string) error { return t.marker.MarkIncomplete(reason) }
 
-// fill makes a target that is marked a copy of a backup, whose objects have revisions up to last, and
-// takes the mark away.
+// fill copies a backup, with revisions up to last, into a marked target and removes the mark.
 func (t *target) fill(ctx context.Context, in io.Reader, verified Info, last uint64, progress func(Progress)) error {
 	t.last = max(t.last, last, verified.Revision)
-	if err := t.batcher.Commit([]storage.Change{{Clear: true, Revision: t.last}}); err != nil { // clears
+	if err := t.batcher.Commit([]storage.Change{{Clear: true, Revision: t.last}}); err != nil { // clear
 		return err
 	}
 	info, err := read(ctx, in, StepRestore, progress, func(obj *meta.Object) error { return t.put(obj) })
 	if err == nil && info != verified {
-		err = fmt.Errorf("%w: it changed while it was read", ErrDamaged)
+		err = fmt.Errorf("%w, it changed while it was read", ErrDamaged)
 	}
 	if err == nil {
 		err = t.flush()
@@ -185,8 +185,8 @@ func (t *target) fill(ctx context.Context, in io.Reader, verified Info, last uin
 	return err
 }
 
-// put writes an object, at the latest with the end. Objects come by their paths: the revision of each
-// change is the last one, so that it does not fall from change to change.
+// put writes an object, at the latest with the last batch. Objects are in order of path, so each change gets the last
+// revision; revisions must not decrease.
 func (t *target) put(obj *meta.Object) error {
 	t.batch = append(t.batch, storage.Change{Key: obj.Path, Object: obj, Revision: t.last})
 	if t.bytes += len(obj.Path) + len(obj.Data); t.bytes < batchBytes && len(t.batch) < batchObjects {
@@ -208,17 +208,17 @@ func (t *target) flush() error {
 	return err
 }
 
-// source is a backup that is read twice.
+// source is a backup that can be read twice.
 type source struct {
 	first io.Reader
-	seek  io.ReadSeeker // nil for a reader that cannot
+	seek  io.ReadSeeker // nil if it cannot seek
 	start int64         // of the backup in seek
 	spool *os.File      // nil with seek
 }
 
 func newSource(in io.Reader, tempDir string) (*source, error) {
 	if seeker, ok := in.(io.ReadSeeker); ok {
-		// A pipe has the method too, and fails.
+		// Seek exists on pipes too, but fails there.
 		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil {
 			return &source{first: in, seek: seeker, start: start}, nil
 		}
@@ -240,7 +240,7 @@ func (s *source) again() (io.Reader, error) {
 	return s.spool, err
 }
 
-// close removes what was kept.
+// close deletes the temporary file.
 func (s *source) close() error {
 	if s.spool == nil {
 		return nil

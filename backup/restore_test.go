@@ -119,8 +119,8 @@ func TestTargetsThatAreNotEmpty(t *testing.T) {
 		text string
 		last uint64
 	}{
-		{"with objects", holds, `it holds "b/0", for one`, 10},
-		{"that held objects", held, "it was in use up to revision 11", 11},
+		{"with objects", holds, `it holds objects such as "b/0"`, 10},
+		{"that held objects", held, "it was used up to revision 11", 11},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target := inUse(test.use)

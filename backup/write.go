@@ -18,25 +18,24 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// WriteOptions of a backup. The zero value is a backup of everything.
+// WriteOptions configure Write. The zero value backs up everything.
 type WriteOptions struct {
-	// Pattern restricts the backup to what matches it: a glob, or a single path. Empty for everything.
+	// Pattern restricts the backup to matching objects: a glob, or a single path. Empty for everything.
 	Pattern string
-	// Share is how much of one processor's time the backup takes, above 0 and up to 1; 0.1 when zero. The
-	// less, the less others notice, and the longer it takes: at 0.1 a gigabyte of data is a minute or more.
-	// Use 1 where nobody else uses the store.
+	// Share is the backup's share of one processor's time, above 0 and up to 1; 0.1 when zero. A smaller share
+	// affects other work less but takes longer: at 0.1 a gigabyte of data takes a minute or more. Use 1 if nothing
+	// else uses the store.
 	Share float64
-	// Progress, if not nil, is called now and then by the goroutine of Write.
+	// Progress, if not nil, is called occasionally by the goroutine of Write.
 	Progress func(Progress)
 }
 
-// Write writes a backup of a store that is in use. It returns what is in it, and is done when it has
-// written the last byte: to put them on a disk, and to put a whole file in the place of an old one, is the
-// caller's part.
+// Write writes a backup of a store in use and returns its description. It returns after writing the last byte. The
+// caller syncs the file and replaces an earlier one.
 //
-// It takes memory for about two blocks, of 256 KiB or of the largest object, besides what
-// the snapshot holds. An error, that of the context or of the writer, or
-// storage.ErrNotActive after a Close of the store, leaves an unfinished file, which no reader accepts.
+// Besides the snapshot, Write takes memory for about two blocks, of 256 KiB or of the largest object. After an error
+// of the context or of the writer, or storage.ErrNotActive after the store is closed, the file is incomplete and no
+// reader accepts it.
 func Write(ctx context.Context, store *storage.Layered, w io.Writer, opt WriteOptions) (Info, error) {
 	info, err := write(ctx, store, w, opt)
 	if err != nil {
@@ -57,10 +56,10 @@ func write(ctx context.Context, store *storage.Layered, out io.Writer, opt Write
 	return writeObjects(ctx, snapshot.All(), snapshot.Revision(), out, opt)
 }
 
-// WriteLayer is Write for a persistent layer that is started and belongs to no store: nobody may write to it
-// meanwhile. It spares the start of a store for a backup of one that is not in use.
+// WriteLayer is Write for a started persistent layer that belongs to no store. Nobody may write to the layer during
+// the call. It backs up a store that is not in use without starting it.
 //
-// The revision of the backup is the last one of the layer; 0 for a layer that is no storage.Batcher.
+// The revision of the backup is the last one of the layer; 0 for a layer that is not a storage.Batcher.
 func WriteLayer(ctx context.Context, layer storage.EmbeddedLayer, w io.Writer, opt WriteOptions) (Info, error) {
 	info, err := writeLayer(ctx, layer, w, opt)
 	if err != nil {
@@ -77,7 +76,7 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 		return Info{}, err
 	}
 	var revision uint64
-	if knows, ok := storage.As[interface{ LastRevision() (uint64, error) }](layer); ok { // a storage.Batcher, or a shared layer
+	if knows, ok := storage.As[interface{ LastRevision() (uint64, error) }](layer); ok { // a storage.Batcher or a shared layer
 		var err error
 		if revision, err = knows.LastRevision(); err != nil {
 			return Info{}, err
@@ -86,15 +85,15 @@ func writeLayer(ctx context.Context, layer storage.EmbeddedLayer, out io.Writer,
 	return writeObjects(ctx, unexpired(ctx, storage.Scan(layer, opt.Pattern)), revision, out, opt)
 }
 
-// checkContext returns the error of a context that has ended, or that there is none.
+// checkContext returns the error of a context that has ended. A nil context is an error.
 func checkContext(ctx context.Context) error {
 	if ctx == nil {
-		return fmt.Errorf("%w: the context is nil, expected one such as context.Background()", storage.ErrInvalidOptions)
+		return fmt.Errorf("%w, the context is nil, expected one such as context.Background()", storage.ErrInvalidOptions)
 	}
 	return ctx.Err()
 }
 
-// unexpired leaves out what is expired when it begins, and ends with the context.
+// unexpired skips objects that have expired when it begins, and ends with the context.
 func unexpired(ctx context.Context, objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		now := time.Now().UnixNano()
@@ -112,10 +111,10 @@ func unexpired(ctx context.Context, objects iter.Seq2[meta.Object, error]) iter.
 	}
 }
 
-// check accepts options.
+// check validates options.
 func (opt *WriteOptions) check() error {
-	if !(opt.Share >= 0 && opt.Share <= 1) { // no number neither
-		return fmt.Errorf("%w: a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
+	if !(opt.Share >= 0 && opt.Share <= 1) { // also rejects NaN
+		return fmt.Errorf("%w, a share of %v, expected 0 to 1", storage.ErrInvalidOptions, opt.Share)
 	}
 	return nil
 }
@@ -141,7 +140,7 @@ func writeObjects(ctx context.Context, objects iter.Seq2[meta.Object, error], re
 	return w.finish(ctx)
 }
 
-// writer makes a file of objects that come in its order.
+// writer writes objects, which arrive in order, to a file.
 type writer struct {
 	out      io.Writer
 	sum      hash.Hash
@@ -149,9 +148,9 @@ type writer struct {
 	progress func(Progress)
 	pace     pacer
 	info     Info
-	longest  int // how many bytes of data an object may have
+	longest  int // maximum size of an object's data in bytes
 
-	records  []byte // those of the next block
+	records  []byte // of the next block
 	packed   []byte
 	envelope []byte
 }
@@ -159,7 +158,7 @@ type writer struct {
 func newWriter(out io.Writer, info Info) (*writer, error) {
 	packer, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(1), // the other processors are for those who use the store
+		zstd.WithEncoderConcurrency(1), // leave the other processors to users of the store
 		zstd.WithEncoderCRC(false),     // each block has one
 		zstd.WithWindowSize(blockSize),
 	)
@@ -170,9 +169,9 @@ func newWriter(out io.Writer, info Info) (*writer, error) {
 	return w, w.write(appendHeader(nil, info))
 }
 
-// write writes bytes that the checksum of the file covers.
+// write writes bytes that the file's checksum covers.
 func (w *writer) write(data []byte) error {
-	w.sum.Write(data) // a hash never fails
+	w.sum.Write(data) // never fails
 	return w.writeRaw(data)
 }
 
@@ -187,14 +186,14 @@ func (w *writer) writeRaw(data []byte) error {
 	return err
 }
 
-var errTooLong = errors.New("the object is too long for a backup")
+var errTooLong = errors.New("the object is too large for a backup")
 
 // add adds an object.
 func (w *writer) add(ctx context.Context, obj *meta.Object) error {
 	if len(obj.Data) > w.longest {
 		return fmt.Errorf("%q: %w: %d bytes, at most %d", obj.Path, errTooLong, len(obj.Data), w.longest)
 	}
-	// What is longer than a block gets one of its own.
+	// A record larger than a block gets its own block.
 	if len(w.records) > 0 && len(w.records)+len(obj.Data) > blockSize {
 		if err := w.flush(ctx); err != nil {
 			return err
@@ -207,7 +206,7 @@ func (w *writer) add(ctx context.Context, obj *meta.Object) error {
 	return nil
 }
 
-// flush writes the block of the records that wait, and pauses.
+// flush writes the block of waiting records and pauses.
 func (w *writer) flush(ctx context.Context) error {
 	if len(w.records) == 0 {
 		return nil
@@ -230,7 +229,7 @@ func (w *writer) flush(ctx context.Context) error {
 	return w.pace.rest(ctx)
 }
 
-// keep returns memory for the next block, unless a long object made it large.
+// keep returns memory for the next block, unless a large object made it large.
 func keep(buffer []byte) []byte {
 	if cap(buffer) > 4*blockSize {
 		return nil
@@ -238,7 +237,7 @@ func keep(buffer []byte) []byte {
 	return buffer[:0]
 }
 
-// finish writes the rest, and returns what is in the file.
+// finish writes the rest and returns the description of the file.
 func (w *writer) finish(ctx context.Context) (Info, error) {
 	if err := w.flush(ctx); err != nil {
 		return Info{}, err

@@ -14,23 +14,26 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
-// A request, and how often it is sent.
+// Requests and their retries.
 
-// fullType is the media type of objects with all that the store knows of them.
+// fullType is the media type of objects with all metadata.
 const fullType = "application/vnd.oolith+json"
 
-// request is what a call asks the server for.
+// request is a request to the server.
 type request struct {
 	method, target string
 	body           []byte
 	header         http.Header
-	// once says that it must not be made twice, and nothing but its being sent once keeps it from that.
+	// once means that the request must not be made twice and has no idempotency key.
 	once bool
 }
 
-// call sends a request, again where that is asked for and of use, and reads the answer into a value, unless that is nil.
+// call sends a request, retries it if that is configured and useful, and decodes the answer into a value, unless that
+// is nil.
 func (c *Client) call(ctx context.Context, r request, into any) (http.Header, error) {
 	for attempt := 0; ; attempt++ {
 		answered, err := c.send(ctx, r, into)
@@ -47,21 +50,21 @@ func (c *Client) call(ctx context.Context, r request, into any) (http.Header, er
 	}
 }
 
-// again reports whether a request that failed is to be sent again.
+// again reports whether a failed request should be retried.
 func (r request) again(err error) bool {
 	if refused, ok := errors.AsType[*Error](err); ok {
 		return isPassing(refused)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return false // it stays the same certificate
+		return false // the certificate will not change
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
-		return true // it was not sent
+		return true // the request was not sent
 	}
 	return !r.once
 }
 
-// isPassing reports whether an answer may be another one soon.
+// isPassing reports whether a retry may get another answer.
 func isPassing(e *Error) bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -70,14 +73,14 @@ func isPassing(e *Error) bool {
 	return false
 }
 
-// backOff is how long to wait behind an attempt, from 0: a random part of a time that doubles, so that clients that lost one
-// server do not come back at once.
+// backOff returns the wait after an attempt, counted from 0: a random part of a doubling time, so clients that lost a
+// server do not return all at once.
 func backOff(attempt int) time.Duration {
 	most := min(100*time.Millisecond<<min(attempt, 6), 5*time.Second)
 	return most/2 + rand.N(most/2)
 }
 
-// pause waits, at most until the context ends, whose error it returns then.
+// pause waits until the time is over or the context ends. It returns the context's error.
 func pause(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -89,7 +92,7 @@ func pause(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// newRequest makes a request of HTTP.
+// newRequest builds an HTTP request.
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.target, bytes.NewReader(r.body))
 	if err != nil {
@@ -117,7 +120,7 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 	defer cancel()
 	defer func() {
 		if err != nil && within.Err() != nil && ctx.Err() == nil {
-			err = fmt.Errorf("no whole answer within %v", c.opt.Timeout) // the caller's context has not ended
+			err = fmt.Errorf("no complete answer within %v", c.opt.Timeout) // the caller's context has not ended
 		}
 	}()
 	req, err := c.newRequest(within, r)
@@ -126,7 +129,7 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 	}
 	resp, err := c.opt.HTTP.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, c.unanswered(ctx, err)
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	c.learn(resp.Header)
@@ -137,16 +140,16 @@ func (c *Client) send(ctx context.Context, r request, into any) (_ http.Header, 
 		return resp.Header, nil
 	}
 	data, err := io.ReadAll(resp.Body)
-	if err == nil {
-		err = json.Unmarshal(data, into)
-	}
 	if err != nil {
-		return resp.Header, fmt.Errorf("the answer: %w", err)
+		return resp.Header, c.unanswered(ctx, err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return resp.Header, fmt.Errorf("invalid answer of the server, %w", jsontext.Explain(err))
 	}
 	return resp.Header, nil
 }
 
-// learn takes the identity of the server's store from an answer.
+// learn stores the identity of the server's store from an answer.
 func (c *Client) learn(header http.Header) {
 	identity, _, ok := tagParts(header.Get("Etag"))
 	if known := c.identity.Load(); ok && (known == nil || *known != identity) {
@@ -154,7 +157,7 @@ func (c *Client) learn(header http.Header) {
 	}
 }
 
-// tagParts are the identity of a store and the revision in an entity tag, "<store>-<revision>".
+// tagParts splits an entity tag "<store>-<revision>".
 func tagParts(tag string) (store string, revision uint64, ok bool) {
 	store, digits, found := strings.Cut(strings.Trim(tag, `"`), "-")
 	revision, err := strconv.ParseUint(digits, 10, 64)

@@ -10,21 +10,22 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Error is what the server answered in place of what was asked for.
+// Error is an error answer of the server.
 type Error struct {
-	// Kind is the kind of the problem, such as "not-found"; docs/problems.md has them. Empty for an answer that is no problem.
+	// Kind is the kind of the problem, such as "not-found"; see docs/problems.md. It is empty for an answer that is
+	// not a problem document.
 	Kind string
-	// Status is the status code.
+	// Status is the HTTP status code.
 	Status int
-	// Detail says in one line what is wrong.
+	// Detail describes the problem in one line.
 	Detail string
-	// RequestID finds the request in the server's log.
+	// RequestID identifies the request in the server's log.
 	RequestID string
-	// Revision is that of the object that is there, where a condition did not hold; 0 for none.
+	// Revision is the revision of the existing object if a condition did not hold; 0 for none.
 	Revision uint64
-	// Parameter is the parameter of the request that is wrong; empty for none.
+	// Parameter is the name of the wrong request parameter; empty for none.
 	Parameter string
-	// Entry is the place of the change that cannot be made in its batch, from 0.
+	// Entry is the index of the change in its batch that cannot be made, from 0.
 	Entry int
 }
 
@@ -33,20 +34,20 @@ func (e *Error) Error() string {
 	if kind == "" {
 		kind = http.StatusText(e.Status)
 	}
-	return fmt.Sprintf("the server answers %d %s: %s", e.Status, kind, e.Detail)
+	return fmt.Sprintf("%s (%d %s)", e.Detail, e.Status, kind)
 }
 
-// sentinels are the errors of a store that kinds of problems stand for.
+// sentinels maps kinds of problems to errors of package storage.
 var sentinels = map[string]error{
 	"not-found": storage.ErrNotFound, "invalid-path": storage.ErrInvalidPath, "invalid-json": storage.ErrInvalidStorageData,
 	"condition-failed": storage.ErrConflict, "not-supported": storage.ErrBatchUnsupported, "read-only": storage.ErrReadOnly,
 	"unavailable": storage.ErrNotActive,
 }
 
-// parameters are those that a parameter stands for that is wrong.
+// parameters maps wrong parameters to errors of package storage.
 var parameters = map[string]error{"cursor": storage.ErrInvalidCursor, "limit": storage.ErrInvalidLimit, "to": storage.ErrInvalidRange}
 
-// Is makes errors.Is hold for the error of package storage that says the same.
+// Is reports whether target is the error of package storage with the same meaning.
 func (e *Error) Is(target error) bool {
 	known := sentinels[e.Kind]
 	switch e.Kind {
@@ -62,7 +63,7 @@ func (e *Error) Is(target error) bool {
 	return known != nil && known == target
 }
 
-// conflict is a condition that does not hold: the error of a store, and the server's, which says the same.
+// conflict is a failed condition: the error of a store together with the server's.
 type conflict struct {
 	of       storage.ConflictError
 	answered *Error
@@ -73,14 +74,14 @@ func (e *conflict) Unwrap() []error { return []error{&e.of, e.answered} }
 
 const problemType = "application/problem+json"
 
-// maxProblem is how much of an error's body is read.
+// maxProblem limits how much of an error's body is read.
 const maxProblem = 1 << 20
 
-// readError makes an error of an answer.
+// readError builds an error from an answer.
 func readError(resp *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	if err != nil {
-		return fmt.Errorf("the answer %s: %w", resp.Status, err)
+		return fmt.Errorf("incomplete answer %s of the server, %w", resp.Status, err)
 	}
 	e := &Error{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id"), Detail: strings.TrimSpace(string(body[:min(len(body), 200)]))}
 	var problem struct {

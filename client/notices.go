@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What a server's message says, as notices of a store.
+// Messages of the server as notices of a store.
 
 // message is the data of an event; docs/protocol.md describes it.
 type message struct {
@@ -29,21 +30,22 @@ type message struct {
 	}
 }
 
-// take makes notices of an event.
+// take turns an event into notices.
 func (s *Subscription) take(data string) error {
 	var m message
 	if err := json.Unmarshal([]byte(data), &m); err != nil {
-		return fmt.Errorf("an event of the server: %w", err)
+		return fmt.Errorf("invalid event of the server, %w", jsontext.Explain(err))
 	}
 	behind, notices := place{m.Token, s.behind.revision}, []storage.Notice(nil)
 	switch m.Type {
 	case "reset":
-		// Who loses the connection now gets the state without another reset. Within a state there is no place to resume from.
+		// After losing the connection now, the next one delivers the state without another reset. There is no
+		// position to resume from within a state.
 		behind, s.live = place{}, false
 		notices = append(notices, storage.Notice{Kind: storage.NoticeReset, Revision: m.Revision})
 	case "live":
 		behind.revision = m.Revision
-		if !s.live { // else it is the end of what a connection missed, which is no matter of who is told
+		if !s.live { // otherwise it ends the missed changes of a reconnection, which is not visible to the subscriber
 			s.live = true
 			notices = append(notices, storage.Notice{Kind: storage.NoticeLive, Revision: m.Revision})
 		}
@@ -67,7 +69,7 @@ func (s *Subscription) take(data string) error {
 	return nil
 }
 
-// changes are the notices of a commit, in the order of their revisions, with More on each but the last.
+// changes returns the notices of a commit in order of revision, with More on all but the last.
 func (m *message) changes() (notices []storage.Notice) {
 	for _, part := range m.Subscriptions {
 		for _, ch := range part.Changes {
@@ -79,7 +81,7 @@ func (m *message) changes() (notices []storage.Notice) {
 				n.Kind, n.Revision, n.Path = storage.NoticeDel, cmp.Or(ch.Revision, m.Revision), *ch.Del
 				n.Object, n.Reason = &meta.Object{Path: n.Path, Index: key.LastIndex(n.Path)}, reasonOf(ch.Reason)
 			default:
-				continue // of a later version of the protocol
+				continue // from a later version of the protocol
 			}
 			notices = append(notices, n)
 		}
@@ -91,7 +93,7 @@ func (m *message) changes() (notices []storage.Notice) {
 	return notices
 }
 
-// reasonOf is the reason that has a name; ReasonNone where the server tells none.
+// reasonOf returns the reason with a name; ReasonNone if the server sends none.
 func reasonOf(name string) storage.Reason {
 	for reason := storage.ReasonDeleted; reason <= storage.ReasonPattern; reason++ {
 		if reason.String() == name {

@@ -26,11 +26,11 @@ func (c *Client) Get(ctx context.Context, path string) (meta.Object, error) {
 	return obj, nil
 }
 
-// defaultPage is the limit of a page that asks for none, as storage has it.
+// defaultPage is the limit of a page without one, as in package storage.
 const defaultPage = 100
 
-// Page returns a part of what matches a pattern, as storage.Layered.Page does. Where the server's limits are below
-// that of the page it takes several requests.
+// Page returns a part of the objects that match a pattern, as storage.Layered.Page does. It takes several requests if
+// the server's limits are below the page's.
 func (c *Client) Page(ctx context.Context, pattern string, opt storage.ListOptions) (storage.Page, error) {
 	if opt.Limit == 0 {
 		opt.Limit = defaultPage
@@ -56,8 +56,9 @@ func (c *Client) Page(ctx context.Context, pattern string, opt storage.ListOptio
 	return page, nil
 }
 
-// Iterate returns what matches a pattern, page by page as the loop goes on: what is there all the time exactly once, as
-// storage.Layered.Iterate does. An error ends the loop, and comes last.
+// Iterate returns an iterator over the objects that match a pattern, page by page while the loop runs. An object that
+// exists throughout is yielded exactly once, as in storage.Layered.Iterate. An error is yielded last and ends the
+// loop.
 func (c *Client) Iterate(ctx context.Context, pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for page, err := range c.pages(ctx, pattern, opt, func() int { return largest }) {
@@ -74,11 +75,11 @@ func (c *Client) Iterate(ctx context.Context, pattern string, opt storage.ListOp
 	}
 }
 
-// largest is how many objects a request asks for at most.
+// largest is the maximum number of objects in a request.
 const largest = 1000
 
-// pages are the pages of a list, each with as many objects as are wanted by then, or as the server lets out at once: it bounds a
-// page by count and by size.
+// pages returns the pages of a list. Each has as many objects as are then wanted, or as the server returns at once:
+// it limits a page by count and by size.
 func (c *Client) pages(ctx context.Context, pattern string, opt storage.ListOptions, wanted func() int) iter.Seq2[storage.Page, error] {
 	return func(yield func(storage.Page, error) bool) {
 		if err := checkPattern(pattern); err != nil {
@@ -100,7 +101,7 @@ func (c *Client) pages(ctx context.Context, pattern string, opt storage.ListOpti
 	}
 }
 
-// page asks for one page.
+// page requests one page.
 func (c *Client) page(ctx context.Context, pattern string, opt storage.ListOptions, limit int) (page storage.Page, err error) {
 	query := url.Values{"order": {"asc"}, "limit": {strconv.Itoa(limit)}}
 	if opt.Descending {
@@ -132,7 +133,7 @@ func (c *Client) page(ctx context.Context, pattern string, opt storage.ListOptio
 	return page, nil
 }
 
-// Count returns how many objects match a pattern.
+// Count returns the number of objects that match a pattern.
 func (c *Client) Count(ctx context.Context, pattern string) (int, error) {
 	var answer struct{ Count int }
 	err := checkPattern(pattern)
@@ -164,37 +165,37 @@ func (c *Client) Directories(ctx context.Context, path string) ([]storage.Direct
 	}
 }
 
-// Stats are figures of a server and its store.
+// Stats are metrics of a server and its store.
 type Stats struct {
-	// Store is the identity of the store, in hexadecimal digits.
+	// Store is the identity of the store in hexadecimal digits.
 	Store string `json:"store"`
-	// Revision is that of the newest change.
+	// Revision is the revision of the latest change.
 	Revision uint64 `json:"revision"`
-	// Objects, Directories and DataBytes are how much the store holds; Expiring is how many of the objects have an end.
+	// Objects, Directories and DataBytes are the size of the store; Expiring is the number of objects that expire.
 	Objects     int64 `json:"objects"`
 	Directories int64 `json:"directories"`
 	DataBytes   int64 `json:"dataBytes"`
 	Expiring    int64 `json:"expiring"`
-	// Commits is how many there were since the start of the server.
+	// Commits is the number of commits since the server started.
 	Commits uint64 `json:"commits"`
-	// Streams and Connections are those that are open now.
+	// Streams and Connections are the open ones.
 	Streams     int64 `json:"streams"`
 	Connections int64 `json:"connections"`
-	// Requests is how many were answered since the start of the server.
+	// Requests is the number of answered requests since the server started.
 	Requests int64 `json:"requests"`
-	// UptimeSeconds is how long the server runs.
+	// UptimeSeconds is the time since the server started.
 	UptimeSeconds int64 `json:"uptimeSeconds"`
-	// WritesStopped says that the store takes no writes after one that failed.
+	// WritesStopped reports whether the store rejects writes after a failed commit.
 	WritesStopped bool `json:"writesStopped"`
-	// CommitP99Nanos is how long all but the slowest 1% of commits took at most.
+	// CommitP99Nanos is the 99th percentile of the commit duration.
 	CommitP99Nanos int64 `json:"commitP99Nanos"`
-	// StalenessNanos is for how long the node may have missed what others committed, and Unavailable whether it cannot reach
-	// the shared engine. Both are zero of a store that is not shared.
+	// StalenessNanos is how long the node may have missed commits of other nodes. Unavailable reports whether it
+	// cannot reach the shared engine. Both are zero if the store is not shared.
 	StalenessNanos int64 `json:"stalenessNanos"`
 	Unavailable    bool  `json:"unavailable"`
 }
 
-// Stats returns the server's figures. A token needs the verb admin for it.
+// Stats returns the server's metrics. A token needs the verb admin.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	var stats Stats
 	_, err := c.call(ctx, request{method: http.MethodGet, target: "/~/stats"}, &stats)

@@ -12,30 +12,30 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Store has the calls of a client without contexts, by the names and with the meaning that they have for a
-// *storage.Layered: packages collection and patch work on both. All methods may be called from any number of goroutines.
+// Store has the calls of a client without contexts, with the names and meanings of *storage.Layered. Packages
+// collection and patch work with both. All methods may be called concurrently.
 type Store struct {
 	client *Client
 	ctx    context.Context
 }
 
-// Store returns the client's calls without contexts. The end of ctx ends them all.
+// Store returns the client's calls without contexts. The end of ctx ends all of them.
 func (c *Client) Store(ctx context.Context) *Store { return &Store{c, ctx} }
 
 // Get returns the object at a path, or storage.ErrNotFound.
 func (s *Store) Get(path string) (meta.Object, error) { return s.client.Get(s.ctx, path) }
 
-// Page returns a part of what matches a pattern; see Client.Page.
+// Page returns a part of the objects that match a pattern; see Client.Page.
 func (s *Store) Page(pattern string, opt storage.ListOptions) (storage.Page, error) {
 	return s.client.Page(s.ctx, pattern, opt)
 }
 
-// Iterate returns what matches a pattern; see Client.Iterate.
+// Iterate returns an iterator over the objects that match a pattern; see Client.Iterate.
 func (s *Store) Iterate(pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error] {
 	return s.client.Iterate(s.ctx, pattern, opt)
 }
 
-// Count returns how many objects match a pattern.
+// Count returns the number of objects that match a pattern.
 func (s *Store) Count(pattern string) (int, error) { return s.client.Count(s.ctx, pattern) }
 
 // Directories returns the directories directly below a path, "" for the top.
@@ -53,15 +53,15 @@ func (s *Store) PushWith(pattern string, data json.RawMessage, opt storage.SetOp
 	return s.client.Push(s.ctx, pattern, data, opt)
 }
 
-// TouchWith gives the object at a path another end; see Client.Touch.
+// TouchWith changes the expiry of the object at a path; see Client.Touch.
 func (s *Store) TouchWith(path string, opt storage.SetOptions) (meta.Object, error) {
 	return s.client.Touch(s.ctx, path, opt)
 }
 
-// Del removes the object at a path, or all that match a pattern.
+// Del deletes the object at a path, or all objects that match a pattern.
 func (s *Store) Del(path string) error { return s.client.Del(s.ctx, path, storage.DelOptions{}) }
 
-// DelWith removes the object at a path. A pattern is storage.ErrGlobNotAllowed.
+// DelWith deletes the object at a path. A pattern fails with storage.ErrGlobNotAllowed.
 func (s *Store) DelWith(path string, opt storage.DelOptions) error {
 	if key.HasGlob(path) {
 		return failed("del", path, storage.ErrGlobNotAllowed)
@@ -69,23 +69,23 @@ func (s *Store) DelWith(path string, opt storage.DelOptions) error {
 	return s.client.Del(s.ctx, path, opt)
 }
 
-// Update changes the object at a path by a function of what is there; see Client.Update.
+// Update changes the object at a path with a function; see Client.Update.
 func (s *Store) Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	return s.client.Update(s.ctx, path, change)
 }
 
-// Commit makes all changes of a batch, or none; see Client.Commit.
+// Commit makes all changes of a batch or none; see Client.Commit.
 func (s *Store) Commit(batch *storage.Batch) ([]meta.Object, error) {
 	return s.client.Commit(s.ctx, batch)
 }
 
-// Subscribe follows what matches a pattern, until ctx or that of the Store ends, or Close. It connects at once; an error of
-// that is returned, and later on the subscription connects again by itself. Of the options, From alone is for
-// clients, and Lag where it is storage.LagReset: how much may wait for a connection is the server's matter. Others
-// are storage.ErrInvalidOptions.
+// Subscribe subscribes to the objects that match a pattern until ctx or the Store's context ends, or until Close. It
+// connects immediately and returns an error of that attempt; later it reconnects by itself. Only the options From and
+// Lag apply, and Lag must be storage.LagReset, because the server limits the backlog of a connection. Other options
+// fail with storage.ErrInvalidOptions.
 func (s *Store) Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*Subscription, error) {
 	if opt != (storage.SubscribeOptions{From: opt.From}) {
-		return nil, failed("subscribe", pattern, fmt.Errorf("%w: over a network a subscription has From alone", storage.ErrInvalidOptions))
+		return nil, failed("subscribe", pattern, fmt.Errorf("%w, over a network only From is supported", storage.ErrInvalidOptions))
 	}
 	own := SubscribeOptions{}
 	if opt.From > 0 {
@@ -108,12 +108,12 @@ func (s *Store) Subscribe(ctx context.Context, pattern string, opt storage.Subsc
 	return sub, nil
 }
 
-// storeOf returns the identity of the server's store, which a revision to resume from is one of.
+// storeOf returns the identity of the server's store, to which a revision to resume from belongs.
 func (c *Client) storeOf(ctx context.Context, pattern string) (string, error) {
 	if known := c.identity.Load(); known != nil {
 		return *known, nil
 	}
-	// The first message of a stream has it, whether there is an object or not.
+	// The first message of a stream contains it, whether or not there is an object.
 	sub, err := c.Subscribe(pattern, SubscribeOptions{Retry: func(err error) error { return err }})
 	if err != nil {
 		return "", err

@@ -15,31 +15,31 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// SubscribeOptions of a subscription. The zero value begins with the state.
+// SubscribeOptions configure a subscription. With the zero value it begins with the state.
 type SubscribeOptions struct {
-	// Token resumes behind what an earlier subscription of the pattern told: its Subscription.Token. Where the server cannot
+	// Token resumes after an earlier subscription of the pattern: its Subscription.Token. If the server cannot
 	// resume, a NoticeReset and the state follow. Empty begins with the state.
 	Token string
-	// Retry is told why a connection could not be made or was lost, and decides: with nil the subscription connects again
-	// after a while, and an error ends the Next that it runs in. Without it, a subscription always connects again. Close is all
-	// of the subscription that it may call.
+	// Retry is called with the reason when a connection fails or is lost. If it returns nil the subscription
+	// reconnects after a while; an error ends the Next that is running. Without Retry a subscription always
+	// reconnects. The only method of the subscription that Retry may call is Close.
 	Retry func(err error) error
 }
 
-// Subscription follows what matches a pattern, as storage.Subscription does. Next is for one goroutine at a time. All other
-// methods may be called from any goroutine.
+// Subscription delivers the changes of the objects that match a pattern, as storage.Subscription does. Only one
+// goroutine at a time may call Next. All other methods may be called concurrently.
 type Subscription struct {
 	client  *Client
 	pattern string
 	retry   func(error) error
-	life    context.Context // ends with Close, and with that of Store.Subscribe
+	life    context.Context // ends with Close, and with the context of Store.Subscribe
 	end     context.CancelCauseFunc
 
-	// For Next alone.
+	// Used only by Next.
 	waiting []storage.Notice
-	behind  place // where the subscription is once all that waits was told
+	behind  place // the position after all waiting notices
 	lines   *bufio.Reader
-	stop    context.CancelFunc // hangs up; nil without a connection
+	stop    context.CancelFunc // closes the connection; nil without one
 	fails   int                // attempts that failed in a row
 	live    bool               // NoticeLive was made, and no reset since
 
@@ -48,15 +48,16 @@ type Subscription struct {
 	lag  int // of waiting
 }
 
-// place is how far a subscription has come.
+// place is a position in the stream.
 type place struct {
 	token    string
 	revision uint64
 }
 
-// Subscribe follows what matches a path or pattern: the state first (storage.NoticeState, then NoticeLive), then every change.
-// After a connection that was lost, or that is silent for too long, it resumes where it was; where the server cannot do
-// that, a NoticeReset and a fresh state follow. Nothing is sent before the first Next. The caller closes the subscription.
+// Subscribe subscribes to the objects that match a path or a pattern. It delivers the state first
+// (storage.NoticeState, then NoticeLive), then every change. After a lost or silent connection it resumes at its
+// position. If the server cannot resume, a NoticeReset and a fresh state follow. Nothing is sent before the first
+// Next. The caller must close the subscription.
 func (c *Client) Subscribe(pattern string, opt SubscribeOptions) (*Subscription, error) {
 	return c.subscribe(context.Background(), pattern, opt)
 }
@@ -64,43 +65,43 @@ func (c *Client) Subscribe(pattern string, opt SubscribeOptions) (*Subscription,
 // subscribe is Subscribe until a context ends.
 func (c *Client) subscribe(ctx context.Context, pattern string, opt SubscribeOptions) (*Subscription, error) {
 	if err := key.Check(pattern); err != nil {
-		return nil, failed("subscribe", pattern, fmt.Errorf("%w: %w", storage.ErrInvalidPath, err))
+		return nil, failed("subscribe", pattern, fmt.Errorf("%w, %w", storage.ErrInvalidPath, err))
 	}
 	s := &Subscription{client: c, pattern: pattern, retry: opt.Retry, told: place{token: opt.Token}, behind: place{token: opt.Token}}
 	s.life, s.end = context.WithCancelCause(ctx)
 	return s, nil
 }
 
-// Close ends the subscription, and a Next that waits. It may be called any number of times.
+// Close ends the subscription and a waiting Next. It may be called several times.
 func (s *Subscription) Close() { s.end(storage.ErrSubscriptionClosed) }
 
-// Token returns from where another subscription of the pattern resumes: all up to there was told. It is empty before the
-// state is told as a whole.
+// Token returns the position from which another subscription of the pattern can resume: everything before it was
+// delivered. It is empty until the whole state is delivered.
 func (s *Subscription) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.told.token
 }
 
-// Revision returns the revision up to which all changes were told; 0 before storage.NoticeLive.
+// Revision returns the revision up to which all changes were delivered; 0 before storage.NoticeLive.
 func (s *Subscription) Revision() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.told.revision
 }
 
-// Lag returns how many notices have arrived and wait for Next.
+// Lag returns the number of received notices that wait for Next.
 func (s *Subscription) Lag() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lag
 }
 
-// Next waits for the next notice, and connects where that is needed. It returns the context's error when that ends, which
-// does not end the subscription, and the server's where it refuses the subscription. After Close it is
-// storage.ErrSubscriptionClosed.
+// Next waits for the next notice and connects if necessary. If its context ends it returns the context's error, and
+// the subscription stays open. If the server rejects the subscription it returns the server's error. After Close it
+// returns storage.ErrSubscriptionClosed.
 //
-// The Object of a NoticeDel has no more than its path.
+// The Object of a NoticeDel has only a path.
 func (s *Subscription) Next(ctx context.Context) (storage.Notice, error) {
 	for {
 		if s.life.Err() != nil {
@@ -119,7 +120,7 @@ func (s *Subscription) Next(ctx context.Context) (storage.Notice, error) {
 	}
 }
 
-// tell hands out the next notice of those that wait.
+// tell returns the next waiting notice.
 func (s *Subscription) tell() storage.Notice {
 	n := s.waiting[0]
 	s.waiting = s.waiting[1:]
@@ -133,12 +134,12 @@ func (s *Subscription) tell() storage.Notice {
 
 func (s *Subscription) hangUp() {
 	if s.stop != nil {
-		s.stop() // the connection goes with the context of its request
+		s.stop() // the context of its request ends the connection
 		s.stop = nil
 	}
 }
 
-// read reads an event, or connects. It returns an error that ends Next.
+// read reads an event or connects. An error ends Next.
 func (s *Subscription) read(ctx context.Context) error {
 	if s.stop == nil {
 		err := s.connect(ctx)
@@ -150,8 +151,8 @@ func (s *Subscription) read(ctx context.Context) error {
 		}
 		return s.await(ctx, err)
 	}
-	// The read of a connection ends with the context of its request: the end of this one ends the connection, and the next
-	// Next resumes. So does silence.
+	// Reading ends with the context of the connection's request. If this context ends, it closes the connection, and
+	// the next Next resumes. Silence has the same effect.
 	release := context.AfterFunc(ctx, s.stop)
 	defer release()
 	data, err := s.event()
@@ -163,12 +164,12 @@ func (s *Subscription) read(ctx context.Context) error {
 		if ctx.Err() != nil || s.retry == nil {
 			return ctx.Err()
 		}
-		return s.retry(fmt.Errorf("the connection was lost: %w", err))
+		return s.retry(fmt.Errorf("the connection to the server was lost: %w", err))
 	}
 	return nil
 }
 
-// await waits for the next attempt to connect.
+// await waits before the next attempt to connect.
 func (s *Subscription) await(ctx context.Context, cause error) error {
 	if s.retry != nil {
 		if err := s.retry(cause); err != nil {
@@ -178,7 +179,7 @@ func (s *Subscription) await(ctx context.Context, cause error) error {
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	_ = pause(within, backOff(s.fails)) // Next looks at both contexts
+	_ = pause(within, backOff(s.fails)) // Next checks both contexts
 	s.fails++
 	return ctx.Err()
 }
@@ -200,8 +201,12 @@ func (s *Subscription) connect(ctx context.Context) error {
 	defer silent.Stop()
 	resp, err := s.client.opt.HTTP.Do(req)
 	if err != nil {
+		silence := life.Err() != nil && ctx.Err() == nil && s.life.Err() == nil
 		stop()
-		return err
+		if silence {
+			return fmt.Errorf("%s does not answer within %v", s.client.base, s.client.opt.Silence)
+		}
+		return s.client.unanswered(ctx, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer stop()
@@ -211,7 +216,7 @@ func (s *Subscription) connect(ctx context.Context) error {
 	return nil
 }
 
-// event reads the data of the next event. What is cut off is none.
+// event reads the data of the next event. It discards an incomplete event.
 func (s *Subscription) event() (string, error) {
 	silent := time.AfterFunc(s.client.opt.Silence, s.stop)
 	defer silent.Stop()
@@ -221,7 +226,7 @@ func (s *Subscription) event() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		s.fails = 0 // something came: the server is well
+		s.fails = 0 // the server is alive
 		silent.Reset(s.client.opt.Silence)
 		line = strings.TrimRight(line, "\r\n")
 		if text, ok := strings.CutPrefix(line, "data:"); ok {

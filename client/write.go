@@ -15,30 +15,30 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Set stores data at a path and returns the object as it was stored. Of the options, Lease is not for clients:
-// storage.ErrInvalidOptions. Times need a token with the verb admin.
+// Set stores data at a path and returns the stored object. The option Lease fails with storage.ErrInvalidOptions.
+// Times need a token with the verb admin.
 func (c *Client) Set(ctx context.Context, path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error) {
 	var batch storage.Batch
 	batch.SetWith(path, data, opt)
 	return c.one(ctx, "set", path, &batch)
 }
 
-// Push stores data under a new index in place of the pattern's '*', and returns the object.
+// Push stores data under a new index, which replaces the '*' of the pattern, and returns the object.
 func (c *Client) Push(ctx context.Context, pattern string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error) {
 	var batch storage.Batch
 	batch.PushWith(pattern, data, opt)
 	return c.one(ctx, "push", pattern, &batch)
 }
 
-// Touch gives the object at a path the TTL or Expires of the options, and neither ends the one that it has. Its data and both
-// of its times stay. The object that it returns has no data.
+// Touch sets the TTL or Expires of the object at a path; without either it removes the object's expiry. Data and
+// times are kept. The returned object has no data.
 func (c *Client) Touch(ctx context.Context, path string, opt storage.SetOptions) (meta.Object, error) {
 	var batch storage.Batch
 	batch.TouchWith(path, opt)
 	return c.one(ctx, "touch", path, &batch)
 }
 
-// Del removes the object at a path, or, atomically, all that match a pattern, which takes no condition.
+// Del deletes the object at a path, or atomically all objects that match a pattern. A pattern takes no condition.
 func (c *Client) Del(ctx context.Context, path string, opt storage.DelOptions) error {
 	if !key.HasGlob(path) {
 		var batch storage.Batch
@@ -57,12 +57,13 @@ func (c *Client) Del(ctx context.Context, path string, opt storage.DelOptions) e
 	return failed("del", path, err)
 }
 
-// Update changes the object at a path by a function of what is there, as storage.Layered.Update does: the function is
-// called again where somebody else wrote the object meanwhile, with the newer one. It gets the zero object but for Path and Index
-// where there is none. A time to live stays as it is. An error of it ends the update, and is returned wrapped.
+// Update changes the object at a path with a function, as storage.Layered.Update does. It calls the function again
+// with the newer object if somebody else changed the object in the meantime. If there is no object, the function
+// receives an Object with only Path and Index. A time to live is kept. An error of the function ends the update and
+// is returned wrapped.
 func (c *Client) Update(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	if change == nil {
-		return meta.Object{}, failed("update", path, fmt.Errorf("%w: the function is nil", storage.ErrInvalidOptions))
+		return meta.Object{}, failed("update", path, fmt.Errorf("%w, the function is nil", storage.ErrInvalidOptions))
 	}
 	for {
 		old, err := c.Get(ctx, path)
@@ -93,9 +94,9 @@ func (c *Client) one(ctx context.Context, operation, path string, batch *storage
 	return objects[0], nil
 }
 
-// Commit makes all changes of a batch, or none. It returns the objects in the order of the batch, as they were stored, with the data that
-// they were given; of a delete, Path and Revision, and of a touch, no data. Where an answer was lost, and the objects were written again before
-// the retry, they have no times.
+// Commit makes all changes of a batch or none. It returns the stored objects in the order of the batch, with the data
+// given; for a delete only Path and Revision, and for a touch no data. If an answer was lost and the objects were
+// written again before the retry, their times are missing.
 func (c *Client) Commit(ctx context.Context, batch *storage.Batch) ([]meta.Object, error) {
 	objects, err := c.commit(ctx, batch)
 	if err != nil {
@@ -104,7 +105,7 @@ func (c *Client) Commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	return objects, nil
 }
 
-// change is a change as the server reads it.
+// change is a change in the server's format.
 type change struct {
 	Operation   string          `json:"op"`
 	Path        string          `json:"path"`
@@ -126,7 +127,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	changes, seen := make([]change, len(gathered)), make(map[string]bool, len(gathered))
 	for i, ch := range gathered {
 		if seen[ch.Path] && ch.Operation != "push" {
-			return nil, fmt.Errorf("change %d: %w: %q", i, storage.ErrDuplicateKey, ch.Path)
+			return nil, fmt.Errorf("change %d: %w, %q", i, storage.ErrDuplicateKey, ch.Path)
 		}
 		seen[ch.Path] = ch.Operation != "push"
 		if changes[i], err = c.change(ctx, ch); err != nil {
@@ -135,7 +136,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false) // data keeps its bytes
+	encoder.SetEscapeHTML(false) // keep the data byte for byte
 	if err := encoder.Encode(map[string]any{"changes": changes}); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 		return nil, err
 	}
 	if len(made.Results) != len(changes) {
-		return nil, fmt.Errorf("the server answers %d results for %d changes", len(made.Results), len(changes))
+		return nil, fmt.Errorf("the server returned %d results for %d changes", len(made.Results), len(changes))
 	}
 	objects := make([]meta.Object, len(changes))
 	for i, result := range made.Results {
@@ -175,7 +176,7 @@ func (c *Client) commit(ctx context.Context, batch *storage.Batch) ([]meta.Objec
 	return objects, nil
 }
 
-// change makes of a change what the server reads.
+// change converts a change into the server's format.
 func (c *Client) change(ctx context.Context, gathered storage.BatchChange) (change, error) {
 	opt := gathered.Options
 	ch := change{Operation: gathered.Operation, Path: gathered.Path, Data: gathered.Data, KeepTTL: opt.KeepTTL, Expires: opt.Expires}
@@ -183,7 +184,7 @@ func (c *Client) change(ctx context.Context, gathered storage.BatchChange) (chan
 		ch.Operation = "delete"
 	}
 	if opt.Lease != nil {
-		return ch, fmt.Errorf("%q: %w: a lease is one of a process, and means nothing to a server", ch.Path, storage.ErrInvalidOptions)
+		return ch, fmt.Errorf("%q: %w, a lease belongs to a process and has no meaning on a server", ch.Path, storage.ErrInvalidOptions)
 	}
 	if opt.TTL > 0 {
 		ch.TTL = max(opt.TTL, time.Nanosecond).String()
@@ -202,8 +203,8 @@ func (c *Client) change(ctx context.Context, gathered storage.BatchChange) (chan
 	return ch, err
 }
 
-// identify returns the identity of the server's store: entity tags have it, so that a revision of one store means nothing in
-// another. Where no answer had it yet, a look at the object tells it, or that there is none.
+// identify returns the identity of the server's store for entity tags, which make revisions of other stores
+// meaningless. If no answer has contained it yet, a read of the object does, or shows that there is none.
 func (c *Client) identify(ctx context.Context, path string, revision uint64) (string, error) {
 	if known := c.identity.Load(); known != nil {
 		return *known, nil
@@ -217,7 +218,7 @@ func (c *Client) identify(ctx context.Context, path string, revision uint64) (st
 	}
 	identity, _, ok := tagParts(header.Get("Etag"))
 	if !ok {
-		return "", fmt.Errorf("the server's entity tag is %q", header.Get("Etag"))
+		return "", fmt.Errorf("the server returned the invalid entity tag %q", header.Get("Etag"))
 	}
 	return identity, nil
 }

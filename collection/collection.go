@@ -23,13 +23,12 @@
 //
 // # Values and data
 //
-// Values become data and data becomes values as encoding/json has it: a member that the type does
-// not know is skipped, a field that the data does not have keeps its zero value, names
-// match in any case, and null leaves a value as it is, zero. What is stricter is the type's own
-// matter: it may implement json.Unmarshaler. Each value is made anew, and shares nothing with the store.
+// Package encoding/json converts between values and data. It skips members that the type does not have, keeps the
+// zero value of fields that the data does not have, matches names in any case, and leaves a value zero for null. For
+// stricter rules the type can implement json.Unmarshaler. Each value is new and shares nothing with the store.
 //
-// Data that does not fit the type is a *DecodeError, which names the path and the type. It concerns
-// that one object: an iteration and a subscription go on behind it.
+// Data that does not fit the type is a *DecodeError with the path and the type. It does not affect other objects: an
+// iteration and a subscription continue after it.
 package collection
 
 import (
@@ -39,29 +38,29 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Collection is the objects of one list, such as "users/*", as values of a type. It holds
-// nothing but the store and the pattern: there may be any number of collections of one list, and
-// others may write to it. All methods may be called from any number of goroutines.
+// Collection is a list of objects, such as "users/*", as values of a type. It holds only the store and the pattern,
+// so there may be several collections of one list, and other writers. All methods may be called concurrently.
 type Collection[T any] struct {
 	store     calls
 	subscribe func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
 	pattern   string
 }
 
-// Store is what a collection is in: a *storage.Layered, whose subscriptions are *storage.Subscription, or a *client.Store of a store
-// that a server has, with its own. Its calls mean what those of storage.Layered do.
+// Store is the store of a collection: a *storage.Layered with its *storage.Subscription, or a *client.Store with its
+// own subscriptions. Its calls mean the same as those of storage.Layered.
 type Store[S Cursor] interface {
 	calls
 	Subscribe(ctx context.Context, pattern string, opt storage.SubscribeOptions) (S, error)
 }
 
-// calls are those of a store that are the same wherever it is.
+// calls are the calls of a store that are the same for both kinds.
 type calls interface {
 	Get(path string) (meta.Object, error)
 	Page(pattern string, opt storage.ListOptions) (storage.Page, error)
@@ -74,7 +73,7 @@ type calls interface {
 	DelWith(path string, opt storage.DelOptions) error
 }
 
-// Cursor is the subscription of a store.
+// Cursor is a subscription of the store.
 type Cursor interface {
 	Next(ctx context.Context) (storage.Notice, error)
 	Revision() uint64
@@ -86,27 +85,27 @@ type Cursor interface {
 type Item[T any] struct {
 	// Index is the last segment of Path.
 	Index string `json:"index"`
-	// Path is where the object is in the store.
+	// Path is the path of the object.
 	Path string `json:"path"`
-	// Created is when the object was created, in Unix nanoseconds.
+	// Created is the time of creation, in Unix nanoseconds.
 	Created int64 `json:"created"`
-	// Updated is when it was last overwritten, in Unix nanoseconds; 0 for never.
+	// Updated is the time of the last overwrite, in Unix nanoseconds; 0 for none.
 	Updated int64 `json:"updated"`
-	// Revision is the place of the object's last change in the commit order.
+	// Revision is the position of the object's last change in the commit order.
 	Revision uint64 `json:"revision"`
-	// Expires is when the object ceases to be, in Unix nanoseconds; 0 for never.
+	// Expires is when the object expires, in Unix nanoseconds; 0 for never.
 	Expires int64 `json:"expires,omitempty"`
-	// Value is what the object holds.
+	// Value is the decoded data of the object.
 	Value T `json:"value"`
 }
 
-// DecodeError says that the data of an object does not fit the type of its collection.
+// DecodeError reports that the data of an object does not fit the type of its collection.
 type DecodeError struct {
-	// Path is where the object is.
+	// Path is the path of the object.
 	Path string
 	// Type is the type of the collection.
 	Type reflect.Type
-	// Err is that of encoding/json.
+	// Err is the error of encoding/json.
 	Err error
 }
 
@@ -116,24 +115,24 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// New returns the collection of a list of a store. The pattern has one '*', which is its whole last
-// segment, as in "users/*" or "users/17/posts/*": a collection is one directory. Any other one is
+// New returns the collection of a list of a store. The pattern must have exactly one '*', as its whole last segment,
+// such as "users/*" or "users/17/posts/*": a collection is one directory. Any other pattern fails with
 // storage.ErrInvalidPattern.
 //
-// The type of the store's subscriptions follows from the store: New[City](store, "cities/*").
+// The type of the store's subscriptions is inferred: New[City](store, "cities/*").
 func New[T any, S Cursor](store Store[S], pattern string) (*Collection[T], error) {
 	err := key.Check(pattern)
 	if err == nil && !key.HasGlob(pattern) {
-		err = errors.New("there is no '*' in it")
+		err = errors.New("it has no '*'")
 	}
 	if err == nil {
 		err = key.ValidateGlob(pattern)
 	}
 	if err == nil && isNil(store) {
-		return nil, fmt.Errorf("collection: pattern %s: %w: the store is nil", clip(pattern), storage.ErrInvalidOptions)
+		return nil, fmt.Errorf("collection: pattern %s: %w, the store is nil", clip(pattern), storage.ErrInvalidOptions)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("collection: pattern %s: %w: expected one '*', as the whole last segment: %w",
+		return nil, fmt.Errorf("collection: pattern %s: %w, expected one '*' as the whole last segment, %w",
 			clip(pattern), storage.ErrInvalidPattern, err)
 	}
 	subscribe := func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error) {
@@ -142,7 +141,7 @@ func New[T any, S Cursor](store Store[S], pattern string) (*Collection[T], error
 	return &Collection[T]{store, subscribe, pattern}, nil
 }
 
-// isNil reports whether there is no store, or a pointer to none.
+// isNil reports whether the store is nil or a nil pointer.
 func isNil(store any) bool {
 	value := reflect.ValueOf(store)
 	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
@@ -151,54 +150,55 @@ func isNil(store any) bool {
 // Pattern returns the pattern of the collection.
 func (c *Collection[T]) Pattern() string { return c.pattern }
 
-// Path returns the path of an index. An index that is not one valid segment is storage.ErrInvalidPath.
+// Path returns the path of an index. It fails with storage.ErrInvalidPath unless the index is one valid segment.
 func (c *Collection[T]) Path(index string) (string, error) {
 	err := key.Check(index)
 	if err == nil && (key.HasGlob(index) || key.Parent(index) != "") {
-		err = errors.New("expected one segment of a path")
+		err = errors.New("expected a single path segment")
 	}
 	path := c.pattern[:len(c.pattern)-1] + index
 	if err == nil {
 		err = key.Check(path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("collection %q: index %s: %w: %w", c.pattern, clip(index), storage.ErrInvalidPath, err)
+		return "", fmt.Errorf("collection %q: index %s: %w, %w", c.pattern, clip(index), storage.ErrInvalidPath, err)
 	}
 	return path, nil
 }
 
-// clip quotes a text of any length for a message.
+// clip quotes a text of any length for an error.
 func clip(text string) string {
-	const most = 80 // bytes of it that a message repeats
+	const most = 80 // maximum bytes of the text in an error
 	if len(text) > most {
 		return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))
 	}
 	return fmt.Sprintf("%q", text)
 }
 
-// encode makes the data of a value.
+// encode returns the data of a value.
 func (c *Collection[T]) encode(op, at string, value T) (json.RawMessage, error) {
 	data, err := json.Marshal(value)
 	if err != nil {
-		return nil, fmt.Errorf("collection: %s %q: %v cannot be JSON: %w", op, at, reflect.TypeFor[T](), err)
+		return nil, fmt.Errorf("collection: %s %q: %v cannot be encoded as JSON, %w", op, at, reflect.TypeFor[T](), err)
 	}
 	return data, nil
 }
 
-// item makes the item of an object.
+// item returns the item of an object.
 func item[T any](obj meta.Object) (Item[T], error) {
 	it := place[T](obj)
 	if err := json.Unmarshal(obj.Data, &it.Value); err != nil {
-		// What was filled in before the error is no value.
+		// A partly decoded value is discarded.
 		return place[T](obj), &DecodeError{Path: obj.Path, Type: reflect.TypeFor[T](), Err: err}
 	}
 	return it, nil
 }
 
-// place makes an item without its value.
+// place returns an item without its value.
 func place[T any](obj meta.Object) Item[T] {
+	path := strings.Clone(obj.Path) // an item is kept without the object's data
 	return Item[T]{
-		Index: obj.Index, Path: obj.Path, Created: obj.Created, Updated: obj.Updated,
+		Index: key.LastIndex(path), Path: path, Created: obj.Created, Updated: obj.Updated,
 		Revision: obj.Revision, Expires: obj.Expires,
 	}
 }

@@ -80,8 +80,8 @@ func raw(t testing.TB, store *home, path, data string) {
 func TestNew(t *testing.T) {
 	both(t, func(t *testing.T, store *home) {
 		for _, test := range []struct{ pattern, text string }{
-			{"users", "there is no '*' in it"},
-			{"users/1", "there is no '*' in it"},
+			{"users", "it has no '*'"},
+			{"users/1", "it has no '*'"},
 			{"", "empty path"},
 			{"users/*/posts/*", "at most one '*'"},
 			{"*/posts", "not at the end"},
@@ -385,7 +385,7 @@ func TestValuesThatAreNoJSON(t *testing.T) {
 		}
 		for op, err := range calls {
 			var unsupported *json.UnsupportedTypeError
-			if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "chan int cannot be JSON") || !strings.Contains(err.Error(), op+` "c/`) {
+			if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "chan int cannot be encoded as JSON") || !strings.Contains(err.Error(), op+` "c/`) {
 				t.Errorf("%s: %v, want one that names chan int and the place", op, err)
 			}
 		}

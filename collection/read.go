@@ -6,8 +6,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Get returns the item at an index, or storage.ErrNotFound. With a *DecodeError comes the item
-// without its value.
+// Get returns the item at an index, or storage.ErrNotFound. With a *DecodeError it also returns the item without its
+// value.
 func (c *Collection[T]) Get(index string) (Item[T], error) {
 	path, err := c.Path(index)
 	if err != nil {
@@ -20,11 +20,10 @@ func (c *Collection[T]) Get(index string) (Item[T], error) {
 	return item[T](obj)
 }
 
-// Iterate returns the items in the order of their creation, as storage.Layered.Iterate reads them:
-// as the loop goes on, each that is there all the time exactly once.
+// Iterate returns an iterator over the items in order of creation, with the guarantees of storage.Layered.Iterate.
 //
-// An item that does not fit the type comes without its value and with a *DecodeError, and the loop goes on
-// behind it if it is let. Any other error comes last, with the zero item.
+// An item that does not fit the type is yielded without its value and with a *DecodeError, and the loop may continue.
+// Any other error is yielded last, with a zero item.
 func (c *Collection[T]) Iterate(opt storage.ListOptions) iter.Seq2[Item[T], error] {
 	return func(yield func(Item[T], error) bool) {
 		for obj, err := range c.store.Iterate(c.pattern, opt) {
@@ -41,16 +40,16 @@ func (c *Collection[T]) Iterate(opt storage.ListOptions) iter.Seq2[Item[T], erro
 
 // Page is a part of a collection.
 type Page[T any] struct {
-	// Items are in the order that was asked for.
+	// Items are in the requested order.
 	Items []Item[T] `json:"items"`
-	// Next is the cursor of the page that follows; empty when there is none.
+	// Next is the cursor of the next page; empty on the last page.
 	Next string `json:"next,omitempty"`
-	// Revision is storage.Page.Revision: every change up to it is in the page.
+	// Revision is storage.Page.Revision: the page includes every change up to it.
 	Revision uint64 `json:"revision"`
 }
 
-// Page reads a part of the collection, as storage.Layered.Page does. An item that does not fit the type
-// is a *DecodeError, and there is no page; Iterate can leave it out.
+// Page reads a page of the collection, as storage.Layered.Page does. If an item does not fit the type, Page returns a
+// *DecodeError and no page. Iterate can skip such items.
 func (c *Collection[T]) Page(opt storage.ListOptions) (Page[T], error) {
 	page, err := c.store.Page(c.pattern, opt)
 	if err != nil {
@@ -65,5 +64,5 @@ func (c *Collection[T]) Page(opt storage.ListOptions) (Page[T], error) {
 	return typed, nil
 }
 
-// Count returns how many objects the collection has, whether or not they fit the type.
+// Count returns the number of objects in the collection, whether or not they fit the type.
 func (c *Collection[T]) Count() (int, error) { return c.store.Count(c.pattern) }

@@ -4,37 +4,37 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Notice is one thing that a subscription tells.
+// Notice is one message of a subscription.
 type Notice[T any] struct {
-	// Kind says what: an item of the state, that the state is complete, an item that was stored or
-	// removed, that all is told anew, or that what changed follows.
+	// Kind is the kind of notice; see storage.NoticeKind.
 	Kind storage.NoticeKind
-	// Revision is the place of a change in the commit order; of an item of the state, that of its last
-	// change; of storage.NoticeLive, storage.NoticeReset and storage.NoticeCatchUp, the revision up to
-	// which all is known then.
+	// Revision is the position of a change in the commit order. For an item of the state it is the revision of the
+	// item's last change. For storage.NoticeLive, storage.NoticeReset and storage.NoticeCatchUp it is the revision up
+	// to which the subscriber is then current.
 	Revision uint64
-	// Item is what is there, was stored or was removed; zero for storage.NoticeLive, storage.NoticeReset and
+	// Item is the existing, stored or deleted item; zero for storage.NoticeLive, storage.NoticeReset and
 	// storage.NoticeCatchUp.
 	Item Item[T]
-	// More says that the next notice is a part of the same change. Who resumes from a revision later
-	// takes that of a notice without More.
+	// More means that the next notice is part of the same change. To resume later, use the revision of a notice
+	// without More.
 	More bool
 }
 
-// Subscription is a subscription of the store whose notices hold values of a type.
+// Subscription is a subscription of the store with values of a type.
 //
-// Next is for one goroutine at a time. All other methods may be called from any goroutine.
+// Only one goroutine at a time may call Next. All other methods may be called concurrently.
 type Subscription[T any] struct {
 	subscription Cursor
 }
 
-// Subscribe follows the collection: its state, then each change, as the store's Subscribe tells
-// them. From a server it has no more of an item that was removed than where it was. The context ends the subscription, not only this call.
+// Subscribe subscribes to the collection: the state first, then each change, as in the store's Subscribe. Over a
+// network, a deleted item has only its path. The context ends the subscription, not only this call.
 func (c *Collection[T]) Subscribe(ctx context.Context, opt storage.SubscribeOptions) (*Subscription[T], error) {
 	s, err := c.subscribe(ctx, c.pattern, opt)
 	if err != nil {
@@ -45,9 +45,9 @@ func (c *Collection[T]) Subscribe(ctx context.Context, opt storage.SubscribeOpti
 
 // Next returns the next notice, as storage.Subscription.Next does.
 //
-// An object that does not fit the type comes as its notice, with all but the value, and with
-// a *DecodeError. The subscription goes on: the next call returns what follows. So nothing
-// is missed, and whoever keeps a copy of the collection knows which item it cannot hold.
+// An object that does not fit the type is returned as its notice without the value, together with a *DecodeError. The
+// subscription continues with the next call. Nothing is missed, and a caller that mirrors the collection knows which
+// item it lacks.
 func (s *Subscription[T]) Next(ctx context.Context) (Notice[T], error) {
 	n, err := s.subscription.Next(ctx)
 	if err != nil {
@@ -60,13 +60,14 @@ func (s *Subscription[T]) Next(ctx context.Context) (Notice[T], error) {
 	case n.Object != nil:
 		typed.Item, err = item[T](*n.Object)
 	case n.Path != "":
-		typed.Item.Path, typed.Item.Index = n.Path, key.LastIndex(n.Path)
+		typed.Item.Path = strings.Clone(n.Path)
+		typed.Item.Index = key.LastIndex(typed.Item.Path)
 	}
 	return typed, err
 }
 
-// All returns what Next returns, one after the other. A *DecodeError does not end the loop; any other
-// error does, and comes last. The subscription stays open when the loop is left early.
+// All returns an iterator over the results of Next. A *DecodeError does not end the loop. Any other error is yielded
+// last and ends it. Leaving the loop early keeps the subscription open.
 func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[Notice[T], error] {
 	return func(yield func(Notice[T], error) bool) {
 		for {
@@ -83,12 +84,12 @@ func isDecodeError(err error) bool {
 	return ok
 }
 
-// Revision returns the revision up to which all changes were told, to resume from; 0 before the
-// first storage.NoticeLive.
+// Revision returns the revision up to which all changes were delivered, for resuming; 0 before the first
+// storage.NoticeLive.
 func (s *Subscription[T]) Revision() uint64 { return s.subscription.Revision() }
 
-// Lag returns how many changes wait for Next.
+// Lag returns the number of changes that wait for Next.
 func (s *Subscription[T]) Lag() int { return s.subscription.Lag() }
 
-// Close ends the subscription. It may be called any number of times.
+// Close ends the subscription. It may be called several times.
 func (s *Subscription[T]) Close() { s.subscription.Close() }

@@ -14,8 +14,7 @@ func (c *Collection[T]) Set(index string, value T) error {
 	return err
 }
 
-// SetWith is Set with conditions and times. It returns the item as it was stored, with the value as
-// it was given.
+// SetWith is Set with conditions and times. It returns the stored item with the given value.
 func (c *Collection[T]) SetWith(index string, value T, opt storage.SetOptions) (Item[T], error) {
 	path, err := c.Path(index)
 	if err != nil {
@@ -28,14 +27,13 @@ func (c *Collection[T]) SetWith(index string, value T, opt storage.SetOptions) (
 	return c.stored(value)(c.store.SetWith(path, data, opt))
 }
 
-// Push stores a value at a new index, made from the time, and returns it.
+// Push stores a value under a new index derived from the time, and returns the index.
 func (c *Collection[T]) Push(value T) (index string, err error) {
 	it, err := c.PushWith(value, storage.SetOptions{})
 	return it.Index, err
 }
 
-// PushWith is Push with a time to live. It returns the item as it was stored, with the value as it
-// was given.
+// PushWith is Push with a time to live. It returns the stored item with the given value.
 func (c *Collection[T]) PushWith(value T, opt storage.SetOptions) (Item[T], error) {
 	data, err := c.encode("push", c.pattern, value)
 	if err != nil {
@@ -44,7 +42,7 @@ func (c *Collection[T]) PushWith(value T, opt storage.SetOptions) (Item[T], erro
 	return c.stored(value)(c.store.PushWith(c.pattern, data, opt))
 }
 
-// stored makes the answer of a write.
+// stored builds the result of a write.
 func (c *Collection[T]) stored(value T) func(meta.Object, error) (Item[T], error) {
 	return func(obj meta.Object, err error) (Item[T], error) {
 		if err != nil {
@@ -56,7 +54,7 @@ func (c *Collection[T]) stored(value T) func(meta.Object, error) (Item[T], error
 	}
 }
 
-// Del removes the object at an index, or returns storage.ErrNotFound.
+// Del deletes the object at an index, or returns storage.ErrNotFound.
 func (c *Collection[T]) Del(index string) error { return c.DelWith(index, storage.DelOptions{}) }
 
 // DelWith is Del with a condition.
@@ -68,21 +66,21 @@ func (c *Collection[T]) DelWith(index string, opt storage.DelOptions) error {
 	return c.store.DelWith(path, opt)
 }
 
-// DelAll removes all objects of the collection, atomically.
+// DelAll deletes all objects of the collection, atomically.
 func (c *Collection[T]) DelAll() error { return c.store.Del(c.pattern) }
 
-// Update changes the value at an index by a function, which gets the present value to change in
-// place. What it leaves is stored if nobody wrote the object meanwhile; else it is called again with the newer
-// value. A time to live stays as it is. Where there is no object it is storage.ErrNotFound; see Upsert.
+// Update changes the value at an index with a function that modifies it in place. It stores the result if no other
+// write changed the object in the meantime; otherwise it calls the function again with the newer value. A time to
+// live is kept. If there is no object it returns storage.ErrNotFound; see Upsert.
 //
-// An error of change ends the update, with nothing written, and is returned wrapped; storage.ErrNoop is
-// the one for "leave it as it is". The function holds no lock. Members of the data that the type does not know
-// are lost: package patch keeps them.
+// An error of change ends the update without a write and is returned wrapped. Return storage.ErrNoop to leave the
+// object as it is. The function runs without a lock. Members of the data that the type does not have are lost;
+// package patch keeps them.
 func (c *Collection[T]) Update(index string, change func(value *T) error) (Item[T], error) {
 	return c.update(index, false, change)
 }
 
-// Upsert is Update that begins with the zero value where there is no object, and so makes one.
+// Upsert is Update that starts with the zero value if there is no object, and then creates one.
 func (c *Collection[T]) Upsert(index string, change func(value *T) error) (Item[T], error) {
 	return c.update(index, true, change)
 }
@@ -90,7 +88,7 @@ func (c *Collection[T]) Upsert(index string, change func(value *T) error) (Item[
 func (c *Collection[T]) update(index string, create bool, change func(value *T) error) (Item[T], error) {
 	path, err := c.Path(index)
 	if err == nil && change == nil {
-		err = fmt.Errorf("collection: update %q: %w: the function is nil", path, storage.ErrInvalidOptions)
+		err = fmt.Errorf("collection: update %q: %w, the function is nil", path, storage.ErrInvalidOptions)
 	}
 	if err != nil {
 		return Item[T]{}, err

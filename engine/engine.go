@@ -1,19 +1,19 @@
-// Package engine makes a store's layers from a URL.
+// Package engine creates the layers of a store from a URL.
 //
-//	memory:                    nothing is kept
+//	memory:                    in memory only, not durable
 //	pebble:./data              the directory ./data, every write synced
-//	pebble:./data?sync=off     the same, faster, the newest writes lost in a crash
-//	pebble:./data?readonly=on  the same, opened to read only: no file is created or changed
+//	pebble:./data?sync=off     faster, but a crash loses the newest writes
+//	pebble:./data?readonly=on  read-only: no file is created or changed
 //	sqlite:./data.db           the SQLite database ./data.db, which other programs can read
 //	badger:./data              a Badger database in ./data; ?key-file=PATH encrypts it
-//	ko:./data                  the LevelDB database in ./data, as older software has it
+//	ko:./data                  the LevelDB database in ./data, in the format of older software
 //
-// The form is scheme:location?option=value&option=value. The location is a path of the file system, in
-// which %3F stands for '?', %25 for '%', and so on as in any URL; see Location. Options are those
-// of a URL's query. What is unknown is an error that lists what is known.
+// A URL has the form scheme:location?option=value&option=value. The location is a file system path with the escapes
+// of any URL: %3F for '?', %25 for '%'; see Location. The options are a URL query. An unknown scheme or option is an
+// error that lists the known ones.
 //
-// An engine comes into a program by import: it is passed to Open by the caller, as pebble.Engine is, and a
-// program holds no engine that it does not name. Package engine/all has all of this module.
+// The caller passes engines to Open, such as pebble.Engine. A program contains only the engines that it imports.
+// Package engine/all has all engines of this module.
 package engine
 
 import (
@@ -26,28 +26,28 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// ErrInvalidURL is what every error of this package wraps.
+// ErrInvalidURL is wrapped by every error of this package.
 var ErrInvalidURL = errors.New("invalid store URL")
 
-// Engine is one kind of store: a scheme, and what makes its persistent layer. It is made by New, once, and
-// may be used by any number of goroutines.
+// Engine is a kind of store: a scheme and a function that creates its persistent layer. New creates an Engine, once.
+// It may be used concurrently.
 type Engine struct {
 	scheme string
-	// place is what stands after the colon, for a reader; empty when nothing may.
+	// place describes the location, for users; empty if there is none.
 	place string
-	// open makes the persistent layer; nil for a scheme without one.
+	// open creates the persistent layer; nil for a scheme without one.
 	open func(location string, query url.Values) (storage.EmbeddedLayer, error)
-	// remote says that the location is none of the file system.
+	// remote means that the location is not in the file system.
 	remote bool
-	// recognize tells whether there is a store of the engine at a path; nil where nothing tells.
+	// recognize reports whether a path holds a store of the engine; nil if that cannot be determined.
 	recognize func(location string) (bool, error)
 }
 
-// memory is the only engine that is always there.
+// memory is the only built-in engine.
 var memory = Engine{scheme: "memory"}
 
-// New returns the engine of a scheme. Place says what its location is, DIRECTORY or FILE; options are all that
-// its URLs may have; create makes a layer and touches nothing, as T's zero value or the options say.
+// New returns the engine of a scheme. Place describes the location, such as DIRECTORY or FILE. Options are all the
+// options of its URLs. Create returns a layer for T's zero value or the given options, without touching any file.
 func New[T any](scheme, place string, options []Option[T], create func(location string, options T) storage.EmbeddedLayer) Engine {
 	return Engine{scheme: scheme, place: place, open: func(location string, query url.Values) (storage.EmbeddedLayer, error) {
 		var set T
@@ -58,22 +58,23 @@ func New[T any](scheme, place string, options []Option[T], create func(location 
 	}}
 }
 
-// Remote returns the engine as one whose locations are none of the file system. It has the option existing, with which it makes no store.
+// Remote returns the engine, marked as one whose locations are not in the file system. It gains the option existing, with
+// which it creates no store.
 func (e Engine) Remote() Engine {
 	e.remote = true
 	return e
 }
 
-// IsRemote reports whether the engine of a URL is among those that are given, and its location none of the file system.
+// IsRemote reports whether the engine of a URL is among the given ones and its location is not in the file system.
 func IsRemote(storeURL string, engines ...Engine) bool {
 	scheme, _, _ := strings.Cut(storeURL, ":")
 	return slices.ContainsFunc(engines, func(e Engine) bool { return e.scheme == scheme && e.remote })
 }
 
-// Form is how a URL of the engine looks, for a reader: "pebble:DIRECTORY".
+// Form returns the form of the engine's URLs, for users: "pebble:DIRECTORY".
 func (e Engine) Form() string { return e.scheme + ":" + e.place }
 
-// Forms returns how the URLs of memory: and of the engines look, for a reader.
+// Forms returns the forms of URLs of memory: and of the engines, for users.
 func Forms(engines ...Engine) []string {
 	forms := []string{memory.Form()}
 	for _, e := range engines {
@@ -82,17 +83,17 @@ func Forms(engines ...Engine) []string {
 	return forms
 }
 
-// Open makes the persistent layer of a store by the engine of its scheme, not started: nothing is touched
-// yet. For memory: it is nil, since there is none.
+// Open creates the persistent layer of a store with the engine of its scheme. The layer is not started and no file is
+// touched. For memory: the layer is nil.
 func Open(storeURL string, engines ...Engine) (storage.EmbeddedLayer, error) {
 	layer, err := open(storeURL, engines)
 	if err != nil {
-		return nil, fmt.Errorf("store %q: %w: %w", storeURL, ErrInvalidURL, err)
+		return nil, fmt.Errorf("store %q: %w, %w", storeURL, ErrInvalidURL, err)
 	}
 	return layer, nil
 }
 
-// Config makes the layers of a store, memory and the persistent one, if any, not started.
+// Config creates the layers of a store, memory and the persistent layer if there is one, without starting them.
 func Config(storeURL string, engines ...Engine) (storage.LayeredConfig, error) {
 	layer, err := Open(storeURL, engines...)
 	if err != nil {
@@ -105,13 +106,13 @@ func open(storeURL string, engines []Engine) (storage.EmbeddedLayer, error) {
 	scheme, rest, found := strings.Cut(storeURL, ":")
 	known := func() string { return strings.Join(Forms(engines...), ", ") }
 	if !found {
-		return nil, fmt.Errorf("no scheme, expected one of %s", known())
+		return nil, fmt.Errorf("the scheme is missing, expected one of %s", known())
 	}
 	all := append([]Engine{memory}, engines...)
 	at := slices.IndexFunc(all, func(e Engine) bool { return e.scheme == scheme })
 	if at < 0 {
 		if len(engines) == 0 {
-			return nil, fmt.Errorf("no engine has the scheme %q: pass it, as in Open(url, pebble.Engine)", scheme)
+			return nil, fmt.Errorf("no engine was passed for the scheme %q; pass one, as in Open(url, pebble.Engine)", scheme)
 		}
 		return nil, fmt.Errorf("unknown scheme %q, expected one of %s", scheme, known())
 	}
@@ -119,7 +120,7 @@ func open(storeURL string, engines []Engine) (storage.EmbeddedLayer, error) {
 	raw, query, _ := strings.Cut(rest, "?")
 	options, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("options %q: %w", query, err)
+		return nil, fmt.Errorf("the options %q have an invalid escape; write %%25 for a percent sign", query)
 	}
 	switch {
 	case e.place == "" && raw != "":
@@ -127,7 +128,7 @@ func open(storeURL string, engines []Engine) (storage.EmbeddedLayer, error) {
 	case e.open == nil:
 		return nil, setOptions(nil, new(struct{}), options)
 	case raw == "":
-		return nil, fmt.Errorf("nothing after the scheme, expected %s", e.Form())
+		return nil, fmt.Errorf("the location is missing, expected %s", e.Form())
 	}
 	location := ""
 	if e.remote {

@@ -8,17 +8,16 @@ import (
 	"strings"
 )
 
-// Recognized returns the engine with a way to recognize its stores by their files, which Find asks. The function
-// reports whether there is a store of the engine at a path. It only reads, and an absent file is no error.
+// Recognized returns the engine with a function that recognizes its stores by their files, for Find. The function
+// reports whether a path holds a store of the engine. It only reads, and an absent file is not an error.
 func (e Engine) Recognized(by func(location string) (bool, error)) Engine {
 	e.recognize = by
 	return e
 }
 
-// Find returns the URL of the store at a path of the file system, by asking each engine for its files. The path is
-// taken as it is, without options. It only reads. Where there is no store, one that no engine knows or one that
-// several do, the error wraps ErrInvalidURL and says which URLs can be meant; it wraps fs.ErrNotExist where there
-// is nothing at all.
+// Find returns the URL of the store at a file system path by asking each engine about the files. The path has no
+// options. Find only reads. If there is no store, or no engine or several engines recognize it, the error wraps
+// ErrInvalidURL and lists the possible URLs. It also wraps fs.ErrNotExist if the path does not exist.
 func Find(location string, engines ...Engine) (string, error) {
 	fail := func(err error) error { return fmt.Errorf("store %q: %w, %w", location, ErrInvalidURL, err) }
 	var found, possible []string
@@ -41,15 +40,15 @@ func Find(location string, engines ...Engine) (string, error) {
 		return found[0], nil
 	}
 	if len(found) > 1 {
-		return "", fail(fmt.Errorf("the files there are those of several engines, expected one of %s", strings.Join(found, ", ")))
+		return "", fail(fmt.Errorf("the location has files of several engines, expected one of %s", strings.Join(found, ", ")))
 	}
 	if _, err := os.Lstat(location); errors.Is(err, fs.ErrNotExist) {
 		return "", fail(&absentError{possible})
 	}
-	return "", fail(fmt.Errorf("no engine knows the files there, expected one of %s", strings.Join(possible, ", ")))
+	return "", fail(fmt.Errorf("no engine recognizes the files, expected one of %s", strings.Join(possible, ", ")))
 }
 
-// absentError says that a path without a scheme leads to nothing.
+// absentError is the error for a path without a scheme that does not exist.
 type absentError struct{ possible []string }
 
 func (e *absentError) Error() string {

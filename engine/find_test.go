@@ -39,7 +39,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	check(filepath.Join(dir, "none"), "", "nothing is there, and a new store needs the name of its engine, expected one of "+engine.URL("one", dir), true, one, two)
-	check(dir, "", "no engine knows the files there", false, one, two)
+	check(dir, "", "no engine recognizes the files", false, one, two)
 	check(dir, "", "the disk is gone", false, broken)
 	for _, name := range []string{"2", "1"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {

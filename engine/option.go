@@ -11,25 +11,25 @@ import (
 	"strings"
 )
 
-// Option is one option of an engine's URLs; the engine's own options are a T.
+// Option is an option of an engine's URLs. T holds the engine's options.
 type Option[T any] struct {
 	name string
-	// values says what can stand after the equals sign.
+	// values describes the allowed values.
 	values string
-	// set parses a value; its error needs no name.
+	// set parses a value. Its error does not name the option.
 	set func(options *T, value string) error
 }
 
-// Value returns an option whose values are parsed by set; values says what they are, for a reader.
+// Value returns an option with values that set parses. Values describes them, for users.
 func Value[T any](name, values string, set func(options *T, value string) error) Option[T] {
 	return Option[T]{name, values, set}
 }
 
-// Text returns an option that is any text but none; values says what it is, for a reader.
+// Text returns an option with any non-empty text. Values describes it, for users.
 func Text[T any](name, values string, set func(options *T, value string)) Option[T] {
 	return Value(name, values, func(o *T, value string) error {
 		if value == "" {
-			return errors.New("nothing is given")
+			return errors.New("the value is empty")
 		}
 		set(o, value)
 		return nil
@@ -47,7 +47,7 @@ func Switch[T any](name string, set func(options *T, on bool)) Option[T] {
 	})
 }
 
-// Size returns an option that is a positive number of bytes, with the binary units of IEC 80000-13 if any.
+// Size returns an option with a positive number of bytes, optionally with a binary unit of IEC 80000-13.
 func Size[T any](name string, set func(options *T, bytes int64)) Option[T] {
 	return Value(name, "a number of bytes such as 64MiB, 1GiB or 1048576", func(o *T, value string) error {
 		size, err := parseSize(value)
@@ -58,7 +58,7 @@ func Size[T any](name string, set func(options *T, bytes int64)) Option[T] {
 	})
 }
 
-// setOptions sets what the query names, by the table.
+// setOptions sets the options of the query.
 func setOptions[T any](table []Option[T], options *T, query url.Values) error {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		at := slices.IndexFunc(table, func(o Option[T]) bool { return o.name == name })
@@ -67,16 +67,16 @@ func setOptions[T any](table []Option[T], options *T, query url.Values) error {
 		}
 		values := query[name]
 		if len(values) > 1 {
-			return fmt.Errorf("option %q is given %d times, expected once", name, len(values))
+			return fmt.Errorf("option %q occurs %d times, expected once", name, len(values))
 		}
 		if err := table[at].set(options, values[0]); err != nil {
-			return fmt.Errorf("option %s=%s: %w, expected %s", name, values[0], err, table[at].values)
+			return fmt.Errorf("option %s=%s, %w, expected %s", name, values[0], err, table[at].values)
 		}
 	}
 	return nil
 }
 
-// knownOptions lists a table for a reader.
+// knownOptions lists the options, for users.
 func knownOptions[T any](table []Option[T]) string {
 	if len(table) == 0 {
 		return "none"

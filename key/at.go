@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// At returns a pattern with its last '*' replaced by the index of a time, in Unix
-// nanoseconds: what Build makes of that time. Decode is its inverse. A path without '*' is returned
-// as it is.
+// At returns a pattern with its last '*' replaced by the index of a time in Unix nanoseconds, as Build does with the
+// present time. Decode is its inverse. A path without '*' is returned unchanged.
 func At(pattern string, t int64) string {
 	star := strings.LastIndexByte(pattern, '*')
 	if star < 0 {

@@ -6,30 +6,28 @@ import (
 	"strings"
 )
 
-// ErrNotEscaped is what Unescape returns for a segment that Escape never makes.
+// ErrNotEscaped is returned by Unescape for a segment that Escape never produces.
 var ErrNotEscaped = errors.New("key: not an escaped segment")
 
 const upperHex = "0123456789ABCDEF"
 
-// Escape returns a path segment that stands for any string, valid UTF-8 or not, the empty one included. Different
-// strings have different segments, and Unescape is the inverse. The segment is never empty, "." or "..", and has no
-// '*'.
+// Escape returns a path segment for any string, including invalid UTF-8 and the empty string. Different strings have
+// different segments, and Unescape is the inverse. The segment is never empty, "." or "..", and never contains '*'.
 //
-//	A-Z a-z 0-9 - .   stay as they are
+//	A-Z a-z 0-9 - .   are kept
 //	_                 becomes __
 //	any other byte    becomes _ and two upper-case hexadecimal digits
 //	"." and ".."      have their dots written as _2E
 //	""                becomes _
 //
-// "São Paulo" becomes S_C3_A3o_20Paulo. The segment has at most three times the bytes of the string, so that it may
-// be longer than MaxLength: Check the path that it becomes a part of. Segments sort by their own bytes, not in
-// the order of the strings.
+// "São Paulo" becomes S_C3_A3o_20Paulo. The segment has up to three times the bytes of the string, so it may exceed
+// MaxLength: use Check on the resulting path. Segments sort by their own bytes, not in the order of the strings.
 func Escape(s string) string {
 	if s == "" {
 		return "_"
 	}
 	plainDots := s != "." && s != ".."
-	escaped := 0 // the bytes that do not stand for themselves
+	escaped := 0 // number of escaped bytes
 	for i := range len(s) {
 		if !standsForItself(s[i], plainDots) {
 			escaped++
@@ -53,13 +51,13 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// standsForItself reports whether a byte is the same in an escaped segment.
+// standsForItself reports whether a byte is unchanged in an escaped segment.
 func standsForItself(c byte, plainDots bool) bool {
 	return classes[c] == plain && c != '_' && (c != '.' || plainDots)
 }
 
-// Unescape returns the string that Escape made a segment of. What Escape never makes, also an escape where
-// none is due, is ErrNotEscaped, with the segment and the byte, counted from 0.
+// Unescape is the inverse of Escape. It returns ErrNotEscaped, with the segment and the offset in bytes, for a
+// segment that Escape never produces, including one with an unnecessary escape.
 func Unescape(segment string) (string, error) {
 	if segment == "_" {
 		return "", nil
@@ -85,7 +83,7 @@ func Unescape(segment string) (string, error) {
 		}
 	}
 	s := b.String()
-	// One segment for each string: an escape where none is due is refused.
+	// Each string has one segment, so an unnecessary escape is rejected.
 	if want := Escape(s); want != segment {
 		return "", notEscaped(segment, "expected %q", clip(want))
 	}
@@ -93,10 +91,10 @@ func Unescape(segment string) (string, error) {
 }
 
 func notEscaped(segment, format string, values ...any) error {
-	return fmt.Errorf("%w: %q: %s", ErrNotEscaped, clip(segment), fmt.Sprintf(format, values...))
+	return fmt.Errorf("%w, %q: %s", ErrNotEscaped, clip(segment), fmt.Sprintf(format, values...))
 }
 
-// clip returns as much of a string as an error repeats.
+// clip returns the part of a string that an error repeats.
 func clip(s string) string {
 	const most = 80 // bytes
 	if len(s) > most {

@@ -5,24 +5,24 @@ import (
 	"strings"
 )
 
-// What ValidateGlob returns.
+// The errors of ValidateGlob.
 var (
 	ErrInvalidGlobCount = errors.New("key: invalid glob count, expected at most one '*'")
 	ErrGlobNotAtEnd     = errors.New("key: glob not at the end, expected '*' as the whole last segment")
 )
 
-// HasGlob reports whether a path has a '*' anywhere, as every glob and every subtree pattern does.
+// HasGlob reports whether a path contains '*', as every glob and every subtree pattern does.
 func HasGlob(path string) bool { return strings.IndexByte(path, '*') >= 0 }
 
-// IsGlob reports whether the last segment of a path is exactly "*". It is false for a subtree
-// pattern, whose last segment is "**": IsSubtree tells those.
+// IsGlob reports whether the last segment of a path is exactly "*". It returns false for a subtree pattern, whose
+// last segment is "**"; see IsSubtree.
 func IsGlob(path string) bool { return LastIndex(path) == "*" }
 
 // IsSubtree reports whether the last segment of a path is exactly "**", which matches everything below.
 func IsSubtree(path string) bool { return LastIndex(path) == "**" }
 
-// Root returns what a subtree pattern is below: "users" for "users/**", and "" for "**" alone, which
-// matches every path. It is false, with the path itself, for what is no subtree pattern.
+// Root returns the path above a subtree pattern: "users" for "users/**", and "" for "**", which matches every path.
+// For other paths it returns the path and false.
 func Root(path string) (root string, isSubtree bool) {
 	if !IsSubtree(path) {
 		return path, false
@@ -30,9 +30,9 @@ func Root(path string) (root string, isSubtree bool) {
 	return Parent(path), true
 }
 
-// ValidateGlob returns ErrInvalidGlobCount for a path with more than one '*',
-// ErrGlobNotAtEnd for one whose '*' is not the whole last segment, and nil for any other,
-// a path without '*' included. A subtree pattern, such as "users/**", has more than one.
+// ValidateGlob returns ErrInvalidGlobCount for a path with more than one '*', ErrGlobNotAtEnd if the '*' is not the
+// whole last segment, and nil otherwise, also for a path without '*'. A subtree pattern, such as "users/**", has more
+// than one.
 func ValidateGlob(key string) error {
 	switch {
 	case strings.Count(key, "*") > 1:
@@ -43,12 +43,11 @@ func ValidateGlob(key string) error {
 	return nil
 }
 
-// Match reports whether a pattern matches a key. Each '*' stands for zero or more bytes
-// of one segment, never for a slash; a segment that is only '*' needs at least one byte. A last segment
-// "**" stands for all that is left of the key, slashes included, and needs at least one byte too:
-// "users/**" matches "users/1" and "users/1/posts", and not "users".
-// A pattern matches itself, and a '*' in the key is a byte like any other. It takes time linear in
-// the two lengths, whatever the pattern, and so however many stars there are.
+// Match reports whether a pattern matches a key. Each '*' matches zero or more bytes of one segment, never a slash. A
+// segment that is only '*' matches at least one byte. A last segment "**" matches the whole rest of the key,
+// including slashes, and at least one byte: "users/**" matches "users/1" and "users/1/posts", but not "users". A
+// pattern matches itself, and a '*' in the key is an ordinary byte. Match takes time linear in both lengths for any
+// number of stars.
 func Match(pattern, key string) bool {
 	if pattern == key {
 		return true
@@ -72,8 +71,8 @@ func Match(pattern, key string) bool {
 	}
 }
 
-// matchSegment matches the pieces between the stars: the first at the front, the last at the end, and each
-// other one where it first occurs behind the one before, since that leaves the most to the rest.
+// matchSegment matches the pieces between the stars: the first at the start, the last at the end, and each other
+// piece at its first occurrence after the previous one, which leaves the most to the rest.
 func matchSegment(pattern, s string) bool {
 	if pattern == "*" {
 		return s != ""

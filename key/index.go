@@ -6,16 +6,14 @@ import (
 	"github.com/oolith-db/oolith/monotonic"
 )
 
-// Build returns a pattern with its last '*' replaced by an index that is unique in this
-// process and grows with time: monotonic.Now in lower-case hexadecimal. A path without
-// '*' is returned as it is. The result is up to 15 bytes longer than the pattern, so that
-// of a pattern near MaxLength it may be too long to be valid.
+// Build returns a pattern with its last '*' replaced by an index that is unique in this process and grows with time:
+// monotonic.Now in lower-case hexadecimal. A path without '*' is returned unchanged. The result is up to 15 bytes
+// longer than the pattern, so it can exceed MaxLength.
 func Build(pattern string) string { return At(pattern, monotonic.Now()) }
 
-// Decode returns the time, in Unix nanoseconds, of an index that Build made, and 0 for a
-// string that Build cannot have made: one that is not the lower-case hexadecimal of a
-// positive int64, without leading zero. It takes the index alone, not a path, and cannot
-// tell a name that happens to be hexadecimal, such as "cafe", from an index.
+// Decode returns the time, in Unix nanoseconds, of an index made by Build. It returns 0 for any other string: one
+// that is not the lower-case hexadecimal form of a positive int64 without a leading zero. It takes the index alone,
+// not a path. It cannot distinguish a hexadecimal name, such as "cafe", from an index.
 func Decode(index string) int64 {
 	if index == "" || index[0] == '0' || len(index) > 16 {
 		return 0

@@ -1,14 +1,13 @@
-// Package key holds the grammar of paths: what is valid, what a glob matches, and the
-// time-ordered indexes that a push generates.
+// Package key defines the grammar of paths: which paths are valid, what a glob matches, and the time-ordered indexes
+// that a push generates.
 //
-// A path is segments of A-Z a-z 0-9 - _ . joined by single slashes, at most MaxLength
-// bytes, with no segment "." or "..". Case matters. A glob adds '*', for a whole segment
-// or part of one; it matches within that segment only, and two of them never touch. A subtree
-// pattern ends in "**" as its whole last segment, which matches everything below: one segment or more.
+// A path consists of segments of A-Z a-z 0-9 - _ . joined by single slashes. It has at most MaxLength bytes and no
+// segment "." or "..". Case matters. A glob also contains '*', for a whole segment or part of one. A '*' matches
+// within one segment only, and two stars are never adjacent. A subtree pattern ends with the segment "**", which
+// matches everything below: one segment or more.
 //
-// Every function takes any string, valid or not, and never panics. All are safe for
-// concurrent use. None but Build, At, Escape, Unescape and a
-// failing Check allocates.
+// Every function accepts any string, valid or not, and never panics. All functions are safe for concurrent use. Only
+// Build, At, Escape, Unescape and a failing Check allocate.
 package key
 
 import (
@@ -19,10 +18,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLength is the most bytes that a path or glob may have.
+// MaxLength is the maximum length of a path or a glob in bytes.
 const MaxLength = 1024
 
-// class is what a byte means in a path. The zero class is a byte that has no place there.
+// class is the role of a byte in a path. The zero class is a byte that is not allowed.
 type class uint8
 
 const (
@@ -39,13 +38,13 @@ var classes = func() (table [256]class) {
 	return table
 }()
 
-// IsValid reports whether path is a valid path or glob. It is false for a subtree pattern, such as
-// "users/**": Check accepts both.
+// IsValid reports whether path is a valid path or glob. It returns false for a subtree pattern, such as "users/**".
+// Check accepts both.
 func IsValid(path string) bool {
 	if path == "" || len(path) > MaxLength {
 		return false
 	}
-	start := 0 // of the segment that i is in
+	start := 0 // of the segment at i
 	for i := range len(path) {
 		switch classes[path[i]] {
 		case plain:
@@ -65,12 +64,12 @@ func IsValid(path string) bool {
 	return isSegment(path[start:])
 }
 
-// isSegment tells whether bytes that are all allowed make a segment.
+// isSegment reports whether allowed bytes form a segment.
 func isSegment(s string) bool { return s != "" && s != "." && s != ".." }
 
-// Check returns nil for a path or glob that IsValid accepts and for a subtree pattern (IsSubtree) whose
-// other segments are valid, else an error that says what is wrong and at which byte, counted from 0. The error is one short line whatever the
-// path holds: it quotes a character or a segment "..", never more of the path.
+// Check returns nil for a path or glob that IsValid accepts and for a valid subtree pattern (IsSubtree). Otherwise
+// the error says what is wrong and at which byte, counted from 0. The error is one short line: it quotes a character
+// or a segment "..", never more of the path.
 func Check(path string) error {
 	switch {
 	case IsValid(path) || isValidSubtree(path):
@@ -89,7 +88,7 @@ func isValidSubtree(path string) bool {
 	return isSubtree && len(path) <= MaxLength && (path == "**" || IsValid(root))
 }
 
-// explain returns the first fault of an invalid path of a valid length.
+// explain returns the first error in an invalid path of valid length.
 func explain(path string) error {
 	start := 0
 	for i := range len(path) + 1 {
@@ -116,8 +115,8 @@ func explain(path string) error {
 	return nil
 }
 
-// quote returns the first character of s as a Go character literal. A byte that is no
-// UTF-8, or a character that does not print, comes out escaped.
+// quote returns the first character of s as a Go character literal. Invalid UTF-8 and non-printing characters are
+// escaped.
 func quote(s string) string {
 	r, size := utf8.DecodeRuneInString(s)
 	if r == utf8.RuneError && size <= 1 {
@@ -129,5 +128,5 @@ func quote(s string) string {
 // LastIndex returns the last segment of a path.
 func LastIndex(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// Parent returns a path without its last segment: "" for a path of one segment.
+// Parent returns a path without its last segment; "" for a path with one segment.
 func Parent(path string) string { return path[:max(0, strings.LastIndexByte(path, '/'))] }

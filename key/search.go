@@ -2,13 +2,13 @@ package key
 
 import "strings"
 
-// search returns where a piece first occurs in s, or -1, and how many bytes it compared: at most a small
-// multiple of the length of the piece and of how far it came in s. strings.Index is linear too as a rule, but not
-// for who chooses both texts.
+// search returns the first occurrence of a piece in s, or -1, and the number of bytes it compared. That number is at
+// most a small multiple of the length of the piece plus the position reached in s. strings.Index is usually linear,
+// but not for a caller who chooses both strings.
 //
-// It is the two-way algorithm (Crochemore and Perrin, "Two-way string-matching", 1991), which needs no memory. The
-// piece is cut in two where no shorter repetition spans the cut; the right part is compared first, from the cut
-// on, and what differs there moves the piece behind it.
+// It implements the two-way algorithm (Crochemore and Perrin, "Two-way string-matching", 1991), which needs no
+// memory. The piece is cut in two at a place that no shorter repetition spans. The right part is compared first,
+// starting at the cut, and a mismatch moves the piece past it.
 func search(s, piece string) (at, compared int) {
 	if len(piece) < 2 {
 		return strings.Index(s, piece), len(piece)
@@ -17,13 +17,13 @@ func search(s, piece string) (at, compared int) {
 		return -1, 0
 	}
 	cut, period, compared := split(piece)
-	// In a piece that repeats its beginning, what matched before a move by one period matches after it.
+	// If a piece repeats its beginning, a match before a move by one period is still a match after it.
 	repeats := piece[:cut] == piece[period:][:cut]
 	compared += cut
 	if !repeats {
 		period = max(cut, len(piece)-cut) + 1
 	}
-	known := 0 // how much of the piece is known to match
+	known := 0 // length of the known match
 	for len(s)-at >= len(piece) {
 		window := s[at:][:len(piece)]
 		right := max(cut, known)
@@ -52,7 +52,7 @@ func search(s, piece string) (at, compared int) {
 	return -1, compared
 }
 
-// split returns where to cut a piece, and the period of what is behind the cut.
+// split returns where to cut a piece, and the period of the part after the cut.
 func split(piece string) (cut, period, compared int) {
 	up, upPeriod, upCompared := greatestSuffix(piece, 0)
 	down, downPeriod, downCompared := greatestSuffix(piece, 0xff)
@@ -63,10 +63,10 @@ func split(piece string) (cut, period, compared int) {
 	return down, downPeriod, compared
 }
 
-// greatestSuffix returns where the greatest suffix of a piece begins, in the order of bytes for mask 0 and in the
-// reverse one for 0xff, and the period of it.
+// greatestSuffix returns the start and the period of the greatest suffix of a piece, in byte order for mask 0 and in
+// reverse order for 0xff.
 func greatestSuffix(piece string, mask byte) (start, period, compared int) {
-	// The suffix from j on is held against the greatest one so far; k-1 bytes of the two are equal.
+	// The suffix from j is compared with the greatest one so far; k-1 bytes of both are equal.
 	start, period = -1, 1
 	for j, k := 0, 1; j+k < len(piece); compared++ {
 		switch a, b := piece[j+k]^mask, piece[start+k]^mask; {

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// The names in this file are for persistent layers that keep objects as JSON.
+// These functions are for persistent layers that store objects as JSON.
 
-// New returns an object as JSON, its Data in compact form, or nil when its Data is no JSON, or when there is no object. Encode says why.
+// New returns an object as JSON with compact Data, or nil if there is no object or its Data is invalid JSON. Encode
+// returns the reason.
 func New(obj *Object) []byte {
 	if obj == nil {
 		return nil
@@ -22,8 +23,8 @@ func New(obj *Object) []byte {
 	return data
 }
 
-// Encode returns an object or a list of objects as JSON, their Data in compact form: the values stay, spaces do not, and
-// '<', '>' and '&' are escaped. The result is the caller's. An error says what is no JSON.
+// Encode returns an object or a list of objects as JSON with compact Data: values are kept, spaces are removed, and
+// '<', '>' and '&' are escaped. The caller owns the result. An error says which part is invalid JSON.
 func Encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -32,23 +33,22 @@ func Encode(v any) ([]byte, error) {
 	return data, nil
 }
 
-// Decode returns the object that data, one JSON value, holds. Names that an object does not have are passed over. The
-// Data of the object is its own.
+// Decode returns the object in data, one JSON value. Unknown members are ignored. The object owns its Data.
 func Decode(data []byte) (Object, error) {
 	return decode[Object](data)
 }
 
-// DecodeList returns the objects that data, a JSON array, holds, in its order.
+// DecodeList returns the objects in data, a JSON array, in order.
 func DecodeList(data []byte) ([]Object, error) {
 	return decode[[]Object](data)
 }
 
-// DecodeFromReader is Decode of the next JSON value that a reader has. It may read on behind the value.
+// DecodeFromReader is Decode of the next JSON value from a reader. It may read past the value.
 func DecodeFromReader(r io.Reader) (Object, error) {
 	return decodeNext[Object](r)
 }
 
-// DecodeListFromReader is DecodeList of the next JSON value that a reader has. It may read on behind the value.
+// DecodeListFromReader is DecodeList of the next JSON value from a reader. It may read past the value.
 func DecodeListFromReader(r io.Reader) ([]Object, error) {
 	return decodeNext[[]Object](r)
 }
@@ -69,7 +69,7 @@ func decodeNext[V any](r io.Reader) (V, error) {
 	return v, nil
 }
 
-// SortAsc returns an order of objects for sort.Slice: ascending by Created, ties by Path, as lists of a store are.
+// SortAsc returns a less function for sort.Slice: ascending by Created, ties by Path, as in lists of a store.
 func SortAsc(objects []Object) func(i, j int) bool {
 	return func(i, j int) bool { return compare(&objects[i], &objects[j]) < 0 }
 }

@@ -22,7 +22,7 @@ func truth(yes bool) float64 {
 	return 0
 }
 
-// figures are all metrics but the histograms.
+// figures are all metrics except the histograms.
 var figures = []struct {
 	name, help string
 	kind       prometheus.ValueType

@@ -1,16 +1,16 @@
-// Package metrics gives the figures of a store to Prometheus.
+// Package metrics exports the metrics of a store to Prometheus.
 //
 //	collector := metrics.NewCollector(store, prometheus.Labels{"store": "cities"})
 //	if err := registry.Register(collector); err != nil {
 //		return err
 //	}
 //
-// Each scrape asks storage.Layered.Stats once; between scrapes nothing is done. All names begin with
-// oolith_, and units are seconds and bytes. What a metric means is in its help text, which a scrape shows.
+// Each scrape calls storage.Layered.Stats once. Nothing runs between scrapes. All names begin with oolith_. Units are
+// seconds and bytes. The help text of a metric, which a scrape shows, explains it.
 //
-// A store that is closed has the metric oolith_active alone, at 0. What a store does not have is left out: the
-// metrics of memory without a memory layer, those of the cache outside of the cache mode, the times of
-// the persistent layer without one.
+// A closed store exports only oolith_active, with value 0. Metrics that do not apply to a store are omitted: those of
+// memory without a memory layer, those of the cache outside of cache mode, and the latencies of the persistent layer
+// without one.
 package metrics
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Source is what figures come from. *storage.Layered is one.
+// Source is the source of the metrics, such as a *storage.Layered.
 type Source interface {
 	Stats() storage.Stats
 }
 
 var _ Source = (*storage.Layered)(nil)
 
-// collector is a prometheus.Collector. It never changes.
+// collector is a prometheus.Collector. It is immutable.
 type collector struct {
 	source  Source
 	metrics []metric
@@ -34,17 +34,17 @@ type collector struct {
 	persist *prometheus.Desc
 }
 
-// metric is one figure.
+// metric describes one metric.
 type metric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	// there reports whether a store has it; nil for every active store.
+	// there reports whether the metric applies to a store; nil for every active store.
 	there func(*storage.Stats) bool
 	value func(*storage.Stats) float64
 }
 
-// NewCollector returns a collector of the figures of a store. The labels are on each metric: with them several
-// stores share a registry. The collector may outlive Close and Start of the store.
+// NewCollector returns a collector for the metrics of a store. Every metric has the labels, so several stores can
+// share a registry. The collector may outlive Close and Start of the store.
 func NewCollector(source Source, constLabels prometheus.Labels) prometheus.Collector {
 	c := &collector{source: source}
 	desc := func(name, help string) *prometheus.Desc {
@@ -84,7 +84,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// made turns an error, which a wrong label would be, into a metric that fails the scrape with it.
+// made turns an error, such as a wrong label, into a metric that fails the scrape.
 func made(desc *prometheus.Desc) func(prometheus.Metric, error) prometheus.Metric {
 	return func(m prometheus.Metric, err error) prometheus.Metric {
 		if err != nil {
@@ -94,7 +94,7 @@ func made(desc *prometheus.Desc) func(prometheus.Metric, error) prometheus.Metri
 	}
 }
 
-// histogram makes a histogram of latencies, whose buckets are cumulative in Prometheus.
+// histogram builds a histogram of latencies. Its buckets are cumulative in Prometheus.
 func histogram(desc *prometheus.Desc, l storage.Latencies) prometheus.Metric {
 	buckets := make(map[float64]uint64, storage.LatencyBuckets)
 	sum := uint64(0)

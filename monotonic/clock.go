@@ -5,29 +5,27 @@ import (
 	"time"
 )
 
-// resample is how long, in time of the system's monotonic clock, a sample of the wall
-// clock is used.
+// resample is how long a sample of the wall clock is used, measured by the system's monotonic clock.
 const resample = time.Second
 
-// source is where a clock reads the time.
+// source reads the system's clocks.
 type source struct {
-	// mono is the time since some start: it never goes back and is never adjusted.
+	// mono is the time since some start. It never goes back and is never adjusted.
 	mono func() time.Duration
-	// both is the same together with the wall clock of that moment in Unix nanoseconds.
-	// One call, so that a goroutine put aside between two does not skew them.
+	// both returns the same together with the wall clock in Unix nanoseconds. It is one call, so a goroutine that is
+	// suspended between two calls does not skew them.
 	both func() (mono time.Duration, wall int64)
 }
 
-// clock gives out times. It reads the monotonic clock for each, which is cheaper than
-// reading the wall clock and has no jumps, and adds it to a sample of the wall clock.
-// There is no lock: a time is given out by the compare-and-swap that raises last to it.
+// clock issues times. It adds a reading of the monotonic clock, which is cheaper than the wall clock and never jumps,
+// to a sample of the wall clock. There is no lock: the compare-and-swap that raises last issues a time.
 type clock struct {
 	source source
 	sample atomic.Pointer[sample]
-	last   atomic.Int64 // the greatest time given out
+	last   atomic.Int64 // the greatest time issued
 }
 
-// sample relates the two clocks at one moment. It is never changed.
+// sample relates the two clocks at one moment. It is immutable.
 type sample struct {
 	mono time.Duration
 	time int64 // at mono, in Unix nanoseconds
@@ -50,8 +48,8 @@ func (c *clock) now() int64 {
 	t := s.at(mono)
 	for {
 		last := c.last.Load()
-		// At or behind the last time when two goroutines read the same tick, or when
-		// the sample was replaced while this one read.
+		// t is at or before the last time if two goroutines read the same tick, or if the sample was replaced during
+		// the read.
 		next := max(t, last+1)
 		if c.last.CompareAndSwap(last, next) {
 			return next
@@ -69,16 +67,15 @@ func (c *clock) raise(t int64) {
 	}
 }
 
-// at returns the time at a reading of the monotonic clock: the wall clock's, or half as
-// fast while that clears the lead.
+// at returns the time at a reading of the monotonic clock: the wall clock's, or half speed while that reduces the
+// lead.
 func (s *sample) at(mono time.Duration) int64 {
 	elapsed := int64(mono - s.mono)
 	return s.time + elapsed - min(elapsed/2, s.lead)
 }
 
-// look replaces the sample old by a new one, which continues from it without a step back.
-// It returns the sample in use, which is another goroutine's when that was first, and the
-// moment of the look.
+// look replaces the sample old with a new one that continues without a step back. It returns the sample in use, which
+// is another goroutine's if that was first, and the reading of the monotonic clock.
 func (c *clock) look(old *sample) (*sample, time.Duration) {
 	mono, wall := c.source.both()
 	t := max(old.at(mono), wall)

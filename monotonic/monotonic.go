@@ -1,17 +1,16 @@
-// Package monotonic is the clock of the store: Unix nanoseconds that never repeat and
-// never go back.
+// Package monotonic is the clock of the store: Unix nanoseconds that never repeat and never go back.
 package monotonic
 
 import "time"
 
-// process is the one clock of the process.
+// process is the clock of the process.
 var process = New().clock
 
-// Clock gives out times as Now does, but unique among its own only. New makes them. All methods may be called from any
-// number of goroutines. The zero value is the clock of the process.
+// Clock issues times as Now does, unique among its own times only. New creates one. All methods may be called
+// concurrently. The zero value is the clock of the process.
 type Clock struct{ clock *clock }
 
-// New returns a clock of its own. It needs no goroutine, and so no Stop.
+// New returns a separate clock. It uses no goroutine, so it needs no Stop.
 func New() *Clock {
 	start := time.Now()
 	return &Clock{newClock(source{
@@ -23,7 +22,7 @@ func New() *Clock {
 	})}
 }
 
-// Now is the Now of this clock.
+// Now is Now of this clock.
 func (c *Clock) Now() int64 {
 	if c.clock == nil {
 		return Now()
@@ -31,26 +30,24 @@ func (c *Clock) Now() int64 {
 	return c.clock.now()
 }
 
-// Stop has nothing to stop, and stops nothing: Now goes on. It may be called any number of times.
+// Stop does nothing, and Now continues to work. It may be called several times.
 func (c *Clock) Stop() {}
 
-// Stop is that of the clock of the process: like Init, it has nothing to do.
+// Stop does nothing, like Init.
 func Stop() {}
 
-// Init has nothing to set up: Now works without it. It may be called any number of times,
-// from any goroutine.
+// Init does nothing: Now works without it. It may be called several times and concurrently.
 func Init() {}
 
-// Now returns the time in Unix nanoseconds: positive, strictly increasing and unique in
-// the process, from any number of goroutines. A call that returned before another began
-// has the smaller time. Nothing is promised across a restart of the process.
+// Now returns the time in Unix nanoseconds: positive, strictly increasing and unique in the process, from any number
+// of goroutines. A call that returned before another began has the smaller time. There is no guarantee across a
+// restart of the process.
 //
-// It follows the wall clock, which it looks at once a second. When the wall clock jumps
-// ahead, Now does the same at that look. When the wall clock is set back, Now goes on at
-// half speed until the wall clock has caught up, which takes twice the time that it was
-// set back by; until then it is ahead of the wall clock.
+// Now follows the wall clock, which it samples once a second. If the wall clock jumps ahead, Now does the same at the
+// next sample. If the wall clock is set back, Now continues at half speed until the wall clock has caught up. This
+// takes twice the time by which it was set back; until then Now is ahead of the wall clock.
 func Now() int64 { return process.now() }
 
-// Raise makes every later Now greater than a time, in Unix nanoseconds: one that another clock gave out, and that is to come
-// before. While that is ahead of the wall clock, Now counts up from it by single nanoseconds.
+// Raise makes every later Now greater than a time in Unix nanoseconds that another clock issued. While that time is
+// ahead of the wall clock, Now counts up from it in single nanoseconds.
 func Raise(t int64) { process.raise(t) }

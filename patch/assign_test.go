@@ -36,14 +36,14 @@ func TestAssignRefuses(t *testing.T) {
 	for _, c := range []struct{ document, patch, says string }{
 		{`{"o":{"x":1}}`, `{"o":5}`, `patch value must be object for key "o"`},
 		{`{"o":{"x":1}}`, `{"o":[1]}`, `patch value must be object for key "o"`},
-		{`{"a":1}`, `5`, "it is no object"},
-		{`{"a":1}`, `[]`, "it is no object"},
-		{`{"a":1}`, `null`, "it is no object"},
+		{`{"a":1}`, `5`, "it is not an object"},
+		{`{"a":1}`, `[]`, "it is not an object"},
+		{`{"a":1}`, `null`, "it is not an object"},
 		{`{"l":[1]}`, `{"l":{"1":2}}`, `no item "1"`},
 		{`{"l":[1]}`, `{"l":{"-":2}}`, `no item "-"`},
 		{`{"l":[1]}`, `{"l":{"00":2}}`, `no item "00"`},
-		{`{"a":1}`, `{"a":`, "not one JSON value"},
-		{`{"a":1}`, "{\"a\":\"\xff\"}", "no UTF-8"},
+		{`{"a":1}`, `{"a":`, "invalid JSON"},
+		{`{"a":1}`, "{\"a\":\"\xff\"}", "not UTF-8"},
 	} {
 		got, err := patch.AssignJSON([]byte(c.document), []byte(c.patch))
 		if !errors.Is(err, patch.ErrInvalidPatch) || !strings.Contains(err.Error(), c.says) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// equal is the equality of RFC 6902, section 4.6: that of what is meant, not of how it is spelled.
+// equal is the equality of RFC 6902, section 4.6, which compares values, not spellings.
 func (v *value) equal(other *value) bool {
 	if v.kind != other.kind {
 		return false
@@ -54,27 +54,27 @@ func equalScalars(a, b []byte) bool {
 	return false
 }
 
-// maxNumber is how long a number may be to be equal to one that is spelled otherwise: more digits are beyond any
-// sense, and costly.
+// maxNumber is the maximum length of a number that is compared by value. Longer numbers make no sense and are
+// expensive.
 const maxNumber = 1000
 
-// mayBeEqual is false for strings of lengths so different that no spelling makes them equal, at most six bytes for one
-// that is meant: a test costs what the patch says, not what the document holds.
+// mayBeEqual returns false for strings whose lengths differ so much that no spelling makes them equal: at most six
+// bytes encode one. The cost of a test therefore depends on the patch, not on the document.
 func mayBeEqual(a, b []byte) bool {
 	return len(a)-2 <= 6*(len(b)-2) && len(b)-2 <= 6*(len(a)-2)
 }
 
 func isNumber(text []byte) bool { return text[0] == '-' || '0' <= text[0] && text[0] <= '9' }
 
-// equalNumbers compares by value, exactly, at a cost that no exponent changes.
+// equalNumbers compares by value, exactly, at a cost that does not depend on the exponent.
 func equalNumbers(a, b string) bool {
 	da, ea := decimal(a)
 	db, eb := decimal(b)
 	return da == db && (da == "" || ea.Cmp(eb) == 0)
 }
 
-// decimal takes a number apart: its sign and digits, without zeros around them, and the power of ten of
-// the last digit. Zero has no digits.
+// decimal splits a number into sign and digits, without leading and trailing zeros, and the power of ten of its last
+// digit. Zero has no digits.
 func decimal(number string) (digits string, exponent *big.Int) {
 	mantissa, power, _ := strings.Cut(strings.ToLower(number), "e")
 	exponent = new(big.Int)

@@ -12,8 +12,8 @@ func mergeInto(document []byte, patch *value) ([]byte, error) {
 	return merge(target, patch).encode()
 }
 
-// merge returns the result of a patch on a target, nil for none: the function MergePatch of RFC 7396,
-// section 2. It changes the target and shares nothing with the patch.
+// merge applies a patch to a target, nil for none: the function MergePatch of RFC 7396, section 2. It changes the
+// target and shares nothing with the patch.
 func merge(target, patch *value) *value {
 	if patch.kind != object {
 		return patch.clone()

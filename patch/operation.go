@@ -6,37 +6,37 @@ import (
 	"slices"
 )
 
-// operation is one operation of a JSON Patch, checked as far as that is possible without a document.
+// operation is one operation of a JSON Patch, validated as far as possible without a document.
 type operation struct {
 	op         string
 	path, from pointer
 	value      *value // of add, replace and test; read-only
 }
 
-// needs says what the operations have beside path.
+// needs lists the members of each operation besides path.
 var needs = map[string]struct{ value, from bool }{
 	"add": {value: true}, "remove": {}, "replace": {value: true},
 	"move": {from: true}, "copy": {from: true}, "test": {value: true},
 }
 
-// parseOperations reads a JSON Patch.
+// parseOperations parses a JSON Patch.
 func parseOperations(patch []byte) ([]operation, error) {
 	document, err := parsePatch(patch)
 	if err != nil {
 		return nil, err
 	}
 	if document.kind != array {
-		return nil, fmt.Errorf("%w: expected an array of operations", ErrInvalidPatch)
+		return nil, fmt.Errorf("%w, expected an array of operations", ErrInvalidPatch)
 	}
 	if document.items.len() > MaxOperations {
-		return nil, fmt.Errorf("%w: %d operations, at most %d", ErrLimit, document.items.len(), MaxOperations)
+		return nil, fmt.Errorf("%w, %d operations, at most %d", ErrLimit, document.items.len(), MaxOperations)
 	}
 	operations := make([]operation, document.items.len())
 	for i := range operations {
 		item := document.items.at(i)
 		if operations[i], err = parseOperation(item); err != nil {
 			if !errors.Is(err, ErrLimit) {
-				err = fmt.Errorf("%w: %w", ErrInvalidPatch, err)
+				err = fmt.Errorf("%w, %w", ErrInvalidPatch, err)
 			}
 			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}
@@ -49,7 +49,7 @@ func parseOperation(item *value) (o operation, err error) {
 		return o, errors.New("expected an object")
 	}
 	if item.twice != "" {
-		return o, fmt.Errorf("it has two members %s", clip(item.twice))
+		return o, fmt.Errorf("it has the member %s twice", clip(item.twice))
 	}
 	if o.op, err = item.stringMember("op"); err != nil {
 		return o, err
@@ -73,7 +73,7 @@ func parseOperation(item *value) (o operation, err error) {
 	}
 	switch {
 	case o.op == "remove" && o.path == nil:
-		return o, errors.New("the whole document cannot be removed: delete the object instead")
+		return o, errors.New("the whole document cannot be removed; delete the object instead")
 	case o.op == "move" && o.from.isProperPrefixOf(o.path):
 		return o, fmt.Errorf("it moves %s into itself", clip(o.from.String()))
 	}
@@ -86,7 +86,7 @@ func (v *value) stringMember(name string) (string, error) {
 	case m == nil:
 		return "", fmt.Errorf("no member %q", name)
 	case m.kind != scalar || m.text[0] != '"':
-		return "", fmt.Errorf("%s is no string", name)
+		return "", fmt.Errorf("%s is not a string", name)
 	}
 	return unquote(m.text), nil
 }
@@ -103,7 +103,7 @@ func (v *value) pointerMember(name string) (pointer, error) {
 	return p, nil
 }
 
-// applyTo applies operations to a document, one after the other.
+// applyTo applies operations to a document in order.
 func applyTo(document []byte, operations []operation) ([]byte, error) {
 	root, err := parse(document)
 	if err != nil {
@@ -122,10 +122,10 @@ func applyTo(document []byte, operations []operation) ([]byte, error) {
 	return p.root.encode()
 }
 
-// application is a JSON Patch on its way through a document.
+// application is a JSON Patch that is being applied.
 type application struct {
 	root   *value
-	copied int // how many bytes may still be copied
+	copied int // remaining bytes that may be copied
 }
 
 func (p *application) apply(o *operation) error {
@@ -146,8 +146,7 @@ func (p *application) apply(o *operation) error {
 	}
 }
 
-// add puts a value where nothing has to be: a member, new or not, or an item before the one of
-// an index, or behind all for "-".
+// add adds a member, new or not, or inserts an item before the index, or appends it for "-".
 func (p *application) add(to pointer, v *value) error {
 	if to == nil {
 		p.root = v
@@ -171,17 +170,17 @@ func (p *application) add(to pointer, v *value) error {
 	return nil
 }
 
-// parent returns the object or array around a place that is not the root, and the last token of it.
+// parent returns the object or array that contains a place other than the root, and the last token of the place.
 func (p *application) parent(of pointer) (*value, string, error) {
 	last := len(of) - 1
 	parent, err := of[:last].in(p.root)
 	if err == nil && parent.kind == scalar {
-		err = fmt.Errorf("expected an object or an array around it, found %s", clip(string(parent.text)))
+		err = fmt.Errorf("expected an object or an array as its parent, found %s", clip(string(parent.text)))
 	}
 	return parent, of[last], err
 }
 
-// remove takes out what is at a place that is not the root.
+// remove removes the value at a place other than the root.
 func (p *application) remove(at pointer) (*value, error) {
 	parent, name, err := p.parent(at)
 	if err != nil {
@@ -201,7 +200,7 @@ func (p *application) remove(at pointer) (*value, error) {
 	return parent.items.remove(i), nil
 }
 
-// replace puts a value where there is one.
+// replace replaces an existing value.
 func (p *application) replace(at pointer, v *value) error {
 	old, err := at.in(p.root)
 	if err == nil {
@@ -228,7 +227,7 @@ func (p *application) copy(from, to pointer) error {
 		return fmt.Errorf("from %s: %w", clip(from.String()), err)
 	}
 	if p.copied -= v.length(p.copied, 0); p.copied < 0 {
-		return fmt.Errorf("%w: more than %d bytes are copied, or %d levels", ErrLimit, MaxCopied, MaxDepth)
+		return fmt.Errorf("%w, copies of more than %d bytes, or more than %d levels", ErrLimit, MaxCopied, MaxDepth)
 	}
 	return p.add(to, v.clone())
 }
@@ -236,7 +235,7 @@ func (p *application) copy(from, to pointer) error {
 func (p *application) test(at pointer, want *value) error {
 	v, err := at.in(p.root)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTestFailed, err)
+		return fmt.Errorf("%w, %w", ErrTestFailed, err)
 	}
 	if !v.equal(want) {
 		return ErrTestFailed

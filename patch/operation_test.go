@@ -69,10 +69,10 @@ func TestApplyJSONDoesNotApply(t *testing.T) {
 		text                      string // of the error
 	}{
 		{"A.9: a test that fails", `{"baz":"qux"}`, `{"op":"test","path":"/baz","value":"bar"}`, ErrTestFailed, `operation 1, test "/baz"`},
-		{"A.12: add below what is not there", `{"foo":"bar"}`, `{"op":"add","path":"/baz/bat","value":"qux"}`, errNothingThere, `at "/baz": nothing is there`},
+		{"A.12: add below what is not there", `{"foo":"bar"}`, `{"op":"add","path":"/baz/bat","value":"qux"}`, errNothingThere, `at "/baz": there is no value`},
 		{"A.15: a string is no number", `{"/":9,"~1":10}`, `{"op":"test","path":"/~01","value":"10"}`, ErrTestFailed, `"/~01"`},
 
-		{"a test of what is not there", `{"a":1}`, `{"op":"test","path":"/b","value":null}`, ErrTestFailed, "nothing is there"},
+		{"a test of what is not there", `{"a":1}`, `{"op":"test","path":"/b","value":null}`, ErrTestFailed, "there is no value"},
 		{"a test of other members", `{"a":{"b":1}}`, `{"op":"test","path":"/a","value":{"c":1}}`, ErrTestFailed, ""},
 		{"a test of more members", `{"a":{"b":1}}`, `{"op":"test","path":"/a","value":{"b":1,"c":2}}`, ErrTestFailed, ""},
 		{"a test of other items", `[1,2]`, `{"op":"test","path":"","value":[1,3]}`, ErrTestFailed, ""},
@@ -84,16 +84,16 @@ func TestApplyJSONDoesNotApply(t *testing.T) {
 		{"move what is not there", `{"a":1}`, `{"op":"move","from":"/b","path":"/c"}`, errNothingThere, `from "/b"`},
 		{"move to what is gone with it", `{"a":{"b":1}}`, `{"op":"move","from":"/a","path":"/c/a"}`, errNothingThere, ""},
 		{"copy what is not there", `{"a":1}`, `{"op":"copy","from":"/b","path":"/c"}`, errNothingThere, `from "/b"`},
-		{"add below a number", `{"a":1}`, `{"op":"add","path":"/a/b","value":1}`, nil, "expected an object or an array around it, found"},
+		{"add below a number", `{"a":1}`, `{"op":"add","path":"/a/b","value":1}`, nil, "expected an object or an array as its parent, found"},
 		{"test below a number", `{"a":1}`, `{"op":"test","path":"/a/b/c","value":1}`, ErrTestFailed, "expected an object or an array"},
-		{"behind the end", `[1]`, `{"op":"add","path":"/2","value":1}`, nil, "behind the end"},
-		{"remove at the end", `[1]`, `{"op":"remove","path":"/1"}`, nil, "behind the end"},
-		{"remove of -", `[1]`, `{"op":"remove","path":"/-"}`, nil, `"-" is no index`},
-		{"a negative index", `[1]`, `{"op":"remove","path":"/-1"}`, nil, `"-1" is no index`},
-		{"an index with a sign", `[1,2]`, `{"op":"remove","path":"/+1"}`, nil, `"+1" is no index`},
-		{"an index with a leading zero", `[1,2]`, `{"op":"remove","path":"/01"}`, nil, `"01" is no index`},
-		{"an empty index", `[1]`, `{"op":"remove","path":"/"}`, nil, `"" is no index`},
-		{"an index beyond all numbers", `[1]`, `{"op":"replace","path":"/99999999999999999999999999","value":1}`, nil, "behind the end"},
+		{"past the end", `[1]`, `{"op":"add","path":"/2","value":1}`, nil, "past the end"},
+		{"remove at the end", `[1]`, `{"op":"remove","path":"/1"}`, nil, "past the end"},
+		{"remove of -", `[1]`, `{"op":"remove","path":"/-"}`, nil, `"-" is not an index`},
+		{"a negative index", `[1]`, `{"op":"remove","path":"/-1"}`, nil, `"-1" is not an index`},
+		{"an index with a sign", `[1,2]`, `{"op":"remove","path":"/+1"}`, nil, `"+1" is not an index`},
+		{"an index with a leading zero", `[1,2]`, `{"op":"remove","path":"/01"}`, nil, `"01" is not an index`},
+		{"an empty index", `[1]`, `{"op":"remove","path":"/"}`, nil, `"" is not an index`},
+		{"an index beyond all numbers", `[1]`, `{"op":"replace","path":"/99999999999999999999999999","value":1}`, nil, "past the end"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			patch := "[" + fmt.Sprintf(good, test.document) + test.operation + "]"
@@ -115,16 +115,16 @@ func TestParseOperationsRefuses(t *testing.T) {
 		want        error
 		text        string
 	}{
-		{"no JSON", `[{]`, ErrInvalidPatch, "invalid character"},
+		{"no JSON", `[{]`, ErrInvalidPatch, "invalid JSON"},
 		{"nothing", ``, ErrInvalidPatch, ""},
 		{"an object", `{"op":"remove","path":"/a"}`, ErrInvalidPatch, "expected an array of operations"},
 		{"an operation that is none", `[{"op":"remove","path":"/a"},5]`, ErrInvalidPatch, "operation 1"},
-		{"A.13: two members op", `[{"op":"add","path":"/baz","value":"qux","op":"remove"}]`, ErrInvalidPatch, `two members "op"`},
+		{"A.13: two members op", `[{"op":"add","path":"/baz","value":"qux","op":"remove"}]`, ErrInvalidPatch, `the member "op" twice`},
 		{"no op", `[{"path":"/a"}]`, ErrInvalidPatch, `no member "op"`},
-		{"an op that is no string", `[{"op":5,"path":"/a"}]`, ErrInvalidPatch, "op is no string"},
+		{"an op that is no string", `[{"op":5,"path":"/a"}]`, ErrInvalidPatch, "op is not a string"},
 		{"an op that is unknown", `[{"op":"Add","path":"/a","value":1}]`, ErrInvalidPatch, `op is "Add", expected add, remove`},
 		{"no path", `[{"op":"remove"}]`, ErrInvalidPatch, `no member "path"`},
-		{"a path that is null", `[{"op":"remove","path":null}]`, ErrInvalidPatch, "path is no string"},
+		{"a path that is null", `[{"op":"remove","path":null}]`, ErrInvalidPatch, "path is not a string"},
 		{"a path without slash", `[{"op":"remove","path":"a"}]`, ErrInvalidPatch, "does not begin with a slash"},
 		{"no UTF-8", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":\"\xff\"}]", ErrInvalidPatch, "0xff at offset 34"},
 		{"a wrong escape", `[{"op":"remove","path":"/a~2"}]`, ErrInvalidPatch, "'~'"},

@@ -1,5 +1,4 @@
-// Package patch changes a part of an object, in one atomic step: by a JSON Merge Patch (RFC 7396) or
-// a JSON Patch (RFC 6902).
+// Package patch changes part of an object atomically, with a JSON Merge Patch (RFC 7396) or a JSON Patch (RFC 6902).
 //
 //	_, err := patch.Merge(store, "cities/lisbon", []byte(`{"mayor":null,"trams":57}`))
 //	_, err = patch.Apply(store, "cities/lisbon", []byte(`[
@@ -7,20 +6,19 @@
 //		{"op":"add","path":"/lines/-","value":"28E"}
 //	]`))
 //
-// A patch is applied to what is there and stored if nobody wrote the object meanwhile; else it is
-// applied anew to the newer object. It is stored whole or not at all. A time to
-// live stays as it is.
+// A patch is applied to the present object, and the result is stored if no other write changed the object in the
+// meantime. Otherwise the patch is applied again to the newer object. A patch is applied completely or not at all. A
+// time to live is kept.
 //
-// What a patch does not name keeps its value, its place among the members of its object, and the
-// spelling of its strings and numbers; white space between tokens goes. New members
-// come last, in the order of the patch. Of members with one name in an object the last one counts.
+// Values that a patch does not name keep their order among the members and the spelling of their strings and numbers.
+// White space between tokens is removed. New members come last, in the order of the patch. If an object has several
+// members with the same name, the last one counts.
 //
 // # Limits
 //
-// A test compares numbers of up to 1,000 bytes by their value, and longer ones by their spelling.
+// A test compares numbers of up to 1,000 bytes by value, and longer ones by spelling.
 //
-// MaxDepth, MaxOperations and MaxCopied bound what a patch can cost, whoever wrote it. Past
-// one of them it is ErrLimit.
+// MaxDepth, MaxOperations and MaxCopied limit the cost of any patch. A patch that exceeds one fails with ErrLimit.
 package patch
 
 import (
@@ -34,35 +32,34 @@ import (
 )
 
 const (
-	// MaxDepth is how many levels of arrays and objects a patch, what it is applied to, and the result may have.
+	// MaxDepth is the maximum number of levels of arrays and objects in a patch, in the document and in the result.
 	MaxDepth = 1000
-	// MaxOperations is how many operations a JSON Patch may have.
+	// MaxOperations is the maximum number of operations in a JSON Patch.
 	MaxOperations = 10_000
-	// MaxCopied is how many bytes of JSON the copy operations of a JSON Patch may add up to: without a bound,
-	// each could double the size.
+	// MaxCopied is the maximum total size in bytes of JSON that copy operations may add. Without it, each could
+	// double the size.
 	MaxCopied = 16 << 20
 )
 
-// The errors of the package, which the returned ones wrap. Nothing was written.
+// The errors of the package. Returned errors wrap them. Nothing was written.
 var (
-	// ErrInvalidPatch is a patch that is no JSON, or no JSON Patch.
+	// ErrInvalidPatch is returned for a patch that is invalid JSON or not a JSON Patch.
 	ErrInvalidPatch = errors.New("patch: invalid patch")
-	// ErrDoesNotApply is what an *OperationError is: the object is not as a JSON Patch expects it.
+	// ErrDoesNotApply matches every *OperationError: the object is not as a JSON Patch expects it.
 	ErrDoesNotApply = errors.New("patch: it does not apply")
-	// ErrTestFailed is an *OperationError of a test operation whose value is another one, or is absent.
+	// ErrTestFailed matches an *OperationError of a test operation whose value differs or is absent.
 	ErrTestFailed = errors.New("the test failed")
-	// ErrLimit is a patch that goes beyond a limit of this package.
+	// ErrLimit is returned for a patch that exceeds a limit of this package.
 	ErrLimit = errors.New("patch: too large")
 )
 
-// OperationError says which operation of a JSON Patch does not apply. errors.Is(err, ErrDoesNotApply)
-// holds for it.
+// OperationError reports an operation of a JSON Patch that does not apply. It matches ErrDoesNotApply.
 type OperationError struct {
-	// Index is the place of the operation in the patch, from 0.
+	// Index is the position of the operation in the patch, from 0.
 	Index int
-	// Op and Path are those of the operation.
+	// Op and Path are the members of the operation.
 	Op, Path string
-	// Err says why.
+	// Err is the reason.
 	Err error
 }
 
@@ -75,23 +72,23 @@ func (e *OperationError) Unwrap() error { return e.Err }
 // Is makes errors.Is(err, ErrDoesNotApply) true.
 func (e *OperationError) Is(target error) bool { return target == ErrDoesNotApply }
 
-// Store is what a patch is applied through. *storage.Layered is one.
+// Store is the store of the object, such as a *storage.Layered.
 type Store interface {
 	Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
 }
 
 var _ Store = (*storage.Layered)(nil)
 
-// Options of a patch. The zero value has no condition.
+// Options configure a patch. The zero value has no condition.
 type Options struct {
-	// IfRevision makes the patch fail with a *storage.ConflictError unless the object has this
-	// revision; 0 for no condition.
+	// IfRevision makes the patch fail with a *storage.ConflictError unless the object has this revision; 0 for no
+	// condition.
 	IfRevision uint64
 }
 
-// Merge applies a JSON Merge Patch to the object at a path, and returns it as it was stored.
-// Where there is no object the patch makes one, as RFC 7396 applies it to nothing: with all of its members
-// that are not null. A patch that is no JSON object replaces the whole data, also if it is null.
+// Merge applies a JSON Merge Patch to the object at a path and returns the stored object. If there is no object the
+// patch creates one with all of its members that are not null, as RFC 7396 defines. A patch that is not a JSON
+// object, even null, replaces the whole data.
 func Merge(store Store, path string, patch json.RawMessage) (meta.Object, error) {
 	return MergeWith(store, path, patch, Options{})
 }
@@ -110,8 +107,8 @@ func MergeWith(store Store, path string, patch json.RawMessage, opt Options) (me
 	})
 }
 
-// Apply applies a JSON Patch to the object at a path, and returns it as it was stored. Where there is
-// no object it is storage.ErrNotFound.
+// Apply applies a JSON Patch to the object at a path and returns the stored object. If there is no object it returns
+// storage.ErrNotFound.
 func Apply(store Store, path string, patch json.RawMessage) (meta.Object, error) {
 	return ApplyWith(store, path, patch, Options{})
 }
@@ -140,7 +137,7 @@ func (opt Options) check(path string, old meta.Object) error {
 	return nil
 }
 
-// MergeJSON returns the result of a JSON Merge Patch on a document; an empty document stands for none.
+// MergeJSON applies a JSON Merge Patch to a document. An empty document stands for none.
 func MergeJSON(document, patch []byte) ([]byte, error) {
 	change, err := parsePatch(patch)
 	if err != nil {
@@ -149,7 +146,7 @@ func MergeJSON(document, patch []byte) ([]byte, error) {
 	return mergeInto(document, change)
 }
 
-// ApplyJSON returns the result of a JSON Patch on a document.
+// ApplyJSON applies a JSON Patch to a document.
 func ApplyJSON(document, patch []byte) ([]byte, error) {
 	operations, err := parseOperations(patch)
 	if err != nil {
@@ -158,21 +155,21 @@ func ApplyJSON(document, patch []byte) ([]byte, error) {
 	return applyTo(document, operations)
 }
 
-// parsePatch reads a patch that may be any JSON.
+// parsePatch parses a patch that may be any JSON value.
 func parsePatch(patch []byte) (*value, error) {
 	if at := jsonvalid.NotUTF8(patch); at >= 0 {
-		return nil, fmt.Errorf("%w: the byte 0x%02x at offset %d is no UTF-8", ErrInvalidPatch, patch[at], at)
+		return nil, fmt.Errorf("%w, the byte 0x%02x at offset %d is not UTF-8", ErrInvalidPatch, patch[at], at)
 	}
 	v, err := parse(patch)
 	if err != nil && !errors.Is(err, ErrLimit) {
-		err = fmt.Errorf("%w: %w", ErrInvalidPatch, err)
+		err = fmt.Errorf("%w, %w", ErrInvalidPatch, err)
 	}
 	return v, err
 }
 
-// clip quotes a text that somebody else chose, for a message of one line.
+// clip quotes untrusted text for an error of one line.
 func clip(text string) string {
-	const most = 80 // bytes of it that a message repeats
+	const most = 80 // maximum bytes of the text in an error
 	if len(text) > most {
 		return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))
 	}

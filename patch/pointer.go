@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// pointer is a JSON Pointer (RFC 6901): the names and indexes on the way from the root; nil for the
-// root itself.
+// pointer is a JSON Pointer (RFC 6901): the names and indexes from the root; nil for the root.
 type pointer []string
 
-// parsePointer reads a pointer: "" or "/a/0", with ~1 for a slash and ~0 for a tilde.
+// parsePointer parses a pointer: "" or "/a/0", with ~1 for a slash and ~0 for a tilde.
 func parsePointer(text string) (pointer, error) {
 	if text == "" {
 		return nil, nil
@@ -22,7 +21,7 @@ func parsePointer(text string) (pointer, error) {
 	}
 	tokens := strings.Split(text[1:], "/")
 	if len(tokens) > MaxDepth {
-		return nil, fmt.Errorf("%w: a pointer of %d levels, at most %d", ErrLimit, len(tokens), MaxDepth)
+		return nil, fmt.Errorf("%w, a pointer of %d levels, at most %d", ErrLimit, len(tokens), MaxDepth)
 	}
 	for i, token := range tokens {
 		rest := token
@@ -57,9 +56,9 @@ func (p pointer) String() string {
 	return text.String()
 }
 
-var errNothingThere = errors.New("nothing is there")
+var errNothingThere = errors.New("there is no value")
 
-// in returns what the pointer points at.
+// in returns the value at the pointer.
 func (p pointer) in(root *value) (*value, error) {
 	v := root
 	for i, token := range p {
@@ -74,7 +73,7 @@ func (p pointer) in(root *value) (*value, error) {
 			}
 			child = v.items.at(at)
 		default:
-			return nil, fmt.Errorf("at %s: expected an object or an array around it, found %s", clip(p[:i+1].String()), clip(string(v.text)))
+			return nil, fmt.Errorf("at %s: expected an object or an array as its parent, found %s", clip(p[:i+1].String()), clip(string(v.text)))
 		}
 		if child == nil {
 			return nil, fmt.Errorf("at %s: %w", clip(p[:i+1].String()), errNothingThere)
@@ -84,13 +83,13 @@ func (p pointer) in(root *value) (*value, error) {
 	return v, nil
 }
 
-// index reads an index of an array that is at most last.
+// index parses an array index of at most last.
 func index(token string, last int) (int, error) {
 	n := int64(0)
 	for i := range len(token) {
 		c := token[i]
 		if c < '0' || c > '9' || i == 0 && c == '0' && len(token) > 1 {
-			return 0, fmt.Errorf("%s is no index of an array", clip(token))
+			return 0, fmt.Errorf("%s is not an index of an array", clip(token))
 		}
 		if n = 10*n + int64(c-'0'); n > math.MaxInt32 {
 			break
@@ -98,9 +97,9 @@ func index(token string, last int) (int, error) {
 	}
 	switch {
 	case token == "":
-		return 0, errors.New(`"" is no index of an array`)
+		return 0, errors.New(`"" is not an index of an array`)
 	case n > int64(last):
-		return 0, fmt.Errorf("the index %s is behind the end of the array", clip(token))
+		return 0, fmt.Errorf("the index %s is past the end of the array", clip(token))
 	}
 	return int(n), nil
 }

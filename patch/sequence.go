@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// sequence is the items of an array. A long one in which items are put in front of others, or taken out, becomes
-// a tree by places, a counted B-tree: each of the operations of a patch may do so, anywhere.
+// sequence holds the items of an array. A long array with insertions or deletions becomes a counted B-tree, because
+// each operation of a patch may insert or delete anywhere.
 type sequence struct {
 	flat []*value // while there is no tree
 	tree *branch
 }
 
-// branch is a part of a tree. It has branches below it or, as a leaf, items.
+// branch is a node of the tree. It has branches or, as a leaf, items.
 type branch struct {
 	size  int // how many items, at any depth
 	below []*branch
@@ -20,9 +20,9 @@ type branch struct {
 }
 
 const (
-	// width is how many items or branches a branch has at most.
+	// width is the maximum number of items or branches in a branch.
 	width = 64
-	// fewItems is up to how many items a move of all behind a place is quicker than a tree.
+	// fewItems is the length up to which moving all later items is faster than a tree.
 	fewItems = 1024
 )
 
@@ -62,7 +62,7 @@ func (s *sequence) all() iter.Seq[*value] {
 
 func (s *sequence) append(item *value) { s.insert(s.len(), item) }
 
-// insert puts an item before that of an index, or behind all.
+// insert inserts an item before an index, or appends it.
 func (s *sequence) insert(at int, item *value) {
 	if s.tree == nil && (at == len(s.flat) || len(s.flat) < fewItems) {
 		s.flat = slices.Insert(s.flat, at, item)
@@ -74,7 +74,7 @@ func (s *sequence) insert(at int, item *value) {
 	}
 }
 
-// remove takes out the item of an index.
+// remove removes the item at an index.
 func (s *sequence) remove(at int) *value {
 	if s.tree == nil && len(s.flat) < fewItems {
 		item := s.flat[at]
@@ -89,7 +89,7 @@ func (s *sequence) remove(at int) *value {
 	return item
 }
 
-// grow makes a tree.
+// grow builds a tree.
 func (s *sequence) grow() {
 	if s.tree != nil {
 		return
@@ -117,7 +117,7 @@ func (b *branch) count() {
 	}
 }
 
-// find returns which branch below an item is in, and its index there.
+// find returns the branch that contains an item, and the item's index in it.
 func (b *branch) find(at int) (child, within int) {
 	for at >= b.below[child].size {
 		at -= b.below[child].size
@@ -140,7 +140,7 @@ func (b *branch) each(yield func(*value) bool) (more bool) {
 	return true
 }
 
-// insert returns a branch to stand to the right of this one when there is more in it than fits.
+// insert inserts an item. If the branch overflows, it returns a new branch to its right.
 func (b *branch) insert(at int, item *value) (right *branch) {
 	b.size++
 	if b.below == nil {
@@ -168,7 +168,7 @@ func (b *branch) insert(at int, item *value) (right *branch) {
 	return right
 }
 
-// remove leaves no empty branch behind, but for the root.
+// remove leaves no empty branch except the root.
 func (b *branch) remove(at int) *value {
 	b.size--
 	if b.below == nil {

@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// JSON strings and what they stand for. An escape may name half of a surrogate pair alone (RFC 8259, section
-// 8.2), which is no character, and for which encoding/json takes U+FFFD. Here each stays what it is, in the three
-// bytes that UTF-8 would have for it, so that two strings that differ stay different.
+// JSON strings and their values. An escape may be a lone half of a surrogate pair (RFC 8259, section 8.2), which is
+// not a character; encoding/json replaces it with U+FFFD. Here a half keeps its value, in the three bytes that UTF-8
+// would use, so different strings stay different.
 
-// unquote returns what a JSON string, which is valid, stands for.
+// unquote returns the value of a valid JSON string.
 func unquote(quoted []byte) string {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
@@ -49,7 +49,7 @@ func unquote(quoted []byte) string {
 	return string(text)
 }
 
-// unescape returns what a backslash and a letter stand for.
+// unescape returns the character for a backslash and a letter.
 func unescape(letter byte) byte {
 	switch letter {
 	case 'b':
@@ -66,7 +66,7 @@ func unescape(letter byte) byte {
 	return letter // a quote, a slash or a backslash
 }
 
-// unit returns the number of an escape that begins with \u.
+// unit returns the code unit of a \u escape.
 func unit(escape []byte) rune {
 	n, err := strconv.ParseUint(string(escape[2:6]), 16, 16)
 	if err != nil {
@@ -100,7 +100,7 @@ func halfIn(text string) int {
 	return len(text)
 }
 
-// quoteWhole quotes a text without halves, and leaves the quotes out.
+// quoteWhole quotes a text without halves and omits the quotes.
 func quoteWhole(text string) []byte {
 	var quoted bytes.Buffer
 	encoder := json.NewEncoder(&quoted)

@@ -6,20 +6,21 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
-// value is a JSON value that can be changed in place. Members and items are pointers to values of
-// their own: no two places of a document share one.
+// value is a JSON value that can be changed in place. Members and items are pointers, and no two places of a document
+// share one.
 type value struct {
 	kind    kind
 	text    []byte   // of a string, number, boolean or null: as it is written
 	items   sequence // of an array
-	members []member // of an object; those that were removed have no value
+	members []member // of an object; deleted members have no value
 	removed int      // how many of members were
-	// places are the indexes in members by name; nil for few members.
+	// places maps names to indexes in members; nil for few members.
 	places map[string]int
-	// twice is a name that two members of a parsed object had; "" for none.
+	// twice is a name that occurs twice in a parsed object; "" for none.
 	twice string
 }
 
@@ -38,10 +39,10 @@ type member struct {
 	value  *value
 }
 
-// fewMembers is up to how many members a search beats a map.
+// fewMembers is the number of members up to which a search is faster than a map.
 const fewMembers = 8
 
-var errNotJSON = errors.New("not one JSON value")
+var errNotJSON = errors.New("invalid JSON")
 
 // parse reads one JSON value, whose memory the result keeps. A document of old may hold what is no UTF-8: a patch that
 // takes it away can be stored.
@@ -49,7 +50,7 @@ func parse(data []byte) (*value, error) {
 	if !jsonvalid.Grammar(data) {
 		// Decoding says where it breaks.
 		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNotJSON, err)
+			return nil, fmt.Errorf("%w, %w", errNotJSON, jsontext.Explain(err))
 		}
 		return nil, errNotJSON
 	}
@@ -57,10 +58,10 @@ func parse(data []byte) (*value, error) {
 	return p.value(0)
 }
 
-// parser reads JSON that is known to be valid.
+// parser parses valid JSON.
 type parser struct{ rest []byte }
 
-// next skips white space and returns the byte behind it.
+// next skips white space and returns the next byte without consuming it.
 func (p *parser) next() byte {
 	p.rest = bytes.TrimLeft(p.rest, " \t\r\n")
 	return p.rest[0]
@@ -73,7 +74,7 @@ func (p *parser) take(n int) []byte {
 	return taken
 }
 
-// value reads a value that is inside of depth others.
+// value parses a value inside depth others.
 func (p *parser) value(depth int) (*value, error) {
 	next := p.next()
 	if level := next == '{' || next == '['; level && depth == MaxDepth {
@@ -94,9 +95,9 @@ func (p *parser) value(depth int) (*value, error) {
 	return &value{text: p.take(end)}, nil
 }
 
-var errTooDeep = fmt.Errorf("%w: more than %d levels", ErrLimit, MaxDepth)
+var errTooDeep = fmt.Errorf("%w, more than %d levels", ErrLimit, MaxDepth)
 
-// string reads a string with its quotes.
+// string parses a string with its quotes.
 func (p *parser) string() []byte {
 	end := 1
 	for p.rest[end] != '"' {
@@ -147,7 +148,7 @@ func (p *parser) object(depth int) (*value, error) {
 	return v, nil
 }
 
-// find returns the index in members of a name, or -1.
+// find returns the index of a name in members, or -1.
 func (v *value) find(name string) int {
 	if v.places != nil {
 		if at, ok := v.places[name]; ok {
@@ -163,7 +164,7 @@ func (v *value) find(name string) int {
 	return -1
 }
 
-// get returns the member of a name, nil for none.
+// get returns the member with a name; nil for none.
 func (v *value) get(name string) *value {
 	if at := v.find(name); at >= 0 {
 		return v.members[at].value
@@ -171,7 +172,7 @@ func (v *value) get(name string) *value {
 	return nil
 }
 
-// set puts a member in the place of the one that has its name, or behind all.
+// set replaces the member with a name, or appends one.
 func (v *value) set(name string, quoted []byte, content *value) {
 	if at := v.find(name); at >= 0 {
 		v.members[at].value = content
@@ -191,7 +192,7 @@ func (v *value) set(name string, quoted []byte, content *value) {
 	}
 }
 
-// remove removes the member of a name and reports whether there was one.
+// remove removes the member with a name and reports whether it existed.
 func (v *value) remove(name string) bool {
 	at := v.find(name)
 	if at < 0 {
@@ -203,12 +204,12 @@ func (v *value) remove(name string) bool {
 	return true
 }
 
-// size is how many members an object has.
+// size is the number of members of an object.
 func (v *value) size() int { return len(v.members) - v.removed }
 
 func (v *value) isNull() bool { return v.kind == scalar && v.text[0] == 'n' }
 
-// clone returns a copy that shares only what never changes.
+// clone returns a copy that shares only immutable parts.
 func (v *value) clone() *value {
 	c := &value{kind: v.kind, text: v.text}
 	for item := range v.items.all() {
@@ -231,7 +232,7 @@ func (v *value) encode() ([]byte, error) {
 	return data, nil
 }
 
-// append writes the value, which is inside of depth others, or reports that it is too deep.
+// append encodes the value, which is inside depth others. It returns false if the value is too deep.
 func (v *value) append(data []byte, depth int) (_ []byte, ok bool) {
 	if depth > MaxDepth {
 		return data, false
@@ -272,8 +273,8 @@ func (v *value) append(data []byte, depth int) (_ []byte, ok bool) {
 	return append(data, v.text...), true
 }
 
-// length is roughly how many bytes encode writes, or more than most where there are more, or where
-// the value, which is inside of depth others, is too deep.
+// length is the approximate length of the encoded value. It returns more than most if the length exceeds most, or if
+// the value, which is inside depth others, is too deep.
 func (v *value) length(most, depth int) int {
 	if depth > MaxDepth {
 		return most + 1

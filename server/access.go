@@ -124,7 +124,7 @@ func (c *call) allow(verb Verb, pattern string) error {
 
 func (s *Server) allowed(identity any, verb Verb, pattern string) error {
 	if isReserved(pattern) {
-		return problem(ReservedPath, "%q belongs to the server: what is below %s/ is not served", clip(pattern), reserved)
+		return problem(ReservedPath, "%q belongs to the server; paths below %s/ are reserved", clip(pattern), reserved)
 	}
 	authorize := s.opt.Authorize
 	if s.opt.Tokens != nil {
@@ -157,7 +157,7 @@ func (c *call) view(obj *meta.Object) (*meta.Object, bool) {
 	}
 	if seen != obj {
 		if !jsonvalid.Valid(seen.Data) {
-			panic("server: View returned data that is no JSON")
+			panic("server: View returned invalid JSON")
 		}
 		// Who it is stays as it is.
 		shown := *obj

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/patch"
 	"github.com/oolith-db/oolith/storage"
@@ -43,7 +44,7 @@ func (c *call) commitBatch() error {
 		return err
 	}
 	if kind := c.mediaType(); kind != "" && !isJSON(kind) {
-		return problem(UnsupportedType, "the media type %q: expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
+		return problem(UnsupportedType, "the media type %q is not supported, expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
 	}
 	body, err := c.json()
 	if err != nil {
@@ -118,17 +119,17 @@ func (c *call) readBatch(body []byte) ([]entry, error) {
 	err := decoder.Decode(&request)
 	if err == nil {
 		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("more than one JSON value")
+			err = errors.New("there is more than one JSON value")
 		}
 	}
 	if err != nil {
-		return nil, problem(InvalidBatch, `%v; expected {"changes":[{"op":"set","path":"a","data":1}]}`, err)
+		return nil, problem(InvalidBatch, `%v; expected {"changes":[{"op":"set","path":"a","data":1}]}`, jsontext.Explain(err))
 	}
 	if most := c.s.limits.BatchChanges; len(request.Changes) > most {
 		return nil, problem(TooLarge, "%d changes, the limit BatchChanges is %d", len(request.Changes), most).with("limit", most)
 	}
 	if len(request.Changes) == 0 {
-		return nil, problem(InvalidBatch, "there are no changes in it")
+		return nil, problem(InvalidBatch, "it has no changes")
 	}
 	entries := make([]entry, len(request.Changes))
 	seen := make(map[string]int, len(entries))
@@ -140,7 +141,7 @@ func (c *call) readBatch(body []byte) ([]entry, error) {
 			continue
 		}
 		if first, twice := seen[change.Path]; twice {
-			return nil, problem(InvalidBatch, "the changes %d and %d name one path, %q", first, i, clip(change.Path)).with("entry", i)
+			return nil, problem(InvalidBatch, "the changes %d and %d have the same path, %q", first, i, clip(change.Path)).with("entry", i)
 		}
 		seen[change.Path] = i
 	}
@@ -173,7 +174,7 @@ func (c *call) readEntry(change batchChange) (e entry, err error) {
 			return e, problem(InvalidBatch, "a %s takes no data", e.operation)
 		}
 	default:
-		return e, problem(InvalidBatch, "the op %q: expected set, push, merge, patch, touch or delete", clip(e.operation))
+		return e, problem(InvalidBatch, "unknown op %q, expected set, push, merge, patch, touch or delete", clip(e.operation))
 	}
 	if e.operation == "patch" && len(e.data) == 0 {
 		return e, problem(InvalidBatch, "a patch needs data")
@@ -195,7 +196,7 @@ func (c *call) readEntry(change batchChange) (e entry, err error) {
 		return e, err
 	}
 	if e.operation == "push" && !e.cond.none() {
-		return e, problem(InvalidBatch, "a push makes a new path: conditions have no meaning")
+		return e, problem(InvalidBatch, "a push creates a new path, so it takes no conditions")
 	}
 	if e.ttl, e.hasTTL, err = batchTTL(change.TTL); err != nil {
 		return e, err
@@ -209,7 +210,7 @@ func (c *call) readTimes(e *entry, change batchChange) error {
 	e.keepTTL = change.KeepTTL
 	if change.Expires != nil {
 		if e.expires = *change.Expires; e.expires <= 0 {
-			return problem(InvalidBatch, "expires is %d: expected Unix nanoseconds", e.expires)
+			return problem(InvalidBatch, "expires is %d, expected Unix nanoseconds", e.expires)
 		}
 	}
 	ends := 0
@@ -220,13 +221,13 @@ func (c *call) readTimes(e *entry, change batchChange) error {
 	}
 	switch {
 	case ends > 1:
-		return problem(InvalidBatch, "expected one of ttl, expires and keepTTL")
+		return problem(InvalidBatch, "expected only one of ttl, expires and keepTTL")
 	case ends > 0 && e.operation == "delete", e.keepTTL && e.operation != "set":
 		return problem(InvalidBatch, "a %s takes no ttl, expires and keepTTL", change.Operation)
 	case change.Created == nil && change.Updated == nil:
 		return nil
 	case e.operation != "set" || change.Created == nil:
-		return problem(InvalidBatch, "created and updated are for a set, updated beside created")
+		return problem(InvalidBatch, "created and updated are only for a set, and updated needs created")
 	}
 	e.times = &storage.Times{Created: *change.Created}
 	if change.Updated != nil {
@@ -255,7 +256,7 @@ func batchTTL(raw json.RawMessage) (time.Duration, bool, error) {
 	}
 	ttl, ok := parseTTL(text)
 	if !ok {
-		return 0, false, problem(InvalidBatch, "the ttl %s: expected seconds such as 90, or a time such as \"90m\"", clip(string(raw)))
+		return 0, false, problem(InvalidBatch, "the ttl is %s, expected seconds such as 90, or a time such as \"90m\"", clip(string(raw)))
 	}
 	return ttl, true, nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
@@ -41,7 +42,7 @@ func (c *call) body() ([]byte, error) {
 		}
 		source, most, name = unzip, limits.Decompressed, "Decompressed"
 	default:
-		return nil, problem(UnsupportedType, "the content encoding %q: expected gzip or none", clip(encoding)).header("Accept-Encoding", "gzip, identity")
+		return nil, problem(UnsupportedType, "the content encoding %q is not supported, expected gzip or none", clip(encoding)).header("Accept-Encoding", "gzip, identity")
 	}
 	if length := c.r.ContentLength; length > 0 && length <= 64<<10 && name == "Body" {
 		data := make([]byte, length) // no more memory than what was announced, which is little
@@ -76,12 +77,12 @@ func (c *call) bodyError(err error) error {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem(BodyTimeout, "the body paused for more than %v, or took more than %v: the limits BodyStall and BodyTime",
+		return problem(BodyTimeout, "the body paused for more than %v or took more than %v, the limits BodyStall and BodyTime",
 			c.s.limits.BodyStall, c.s.limits.BodyTime).header("Connection", "close")
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), strings.HasPrefix(err.Error(), "flate:"):
-		return problem(InvalidHeader, "Content-Encoding is gzip, and the body is not: %v", err).with("header", "Content-Encoding")
+		return problem(InvalidHeader, "Content-Encoding is gzip, but the body is not valid gzip (%v)", err).with("header", "Content-Encoding")
 	}
-	return problem(InvalidJSON, "the body ends before its time: %v", err)
+	return problem(InvalidJSON, "the body ends too early")
 }
 
 // patientReader gives a body time as long as it goes on.
@@ -138,12 +139,11 @@ func (s *Server) checkJSON(data []byte) error {
 	}
 	if !jsonvalid.Valid(data) {
 		at, err := notJSON(data)
-		return problem(InvalidJSON, "at byte %d: %v", at, err).with("offset", at).saying(fmt.Sprintf("at byte %d: %v", at, err))
+		return problem(InvalidJSON, "invalid JSON at byte %d, %v", at, err).with("offset", at).saying(fmt.Sprintf("at byte %d: %v", at, err))
 	}
 	in := inspector{data: data, depth: s.limits.Depth, twice: s.opt.AllowDuplicateMembers}
 	if at, err := in.run(); err != nil {
-		text := fmt.Sprintf("at byte %d: %v", at, err)
-		return problem(InvalidJSON, "%s", text).with("offset", at).saying(text)
+		return problem(InvalidJSON, "at byte %d there are %v", at, err).with("offset", at).saying(fmt.Sprintf("at byte %d: %v", at, err))
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (s *Server) checkJSON(data []byte) error {
 // notJSON says where data that is no JSON breaks: at which byte, from 0.
 func notJSON(data []byte) (int, error) {
 	if at := jsonvalid.NotUTF8(data); at >= 0 {
-		return at, fmt.Errorf("the byte 0x%02x is no UTF-8", data[at])
+		return at, fmt.Errorf("the byte 0x%02x is not UTF-8", data[at])
 	}
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -160,11 +160,11 @@ func notJSON(data []byte) (int, error) {
 			if !strings.Contains(syntax.Error(), "unexpected end") {
 				at = max(0, at-1)
 			}
-			return at, err
+			return at, jsontext.Explain(err)
 		}
 		return 0, err
 	}
-	return 0, errors.New("not one JSON value")
+	return 0, errors.New("expected one JSON value")
 }
 
 // compact returns valid JSON without white space between its tokens: the data itself where there is none.
@@ -201,7 +201,7 @@ type inspector struct {
 
 var (
 	errTooDeep   = errors.New("too many levels")
-	errDuplicate = errors.New("a second member of this name")
+	errDuplicate = errors.New("two members with the same name")
 )
 
 func (in *inspector) run() (int, error) {
@@ -254,7 +254,7 @@ func (in *inspector) value(level int) error {
 
 func (in *inspector) array(level int) error {
 	if level > in.depth {
-		return fmt.Errorf("%w: more than %d, the limit Depth", errTooDeep, in.depth)
+		return fmt.Errorf("%w, more than %d, the limit Depth", errTooDeep, in.depth)
 	}
 	for in.at++; in.space() != ']'; {
 		if err := in.value(level); err != nil {
@@ -273,7 +273,7 @@ const fewNames = 8
 
 func (in *inspector) object(level int) error {
 	if level > in.depth {
-		return fmt.Errorf("%w: more than %d, the limit Depth", errTooDeep, in.depth)
+		return fmt.Errorf("%w, more than %d, the limit Depth", errTooDeep, in.depth)
 	}
 	var few [fewNames][]byte
 	names := few[:0]
@@ -300,7 +300,7 @@ func (in *inspector) object(level int) error {
 			}
 			if seen {
 				in.at = start
-				return fmt.Errorf("%w: %q", errDuplicate, clip(string(name)))
+				return fmt.Errorf("%w, %q", errDuplicate, clip(string(name)))
 			}
 		}
 		in.space()

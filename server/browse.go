@@ -68,7 +68,7 @@ func (c *call) directories() error {
 		return err
 	}
 	if c.s.opt.View != nil {
-		return problem(Forbidden, "the server shows each client its own part of the objects: there are no directories")
+		return problem(Forbidden, "each client sees its own part of the objects, so there are no directories")
 	}
 	var opt storage.DirectoryOptions
 	if query.Has("limit") {
@@ -79,10 +79,10 @@ func (c *call) directories() error {
 	opt.After = query.Get("after")
 	if query.Has("at") {
 		if opt.Offset, err = strconv.Atoi(query.Get("at")); err != nil || opt.Offset < 0 {
-			return badParameter("at", "%q, expected how many directories come before the first, from 0", clip(query.Get("at")))
+			return badParameter("at", "%q, expected the number of directories to skip, 0 or more", clip(query.Get("at")))
 		}
 		if opt.Offset > 0 && opt.After != "" {
-			return badParameter("at", "there is the parameter after too, expected one of them")
+			return badParameter("at", "the parameter after is set too, expected one of them")
 		}
 	}
 	page, err := c.s.directoriesPage(path, opt)

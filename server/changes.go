@@ -43,12 +43,12 @@ func (c *call) tellChanges() error {
 	query := c.query()
 	for name := range query {
 		if name != "watch" {
-			return badParameter(name, "it is unknown here, expected watch")
+			return badParameter(name, "it is unknown, expected watch")
 		}
 	}
 	patterns := query["watch"]
 	if len(patterns) == 0 || len(patterns) > changesPatterns {
-		return badParameter("watch", "it is there %d times, expected 1 to %d patterns, such as watch=a/*", len(patterns), changesPatterns)
+		return badParameter("watch", "it occurs %d times, expected 1 to %d patterns, such as watch=a/*", len(patterns), changesPatterns)
 	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {
@@ -60,7 +60,7 @@ func (c *call) tellChanges() error {
 	}
 	if c.s.open.Add(1) > int64(c.s.limits.Streams) {
 		c.s.open.Add(-1)
-		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
+		return problem(TooManyStreams, "the server has %d streams, the limit Streams; try again later", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
 	defer c.s.open.Add(-1)

@@ -57,7 +57,7 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 		return nil, notFound(entries[0].path).saying("storage: not found")
 	}
 	if errors.Is(err, context.Canceled) {
-		return nil, problem(Unavailable, "the client is gone: nothing was written")
+		return nil, problem(Unavailable, "the client is gone and nothing was written")
 	}
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (c *call) demand(e *entry, current *meta.Object, required bool) error {
 	}
 	switch {
 	case current != nil && required && e.cond.none():
-		return problem(ConditionRequired, "%q is there: overwriting, patching and deleting it needs If-Match", clip(e.path))
+		return problem(ConditionRequired, "%q exists; overwriting, patching and deleting it needs If-Match", clip(e.path))
 	case current == nil && e.operation == "patch" && !e.makes:
 		return notFound(e.path).saying("ooo: not found")
 	case current == nil && (e.operation == "delete" || e.operation == "touch"):

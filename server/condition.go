@@ -134,9 +134,9 @@ func (c *call) failed(path string, current *meta.Object) error {
 	found := "there is no object"
 	if current != nil {
 		revision = current.Revision
-		found = fmt.Sprintf("the object has the revision %d", revision)
+		found = fmt.Sprintf("the object has revision %d", revision)
 	}
-	p := problem(ConditionFailed, "%q: the condition does not hold: %s", clip(path), found).with("revision", revision)
+	p := problem(ConditionFailed, "%q: the condition does not hold, %s", clip(path), found).with("revision", revision)
 	if current == nil {
 		return p
 	}

@@ -31,10 +31,10 @@ type figures struct {
 func newFigures(s *Server) *figures {
 	f := &figures{connections: connections{most: int64(s.limits.Connections)}}
 	f.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "oolith_http_requests_total", Help: "Requests that were answered, by method and status code.",
+		Name: "oolith_http_requests_total", Help: "Answered requests, by method and status code.",
 	}, []string{"method", "code"})
 	f.durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "oolith_http_request_duration_seconds", Help: "How long requests took, streams left out.",
+		Name: "oolith_http_request_duration_seconds", Help: "Duration of requests, without streams.",
 		Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 	}, []string{"method"})
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
@@ -43,11 +43,11 @@ func newFigures(s *Server) *figures {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		metrics.NewCollector(s.store, nil), f.answers, f.durations,
-		gauge("oolith_http_requests_in_flight", "Requests that are being answered, streams included.",
+		gauge("oolith_http_requests_in_flight", "Requests in progress, including streams.",
 			func() float64 { return float64(f.inFlight.Load()) }),
-		gauge("oolith_http_connections", "Connections that Serve keeps.",
+		gauge("oolith_http_connections", "Open connections of Serve.",
 			func() float64 { return float64(f.connections.open.Load()) }),
-		gauge("oolith_http_streams", "Streams over SSE, WebSocket and long poll.",
+		gauge("oolith_http_streams", "Open streams over SSE, WebSocket and long poll.",
 			func() float64 { return float64(s.open.Load()) }),
 	)
 	counter := func(name, help string, value func(live.Stats) uint64) prometheus.Collector {
@@ -56,15 +56,15 @@ func newFigures(s *Server) *figures {
 	registry.MustRegister(
 		gauge("oolith_stream_patterns", "Patterns whose state is kept for streams.",
 			func() float64 { return float64(s.streams.Stats().Patterns) }),
-		counter("oolith_stream_messages_encoded_total", "Messages that were made for streams: one for all that follow a pattern over one protocol.",
+		counter("oolith_stream_messages_encoded_total", "Messages encoded for streams: one for all streams of a pattern over one protocol.",
 			func(s live.Stats) uint64 { return s.Encoded }),
-		counter("oolith_stream_messages_sent_total", "Messages that were handed to streams.",
+		counter("oolith_stream_messages_sent_total", "Messages sent to streams.",
 			func(s live.Stats) uint64 { return s.Sent }),
-		counter("oolith_stream_catch_ups_total", "How often a stream fell behind and got the fresh state.",
+		counter("oolith_stream_catch_ups_total", "Streams that fell behind and received a fresh state.",
 			func(s live.Stats) uint64 { return s.CatchUps }),
-		counter("oolith_stream_stalled_total", "Streams that were closed because their client took nothing.",
+		counter("oolith_stream_stalled_total", "Streams closed because the client stopped reading.",
 			func(s live.Stats) uint64 { return s.Stalled }),
-		counter("oolith_stream_resets_total", "How often the streams began anew because they fell behind the store.",
+		counter("oolith_stream_resets_total", "Resets of all streams because they fell behind the store.",
 			func(s live.Stats) uint64 { return s.Resets }),
 	)
 	f.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})

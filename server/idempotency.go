@@ -50,7 +50,7 @@ func (c *call) idempotency(body []byte) (*retry, error) {
 	}
 	printable := strings.IndexFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey || !printable {
-		return nil, problem(InvalidHeader, "Idempotency-Key: expected one of 1 to %d printable ASCII characters", maxIdempotencyKey).
+		return nil, problem(InvalidHeader, "Idempotency-Key: expected 1 to %d printable ASCII characters", maxIdempotencyKey).
 			with("header", "Idempotency-Key")
 	}
 	return &retry{

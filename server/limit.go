@@ -122,6 +122,6 @@ func (c *call) checkConnection() error {
 	if !over {
 		return nil
 	}
-	return problem(TooManyConnections, "the server keeps %d connections; the limit is Connections", most).
+	return problem(TooManyConnections, "the server has %d connections, the limit Connections; try again later", most).
 		with("limit", most).header("Connection", "close").header("Retry-After", strconv.Itoa(retryAfter))
 }

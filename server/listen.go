@@ -69,7 +69,7 @@ func (s *Server) serveOn(ctx context.Context, listener net.Listener, config *tls
 	case <-limit.Done():
 	}
 	if err != nil {
-		s.log.Warn("connections were cut off at the end", "after", drainTime)
+		s.log.Warn("connections were closed before they finished", "after", drainTime)
 		err = srv.Close()
 	}
 	<-ended
@@ -156,7 +156,7 @@ func (c *certificates) current() *tls.Config {
 	c.looked = time.Now()
 	if state := c.stat(); state != c.state {
 		if err := c.loadLocked(); err != nil {
-			c.logger.Error("the certificate cannot be read anew; the one before stays", "error", err)
+			c.logger.Error("the new certificate cannot be read; the previous one stays in use", "error", err)
 			c.state = state // said once for each change
 		}
 	}

@@ -19,7 +19,7 @@ func (c *call) root() error {
 		c.write(http.StatusNoContent, "", nil)
 		return nil
 	default:
-		return problem(MethodNotAllowed, "the method %s of /: expected GET, HEAD or OPTIONS", clip(c.r.Method)).
+		return problem(MethodNotAllowed, "the method %s is not allowed for /, expected GET, HEAD or OPTIONS", clip(c.r.Method)).
 			header("Allow", "GET, HEAD, OPTIONS").saying("Method Not Allowed\n")
 	}
 	if isUpgrade(c.r) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -69,7 +70,7 @@ func (c *call) end(kind, id string) error {
 		c.write(http.StatusNoContent, "", nil)
 		return nil
 	}
-	return problem(NotFound, "there is no open connection %q: it may have ended by itself", clip(id))
+	return problem(NotFound, "there is no open connection %q; it may have ended already", clip(id))
 }
 
 // describe answers /~/about: what is served, by which program, within which limits.
@@ -121,7 +122,7 @@ func (c *call) tokens() error {
 	}
 	known := c.s.opt.Tokens
 	if known == nil {
-		return problem(NoSuchResource, "this server asks for no tokens: serve with --auth, or set Options.Tokens")
+		return problem(NoSuchResource, "this server uses no tokens; serve with --auth, or set Options.Tokens")
 	}
 	switch c.r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -153,10 +154,10 @@ func (c *call) makeToken() error {
 	}
 	const expected = `expected an object such as {"name":"dashboard","scopes":["read:places/**"],"ttl":"90d"}`
 	if err := json.Unmarshal(body, &wanted); err != nil {
-		return problem(InvalidJSON, "%v: "+expected, err)
+		return problem(InvalidJSON, "%v; "+expected, jsontext.Explain(err))
 	}
 	if len(wanted.Scopes) == 0 {
-		return problem(InvalidJSON, "there are no scopes: "+expected)
+		return problem(InvalidJSON, "the scopes are missing; "+expected)
 	}
 	var scopes []Scope
 	for _, text := range wanted.Scopes {
@@ -190,7 +191,7 @@ func (c *call) makeToken() error {
 // revoke ends a token.
 func (c *call) revoke(id string) error {
 	if c.s.opt.Tokens == nil {
-		return problem(NoSuchResource, "this server asks for no tokens: serve with --auth, or set Options.Tokens")
+		return problem(NoSuchResource, "this server uses no tokens; serve with --auth, or set Options.Tokens")
 	}
 	err := c.s.opt.Tokens.Revoke(id)
 	if errors.Is(err, ErrNoToken) {

@@ -192,7 +192,7 @@ func integer[T ~int | ~int64](limit *T, preset T) {
 func (o *Options) Check() error {
 	var wrong []error
 	if o.Tokens != nil && (o.Authenticate != nil || o.Authorize != nil) {
-		wrong = append(wrong, errors.New("both Tokens and Authenticate or Authorize are set, expected one way to authenticate"))
+		wrong = append(wrong, errors.New("both Tokens and Authenticate or Authorize are set, expected only one of them"))
 	}
 	for _, origin := range o.Origins {
 		if origin == "*" {

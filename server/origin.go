@@ -37,7 +37,7 @@ func (c *call) checkHost() error {
 			return nil
 		}
 	}
-	return problem(ForeignHost, "the server does not answer for the host %q: name it in Options.Hosts, or with --host", clip(c.r.Host))
+	return problem(ForeignHost, "the server does not serve the host %q; add it to Options.Hosts, or with --host", clip(c.r.Host))
 }
 
 // hostOf is a host without its port.
@@ -109,7 +109,7 @@ func (c *call) checkOrigin() (preflight bool, err error) {
 }
 
 func foreignOrigin(origin string) error {
-	return problem(ForeignOrigin, "pages of the origin %q may not use this server: name it in Options.Origins, or with --origin", clip(origin)).
+	return problem(ForeignOrigin, "pages of the origin %q may not use this server; add it to Options.Origins, or with --origin", clip(origin)).
 		saying("Forbidden\n")
 }
 

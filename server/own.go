@@ -138,7 +138,7 @@ func (s *Server) checks() []check {
 	stats := s.store.Stats()
 	serving, store, writes := check{name: "serving"}, check{name: "store"}, check{name: "writes"}
 	if s.closing.Load() {
-		serving.wrong = "the server ends"
+		serving.wrong = "the server is shutting down"
 	}
 	if !stats.Active {
 		store.wrong = storage.ErrNotActive.Error()
@@ -149,9 +149,9 @@ func (s *Server) checks() []check {
 	checks := []check{serving, store, writes}
 	if stats.Shared {
 		age := stats.Staleness.Round(time.Millisecond)
-		shared := check{name: "shared engine", note: fmt.Sprintf(", what this node holds is at most %v old", age)}
+		shared := check{name: "shared engine", note: fmt.Sprintf(", the data of this node is at most %v old", age)}
 		if stats.Unavailable != nil {
-			shared.wrong = fmt.Sprintf("lost, what this node holds is %v old: %v", age, stats.Unavailable)
+			shared.wrong = fmt.Sprintf("lost, the data of this node is %v old: %v", age, stats.Unavailable)
 		}
 		checks = append(checks, shared)
 	}

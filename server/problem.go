@@ -58,14 +58,14 @@ var kinds = map[Kind]struct {
 	status int
 	title  string
 }{
-	InvalidPath:        {400, "The path or pattern is not valid"},
+	InvalidPath:        {400, "The path or pattern is invalid"},
 	InvalidJSON:        {400, "The body is not one JSON value"},
-	InvalidParameter:   {400, "A parameter of the query is not valid"},
-	InvalidHeader:      {400, "A header of the request is not valid"},
-	InvalidPatch:       {400, "The patch is not valid"},
-	InvalidBatch:       {400, "The batch is not valid"},
+	InvalidParameter:   {400, "A query parameter is invalid"},
+	InvalidHeader:      {400, "A request header is invalid"},
+	InvalidPatch:       {400, "The patch is invalid"},
+	InvalidBatch:       {400, "The batch is invalid"},
 	ListTooLarge:       {400, "The list is too large for one answer"},
-	Refused:            {400, "The server refuses this write"},
+	Refused:            {400, "The server rejects this write"},
 	Unauthenticated:    {401, "The request needs a valid token"},
 	Forbidden:          {403, "The token does not allow this"},
 	ReservedPath:       {403, "The path belongs to the server"},
@@ -78,8 +78,8 @@ var kinds = map[Kind]struct {
 	PatchTestFailed:    {409, "A test of the patch failed"},
 	ConditionFailed:    {412, "The object is not what the request expects"},
 	TooLarge:           {413, "The request is too large"},
-	UnsupportedType:    {415, "The server does not read this media type"},
-	ForeignHost:        {421, "The server does not answer for this host"},
+	UnsupportedType:    {415, "The server does not support this media type"},
+	ForeignHost:        {421, "The server does not serve this host"},
 	KeyReused:          {422, "The idempotency key was used for another request"},
 	ConditionRequired:  {428, "This write needs a condition"},
 	TooManyRequests:    {429, "Too many requests"},
@@ -87,8 +87,8 @@ var kinds = map[Kind]struct {
 	TooManyStreams:     {429, "Too many streams"},
 	Internal:           {500, "The server failed"},
 	NotSupported:       {501, "The store cannot do this"},
-	Unavailable:        {503, "The store takes no requests of this kind now"},
-	ReadOnly:           {503, "The store is open to read only"},
+	Unavailable:        {503, "The store does not accept this request now"},
+	ReadOnly:           {503, "The store is open read-only"},
 }
 
 // Problem is an error as a client sees it: a problem of RFC 9457. A hook may return one to choose it.
@@ -161,7 +161,7 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		if _, known := kinds[p.Kind]; !known {
-			return problem(Internal, "the server made a problem of the unknown kind %q", p.Kind)
+			return problem(Internal, "the server has no problem of the kind %q", p.Kind)
 		}
 		return p
 	}
@@ -176,7 +176,7 @@ func problemOf(err error) *Problem {
 		return problem(kind, "%v", operation).with("operation", operation.Index)
 	}
 	if entry, ok := errors.AsType[*storage.EntryError](err); ok {
-		return problem(TooLarge, "the engine of the store refuses it: %v", entry.Err)
+		return problem(TooLarge, "the engine of the store rejects it, %v", entry.Err)
 	}
 	for _, known := range known {
 		if errors.Is(err, known.err) {
@@ -190,7 +190,7 @@ func problemOf(err error) *Problem {
 			return p
 		}
 	}
-	return problem(Internal, "the server failed; its log says why, under the id of this request")
+	return problem(Internal, "the server failed; its log has the reason under the id of this request")
 }
 
 // retryAfter is how many seconds a client is asked to wait before it tries again.

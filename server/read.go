@@ -147,7 +147,7 @@ func (c *call) list() error {
 		header.Set("Link", "<"+c.nextPage(page.Next)+`>; rel="next"`)
 	}
 	if cond.match.given && !cond.match.has(number) {
-		return problem(ConditionFailed, "%q: the condition does not hold: the list is another one", clip(c.path)).
+		return problem(ConditionFailed, "%q: the condition does not hold, the list has changed", clip(c.path)).
 			with("revision", page.Revision).header("Etag", c.s.tag(number))
 	}
 	if cond.noneMatch.given && cond.noneMatch.has(number) {
@@ -160,9 +160,9 @@ func (c *call) list() error {
 
 // checkSize refuses a list, or a page, that is too large for one answer: it is never cut.
 func (s *Server) checkSize(page *storage.Page, whole bool) error {
-	const hint = "ask for a part of it with the parameter limit, such as ?limit=100"
+	const hint = "request a part with the parameter limit, such as ?limit=100"
 	if whole && page.Next != "" {
-		return problem(ListTooLarge, "the list has more than %d objects, the limit ListObjects: "+hint, s.limits.ListObjects).
+		return problem(ListTooLarge, "the list has more than %d objects, the limit ListObjects; "+hint, s.limits.ListObjects).
 			with("limit", s.limits.ListObjects).with("parameter", "limit")
 	}
 	size := int64(0)
@@ -170,7 +170,7 @@ func (s *Server) checkSize(page *storage.Page, whole bool) error {
 		size += int64(len(page.Objects[i].Data))
 	}
 	if size > s.limits.ListBytes && len(page.Objects) > 1 {
-		return problem(ListTooLarge, "%d objects have %d bytes of data, more than the %d of the limit ListBytes: "+hint,
+		return problem(ListTooLarge, "%d objects have %d bytes of data, more than %d, the limit ListBytes; "+hint,
 			len(page.Objects), size, s.limits.ListBytes).with("limit", s.limits.ListBytes).with("parameter", "limit")
 	}
 	return nil
@@ -205,7 +205,7 @@ func listOptions(query url.Values, most int) (opt storage.ListOptions, err error
 	}
 	if text := query.Get("order"); query.Has("order") {
 		if text != "asc" && text != "desc" {
-			return opt, badParameter("order", "%q, expected asc, the oldest first, or desc", clip(text))
+			return opt, badParameter("order", "%q, expected asc (oldest first) or desc", clip(text))
 		}
 		opt.Descending = text == "desc"
 	}
@@ -220,14 +220,14 @@ func listOptions(query url.Values, most int) (opt storage.ListOptions, err error
 	}
 	opt.Cursor = query.Get("cursor")
 	if query.Has("cursor") && opt.Cursor == "" {
-		return opt, badParameter("cursor", "it is empty, expected the one of a Link")
+		return opt, badParameter("cursor", "it is empty, expected the cursor of a Link header")
 	}
 	if text := query.Get("at"); query.Has("at") {
 		if opt.Offset, err = strconv.Atoi(text); err != nil || opt.Offset < 0 {
-			return opt, badParameter("at", "%q, expected how many objects come before the first, from 0", clip(text))
+			return opt, badParameter("at", "%q, expected the number of objects to skip, 0 or more", clip(text))
 		}
 		if query.Has("cursor") {
-			return opt, badParameter("at", "there is a cursor too, expected one of them")
+			return opt, badParameter("at", "the parameter cursor is set too, expected one of them")
 		}
 	}
 	return opt, nil

@@ -64,7 +64,7 @@ func (c *call) query() url.Values {
 func (c *call) findPath() error {
 	escaped := strings.TrimPrefix(c.r.URL.EscapedPath(), "/")
 	if at := strings.Index(strings.ToLower(escaped), "%2f"); at >= 0 {
-		return invalidPath("an encoded slash at byte %d: a path has its slashes as they are", at)
+		return invalidPath("an encoded slash at byte %d; slashes of a path are not encoded", at)
 	}
 	path, err := url.PathUnescape(escaped)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *call) findPath() error {
 	}
 	if c.r.URL.RawQuery != "" {
 		if _, err := url.ParseQuery(c.r.URL.RawQuery); err != nil {
-			return problem(InvalidParameter, "the query: %v", err)
+			return problem(InvalidParameter, "the query has an invalid escape; write %%25 for a percent sign")
 		}
 	}
 	c.path = path
@@ -142,10 +142,10 @@ func (c *call) parameters(known ...string) (url.Values, error) {
 	query := c.query()
 	for name, values := range query {
 		if !slices.Contains(known, name) {
-			return nil, badParameter(name, "it is unknown here, expected some of %s", strings.Join(known, ", "))
+			return nil, badParameter(name, "it is unknown, expected some of %s", strings.Join(known, ", "))
 		}
 		if len(values) > 1 {
-			return nil, badParameter(name, "it is there %d times, expected once", len(values))
+			return nil, badParameter(name, "it occurs %d times, expected once", len(values))
 		}
 	}
 	return query, nil
@@ -158,5 +158,5 @@ func badParameter(name, format string, args ...any) *Problem {
 
 // allowed is the problem of a method that a resource does not have.
 func allowed(methods, method string) error {
-	return problem(MethodNotAllowed, "the method %s: expected one of %s", clip(method), methods).header("Allow", methods)
+	return problem(MethodNotAllowed, "the method %s is not allowed, expected one of %s", clip(method), methods).header("Allow", methods)
 }

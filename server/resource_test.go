@@ -97,9 +97,9 @@ func TestOlderPatch(t *testing.T) {
 	}
 	f.do("POST", "/p", `{"o":{"x":1}}`).is(200, "*")
 	before := f.do("GET", "/p", "")
-	f.do("PATCH", "/p", `{"o":5}`).is(400, `invalid patch: patch value must be object for key "o"`)
-	f.do("PATCH", "/p", `[]`).is(400, `invalid patch: it is no object`)
-	f.do("PATCH", "/p", `5`, "Content-Type: application/json").is(400, `invalid patch: it is no object`)
+	f.do("PATCH", "/p", `{"o":5}`).is(400, `invalid patch, patch value must be object for key "o"`)
+	f.do("PATCH", "/p", `[]`).is(400, `invalid patch, it is not an object`)
+	f.do("PATCH", "/p", `5`, "Content-Type: application/json").is(400, `invalid patch, it is not an object`)
 	f.do("GET", "/p", "").is(200, before.body).has("Etag: " + before.header.Get("Etag"))
 }
 

@@ -56,7 +56,7 @@ func (c *call) rows() error {
 	if ranked {
 		out = strconv.AppendInt(append(out, `,"total":`...), int64(total), 10)
 	} else if q.list.Offset > 0 {
-		return badParameter("at", "this list is found by looking at it and has no ranks, expected a cursor")
+		return badParameter("at", "this list is found by searching and has no ranks, expected a cursor")
 	}
 	at := q.list.Offset
 	found, err := c.search(q, !ranked)

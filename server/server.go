@@ -118,7 +118,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, run func(*call) e
 				// A part of the answer is out: what was cut off must not look whole.
 				panic(http.ErrAbortHandler)
 			}
-			c.fail(problem(Internal, "the server failed; its log says why, under the id of this request"))
+			c.fail(problem(Internal, "the server failed; its log has the reason under the id of this request"))
 		}
 		c.done()
 	}()
@@ -259,7 +259,7 @@ func (c *call) enter() error {
 	// Who is nobody counts by the address.
 	if wait := c.s.rate.take(c.client()); wait > 0 {
 		seconds := int(wait/time.Second) + 1
-		return problem(TooManyRequests, "more than %v requests a second; the limit is Rate, with %d at once", c.s.limits.Rate, c.s.limits.Burst).
+		return problem(TooManyRequests, "more than %v requests a second, the limit Rate with bursts of %d; try again later", c.s.limits.Rate, c.s.limits.Burst).
 			with("limit", c.s.limits.Rate).header("Retry-After", fmt.Sprint(seconds))
 	}
 	if refused != nil {

@@ -26,7 +26,7 @@ func newStreams(s *Server) *live.Live {
 func (c *call) stream(run func(live.Caller)) error {
 	if c.s.open.Add(1) > int64(c.s.limits.Streams) {
 		c.s.open.Add(-1)
-		return problem(TooManyStreams, "the server keeps %d streams; the limit is Streams", c.s.limits.Streams).
+		return problem(TooManyStreams, "the server has %d streams, the limit Streams; try again later", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
 	// A stream may outlive its request, and holds no more of it than that.
@@ -122,7 +122,7 @@ func (c *call) poll(who live.Caller, wait time.Duration) error {
 			c.waits = false
 			return c.notModified()
 		case <-who.Done:
-			return problem(Unauthenticated, "the rights of the caller ended").header("WWW-Authenticate", challenge)
+			return problem(Unauthenticated, "the client's access has ended").header("WWW-Authenticate", challenge)
 		case <-c.s.streams.Closed():
 			return notNow(live.ErrClosed)
 		case <-gone:
@@ -156,15 +156,15 @@ func (c *call) follows() error {
 	query := c.query()
 	for name := range query {
 		if name != "watch" {
-			return badParameter(name, "it is unknown here, expected watch")
+			return badParameter(name, "it is unknown, expected watch")
 		}
 	}
 	patterns := query["watch"]
 	if len(patterns) == 0 {
-		return badParameter("watch", "it is missing, expected a path or pattern to follow, such as watch=a/*")
+		return badParameter("watch", "it is missing, expected a path or a pattern such as watch=a/*")
 	}
 	if most := c.s.limits.Subscriptions; len(patterns) > most {
-		return badParameter("watch", "%d patterns; the limit is Subscriptions, %d", len(patterns), most)
+		return badParameter("watch", "%d patterns, the limit Subscriptions is %d", len(patterns), most)
 	}
 	for _, pattern := range patterns {
 		if err := key.Check(pattern); err != nil {

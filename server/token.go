@@ -46,14 +46,14 @@ func ParseScope(text string) (Scope, error) {
 
 func (s Scope) check() error {
 	if err := key.Check(s.Pattern); err != nil {
-		return fmt.Errorf("scope %q: the pattern: %w", s, err)
+		return fmt.Errorf("scope %q: invalid pattern, %w", s, err)
 	}
 	if len(s.Verbs) == 0 {
-		return fmt.Errorf("scope %q: no verbs, expected some of read, write, admin", s)
+		return fmt.Errorf("scope %q: the verbs are missing, expected some of read, write, admin", s)
 	}
 	for _, verb := range s.Verbs {
 		if verb != Read && verb != Write && verb != Admin {
-			return fmt.Errorf("scope %q: the verb %q: expected read, write or admin", s, verb)
+			return fmt.Errorf("scope %q: unknown verb %q, expected read, write or admin", s, verb)
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (t *Tokens) follow(quit chan struct{}) {
 		t.failing = err != nil
 		t.mu.Unlock()
 		if err != nil && !said {
-			t.logger.Error("the tokens cannot be read; those that were known stay", "error", err)
+			t.logger.Error("the tokens cannot be read; the known ones stay valid", "error", err)
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (t *Tokens) Reload() error {
 				return fmt.Errorf("tokens: %w", err)
 			}
 			if read.ID != id {
-				return fmt.Errorf("tokens: %s holds the token %q", entry.Name(), read.ID)
+				return fmt.Errorf("tokens: %s contains the token %q, expected the file name to be the ID", entry.Name(), read.ID)
 			}
 			token = &held{read, make(chan struct{})}
 		}
@@ -220,7 +220,7 @@ func readToken(path string) (tokenFile, error) {
 		return tokenFile{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if hash, err := hex.DecodeString(file.Hash); err != nil || len(hash) != sha256.Size {
-		return tokenFile{}, fmt.Errorf("%s: the hash is no SHA-256", path)
+		return tokenFile{}, fmt.Errorf("%s: the hash is not a SHA-256", path)
 	}
 	for _, scope := range file.Scopes {
 		if err := scope.check(); err != nil {
@@ -243,7 +243,7 @@ func (t *Tokens) Create(name string, scopes []Scope, lifetime time.Duration) (To
 // CreateToken is Tokens.Create for who serves nothing.
 func CreateToken(dir, name string, scopes []Scope, lifetime time.Duration) (Token, string, error) {
 	if len(scopes) == 0 {
-		return Token{}, "", errors.New("a token without scopes allows nothing: expected some such as read:**")
+		return Token{}, "", errors.New("a token without scopes allows nothing, expected one such as read:**")
 	}
 	for _, scope := range scopes {
 		if err := scope.check(); err != nil {
@@ -251,7 +251,7 @@ func CreateToken(dir, name string, scopes []Scope, lifetime time.Duration) (Toke
 		}
 	}
 	if lifetime < 0 {
-		return Token{}, "", fmt.Errorf("a lifetime of %v: expected 0 or more", lifetime)
+		return Token{}, "", fmt.Errorf("a lifetime of %v, expected 0 or more", lifetime)
 	}
 	var random [6 + 32]byte
 	_, _ = rand.Read(random[:]) // it never fails
@@ -305,7 +305,7 @@ var ErrNoToken = errors.New("there is no such token")
 // RevokeToken ends a token for good. A server that follows the directory closes its streams within a second.
 func RevokeToken(dir, id string) error {
 	if _, err := hex.DecodeString(id); err != nil || id == "" {
-		return fmt.Errorf("token %q: %w: expected an ID of twelve hexadecimal digits", clip(id), ErrNoToken)
+		return fmt.Errorf("token %q: %w, expected an ID of twelve hexadecimal digits", clip(id), ErrNoToken)
 	}
 	err := os.Remove(filepath.Join(dir, id+tokenSuffix))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -348,8 +348,8 @@ func ListTokens(dir string) ([]Token, error) {
 }
 
 var (
-	errNoToken      = errors.New("no token, expected Authorization: Bearer TOKEN")
-	errInvalidToken = errors.New("the token is not valid: it is unknown, revoked or expired")
+	errNoToken      = errors.New("no token, expected the header \"Authorization: Bearer TOKEN\"")
+	errInvalidToken = errors.New("the token is invalid; it is unknown, revoked or expired")
 )
 
 // Authenticate finds the token of a request. Its error says no more than whether there was one.
@@ -380,7 +380,7 @@ func (t *Tokens) Authorize(identity any, verb Verb, pattern string) error {
 	if ok && !token.expired(time.Now()) && token.allows(verb, pattern) {
 		return nil
 	}
-	return fmt.Errorf("the token does not allow to %s %q", verb, clip(pattern))
+	return fmt.Errorf("the token does not allow %s of %q", verb, clip(pattern))
 }
 
 func (h *held) allows(verb Verb, pattern string) bool {

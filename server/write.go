@@ -79,7 +79,7 @@ func (c *call) changes() error {
 		}
 	default:
 		if kind := c.mediaType(); c.r.Method == http.MethodPut && kind != "" && !isJSON(kind) {
-			return problem(UnsupportedType, "the media type %q: expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
+			return problem(UnsupportedType, "the media type %q is not supported, expected application/json%s", clip(kind), curlHint(kind)).header("Accept", "application/json")
 		}
 		if body, err = c.json(); err != nil {
 			return err
@@ -111,7 +111,7 @@ func (c *call) checkTarget(e *entry) error {
 			return problem(InvalidPath, "%v", err).saying(older)
 		}
 		if !e.cond.none() {
-			return problem(InvalidHeader, "a push makes a new path: conditions have no meaning")
+			return problem(InvalidHeader, "a push creates a new path, so it takes no conditions")
 		}
 		return nil
 	case http.MethodPatch:
@@ -119,7 +119,7 @@ func (c *call) checkTarget(e *entry) error {
 	case http.MethodDelete:
 		e.operation = "delete"
 		if glob && !e.cond.none() {
-			return problem(InvalidHeader, "the delete of all that matches a pattern takes no conditions: use a batch")
+			return problem(InvalidHeader, "a delete of a pattern takes no conditions; use a batch")
 		}
 		return nil
 	default:
@@ -127,7 +127,7 @@ func (c *call) checkTarget(e *entry) error {
 	}
 	if glob {
 		err := storage.ErrGlobNotAllowed
-		p := problem(InvalidPath, "%s of a pattern: expected the path of one object", c.r.Method).saying(strings.Replace(err.Error(), "storage:", "ooo:", 1))
+		p := problem(InvalidPath, "%s does not take a pattern, expected the path of one object", c.r.Method).saying(strings.Replace(err.Error(), "storage:", "ooo:", 1))
 		return p
 	}
 	return nil
@@ -139,7 +139,7 @@ func (c *call) readPatch(e *entry) ([]byte, error) {
 	switch kind {
 	case mergePatch, jsonPatch, "", "application/json":
 	default:
-		return nil, problem(UnsupportedType, "the media type %q of a patch: expected one of %s, or application/json for members that replace others%s",
+		return nil, problem(UnsupportedType, "the media type %q is not a patch, expected one of %s, or application/json to replace members%s",
 			clip(kind), patchTypes, curlHint(kind)).header("Accept-Patch", patchTypes)
 	}
 	body, err := c.body()
@@ -175,7 +175,7 @@ func (c *call) readPatch(e *entry) ([]byte, error) {
 // curlHint is what to do about the media type that curl sends by default.
 func curlHint(kind string) string {
 	if kind == "application/x-www-form-urlencoded" {
-		return "; curl sends this one by itself: add -H 'Content-Type: application/json'"
+		return "; curl sends this type by default, add -H 'Content-Type: application/json'"
 	}
 	return ""
 }
@@ -183,13 +183,13 @@ func curlHint(kind string) string {
 // deleteAll deletes all that matches a pattern, in one change.
 func (c *call) deleteAll() error {
 	if reaches(c.path) {
-		return problem(ReservedPath, "the pattern %q reaches %s/, which belongs to the server: name the first directory", clip(c.path), reserved)
+		return problem(ReservedPath, "the pattern %q covers %s/, which is reserved; name the first directory", clip(c.path), reserved)
 	}
 	if c.r.Header.Get("Idempotency-Key") != "" {
-		return problem(InvalidHeader, "the delete of all that matches a pattern takes no Idempotency-Key").with("header", "Idempotency-Key")
+		return problem(InvalidHeader, "a delete of a pattern takes no Idempotency-Key").with("header", "Idempotency-Key")
 	}
 	if c.s.requires(c.path) {
-		return problem(ConditionRequired, "objects at %q are deleted one by one, with If-Match", clip(c.path))
+		return problem(ConditionRequired, "objects at %q can only be deleted one by one, with If-Match", clip(c.path))
 	}
 	if err := c.before("delete", c.path, nil); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (s *Server) before(identity any, operation, path string, data *json.RawMess
 		return nil
 	}
 	if !jsonvalid.Valid(change.Data) {
-		panic("server: BeforeWrite put what is no JSON in place of the data")
+		panic("server: BeforeWrite returned invalid JSON")
 	}
 	*data = change.Data
 	return nil

@@ -1,10 +1,10 @@
-// Package servertest has a server for tests in one line, with faults on its wire.
+// Package servertest starts a server for a test in one line, with network faults on demand.
 //
 //	s := servertest.Start(t, server.Options{})
 //	_, err := s.Client.Set(t.Context(), "a", []byte("1"), storage.SetOptions{})
 //
-// Server.Faults makes single exchanges go wrong, CutConnections all that are open, Stop the server, and Restart begins it anew
-// over the same store.
+// Server.Faults breaks single exchanges and CutConnections all open ones. Stop stops the server, and Restart starts
+// it again over the same store.
 package servertest
 
 import (
@@ -20,15 +20,15 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Server is a server on a port of this machine. It ends with its test.
+// Server is a server on a port of this machine. It stops at the end of its test.
 type Server struct {
-	// URL is its address, such as http://127.0.0.1:39569. It stays over a Restart.
+	// URL is its address, such as http://127.0.0.1:39569. Restart keeps it.
 	URL string
-	// Store is what it serves. A Restart replaces it.
+	// Store is the served store. Restart replaces it.
 	Store *storage.Layered
-	// Client is a client of it, without a token, that sends each request once.
+	// Client is a client of the server, without a token. It sends each request once.
 	Client *client.Client
-	// HTTP is what Client sends its requests by, for further clients: its connections end with the test.
+	// HTTP is the HTTP client of Client, for further clients. Its connections are closed at the end of the test.
 	HTTP *http.Client
 	// Handler is the server itself. A Restart replaces it.
 	Handler *server.Server
@@ -42,8 +42,8 @@ type Server struct {
 	ended chan error   // what web.Serve returned
 }
 
-// Start starts a server with options, of a store in memory. With a layer that is not started, the store is that of the layer with its
-// objects in memory, and a Restart finds there what was written. Without a Logger the server logs nothing.
+// Start starts a server with a store in memory. With a layer that is not started, the store uses that layer with its
+// objects in memory, and Restart keeps what was written. Without a Logger the server logs nothing.
 func Start(t testing.TB, opt server.Options, layer ...storage.EmbeddedLayer) *Server {
 	t.Helper()
 	if opt.Logger == nil {
@@ -92,8 +92,8 @@ func (s *Server) begin() {
 	go func(web *http.Server, ended chan error) { ended <- web.Serve(listenOn(listener, s.wire)) }(s.web, s.ended)
 }
 
-// Stop ends the server as a crash of its machine does for clients: connections are cut, and new ones refused. The store is
-// closed. Stop of a server that is stopped does nothing.
+// Stop stops the server. Clients see it like a crash of its machine: connections are cut and new ones refused. Stop
+// closes the store. It does nothing if the server is already stopped.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if s.web == nil {
@@ -101,9 +101,9 @@ func (s *Server) Stop() {
 	}
 	err := s.web.Close()
 	s.wire.cut()
-	s.HTTP.CloseIdleConnections() // a request behind this begins with a new one
+	s.HTTP.CloseIdleConnections() // later requests use new connections
 	if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
-		s.t.Errorf("the server ended: %v", ended)
+		s.t.Errorf("the server stopped: %v", ended)
 	}
 	if err != nil {
 		s.t.Errorf("the server does not close: %v", err)
@@ -113,17 +113,18 @@ func (s *Server) Stop() {
 	s.web = nil
 }
 
-// Restart stops the server, if it is not stopped, and starts it again at the same address, over the same layer. A store in
-// memory is another one then, and empty.
+// Restart stops the server, unless it is stopped, and starts it again at the same address and over the same layer. A
+// store in memory starts empty.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
 	s.begin()
 }
 
-// CutConnections closes all connections of clients, as a network does that fails: streams too. New ones are taken.
+// CutConnections closes all client connections, including streams, like a network failure. New connections are
+// accepted.
 func (s *Server) CutConnections() { s.wire.cut() }
 
-// Faults lets a function choose what goes wrong with each request that arrives from now on; nil for nothing. It may be
-// called from several goroutines at a time.
+// Faults sets a function that chooses the fault for each request that arrives from now on; nil for none. The function
+// may be called concurrently.
 func (s *Server) Faults(choose func(r *http.Request) Fault) { s.wire.choose.Store(&choose) }

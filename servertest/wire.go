@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong with one request and its answer. The zero value is nothing.
+// Fault is a network fault for one request and its answer. The zero value is no fault.
 type Fault struct {
-	// Delay is how long the request is under way.
+	// Delay delays the request.
 	Delay time.Duration
-	// Lost cuts the connection before the server gets the request.
+	// Lost cuts the connection before the request reaches the server.
 	Lost bool
-	// Twice gives the request to the server twice, one behind the other, as something between that sends it again does. The client
-	// gets the second answer. A stream is asked for once.
+	// Twice delivers the request to the server twice in a row, like a proxy that retries. The client gets the second
+	// answer. A stream is requested only once.
 	Twice bool
-	// Cut closes the connection once After bytes of the answer, its header included, were sent.
+	// Cut closes the connection after After bytes of the answer, including its header.
 	Cut bool
-	// Stall sends no more than After bytes of the answer, and leaves the connection open.
+	// Stall stops sending after After bytes of the answer and keeps the connection open.
 	Stall bool
-	// After is how many bytes of the answer a Cut and a Stall let through.
+	// After is how many bytes of the answer Cut and Stall let through.
 	After int
 }
 
-// Next chooses faults for the requests to come, one for each in the order in which they arrive, and none for those behind
-// them: for Server.Faults.
+// Next returns a function for Server.Faults with faults for the next requests, one each in order of arrival, and none
+// for later requests.
 func Next(faults ...Fault) func(*http.Request) Fault {
 	var n atomic.Int64
 	return func(*http.Request) Fault {
@@ -42,8 +42,7 @@ func Next(faults ...Fault) func(*http.Request) Fault {
 	}
 }
 
-// wire is what is between clients and a server: it knows the connections that are open, those that the server took over for
-// streams too.
+// wire tracks the open connections between clients and a server, including those taken over for streams.
 type wire struct {
 	choose atomic.Pointer[func(*http.Request) Fault]
 
@@ -59,7 +58,7 @@ func (w *wire) cut() {
 	open := slices.Collect(maps.Keys(w.open))
 	w.mu.Unlock()
 	for _, conn := range open {
-		_ = conn.Close() // it is to fail
+		_ = conn.Close() // already closed
 	}
 }
 
@@ -82,7 +81,7 @@ func (l wireListener) Accept() (net.Conn, error) {
 	return kept, nil
 }
 
-// wiredKey is the key of a request's connection in its context.
+// wiredKey is the context key of a request's connection.
 type wiredKey struct{}
 
 // wired is a connection whose answer can be cut off.
@@ -95,7 +94,7 @@ type wired struct {
 	left  int        // bytes that it lets through
 }
 
-// arm gives the answer that follows a fault.
+// arm sets the fault of the next answer.
 func (c *wired) arm(fault Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +119,7 @@ func (c *wired) Write(p []byte) (int, error) {
 	case fault.Cut:
 		return n, c.Close()
 	}
-	return len(p), nil // the server believes that it is under way
+	return len(p), nil // the server must not notice
 }
 
 func (c *wired) Close() error {
@@ -130,7 +129,7 @@ func (c *wired) Close() error {
 	return c.Conn.Close()
 }
 
-// handler puts the faults between clients and a handler.
+// handler adds the faults to a handler.
 func (w *wire) handler(to http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		choose := w.choose.Load()
@@ -147,7 +146,7 @@ func (w *wire) handler(to http.Handler) http.Handler {
 			}
 		}
 		if fault.Lost {
-			_ = conn.Close() // it is to fail
+			_ = conn.Close() // already closed
 			panic(http.ErrAbortHandler)
 		}
 		if fault.Twice && !isStream(r) {
@@ -170,7 +169,7 @@ func isStream(r *http.Request) bool {
 	return r.Header.Get("Upgrade") != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// nobody is where the answer goes that no client gets.
+// nobody discards an answer that no client receives.
 type nobody struct{ header http.Header }
 
 func (n nobody) Header() http.Header       { return n.header }

@@ -10,43 +10,42 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// The cache mode.
+// Cache mode.
 //
-// Reads that miss fill the cache from the persistent layer, while commits change both. The
-// rules that keep this exact:
+// A read that misses fills the cache from the persistent layer, while commits change both. Two rules keep the cache
+// exact:
 //
-//   - From before its commit to after it, the cache does not hold a key that a commit
-//     changes, nor may a read fill it. So such reads go to the persistent layer, and the instant
-//     of its commit is the instant of the change for point reads and lists alike.
-//   - A fill whose read began before a commit of its key changed anything is dropped: it
-//     never overwrites or resurrects.
+//   - From before its commit until after it, the cache holds no key that the commit changes, and no read fills such
+//     a key. Reads of these keys go to the persistent layer. Its commit is the instant of the change for point reads
+//     and lists alike.
+//   - A fill is dropped if a commit of its key made a change since the read began. A fill never overwrites newer
+//     data and never brings back a deleted object.
 //
-// What a commit wrote takes the place of what the cache held, and comes into it by no other way than a read: what
-// nobody reads makes nothing else go.
+// A commit updates what the cache already holds. Only reads add objects, so data that nobody reads evicts nothing.
 
-// defaultCacheBytes is what LayerOptions.CacheBytes is when it is zero.
+// defaultCacheBytes is the default of LayerOptions.CacheBytes.
 const defaultCacheBytes = 64 << 20
 
-// cache is the memory of a store in the cache mode.
+// cache is the memory of a store in cache mode.
 type cache struct {
 	objects      *secondchance.Cache
 	limit        int64
 	fills        fillGuard
-	hits, misses tally.Counter // readers on different processors do not meet in them
+	hits, misses tally.Counter // readers on different processors do not contend for them
 }
 
 func newCache(limit int64) (*cache, error) {
 	switch {
 	case limit < 0:
-		return nil, fmt.Errorf("%w: CacheBytes is %d, expected 0 or more", ErrInvalidOptions, limit)
+		return nil, fmt.Errorf("%w, CacheBytes is %d, expected 0 or more", ErrInvalidOptions, limit)
 	case limit == 0:
 		limit = defaultCacheBytes
 	}
 	return &cache{objects: secondchance.New(limit), limit: limit}, nil
 }
 
-// hide takes the keys of a group's changes out of the cache, and lets none in until unhide. It marks those that
-// were there.
+// hide removes the keys of a group's changes from the cache and keeps them out until unhide. It marks the keys that
+// were cached.
 func (c *cache) hide(leaves []*write) (unhide func()) {
 	paths := make([]string, 0, len(leaves))
 	for _, w := range leaves {
@@ -63,7 +62,7 @@ func (c *cache) hide(leaves []*write) (unhide func()) {
 	return unhide
 }
 
-// hidePaths is hide of keys that are deleted.
+// hidePaths is hide for deleted keys.
 func (c *cache) hidePaths(paths []string) (unhide func()) {
 	unhide = c.fills.commit(paths...)
 	for _, path := range paths {
@@ -72,14 +71,14 @@ func (c *cache) hidePaths(paths []string) (unhide func()) {
 	return unhide
 }
 
-// hideAll is hide of everything.
+// hideAll is hide for all keys.
 func (c *cache) hideAll() (unhide func()) {
 	unhide = c.fills.commit()
 	c.objects.Clear()
 	return unhide
 }
 
-// get returns what the cache holds at a path and is not expired, and counts whether it did.
+// get returns the cached object at a path unless it has expired, and counts the hit or the miss.
 func (c *cache) get(path string) (meta.Object, bool) {
 	obj, ok := c.objects.Get(path)
 	if !ok || expired(obj.Expires) {
@@ -90,13 +89,13 @@ func (c *cache) get(path string) (meta.Object, bool) {
 	return *obj, true
 }
 
-// apply puts what a group wrote into the place of what was there before. The keys are hidden.
+// apply updates the cached objects that a group wrote. The keys are hidden.
 func (c *cache) apply(leaves []*write) {
 	for _, w := range leaves {
 		switch {
 		case w.err != nil:
 		case w.stores():
-			// Of several writes of one key only the first found what was there.
+			// If a group writes a key several times, only the first write found the cached object.
 			if c.objects.Remove(w.object.Path) || w.cached {
 				w.stored = c.objects.Put(w.object)
 			}
@@ -106,11 +105,11 @@ func (c *cache) apply(leaves []*write) {
 	}
 }
 
-// The guard knows keys by hash only: two that share a slot cost each other a fill now and then, never a wrong answer.
+// The guard knows keys by hash only. Two keys that share a slot can cost each other a fill, but never a wrong answer.
 
 const fillSlots = 256
 
-// fillGuard decides which reads may fill memory. The zero value is ready.
+// fillGuard decides which reads may fill the cache. The zero value is ready to use.
 type fillGuard struct {
 	once  sync.Once
 	seed  maphash.Seed
@@ -135,7 +134,7 @@ func (g *fillGuard) slot(path string) *fillSlot {
 	return &g.slots[maphash.String(g.seed, path)%fillSlots]
 }
 
-// begin is called before the persistent layer is read.
+// begin must be called before the read of the persistent layer.
 func (g *fillGuard) begin(path string) ticket {
 	s := g.slot(path)
 	s.mu.Lock()
@@ -152,7 +151,7 @@ func (g *fillGuard) fill(t ticket, put func()) {
 	}
 }
 
-// commit marks the slots of paths (all slots for none) as under change, until done is called.
+// commit marks the slots of paths (all slots if there are none) as changing, until done is called.
 func (g *fillGuard) commit(paths ...string) (done func()) {
 	slots := make([]*fillSlot, 0, max(len(paths), 1))
 	for _, path := range paths {

@@ -2,11 +2,11 @@ package storage
 
 import "fmt"
 
-// condition is what a write demands of what is at its path.
+// condition is what a write requires of the object at its path.
 type condition struct {
 	kind     conditionKind
-	revision uint64 // of ifRevision
-	lease    *Lease // that must hold its lock; nil for none
+	revision uint64 // for ifRevision
+	lease    *Lease // must hold its lock; nil for no lease
 }
 
 type conditionKind uint8
@@ -17,11 +17,11 @@ const (
 	ifAbsent
 )
 
-// conditionOf makes a condition of its public form.
+// conditionOf builds a condition from its public form.
 func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) {
 	switch {
 	case revision != 0 && absent:
-		return condition{}, fmt.Errorf("%w: both IfRevision %d and IfAbsent, expected one of them", ErrInvalidOptions, revision)
+		return condition{}, fmt.Errorf("%w, both IfRevision %d and IfAbsent are set, expected one of them", ErrInvalidOptions, revision)
 	case absent:
 		return condition{kind: ifAbsent, lease: lease}, nil
 	case revision != 0:
@@ -30,8 +30,8 @@ func conditionOf(revision uint64, absent bool, lease *Lease) (condition, error) 
 	return condition{lease: lease}, nil
 }
 
-// check returns a *ConflictError when the condition does not hold, or why the lease that it demands does not. Of an
-// entry that is no object nothing is known that a condition could be about.
+// check returns a *ConflictError if the condition does not hold, or the reason why the required lease does not. An
+// entry that cannot be decoded satisfies no condition on its revision.
 func (c *condition) check(path string, f *found, locks *lockTable) error {
 	if c.kind == unconditional && c.lease == nil {
 		return nil

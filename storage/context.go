@@ -9,12 +9,11 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Writes that a context can end, for those who cannot wait for a disk however long it takes.
+// Writes with a context, for callers that cannot wait for a disk indefinitely.
 
-// SetContext is SetWith that a context can end while the write waits for its turn: then nothing is written, and the
-// error is the context's. Once the write is in a commit, the call waits for the outcome, whatever becomes of the
-// context: an error of the context always means that nothing was written. A context that has ended before the call
-// writes nothing.
+// SetContext is SetWith with a context that can withdraw the write while it waits for its turn. Nothing is written
+// then, and the error is the context's. Once a commit includes the write, the call waits for the outcome even if the
+// context ends. An error of the context therefore always means that nothing was written.
 func (l *Layered) SetContext(ctx context.Context, path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
 	if err := checkContext(ctx); err != nil {
 		return meta.Object{}, failed("set", path, err)
@@ -22,7 +21,7 @@ func (l *Layered) SetContext(ctx context.Context, path string, data json.RawMess
 	return l.store(ctx, "set", opSet, path, data, opt)
 }
 
-// CommitContext is Commit that a context can end, as it can SetContext.
+// CommitContext is Commit with a context, as SetContext is SetWith.
 func (l *Layered) CommitContext(ctx context.Context, batch *Batch) ([]meta.Object, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
@@ -30,8 +29,8 @@ func (l *Layered) CommitContext(ctx context.Context, batch *Batch) ([]meta.Objec
 	return l.commitAll(ctx, batch)
 }
 
-// UpdateContext is Update that a context can end, as it can SetContext: before each call of the function too. A read
-// of the persistent layer that is under way is waited for.
+// UpdateContext is Update with a context, as SetContext is SetWith. It also checks the context before each call of
+// the function. It does not interrupt a read of the persistent layer.
 func (l *Layered) UpdateContext(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	if err := checkContext(ctx); err != nil {
 		return meta.Object{}, failed("update", path, err)
@@ -39,11 +38,11 @@ func (l *Layered) UpdateContext(ctx context.Context, path string, change func(ol
 	return l.updateContext(ctx, path, change)
 }
 
-// A write is in the queue until the leader takes it, both under pipeline.mu. So a write that is still there can be
-// withdrawn, and of one that is not there the outcome is awaited.
+// A write is in the queue until the leader takes it; both hold pipeline.mu. A write that is still in the queue can be
+// withdrawn. For any other write the caller waits for the outcome.
 
-// await returns when a write in the queue is answered, or has to lead; or with the context's error, when that withdraws
-// it.
+// await returns when a queued write is answered or has to lead. It returns the context's error if it withdrew the
+// write.
 func (p *pipeline) await(ctx context.Context, w *write) (lead bool, err error) {
 	ended := ctx.Done()
 	if ended == nil {
@@ -57,24 +56,23 @@ func (p *pipeline) await(ctx context.Context, w *write) (lead bool, err error) {
 	if p.withdraw(w) {
 		return false, ctx.Err()
 	}
-	return <-w.wake, nil // its group is under way: false
+	return <-w.wake, nil // false: its group is being committed
 }
 
-// enter waits until another group may be in flight; or returns with the context's error, when that withdraws the write
-// that leads.
+// enter waits until another group may be in flight. It returns the context's error if it withdrew the leading write.
 func (p *pipeline) enter(ctx context.Context, w *write) error {
 	select {
 	case p.inFlight <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 	}
-	p.withdraw(w) // it is in the queue: nobody else takes
+	p.withdraw(w) // still in the queue, since only the leader takes writes
 	p.handOver()
 	return ctx.Err()
 }
 
-// withdraw takes a write out of the queue, and reports whether it was there. One that was told to lead passes the lead
-// on.
+// withdraw removes a write from the queue and reports whether it was there. A write that was told to lead passes the
+// lead on.
 func (p *pipeline) withdraw(w *write) bool {
 	p.mu.Lock()
 	at := slices.Index(p.waiting, w)

@@ -2,45 +2,46 @@ package storage
 
 import "fmt"
 
-// Directory is what is directly below a path.
+// Directory describes a directory: its name and its direct content.
 type Directory struct {
-	// Name is its last segment.
+	// Name is the last segment of the directory's path.
 	Name string `json:"name"`
-	// Objects is how many objects are directly in it.
+	// Objects is the number of objects directly in the directory.
 	Objects int `json:"objects"`
-	// Directories is how many directories are directly in it.
+	// Directories is the number of directories directly in the directory.
 	Directories int `json:"directories"`
 }
 
-// DirectoryOptions say which directories a page has. The zero value is the first 100.
+// DirectoryOptions select a page of directories. The zero value selects the first 100.
 type DirectoryOptions struct {
-	// Limit is how many directories a page has at most; 100 when zero. A negative one is ErrInvalidLimit.
+	// Limit is the maximum number of directories in a page; 100 when zero. A negative limit fails with
+	// ErrInvalidLimit.
 	Limit int
-	// After is the name behind which the page begins, DirectoryPage.Next of the page before; empty for the first
+	// After is the name after which the page begins: DirectoryPage.Next of the previous page, or empty for the first
 	// page. A directory of that name need not exist.
 	After string
-	// Offset is how many directories, by name, come before the first that is read: a page by rank, found by a search. With
-	// After it is ErrInvalidOptions; a negative one is ErrInvalidLimit. What is written between two pages moves a rank.
+	// Offset skips that many directories, in order of name: a page by rank, found by a search. Offset together with
+	// After fails with ErrInvalidOptions, a negative one with ErrInvalidLimit. Writes between two pages shift ranks.
 	Offset int
 }
 
-// DirectoryPage is a part of the directories below a path.
+// DirectoryPage is a page of the directories below a path.
 type DirectoryPage struct {
-	// Directories are ordered by name in byte order; never nil.
+	// Directories are sorted by name in byte order. The slice is never nil.
 	Directories []Directory `json:"directories"`
-	// Total is how many directories are directly below the path, on all pages.
+	// Total is the number of directories directly below the path, on all pages.
 	Total int `json:"total"`
-	// Next is the After of the page that follows; empty when there is none.
+	// Next is the After of the next page; empty on the last page.
 	Next string `json:"next,omitempty"`
-	// Revision is that of a commit: every change up to it is in the page. See Page.Revision.
+	// Revision is the revision of a commit. The page includes every change up to it. See Page.Revision.
 	Revision uint64 `json:"revision"`
-	// Offset is how many directories come before the first of the page.
+	// Offset is the number of directories before the first one in the page.
 	Offset int `json:"offset,omitempty"`
 }
 
-// Directories returns the directories directly below a path, "" for the top, by name in byte
-// order: what a browser of the store shows. A directory is there while it holds an
-// object that is not expired, at any depth. From memory it costs its answer, else a scan of everything below the path.
+// Directories returns the directories directly below a path ("" for the top), sorted by name in byte order. A
+// directory exists as long as it holds an unexpired object at any depth. From memory the cost is that of the result.
+// Otherwise it is a scan of everything below the path.
 func (l *Layered) Directories(path string) ([]Directory, error) {
 	page, err := l.directories(path, DirectoryOptions{})
 	if err != nil {
@@ -49,12 +50,11 @@ func (l *Layered) Directories(path string) ([]Directory, error) {
 	return page.Directories, nil
 }
 
-// DirectoriesPage returns a part of what Directories returns, with exact counts.
+// DirectoriesPage returns a page of the directories below a path, with exact counts.
 //
-// Pages that follow each other show each directory that is there all the time exactly once, whatever is written
-// meanwhile. From memory a page costs its directories, however many there are, and a look at each in which everything is
-// expired and not removed yet. Where lists come from the persistent layer each page costs a scan of everything
-// below the path.
+// Consecutive pages show each directory that exists throughout exactly once, whatever is written at the same time.
+// From memory a page costs its directories, plus a look at each directory whose objects are all expired but not yet
+// removed. If lists come from the persistent layer, each page costs a scan of everything below the path.
 func (l *Layered) DirectoriesPage(path string, opt DirectoryOptions) (DirectoryPage, error) {
 	if opt.Limit == 0 {
 		opt.Limit = defaultPage
@@ -66,7 +66,7 @@ func (l *Layered) DirectoriesPage(path string, opt DirectoryOptions) (DirectoryP
 	return page, nil
 }
 
-// directories returns a page; a limit of 0 is for all.
+// directories returns a page; a limit of 0 means all.
 func (l *Layered) directories(path string, opt DirectoryOptions) (page DirectoryPage, err error) {
 	r, err := l.active()
 	if err == nil && path != "" {
@@ -77,9 +77,9 @@ func (l *Layered) directories(path string, opt DirectoryOptions) (page Directory
 	case opt.Limit < 0:
 		err = ErrInvalidLimit
 	case opt.Offset < 0:
-		err = fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+		err = fmt.Errorf("%w, offset %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
 	case opt.Offset > 0 && opt.After != "":
-		err = fmt.Errorf("%w: Offset and After, expected one of them", ErrInvalidOptions)
+		err = fmt.Errorf("%w, both Offset and After are set, expected one of them", ErrInvalidOptions)
 	}
 	if err != nil {
 		return DirectoryPage{}, err

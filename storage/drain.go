@@ -2,14 +2,14 @@ package storage
 
 import "time"
 
-// How long a Close goes on delivering to a consumer: as long as it takes events, but
-// no longer than drainIdle for one event and drainLimit in all.
+// How long Close delivers to a consumer: as long as the consumer takes events, but at most drainIdle for one event
+// and drainLimit in total.
 const (
 	drainIdle  = time.Second
 	drainLimit = 5 * time.Second
 )
 
-// drain waits until all that is to be done is closed, while progress goes on. It reports whether that came.
+// drain waits until all channels in dones are closed, as long as progress increases. It reports whether they closed.
 func drain(dones []<-chan struct{}, progress func() uint64) bool {
 	if len(dones) == 0 {
 		return true

@@ -2,17 +2,16 @@ package storage
 
 import "github.com/oolith-db/oolith/meta"
 
-// EmbeddedWrapper is an EmbeddedLayer by its plain interface: every call goes to the
-// wrapped layer, nothing is cached. A store that gets a wrapper finds the optional
-// interfaces of the wrapped layer (As), but not through a type that embeds the wrapper: what such a
-// type replaces must not be passed by.
+// EmbeddedWrapper wraps an EmbeddedLayer: every call goes to the wrapped layer, and nothing is cached. A store finds
+// the optional interfaces of the wrapped layer through an EmbeddedWrapper (see As). It does not look through a type
+// that embeds EmbeddedWrapper, because the methods that such a type overrides must not be bypassed.
 type EmbeddedWrapper struct {
 	backend EmbeddedLayer
 }
 
 var _ EmbeddedLayer = (*EmbeddedWrapper)(nil)
 
-// NewEmbeddedWrapper returns a wrapper of a layer.
+// NewEmbeddedWrapper wraps a layer.
 func NewEmbeddedWrapper(backend EmbeddedLayer) *EmbeddedWrapper {
 	return &EmbeddedWrapper{backend: backend}
 }
@@ -20,7 +19,7 @@ func NewEmbeddedWrapper(backend EmbeddedLayer) *EmbeddedWrapper {
 // Active reports whether the wrapped layer is started.
 func (e *EmbeddedWrapper) Active() bool { return e.backend != nil && e.backend.Active() }
 
-// Start starts the wrapped layer. It returns ErrAllLayersNil when there is none.
+// Start starts the wrapped layer. It returns ErrAllLayersNil if there is none.
 func (e *EmbeddedWrapper) Start(opt LayerOptions) error {
 	if e.backend == nil {
 		return ErrAllLayersNil

@@ -43,7 +43,7 @@ func ExampleLayered_Acquire() {
 	// Output:
 	// unlocked by another: unlock "jobs/report": storage: a lease holds the lock, only its owner can release it
 	// released by its owner: <nil>
-	// released again: release "jobs/report": storage: the lease holds its lock no more: it was released
+	// released again: release "jobs/report": storage: the lease has ended, it was released
 }
 
 // A worker that lost its lease without noticing is kept out by its token: what it writes to

@@ -14,43 +14,42 @@ import (
 	"github.com/oolith-db/oolith/internal/pathtree"
 )
 
-// The removal of what is past its time to live.
+// Removal of expired objects.
 //
-// A read never returns an object whose time has come, whether or not it is removed yet. The
-// expirer makes the removal: an ordered, durable change like any other, which
-// happens only if the object is still expired when its turn comes. So a note of what is there no
-// more does no harm.
+// Reads never return an expired object, whether or not it is removed yet. The expirer removes it with an ordered,
+// durable change like any other. That change takes effect only if the object is still expired when its turn comes. An
+// outdated entry in the expirer's heap is therefore harmless.
 
 const (
-	// expiryPause is how long the expirer sleeps at most: a wall clock that is set forward
-	// is noticed after it. It is also the pause after an error of the persistent layer.
+	// expiryPause is the longest sleep of the expirer, so that it notices a wall clock that was set forward. It is
+	// also the pause after an error of the persistent layer.
 	expiryPause = time.Minute
-	// electionPause is the pause of a node of a shared engine that does not remove.
+	// electionPause is the pause on a node of a shared engine that is not elected to remove expired objects.
 	electionPause = 100 * time.Millisecond
-	// expiryBatch is how many removals are handed over at once.
+	// expiryBatch is the maximum number of removals in one call.
 	expiryBatch = 1000
 )
 
-// expired reports whether a time to live, in Unix nanoseconds, 0 for ever, has ended.
+// expired reports whether a time to live, in Unix nanoseconds (0 for none), has ended.
 func expired(at int64) bool { return new(pathtree.Clock).Past(at) }
 
-// errNotElected is what removes nothing on a node that another one removes for.
-var errNotElected = errors.New("storage: another node removes what is expired")
+// errNotElected means that another node removes expired objects.
+var errNotElected = errors.New("storage: another node removes expired objects")
 
-// expirer knows when which object expires. The zero value takes notes, and removes nothing
-// before start: while the store loads there is no pipeline yet.
+// expirer tracks when objects expire. The zero value takes entries but removes nothing until start: there is no
+// pipeline while the store loads.
 type expirer struct {
 	mu     sync.Mutex // guards the fields below
 	due    deadlines
 	byPath map[string]*deadline
 	timer  *time.Timer
-	next   int64 // what timer is set to; 0 for nothing
-	pause  int64 // after an error: no removal before it
-	// running is true from start to close, and while writes are taken.
+	next   int64 // when the timer fires; 0 if it is not set
+	pause  int64 // no removal before this time, after an error
+	// running is true from start to close, unless writes are stopped.
 	running  bool
-	removing bool // a removal is under way, which sets the timer when it ends
+	removing bool // a removal is in progress; it sets the timer when it ends
 
-	// quit ends the search for what expires in a store whose lists come from the layer; nil elsewhere.
+	// quit ends the background search for expiring objects; nil unless lists come from the layer.
 	quit     chan struct{}
 	searched atomic.Bool    // it came to its end
 	work     sync.WaitGroup // the removal and the search
@@ -58,15 +57,15 @@ type expirer struct {
 	logger   *slog.Logger
 }
 
-// deadline is when an object expires.
+// deadline is the time at which an object expires.
 type deadline struct {
 	at    int64 // Unix nanoseconds
-	own   int64 // by its own time to live, whatever the rules say; 0 for never
+	own   int64 // its own time to live, without retention rules; 0 for none
 	path  string
-	place int // in the heap
+	place int // index in the heap
 }
 
-// add notes when an object expires, in place of what was noted before.
+// add records when an object expires, replacing an earlier entry.
 func (e *expirer) add(path string, at, own int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,7 +73,7 @@ func (e *expirer) add(path string, at, own int64) {
 	e.addLocked(&deadline{at: at, own: own, path: path})
 }
 
-// learn is add for an object that a read or the search came upon: it may have been changed since.
+// learn is add for an object found by a read or the search. The object may have changed since.
 func (e *expirer) learn(path string, at int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -92,7 +91,7 @@ func (e *expirer) addLocked(d *deadline) {
 	e.setLocked()
 }
 
-// drop forgets an object.
+// drop removes the entry of an object.
 func (e *expirer) drop(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,14 +105,14 @@ func (e *expirer) dropLocked(path string) {
 	}
 }
 
-// dropAll forgets all objects.
+// dropAll removes all entries.
 func (e *expirer) dropAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.due, e.byPath = nil, nil
 }
 
-// own is the end of an object's own time to live; 0 for never, and for an object that is not known.
+// own returns the end of an object's own time to live; 0 if it has none or is unknown.
 func (e *expirer) own(path string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -123,14 +122,14 @@ func (e *expirer) own(path string) int64 {
 	return 0
 }
 
-// each calls visit with the path of each object that is expired at a time, until it returns false.
+// each calls visit with the path of each object that has expired at a time, until visit returns false.
 func (e *expirer) each(now int64, visit func(path string) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.due.each(0, now, func(d *deadline) bool { return visit(d.path) })
 }
 
-// start begins to remove what expires. The pipeline is open.
+// start starts the removal of expired objects. The pipeline is open.
 func (e *expirer) start() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -138,7 +137,7 @@ func (e *expirer) start() {
 	e.setLocked()
 }
 
-// setLocked makes the timer wake when the next object expires.
+// setLocked sets the timer to the time when the next object expires.
 func (e *expirer) setLocked() {
 	if !e.running || e.removing || len(e.due) == 0 {
 		return
@@ -158,7 +157,7 @@ func (e *expirer) setLocked() {
 	e.timer = time.AfterFunc(after, e.wake)
 }
 
-// wake removes what is due.
+// wake removes the objects that are due.
 func (e *expirer) wake() {
 	due, ok := e.takeDue()
 	if !ok {
@@ -172,13 +171,13 @@ func (e *expirer) wake() {
 	again := e.removed(due, err)
 	e.work.Done()
 	if again {
-		// Under no lock, and when nothing waits for this goroutine: the handler may use the store.
+		// No lock is held here and nothing waits for this goroutine, so the log handler may use the store.
 		e.logger.Error("oolith: expired objects could not be removed; they are tried again",
 			slog.Int("objects", len(paths)), slog.Any("error", err))
 	}
 }
 
-// removed takes in that a removal ended, and reports whether it is to be tried again.
+// removed processes the end of a removal and reports whether to try again.
 func (e *expirer) removed(due []*deadline, err error) (again bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -187,8 +186,8 @@ func (e *expirer) removed(due []*deadline, err error) (again bool) {
 	case !e.running:
 		return false
 	case err == nil:
-		// What was removed is out of the books. What was not there goes; what has got a new
-		// time, or is expired no more since the clock was set back, stays.
+		// Successful removals have left the heap. Entries of absent objects are removed here. Entries stay if the
+		// object got a new time, or has not expired any more because the clock was set back.
 		now := time.Now().UnixNano()
 		for _, d := range due {
 			if e.byPath[d.path] == d && d.at <= now {
@@ -196,10 +195,10 @@ func (e *expirer) removed(due []*deadline, err error) (again bool) {
 			}
 		}
 	case errors.Is(err, errNotElected), errors.Is(err, ErrUnavailable):
-		// Another node removes it, or the engine is lost, of which others are told.
+		// Another node removes expired objects, or the engine is unavailable, which is reported elsewhere.
 		e.pause = time.Now().Add(electionPause).UnixNano()
 	case noMoreWrites(err):
-		// Nothing can be removed before the next Start; reads show nothing expired.
+		// No removal is possible before the next Start. Reads still hide expired objects.
 		e.running = false
 		return false
 	default:
@@ -210,8 +209,8 @@ func (e *expirer) removed(due []*deadline, err error) (again bool) {
 	return again
 }
 
-// takeDue returns what is due, the first to expire in front, and counts the work. It stays in the
-// books until its removal is committed.
+// takeDue returns the objects that are due, earliest first, and marks a removal as in progress. The entries stay in
+// the heap until their removal is committed.
 func (e *expirer) takeDue() (due []*deadline, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -230,7 +229,7 @@ func (e *expirer) takeDue() (due []*deadline, ok bool) {
 	return due, true
 }
 
-// close ends the expirer and returns when its goroutines have ended. The pipeline is closed.
+// close stops the expirer and waits for its goroutines. The pipeline is closed.
 func (e *expirer) close() {
 	e.mu.Lock()
 	e.running = false
@@ -247,7 +246,7 @@ func (e *expirer) close() {
 // deadlines is a heap.Interface with the next object to expire on top.
 type deadlines []*deadline
 
-// each visits what is due at a time, the subtree at a place and below, until visit returns false.
+// each visits the entries that are due at a time, in the subtree at an index, until visit returns false.
 func (d deadlines) each(place int, now int64, visit func(*deadline) bool) (more bool) {
 	if place >= len(d) || d[place].at > now {
 		return true
@@ -276,7 +275,7 @@ func (d *deadlines) Pop() any {
 	return last
 }
 
-// removeExpired removes objects, those that are expired when their turn comes.
+// removeExpired removes those of the objects that are still expired when their turn comes.
 func (r *run) removeExpired(paths []string) error {
 	if r.shared != nil && !r.shared.Elected() {
 		return errNotElected
@@ -284,7 +283,7 @@ func (r *run) removeExpired(paths []string) error {
 	return r.removeAll(opExpire, paths)
 }
 
-// note takes in what a group changed: what expires, and what lists with a limit hold.
+// note records the changes of a group: which objects expire, and the content of lists with a limit.
 func (r *run) note(leaves []*write) {
 	r.retained.note(leaves)
 	for _, w := range leaves {
@@ -294,7 +293,7 @@ func (r *run) note(leaves []*write) {
 	}
 }
 
-// noteOne takes in what expires by a change.
+// noteOne records the expiry of one change.
 func (r *run) noteOne(w *write) {
 	switch {
 	case w.stores() && w.object.Expires != 0:
@@ -305,7 +304,7 @@ func (r *run) noteOne(w *write) {
 	}
 }
 
-// forget takes in that objects are gone.
+// forget records that objects are removed.
 func (r *run) forget(paths []string) {
 	r.retained.forget(paths)
 	if r.expiring.Load() {
@@ -315,7 +314,7 @@ func (r *run) forget(paths []string) {
 	}
 }
 
-// forgetAll takes in that all objects are gone.
+// forgetAll records that all objects are removed.
 func (r *run) forgetAll() {
 	r.retained = retained{}
 	r.expirer.dropAll()

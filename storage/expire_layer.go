@@ -6,24 +6,22 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// What expires in a store whose lists come from the persistent layer: nothing loads its objects, and
-// so nothing tells at Start which of them have a time to live.
+// Expiry in a store whose lists come from the persistent layer. Start does not load the objects, so it does not learn
+// which of them expire.
 
-// learn takes in that an object which was come upon in the layer has an end.
+// learn records the expiry of an object found in the layer.
 func (r *run) learn(path string, at int64) {
 	r.expiring.Store(true)
 	r.expirer.learn(path, at)
 }
 
-// mayExpire reports whether there may be objects with a time to live in the persistent layer of a store whose
-// lists come from there.
+// mayExpire reports whether the persistent layer may hold expiring objects, in a store whose lists come from it.
 func (r *run) mayExpire() bool { return r.expiring.Load() || !r.expirer.searched.Load() }
 
-// startSearch looks for what expires, in the background, in a store that does not load
-// its objects.
+// startSearch starts a background search for expiring objects in a store that does not load its objects.
 func (r *run) startSearch() {
 	if _, ok := As[Scanner](r.layer); !ok {
-		return // it cannot stream: what expires is known once it is written, or read and found expired
+		return // a layer without Scanner: expiry is learned from writes and reads
 	}
 	e := &r.expirer
 	e.quit = make(chan struct{})

@@ -4,9 +4,9 @@ import (
 	"fmt"
 )
 
-// Deletes of a pattern, and of everything. Each commits alone, in the same steps.
+// Deletes of patterns and of everything. Each is a commit of its own, with the usual steps.
 
-// commitGlob deletes what matches a pattern. All its deletes have one revision.
+// commitGlob deletes the objects that match a pattern. All its deletes share one revision.
 func (r *run) commitGlob(w *write) {
 	began := r.stopwatch()
 	doomed, err := r.view.matching(w.path)
@@ -15,8 +15,7 @@ func (r *run) commitGlob(w *write) {
 		return
 	}
 	if len(doomed) == 0 {
-		// Nothing changes, and the layer hears nothing of it: a revision would be given out again
-		// after a restart.
+		// Nothing changes and the layer stores nothing. A new revision would be assigned again after a restart.
 		r.publishGlob(w, nil)
 		r.committedSince(began)
 		return
@@ -48,7 +47,7 @@ func (r *run) persistGlob(doomed []removal, revision uint64) error {
 		}
 		return r.commitBatch(changes)
 	}
-	// Deletes one by one: no read of the layer may show half of them.
+	// The layer deletes one by one. No read of the layer may see only some of the deletes.
 	r.whole.Lock()
 	defer r.whole.Unlock()
 	for i, d := range doomed {
@@ -60,14 +59,13 @@ func (r *run) persistGlob(doomed []removal, revision uint64) error {
 	return nil
 }
 
-// restore undoes deletes in a layer that cannot batch, after cause ended them. When it
-// cannot, the pipeline stops.
+// restore undoes deletes in a layer without batches after cause interrupted them. If it fails, the pipeline stops.
 func (r *run) restore(deleted []removal, cause error) error {
 	for i := range deleted {
 		kept := *deleted[i].removed()
 		kept.Expires = deleted[i].own
 		if err := r.layer.Set(kept.Path, &kept); err != nil {
-			return r.pipeline.stop(fmt.Errorf("%w; and putting %s back failed: %w", cause, kept.Path, err))
+			return r.pipeline.stop(fmt.Errorf("%w; restoring %s failed: %w", cause, kept.Path, err))
 		}
 	}
 	return cause
@@ -105,7 +103,7 @@ func (r *run) persistClear(revision uint64) error {
 	}
 	r.whole.Lock()
 	defer r.whole.Unlock()
-	// Layer.Clear cannot say that it failed: what is left does.
+	// Layer.Clear cannot return an error, so check for remaining keys.
 	r.layer.Clear()
 	left, err := r.layer.Keys()
 	if err == nil && len(left) > 0 {

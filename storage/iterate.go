@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// iterateBytes is how much of what a scan of the persistent layer reads is kept until its turn comes. Of the
-	// rest the places are, and the objects are read again.
+	// iterateBytes limits how many bytes of objects a scan of the persistent layer keeps until their turn. The scan
+	// keeps only the places of the other objects and reads them again.
 	iterateBytes = 32 << 20
-	// placeBytes is roughly what an object takes besides its data.
+	// placeBytes is the approximate overhead of an object besides its data.
 	placeBytes = 256
 )
 
-// Iterate returns what matches a glob; it reads on as the loop goes. What is written meanwhile may or may
-// not show; an object that is there all the time shows exactly once, unless a write moves it to another time of
-// creation. An error ends the loop, and comes last. BeforeRead runs once. Options.Limit is not looked at; a
-// Cursor is where the iteration begins.
+// Iterate returns an iterator over the objects that match a glob. It reads while the loop runs. Concurrent writes may
+// or may not be visible. An object that exists throughout is yielded exactly once, unless a write changes its
+// creation time. An error is yielded last and ends the loop. BeforeRead runs once. Options.Limit is ignored; Cursor
+// is where the iteration begins.
 //
-// In memory one directory is read in constant memory, and several take a pointer for each object. Where lists come
-// from the persistent layer it is scanned once, which finds the order: 32 MiB of objects are kept, and of
-// those beyond the path, by which each is read when its turn comes.
+// In memory, one directory takes constant memory and several take a pointer for each object. If lists come from the
+// persistent layer, it is scanned once to find the order. The scan keeps up to 32 MiB of objects, and only the paths
+// of the rest, which are read when their turn comes.
 func (l *Layered) Iterate(pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
 	return l.IterateContext(context.Background(), pattern, opt)
 }
 
-// IterateContext is Iterate that a context ends, with its error: between two objects, and while the persistent layer is
-// scanned.
+// IterateContext is Iterate with a context. The end of the context ends the loop with its error, between two objects
+// and during the scan of the persistent layer.
 func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOptions) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		var q pathtree.Query
@@ -66,10 +66,10 @@ func (l *Layered) IterateContext(ctx context.Context, pattern string, opt ListOp
 	}
 }
 
-// place is where an object is in an iteration.
+// place is the position of an object in an iteration.
 type place struct {
 	pathtree.Position
-	object *meta.Object // nil: to be read
+	object *meta.Object // nil if it has to be read
 }
 
 // iterate scans once and yields in the order of the query.
@@ -114,7 +114,7 @@ func (v layerView) places(ctx context.Context, q pathtree.Query) (places []place
 	return places[min(q.Offset, len(places)):], err
 }
 
-// objectAt returns the object of a place, or ErrNotFound for what is no longer there or not to be seen. It lets go of it.
+// objectAt returns the object at a place and releases it, or returns ErrNotFound if it is gone or hidden.
 func (v layerView) objectAt(p *place) (obj meta.Object, err error) {
 	if p.object != nil {
 		obj, p.object = *p.object, nil
@@ -135,7 +135,7 @@ func (v layerView) reread(p *place) (meta.Object, error) {
 	}
 	obj, err := v.read(p.Path)
 	if err == nil && obj.Created != p.Created {
-		err = ErrNotFound // another one, with a place of its own
+		err = ErrNotFound // a different object, which has its own place
 	}
 	if err != nil {
 		return meta.Object{}, err

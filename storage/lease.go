@@ -9,55 +9,52 @@ import (
 	"github.com/oolith-db/oolith/monotonic"
 )
 
-// Lease is a lock with an owner and an end: nobody but who has the Lease releases it, and it
-// ends by itself when its time is over, so that a holder that is stuck or gone keeps no one
-// out for ever. Layered.Acquire makes them.
+// Lease is a lock with an owner and an end. Only the holder of the Lease can release it, and it ends by itself when
+// its time is over, so a stuck or vanished holder does not block others forever. Layered.Acquire creates leases.
 //
-// A holder can lose its lease without noticing: it is put aside for longer than its time, and
-// goes on. Done and Expires tell it, though a write may be under way by then. Where that
-// matters, bind each write of this store to the lease (SetOptions.Lease, DelOptions.Lease). For what is
-// outside of the store, give the Token along with each write, and refuse what has a smaller one than was seen.
+// A holder can lose its lease without noticing, for example if its process is suspended for longer than the lease
+// lasts. Done and Expires show this, but a write may already be in progress. To be safe, bind each write to this
+// store to the lease (SetOptions.Lease, DelOptions.Lease). For other systems, send the Token with each write, and let
+// the system reject tokens smaller than the greatest it has seen.
 //
-// All methods may be called from any number of goroutines. The zero value has ended.
+// All methods may be called concurrently. The zero value has ended.
 type Lease struct {
 	table *lockTable // nil for the zero value
 	path  string
-	ttl   time.Duration // what Acquire asked for; expires counts after Renew
+	ttl   time.Duration // as passed to Acquire; expires counts after Renew
 	done  chan struct{}
 
 	// Set once, when the lock is granted, before Acquire returns.
 	token  uint64
 	timer  *time.Timer
-	shared SharedLock // of a store over a SharedLayer; nil else
-	// mirror is that store's, which holds the lock among its nodes; nil else.
+	shared SharedLock // in a store over a SharedLayer; nil otherwise
+	// mirror is the mirror of such a store, which tracks the lock among its nodes; nil otherwise.
 	mirror *mirror
 
 	// Guarded by table.mu.
 
 	expires time.Time
-	ended   error // why it no longer holds the lock; nil while it does
+	ended   error // why it no longer holds the lock; nil while it holds it
 }
 
-// Why a lease ended. Release and Renew return it.
+// Why a lease ended. Release and Renew return these errors.
 var (
-	errLeaseReleased = fmt.Errorf("%w: it was released", ErrLeaseLost)
-	errLeaseExpired  = fmt.Errorf("%w: it expired", ErrLeaseLost)
-	errLeaseClosed   = fmt.Errorf("%w: %w", ErrLeaseLost, ErrNotActive)
-	errLeaseNever    = fmt.Errorf("%w: Acquire did not make it", ErrLeaseLost)
-	errLeaseEarlier  = fmt.Errorf("%w: the store was closed since", ErrLeaseLost)
+	errLeaseReleased = fmt.Errorf("%w, it was released", ErrLeaseLost)
+	errLeaseExpired  = fmt.Errorf("%w, it expired", ErrLeaseLost)
+	errLeaseClosed   = fmt.Errorf("%w, %w", ErrLeaseLost, ErrNotActive)
+	errLeaseNever    = fmt.Errorf("%w, Acquire did not create it", ErrLeaseLost)
+	errLeaseEarlier  = fmt.Errorf("%w, the store was closed in the meantime", ErrLeaseLost)
 )
 
-// Acquire locks a path for a time that counts from when it has the lock, and returns the lease.
-// It waits for its turn, first come first served together with Lock and GetAndLock: they
-// are one lock, which excludes other lockers and not plain reads and writes. The path need
-// not hold an object.
+// Acquire locks a path for the duration ttl and returns the lease. The time starts when the lock is granted. Acquire
+// waits for its turn, first come first served together with Lock and GetAndLock. All of them use the same lock, which
+// excludes other lockers but not plain reads and writes. The path need not hold an object.
 //
-// It returns the context's error when that ends first, and ErrNotActive when the store is
-// closed, also while waiting. A glob is ErrCantLockGlob, a ttl of zero or less
-// ErrInvalidTTL. With a very short ttl the lease may have expired when Acquire returns.
+// Acquire returns the context's error if the context ends first, and ErrNotActive if the store is closed, even while
+// it waits. A glob fails with ErrCantLockGlob, a ttl of zero or less with ErrInvalidTTL. With a very short ttl the
+// lease may already have expired when Acquire returns.
 //
-// Unlock and SetAndUnlock of the path are ErrLockOwned as long as the lease holds it; its owner
-// writes with Set.
+// While the lease holds the path, Unlock and SetAndUnlock of the path return ErrLockOwned. The owner writes with Set.
 func (l *Layered) Acquire(ctx context.Context, path string, ttl time.Duration) (*Lease, error) {
 	lease, err := l.acquire(ctx, path, ttl)
 	if err != nil {
@@ -66,8 +63,8 @@ func (l *Layered) Acquire(ctx context.Context, path string, ttl time.Duration) (
 	return lease, nil
 }
 
-// TryAcquire is Acquire that does not wait: a lease at once, or ErrLocked when another holds the lock, by a lease
-// or by Lock, TryLock or GetAndLock.
+// TryAcquire is Acquire without waiting. It returns ErrLocked if another caller holds the lock, by a lease or by
+// Lock, TryLock or GetAndLock.
 func (l *Layered) TryAcquire(path string, ttl time.Duration) (*Lease, error) {
 	lease, err := l.lease(path, ttl)
 	if err == nil {
@@ -97,7 +94,7 @@ func (l *Layered) acquire(ctx context.Context, path string, ttl time.Duration) (
 	return lease, nil
 }
 
-// lease makes a lease that does not hold its lock yet, from checked input.
+// lease creates a lease that does not hold its lock yet. The input is valid.
 func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 	r, err := l.active()
 	if err != nil {
@@ -112,10 +109,10 @@ func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 	return &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{}), mirror: r.mirror}, nil
 }
 
-// checkLease accepts the time that a lease is to last.
+// checkLease validates the duration of a lease.
 func checkLease(ttl time.Duration) error {
 	if ttl <= 0 {
-		return fmt.Errorf("%w: %v, expected more than 0", ErrInvalidTTL, ttl)
+		return fmt.Errorf("%w, %v, expected more than 0", ErrInvalidTTL, ttl)
 	}
 	return nil
 }
@@ -123,21 +120,19 @@ func checkLease(ttl time.Duration) error {
 // Path returns the path that the lease locks.
 func (l *Lease) Path() string { return l.path }
 
-// Token returns the fencing token: of two leases, of one path or of several, the one that
-// had its lock later has the greater token. It does not change when the lease is renewed.
+// Token returns the fencing token. Of two leases, of the same path or of different ones, the one that got its lock
+// later has the greater token. Renewing a lease does not change its token.
 //
-// That holds among all leases of a process. A token is a time in Unix nanoseconds
-// (monotonic.Now), so that it also holds over a restart as long as the wall clock is not set
-// back. When it was, during the restart or in the run before, new tokens can be smaller than
-// earlier ones until the wall clock has passed those: a check of tokens then keeps out the
-// newer holder instead of the older.
+// This holds among all leases of a process. A token is a time in Unix nanoseconds (monotonic.Now), so it also holds
+// across a restart unless the wall clock was set back, during the restart or in the run before. In that case new
+// tokens can be smaller than earlier ones until the wall clock has passed them, and a check of tokens rejects the
+// newer holder instead of the older one.
 //
-// A token is beyond 2^53: in JSON, readers that take numbers for floats need it as a string.
+// A token exceeds 2^53: send it as a string to JSON readers that parse numbers as floats.
 func (l *Lease) Token() uint64 { return l.token }
 
-// Expires returns when the lease ends, or would have ended, unless it is renewed. The time is
-// measured by the monotonic clock: setting the wall clock neither lengthens nor
-// shortens a lease.
+// Expires returns when the lease ends, or would have ended, unless it is renewed. The monotonic clock measures the
+// time, so setting the wall clock neither extends nor shortens a lease.
 func (l *Lease) Expires() time.Time {
 	if l.table == nil {
 		return time.Time{}
@@ -147,9 +142,9 @@ func (l *Lease) Expires() time.Time {
 	return l.expires
 }
 
-// Done returns a channel that is closed when the lease ends: when it is released, when it
-// expires, or when the store is closed. It is closed before another can have the lock. Its
-// closing can come a moment after the time that Expires tells, when the process is busy.
+// Done returns a channel that is closed when the lease ends: when it is released, when it expires, or when the store
+// is closed. It is closed before another caller can get the lock. On a busy process it can close slightly after the
+// time that Expires returns.
 func (l *Lease) Done() <-chan struct{} {
 	if l.table == nil {
 		ended := make(chan struct{})
@@ -159,9 +154,9 @@ func (l *Lease) Done() <-chan struct{} {
 	return l.done
 }
 
-// Renew makes the lease last for ttl from now on, also when that ends sooner than before. After
-// the lease has ended it is ErrLeaseLost: a lease is never taken up again. See Release for a
-// store that is closed. A ttl of zero or less is ErrInvalidTTL, and changes nothing.
+// Renew makes the lease last for ttl from now on, even if that is sooner than before. After the lease has ended it
+// returns ErrLeaseLost: a lease never revives. See Release for a closed store. A ttl of zero or less fails with
+// ErrInvalidTTL and changes nothing.
 func (l *Lease) Renew(ttl time.Duration) error {
 	if err := checkLease(ttl); err != nil {
 		return failed("renew", l.path, err)
@@ -169,14 +164,14 @@ func (l *Lease) Renew(ttl time.Duration) error {
 	if l.table == nil {
 		return failed("renew", l.path, errLeaseNever)
 	}
-	end := time.Now().Add(ttl) // before the lock among all nodes is renewed, which is to last longer
+	end := time.Now().Add(ttl) // before renewing the lock among all nodes, which has to last longer
 	failure := l.renewShared(ttl)
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if err := l.lostLocked(); err != nil {
 		return failed("renew", l.path, err)
 	}
-	// After an error nobody knows whether the lock among all nodes lasts as long as before, or as was asked for.
+	// After an error it is unknown whether the lock among all nodes lasts as long as before or as requested.
 	if failure == nil || end.Before(l.expires) {
 		l.expires = end
 		l.timer.Reset(time.Until(end))
@@ -187,10 +182,10 @@ func (l *Lease) Renew(ttl time.Duration) error {
 	return nil
 }
 
-// Release ends the lease and hands the lock to its first waiter. It is ErrLeaseLost when the
-// lease has ended already, by an earlier Release or by its time; the lock is then another's, or
-// nobody's, and stays so. When it was Close that ended the lease, the error is both
-// ErrLeaseLost and ErrNotActive, and stays that after another Start.
+// Release ends the lease and hands the lock to its first waiter. It returns ErrLeaseLost if the lease has already
+// ended, by an earlier Release or by its time. The lock then belongs to another caller or to nobody, and Release does
+// not affect it. If Close ended the lease, the error matches both ErrLeaseLost and ErrNotActive, even after another
+// Start.
 func (l *Lease) Release() error {
 	if l.table == nil {
 		return failed("release", l.path, errLeaseNever)
@@ -199,7 +194,7 @@ func (l *Lease) Release() error {
 		return failed("release", l.path, err)
 	}
 	if l.mirror != nil {
-		_ = l.mirror.unlocked(context.Background(), l.path) // which does not end
+		_ = l.mirror.unlocked(context.Background(), l.path) // the context never ends
 	}
 	return nil
 }
@@ -215,28 +210,28 @@ func (l *Lease) release() error {
 	return nil
 }
 
-// beginLocked starts the time of the lease. Its token is drawn while the registry is locked: in
-// the order in which locks are granted.
+// beginLocked starts the time of the lease. The token is drawn under the registry's lock, so tokens follow the order
+// in which locks are granted.
 func (l *Lease) beginLocked() {
 	if l.mirror != nil && l.shared == nil {
-		return // share begins it
+		return // share starts it
 	}
 	l.token = uint64(monotonic.Now())
 	l.expires = time.Now().Add(l.ttl)
 	l.timer = time.AfterFunc(l.ttl, l.expire)
 }
 
-// expire runs when the time is over, as far as its timer knows.
+// expire runs when the timer fires.
 func (l *Lease) expire() {
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
-	// Nothing to do when it was released or renewed since the timer went off.
+	// There is nothing to do if the lease was released or renewed after the timer fired.
 	_ = l.lostLocked()
 }
 
-// lostLocked says why the lease no longer holds its lock, or nothing while it does. It is the
-// clock that counts here, and not the timer, which only makes sure that somebody asks: whoever
-// comes between the end and the timer finds the lease expired, and the lock with the next.
+// lostLocked returns why the lease no longer holds its lock, or nil while it does. The clock decides, not the timer.
+// The timer only makes sure that somebody checks: a caller that comes between the end and the timer finds that the
+// lease has expired, and the lock with the next waiter.
 func (l *Lease) lostLocked() error {
 	if l.ended == nil && l.timer != nil && !time.Now().Before(l.expires) {
 		l.endLocked(errLeaseExpired)
@@ -245,9 +240,9 @@ func (l *Lease) lostLocked() error {
 	return l.ended
 }
 
-// holdsIn says why a write that is bound to the lease must not be made in a store, or nothing when it may: the lease
-// holds its lock in that very store. The leader of the pipeline calls it: table.mu is held for a moment, and nobody
-// who holds it waits for anything.
+// holdsIn returns why a write that requires the lease must fail in a store, or nil if the lease holds its lock in
+// that store. The leader of the pipeline calls it. It holds table.mu only briefly, and no holder of table.mu waits
+// for anything.
 func (l *Lease) holdsIn(locks *lockTable) error {
 	if l.table == nil {
 		return errLeaseNever
@@ -258,15 +253,15 @@ func (l *Lease) holdsIn(locks *lockTable) error {
 	case l.table == locks:
 		return lost
 	case lost == nil:
-		return fmt.Errorf("%w: the lease of %q is one of another store", ErrInvalidOptions, l.path)
+		return fmt.Errorf("%w, the lease of %q belongs to another store", ErrInvalidOptions, l.path)
 	case errors.Is(lost, ErrNotActive):
-		return errLeaseEarlier // of this store or another one, which is not what is not active
+		return errLeaseEarlier // an earlier run of this store, or another store
 	default:
 		return lost
 	}
 }
 
-// endLocked ends a lease that holds its lock, which it leaves to the caller.
+// endLocked ends a lease that holds its lock. The caller passes the lock on.
 func (l *Lease) endLocked(why error) {
 	l.ended = why
 	if l.timer != nil {

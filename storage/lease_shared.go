@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// Leases of a store over a SharedLayer. They take the lock of their own store first, which orders those who wait here, and then
-// that of all nodes. A lease ends by the clock of its node; the lock of all nodes outlives it a little, until it is released.
+// Leases of a store over a SharedLayer. A lease takes the lock of its own store first, which orders the local
+// waiters, and then the lock among all nodes. The lease ends by the clock of its node. The lock among all nodes
+// outlives it slightly, until it is released.
 
-// releasePatience is how long the release of a shared lock may take; it ends by itself.
+// releasePatience is how long releasing a shared lock may take. The lock ends by itself after that.
 const releasePatience = 5 * time.Second
 
-// share takes the lock among all nodes, once the lease has that of its own store, and begins its time.
+// share takes the lock among all nodes once the lease has the lock of its own store, and starts the time of the
+// lease.
 func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 	m := l.mirror
 	if m == nil {
@@ -20,7 +22,7 @@ func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // Close ends who waits
+	go func() { // Close cancels the wait
 		select {
 		case <-l.done:
 		case <-m.ctx.Done():
@@ -54,13 +56,13 @@ func (l *Lease) share(ctx context.Context, h *hold, wait bool) (err error) {
 
 func (m *mirror) acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (lock SharedLock, err error) {
 	defer panicAsError(&err)
-	if err := m.unlocked(ctx, path); err != nil { // by the lease before, whose place would be in the way
+	if err := m.unlocked(ctx, path); err != nil { // by the previous lease, whose lock would block this one
 		return nil, err
 	}
 	return m.layer.Acquire(ctx, path, ttl, wait)
 }
 
-// unlock gives a lock up among all nodes, beside the caller, who may hold any lock.
+// unlock releases a lock among all nodes in the background. The caller may hold any lock.
 func (m *mirror) unlock(path string, lock SharedLock) {
 	done := make(chan struct{})
 	m.mu.Lock()
@@ -72,7 +74,7 @@ func (m *mirror) unlock(path string, lock SharedLock) {
 	m.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), releasePatience)
 		defer cancel()
-		_ = lock.Release(ctx) // it ends by itself
+		_ = lock.Release(ctx) // otherwise it ends by itself
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.unlocking[path] == done {
@@ -82,7 +84,7 @@ func (m *mirror) unlock(path string, lock SharedLock) {
 	})
 }
 
-// unlocked returns once the lock of a path that this store gave up is free for all nodes, or with the context's error.
+// unlocked returns once a lock that this store released is free for all nodes, or returns the context's error.
 func (m *mirror) unlocked(ctx context.Context, path string) error {
 	m.mu.Lock()
 	done := m.unlocking[path]
@@ -98,7 +100,7 @@ func (m *mirror) unlocked(ctx context.Context, path string) error {
 	}
 }
 
-// renewShared makes the lock among all nodes last.
+// renewShared extends the lock among all nodes.
 func (l *Lease) renewShared(ttl time.Duration) error {
 	if l.shared == nil {
 		return nil

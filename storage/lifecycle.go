@@ -11,16 +11,15 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Start opens the layers and, unless memory is a cache, loads the persistent one into
-// memory. An entry that cannot be read makes it fail with the entry's key: nothing is
-// skipped. Where nothing is loaded, in a cache or without memory, such an entry is an error of the
-// calls that meet it.
+// Start opens the layers and, unless memory is a cache, loads the persistent layer into memory. An entry that cannot
+// be decoded fails the Start with the entry's key; no entry is skipped. If nothing is loaded, in cache mode or
+// without memory, the calls that read such an entry fail instead.
 //
-// What is loaded without a revision, such as by software that knows none, gets one, in the order of
-// (Created, Path), behind all that are in use. A layer with batches keeps it: once, such a start writes these objects
-// anew. In another one, and where that fails, which is logged, they get others at the next start. Where
-// nothing is loaded they have one made of their times, path and data, until they are written: it stays the same for as long
-// as they do. After an error nothing is held open, and Start may be called again.
+// Objects that are loaded without a revision, such as those of other software, get revisions in order of (Created,
+// Path), after all existing revisions. A layer with batches stores them: such a start rewrites these objects once.
+// Other layers do not, so the objects get new revisions at the next start. The same happens if storing them fails,
+// which is logged. If nothing is loaded, such objects have a revision derived from their times, path and data until
+// they are written. After an error no resources are held, and Start may be called again.
 func (l *Layered) Start(opt Options) error {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -58,7 +57,7 @@ func (l *Layered) open(options Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{options: options, layer: layer, readOnly: readOnly(layer), timing: timing{born: time.Now()}, locks: new(lockTable), readGate: new(readGate)}
-	r.view = layerView{r: r} // until a memory layer says otherwise
+	r.view = layerView{r: r} // unless there is a memory layer
 	r.feed.init(options.History, l.resumable(layer), options.Logger)
 	r.expirer.logger = options.Logger
 	r.expirer.remove = r.removeExpired
@@ -72,10 +71,10 @@ func (l *Layered) open(options Options) (*run, error) {
 	return r, nil
 }
 
-// openLayers starts the layers and fills memory, or leaves all closed.
+// openLayers starts the layers and fills memory. On error it leaves all of them closed.
 func (l *Layered) openLayers(r *run) (err error) {
 	defer panicAsError(&err)
-	opened := false // stays so when a layer panics, too
+	opened := false // also stays false if a layer panics
 	if memory := l.cfg.Memory; memory != nil {
 		if err := memory.Start(l.cfg.MemoryOptions); err != nil {
 			return fmt.Errorf("memory layer: %w", err)
@@ -150,8 +149,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 		return nil
 	}
 	if r.memory != nil {
-		// Where readers see the layer itself, a group is to be durable before the next
-		// one changes what they see.
+		// If readers see the layer itself, a group has to be durable before the next one changes what they see.
 		r.async, _ = As[AsyncBatcher](r.layer)
 	}
 	last, err := r.lastRevision()
@@ -176,7 +174,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	return nil
 }
 
-// load fills memory and returns the last revision, which is at least a given one.
+// load fills memory and returns the last revision, which is at least the given one.
 func (r *run) load(last uint64) (uint64, error) {
 	hint := 0
 	if h, ok := As[SizeHinter](r.layer); ok {
@@ -192,8 +190,7 @@ func (r *run) load(last uint64) (uint64, error) {
 	return max(last, loaded), nil
 }
 
-// loading checks loaded objects, notes when they expire, and passes them on: in one step, as there may be
-// millions.
+// loading validates loaded objects and records when they expire, in one pass, since there may be millions.
 func (r *run) loading(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for obj, err := range objects {
@@ -214,16 +211,16 @@ func (r *run) loading(objects iter.Seq2[meta.Object, error]) iter.Seq2[meta.Obje
 	}
 }
 
-// Close ends the store. Writes in progress finish; later calls get ErrNotActive, and so do those
-// who wait for a lock. Watchers and the channels of WatchSharded get what was
-// committed: for at most 5 seconds in all, and until a consumer has taken no event for one to two
-// seconds. Then the layers are closed.
+// Close closes the store. It lets writes in progress finish. Later calls return ErrNotActive, and so do calls that
+// wait for a lock. Close delivers committed changes to watchers and to the channels of WatchSharded, for at most 5
+// seconds in total. It stops delivering to a consumer that takes no event for one to two seconds. Then it closes the
+// layers.
 //
-// Close may be called any number of times and from any goroutine, in a hook and in a watcher's callback
-// too; every call returns when the store is closed. Within a callback it waits those
-// out, as the callback takes no events meanwhile.
+// Close may be called several times and concurrently, and also from a hook or a watcher's callback. Every call
+// returns once the store is closed. Inside a callback it waits for the delivery timeout, because the callback takes
+// no events in the meantime.
 //
-// It cannot return an error: a panic of a layer in its Close goes to Options.Logger.
+// Close returns no error. A panic in a layer's Close goes to Options.Logger.
 func (l *Layered) Close() {
 	if r, err := l.close(); err != nil {
 		r.options.Logger.Error("oolith: the persistent layer did not close", slog.Any("error", err))
@@ -238,7 +235,7 @@ func (l *Layered) close() (r *run, err error) {
 	}
 	r.locks.close()
 	if r.mirror != nil {
-		defer time.AfterFunc(closePatience, r.mirror.cancel).Stop() // who waits for an engine that is gone
+		defer time.AfterFunc(closePatience, r.mirror.cancel).Stop() // for callers that wait for an unavailable engine
 	}
 	r.pipeline.close()
 	r.expirer.close()
@@ -248,12 +245,12 @@ func (l *Layered) close() (r *run, err error) {
 	l.revision = r.pipeline.revision.Load()
 	r.closeConsumers()
 
-	// Reads of the layer that are under way finish first.
+	// Wait for reads of the layer.
 	r.calls.Lock()
 	r.closed = true
 	r.calls.Unlock()
 	if l.cfg.Memory != nil {
-		defer l.cfg.Memory.Close() // when the layer panics, too
+		defer l.cfg.Memory.Close() // even if the layer panics
 	}
 	if r.layer != nil {
 		defer panicAsError(&err)
@@ -262,11 +259,11 @@ func (l *Layered) close() (r *run, err error) {
 	return r, nil
 }
 
-// closeConsumers ends all that consumes events, side by side.
+// closeConsumers closes all consumers of events concurrently.
 func (r *run) closeConsumers() {
 	var consumers sync.WaitGroup
 	consumers.Go(func() { r.feed.close(r) })
-	// Whoever comes too late to watch gets closed channels.
+	// A caller that watches too late gets closed channels.
 	r.shardedOnce.Do(func() { r.sharded.Store(NewShardedChan(r.options.Workers)) })
 	consumers.Go(r.sharded.Load().Close)
 	consumers.Wait()

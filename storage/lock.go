@@ -8,14 +8,14 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Lock waits until it holds the advisory lock of a path, first come first served. The
-// lock excludes other lockers and not plain reads and writes; the path need not hold an
-// object. It returns ErrNotActive when the store is closed, also while waiting.
+// Lock waits until it holds the advisory lock of a path, first come first served. The lock excludes other lockers but
+// not plain reads and writes. The path need not hold an object. Lock returns ErrNotActive if the store is closed,
+// even while it waits.
 func (l *Layered) Lock(path string) error {
 	return l.LockContext(context.Background(), path)
 }
 
-// LockContext is Lock that gives up with the context's error.
+// LockContext is Lock with a context. It returns the context's error if the context ends first.
 func (l *Layered) LockContext(ctx context.Context, path string) error {
 	r, err := l.active()
 	if err == nil {
@@ -30,15 +30,15 @@ func (l *Layered) LockContext(ctx context.Context, path string) error {
 	return nil
 }
 
-// TryLock locks a path if that is possible at once, and reports whether it did. It is
-// false for a path that cannot be locked and for a store that is not active.
+// TryLock locks a path without waiting and reports whether it did. It returns false for a path that cannot be locked
+// and for a store that is not active.
 func (l *Layered) TryLock(path string) bool {
 	r, err := l.active()
 	return err == nil && checkLock(path) == nil && r.locks.try(path, &hold{}) == nil
 }
 
-// GetAndLock locks a path, waiting for its turn, and returns the path's object. When there
-// is none it returns ErrNotFound and the path is not locked.
+// GetAndLock locks a path, waiting for its turn, and returns the object at the path. If there is none it returns
+// ErrNotFound and does not lock the path.
 func (l *Layered) GetAndLock(path string) (meta.Object, error) {
 	obj, err := l.getAndLock(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *Layered) getAndLock(path string) (meta.Object, error) {
 		return meta.Object{}, err
 	}
 	found := false
-	defer func() { // also when the layer panics
+	defer func() { // also if the layer panics
 		if !found {
 			r.locks.drop(path, h)
 		}
@@ -71,8 +71,8 @@ func (l *Layered) getAndLock(path string) (meta.Object, error) {
 	return obj, err
 }
 
-// Unlock releases the lock of a path, whoever took it by Lock, TryLock or GetAndLock, or
-// returns ErrLockNotFound. A lock that a Lease holds is ErrLockOwned: only its owner releases it.
+// Unlock releases the lock of a path, whichever caller of Lock, TryLock or GetAndLock took it. It returns
+// ErrLockNotFound if the path is not locked, and ErrLockOwned if a Lease holds it: only its owner can release it.
 func (l *Layered) Unlock(path string) error {
 	r, err := l.active()
 	if err == nil {
@@ -88,27 +88,26 @@ func (l *Layered) Unlock(path string) error {
 	return nil
 }
 
-// lockTable is the registry of the locks in use, those of leases included.
+// lockTable is the registry of the locks in use, including those of leases.
 type lockTable struct {
-	mu     sync.Mutex // guards the fields below, and those of leases; no other lock is taken under it
+	mu     sync.Mutex // guards the fields below and those of leases; no other lock is taken under it
 	held   map[string]*pathLock
 	closed bool
 }
 
-// pathLock is a lock that somebody holds.
+// pathLock is a lock that is held.
 type pathLock struct {
 	holder  *hold
-	waiters list.List // of *hold, the first to come in front
-	// claimed is set by the one release that is under way: a second one finds no lock.
+	waiters list.List // of *hold, in order of arrival
+	// claimed is set by the one release in progress. A second release finds no lock.
 	claimed bool
 }
 
-// hold is one caller's turn with a lock, also while it waits for it. Its address tells it
-// from every other turn.
+// hold is one caller's turn with a lock, including the time it waits. Its address identifies the turn.
 type hold struct {
 	lease *Lease // nil for a lock without an owner
-	// granted gets nil with the lock, or why there is none. It has room for that, and is
-	// nil when there was nothing to wait for.
+	// granted receives nil with the lock, or the reason why it is not granted. It has room for one value, and is nil
+	// if there was nothing to wait for.
 	granted chan error
 }
 
@@ -138,18 +137,17 @@ func (t *lockTable) tryLocked(path string, h *hold) bool {
 	return true
 }
 
-// heldLocked returns the lock of a path, or nil when it is free. A lease that is past its
-// time holds nothing, also when its timer is late.
+// heldLocked returns the lock of a path, or nil if it is free. An expired lease holds nothing, even if its timer is
+// late.
 func (t *lockTable) heldLocked(path string) *pathLock {
 	lock := t.held[path]
 	if lock != nil && lock.holder.lease != nil && lock.holder.lease.lostLocked() != nil {
-		return t.held[path] // the next one's, if one waited
+		return t.held[path] // the next waiter's, if there is one
 	}
 	return lock
 }
 
-// acquire gives a lock to a hold, behind all who came before it, or returns the context's
-// error or ErrNotActive.
+// acquire gives a lock to a hold after all that arrived before it, or returns the context's error or ErrNotActive.
 func (t *lockTable) acquire(ctx context.Context, path string, h *hold) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -177,7 +175,7 @@ func (t *lockTable) acquire(ctx context.Context, path string, h *hold) error {
 	defer t.mu.Unlock()
 	select {
 	case err := <-h.granted:
-		// The turn came while the context ended: it goes to the next.
+		// The lock was granted while the context ended: pass it on.
 		if err == nil {
 			t.dropLocked(path, h)
 		}
@@ -187,8 +185,7 @@ func (t *lockTable) acquire(ctx context.Context, path string, h *hold) error {
 	return ctx.Err()
 }
 
-// grantLocked gives the lock to a hold. The time of a lease begins now, not when its
-// caller runs again.
+// grantLocked gives the lock to a hold. The time of a lease starts now, not when its caller continues.
 func (p *pathLock) grantLocked(h *hold) {
 	p.holder = h
 	if h.lease != nil {
@@ -199,9 +196,8 @@ func (p *pathLock) grantLocked(h *hold) {
 	}
 }
 
-// claim reserves the release of a lock for the caller, who must call release. It returns
-// ErrLockNotFound when nobody holds the lock or another is releasing it, and ErrLockOwned
-// when a lease holds it.
+// claim reserves the release of a lock for the caller, who must then call release. It returns ErrLockNotFound if the
+// path is not locked or another caller is releasing it, and ErrLockOwned if a lease holds it.
 func (t *lockTable) claim(path string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -219,7 +215,7 @@ func (t *lockTable) claim(path string) error {
 	return nil
 }
 
-// release hands a claimed lock to its first waiter, or forgets it.
+// release hands a claimed lock to its first waiter, or removes it.
 func (t *lockTable) release(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -229,7 +225,7 @@ func (t *lockTable) release(path string) {
 func (t *lockTable) releaseLocked(path string) {
 	lock := t.held[path]
 	if lock == nil {
-		return // closed meanwhile
+		return // closed in the meantime
 	}
 	lock.claimed = false
 	if first := lock.waiters.Front(); first != nil {
@@ -239,7 +235,7 @@ func (t *lockTable) releaseLocked(path string) {
 	delete(t.held, path)
 }
 
-// drop releases a lock if a hold still has it and nobody else is releasing it.
+// drop releases a lock if a hold still has it and no other caller is releasing it.
 func (t *lockTable) drop(path string, h *hold) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,26 +9,26 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// MemoryLayer is a layer in memory. It can be used alone, or be the memory of a Layered
-// store. What it holds is gone with Close.
+// MemoryLayer is a layer in memory. It can be used on its own or as the memory of a Layered store. Close discards its
+// content.
 //
-// As every layer it holds objects as they were given: one past its time to live is there until it is
-// removed, which is the store's business.
+// Like every layer it holds objects as given. It returns an expired object until the object is removed; only the
+// store hides expired objects.
 //
-// Get takes no lock and allocates nothing. Lists cost their answer, not the layer.
+// Get takes no lock and allocates nothing. The cost of a list is that of its result, not of the layer.
 type MemoryLayer struct {
 	tree atomic.Pointer[pathtree.Tree] // nil while inactive
 }
 
 var _ Layer = (*MemoryLayer)(nil)
 
-// NewMemoryLayer returns a memory layer, which Start makes active.
+// NewMemoryLayer returns a memory layer. Start activates it.
 func NewMemoryLayer() *MemoryLayer { return &MemoryLayer{} }
 
 // Active reports whether the layer is started.
 func (m *MemoryLayer) Active() bool { return m.tree.Load() != nil }
 
-// Start makes the layer active and empty, or returns ErrActive.
+// Start activates the layer with no content, or returns ErrActive.
 func (m *MemoryLayer) Start(LayerOptions) error {
 	if !m.tree.CompareAndSwap(nil, pathtree.New()) {
 		return ErrActive
@@ -36,7 +36,7 @@ func (m *MemoryLayer) Start(LayerOptions) error {
 	return nil
 }
 
-// Close releases all that the layer holds.
+// Close discards the content of the layer.
 func (m *MemoryLayer) Close() { m.tree.Store(nil) }
 
 // Get returns the object at a path; its Data is shared and read-only.
@@ -86,7 +86,7 @@ func (m *MemoryLayer) Set(k string, obj *meta.Object) error {
 	return nil
 }
 
-// Del removes the object at a path, or returns ErrNotFound.
+// Del deletes the object at a path, or returns ErrNotFound.
 func (m *MemoryLayer) Del(k string) error {
 	tree := m.tree.Load()
 	if tree == nil {
@@ -110,7 +110,7 @@ func (m *MemoryLayer) Keys() ([]string, error) {
 	return tree.Paths(pathtree.Always), nil
 }
 
-// Clear removes everything, in one instant.
+// Clear deletes everything atomically.
 func (m *MemoryLayer) Clear() {
 	if tree := m.tree.Load(); tree != nil {
 		tree.Clear()
@@ -125,11 +125,10 @@ func (m *MemoryLayer) Len() int {
 	return 0
 }
 
-// copyData returns a copy whose capacity is its length, so that an append to it never
-// writes into what others share.
+// copyData returns a copy whose capacity is its length, so that an append never writes into shared memory.
 func copyData(data []byte) []byte { return bytes.Clone(data)[:len(data):len(data)] }
 
-// copyObjects returns the objects by value. Their Data stays shared.
+// copyObjects returns the objects by value. They share their Data.
 func copyObjects(versions []*pathtree.Version) []meta.Object {
 	objects := make([]meta.Object, len(versions))
 	for i, n := range versions {

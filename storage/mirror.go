@@ -14,25 +14,25 @@ import (
 	"github.com/oolith-db/oolith/internal/watermark"
 )
 
-// A store over a SharedLayer: its memory mirrors what several stores share.
+// A store over a SharedLayer. Its memory mirrors what several stores share.
 //
-// Data flows one way. Writers propose (mirror_propose.go), the engine makes the order, the follower applies and
-// publishes it (mirror_apply.go), and the writers wake once their change is applied. Nobody else changes memory or
-// publishes anything.
+// Data flows one way. Writers propose (mirror_propose.go), the engine orders, the follower applies and publishes
+// (mirror_apply.go), and writers wake once their change is applied. Nothing else changes memory or publishes.
 
 const (
-	// barrierEvery is how often the mirror asks whether it is current.
+	// barrierEvery is how often the mirror checks whether it is current.
 	barrierEvery = 500 * time.Millisecond
 	// barrierPatience is how long it waits for an answer.
 	barrierPatience = time.Second
-	// lostAfter is how old a mirror is, at least, whose engine is lost because it does not answer.
+	// lostAfter is the minimum age of a mirror whose engine counts as lost because it does not answer.
 	lostAfter = 3 * time.Second
-	// followPause is how long the follower waits at first before it begins anew; it doubles up to followPauseMost.
+	// followPause is the first pause of the follower before it tries again. The pause doubles up to followPauseMost.
 	followPause     = 10 * time.Millisecond
 	followPauseMost = time.Second
-	// renewPauseMost is followPauseMost where what the engine holds cannot be read, until somebody mends it.
+	// renewPauseMost replaces followPauseMost if the engine's content cannot be read, which an operator has to
+	// repair.
 	renewPauseMost = 5 * time.Second
-	// closePatience is how long Close waits for proposals under way.
+	// closePatience is how long Close waits for proposals in progress.
 	closePatience = 5 * time.Second
 )
 
@@ -44,29 +44,29 @@ type mirror struct {
 	layer  SharedLayer
 	ctx    context.Context // ends with the run
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the follower, the watch over its age, and calls about locks
+	work   sync.WaitGroup // the follower, the age check, and calls about locks
 
-	// turn is held while a transaction is applied and published, and by what must see none of it half: the instants of
-	// the pipeline. It comes behind the leadership of the pipeline, and before all that a commit takes.
+	// turn is held while a transaction is applied and published, and by readers that must not see half of one: the
+	// instants of the pipeline. It comes after the leadership of the pipeline and before the locks of a commit.
 	turn sync.Mutex
 
 	applied watermark.Watermark // the revision up to which everything is applied
 
 	mu        sync.Mutex               // guards the fields below
-	unlocking map[string]chan struct{} // the locks that are being given up among all nodes; closed when they are
+	unlocking map[string]chan struct{} // locks being released among all nodes; the channel is closed afterwards
 	follows   bool                     // the follower waits for what comes next
 	closed    bool                     // work takes no more
 	lost      error                    // why it did not when it was last needed; nil if it did
 
-	// current is when the mirror was known to hold all that was committed, by run.clock.
+	// current is the last time, by run.clock, at which the mirror is known to have held all commits.
 	current atomic.Int64
-	changes atomic.Uint64 // that were applied
+	changes atomic.Uint64 // applied so far
 }
 
-// openMirror fills memory from the shared layer and begins to follow it.
+// openMirror fills memory from the shared layer and starts to follow it.
 func (r *run) openMirror() error {
 	layer := r.shared
-	if r.memory == nil { // such a store reads from its mirror, whatever was asked for
+	if r.memory == nil { // such a store always reads from its mirror
 		r.memory, r.view = pathtree.New(), memoryView{r}
 	}
 	m := &mirror{r: r, layer: layer}
@@ -89,7 +89,7 @@ func (r *run) openMirror() error {
 	return nil
 }
 
-// close ends the mirror. The pipeline is closed.
+// close stops the mirror. The pipeline is closed.
 func (m *mirror) close() {
 	m.cancel()
 	m.mu.Lock()
@@ -98,7 +98,7 @@ func (m *mirror) close() {
 	m.work.Wait()
 }
 
-// begin counts a call of the layer, for which close waits until work.Done.
+// begin counts a call of the layer. close waits for its work.Done.
 func (m *mirror) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +109,7 @@ func (m *mirror) begin() error {
 	return nil
 }
 
-// follow applies the order as it comes, until the run ends.
+// follow applies the order until the run ends.
 func (m *mirror) follow() {
 	pause := followPause
 	for m.ctx.Err() == nil {
@@ -126,7 +126,7 @@ func (m *mirror) follow() {
 				continue
 			}
 			if unread {
-				most = renewPauseMost // each look is one at everything
+				most = renewPauseMost // each attempt reads everything
 			}
 		}
 		m.lose(err)
@@ -142,7 +142,7 @@ func (m *mirror) follow() {
 	}
 }
 
-// followOn applies what the layer delivers until it ends.
+// followOn applies what the layer delivers, until the layer stops.
 func (m *mirror) followOn() (err error) {
 	defer panicAsError(&err)
 	m.setFollows(true)
@@ -159,7 +159,7 @@ func (m *mirror) followOn() (err error) {
 	return ErrUnavailable
 }
 
-// lose notes that the follower does not follow any more, and found that it does.
+// lose records that the follower has stopped following, and found records that it follows again.
 func (m *mirror) lose(err error) {
 	m.mu.Lock()
 	first := m.lost == nil
@@ -194,7 +194,8 @@ func (m *mirror) lostBy() error {
 	return m.lost
 }
 
-// reach returns when everything up to a revision is applied; or with an error when the run or the context ends first.
+// reach returns when everything up to a revision is applied. It returns an error if the run or the context ends
+// first.
 func (m *mirror) reach(ctx context.Context, revision uint64) error {
 	for {
 		applied, moved := m.applied.Moved()
@@ -211,7 +212,7 @@ func (m *mirror) reach(ctx context.Context, revision uint64) error {
 	}
 }
 
-// catchUp returns when everything is applied that was in the order before the call.
+// catchUp returns when everything that was in the order before the call is applied.
 func (m *mirror) catchUp(ctx context.Context) error {
 	began, applied := m.r.clock(), m.applied.At()
 	revision, err := m.barrier(ctx)
@@ -219,7 +220,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 		return err
 	}
 	if revision < applied {
-		return fmt.Errorf("%w: %w: it is at revision %d, and this store was at %d before: if it was restored from a backup, close and start the store again",
+		return fmt.Errorf("%w; %w: it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
 			ErrUnavailable, errWentBack, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
@@ -230,7 +231,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// catchUpFor is catchUp for a caller, whose context or Close ends it.
+// catchUpFor is catchUp for a caller. The caller's context or Close ends it.
 func (m *mirror) catchUpFor(caller context.Context) error {
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
@@ -250,7 +251,7 @@ func (m *mirror) barrier(ctx context.Context) (revision uint64, err error) {
 	return m.layer.Barrier(ctx)
 }
 
-// noteCurrent notes that the mirror holds all that was committed at a time.
+// noteCurrent records that the mirror held all commits at a time.
 func (m *mirror) noteCurrent(at time.Duration) {
 	for {
 		was := m.current.Load()
@@ -260,17 +261,17 @@ func (m *mirror) noteCurrent(at time.Duration) {
 	}
 }
 
-// age is for how long the mirror may have missed what others committed.
+// age is how long the mirror may have missed commits of other nodes.
 func (m *mirror) age() time.Duration { return max(0, m.r.clock()-time.Duration(m.current.Load())) }
 
-// watchAge asks again and again whether the mirror is current.
+// watchAge repeatedly checks whether the mirror is current.
 func (m *mirror) watchAge() {
 	tick := time.NewTicker(barrierEvery)
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
-		// One answer that is late is no loss: it shows in the age. Where the follower is lost, it knows better why, but for an
-		// engine that went back: then it waits for what may never come.
+		// A single late answer is not a loss; it shows in the age. If the follower is lost, its own error is the better one,
+		// unless the engine went back: then the follower waits for revisions that may never come.
 		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && (m.lostBy() == nil || errors.Is(err, errWentBack)) {
 			m.lose(m.unavailable(err))
 		}
@@ -283,21 +284,21 @@ func (m *mirror) watchAge() {
 	}
 }
 
-// checkAge returns an error for a read of what is too old.
+// checkAge returns an error for a read of data that is too old.
 func (r *run) checkAge() error {
 	m := r.mirror
 	if m == nil || r.options.MaxStaleness <= 0 {
 		return nil
 	}
 	if age := m.age(); age > r.options.MaxStaleness {
-		return fmt.Errorf("%w: it may miss what was written in the last %v", ErrStale, age.Round(time.Millisecond))
+		return fmt.Errorf("%w, it may lack writes of the last %v", ErrStale, age.Round(time.Millisecond))
 	}
 	return nil
 }
 
-// Barrier returns when every read of this store sees all that was committed before the call, on any node: in a store
-// over a SharedLayer. In any other store that is always so, and it returns at once. It is ErrUnavailable where the
-// engine cannot be reached.
+// Barrier returns when every later read of this store sees all commits made before the call, on any node of a
+// SharedLayer. In any other store this always holds and Barrier returns immediately. It fails with ErrUnavailable if
+// the engine cannot be reached.
 func (l *Layered) Barrier(ctx context.Context) error {
 	r, err := l.active()
 	if err == nil {

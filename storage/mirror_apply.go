@@ -11,7 +11,7 @@ import (
 	"github.com/oolith-db/oolith/monotonic"
 )
 
-// The follower: it applies transactions, its own store's and those of others alike, and publishes them.
+// The follower. It applies and publishes transactions, those of its own store and of other stores alike.
 
 // take applies a transaction.
 func (m *mirror) take(commit SharedCommit) error {
@@ -38,17 +38,17 @@ func (m *mirror) take(commit SharedCommit) error {
 	return nil
 }
 
-// seen makes a revision the one that readers see.
+// seen makes a revision visible to readers.
 func (r *run) seen(revision uint64) { r.pipeline.revision.Store(max(r.visible(), revision)) }
 
-// show makes everything that is applied the revision that readers see: it may be later than that of the last change.
+// show makes the revision of everything applied visible to readers. It can be later than that of the last change.
 func (m *mirror) show() {
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	m.r.seen(m.applied.At())
 }
 
-// takeWrites applies changes of single keys, all in one instant.
+// takeWrites applies changes of single keys atomically.
 func (r *run) takeWrites(changes []SharedChange) error {
 	all := make([]*write, 0, len(changes))
 	var batch *write
@@ -80,7 +80,7 @@ func (r *run) takeWrites(changes []SharedChange) error {
 	return nil
 }
 
-// takenWrite makes a write of a change that has its place in the order; nil for one that changes nothing here.
+// takenWrite builds a write from an ordered change; nil if the change has no effect here.
 func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 	w = &write{op: opDel, path: c.Key, silent: c.Silent, revision: c.Revision}
 	spot := r.memory.Find(c.Key)
@@ -101,7 +101,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		return w, nil
 	}
 	if !key.IsValid(c.Key) || key.HasGlob(c.Key) {
-		return nil, fmt.Errorf("storage: shared layer: key %q: %w: %w", c.Key, ErrUndecodable, ErrInvalidPath)
+		return nil, fmt.Errorf("storage: shared layer: key %q: %w, %w", c.Key, ErrUndecodable, ErrInvalidPath)
 	}
 	w.op, w.own = opSetMeta, c.Object.Expires
 	w.object = placed(*c.Object, c.Key)
@@ -140,9 +140,8 @@ func (r *run) takePattern(c *SharedChange) {
 	r.publishGlob(w, removed)
 }
 
-// renew brings the mirror to what the engine holds now, where it no longer has what happened since, or that cannot be
-// read. Watches are told of what is
-// different, and subscriptions begin anew, with a reset: some changes are missing.
+// renew brings the mirror to the engine's present content if the changes since then are gone or cannot be read. Some
+// changes are missing. Watches receive the differences, and subscriptions start over with a reset.
 func (m *mirror) renew() (err error) {
 	defer panicAsError(&err)
 	revision, objects, err := m.layer.Mirror(m.ctx)
@@ -170,7 +169,7 @@ func (m *mirror) renew() (err error) {
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	if revision < m.applied.At() {
-		return errors.New("storage: shared layer: its mirror is older than what was followed")
+		return errors.New("storage: shared layer: its mirror is older than the followed order")
 	}
 	m.r.feed.lose(revision)
 	if err := m.r.takeWrites(changes); err != nil {

@@ -11,12 +11,12 @@ import (
 
 // Writers of a store over a SharedLayer.
 //
-// A group is staged against the mirror, which may be behind. So each key that it changes is guarded: the engine takes
-// the transaction only if the key is as it was found. Where another node was quicker, the group is staged again once the
-// mirror has what that node wrote. An answer that comes of what was found, such as "not found" or a conflict, is given only once the
-// mirror is known to have been current during the call.
+// A group is staged against the mirror, which may be behind. Each key that the group changes is therefore guarded:
+// the engine accepts the transaction only if the key is unchanged. If another node was faster, the group is staged
+// again once the mirror has that node's write. A result that depends on what was found, such as "not found" or a
+// conflict, is returned only if the mirror is known to have been current during the call.
 
-// commitShared takes a group to the engine.
+// commitShared commits a group through the engine.
 func (r *run) commitShared(group []*write) {
 	switch group[0].op {
 	case opDelGlob, opClear:
@@ -30,8 +30,8 @@ func (r *run) commitShared(group []*write) {
 	}
 }
 
-// distinct is how many of the first writes change a key each that no other of them does, as an engine puts a key once in a
-// transaction, and fit into one. It is at least one.
+// distinct returns how many of the first writes have distinct keys and fit into one transaction, because an engine
+// puts a key once in a transaction. It is at least one.
 func (r *run) distinct(group []*write) int {
 	limits := r.shared.Limits()
 	taken := make(map[string]bool, len(group))
@@ -45,7 +45,7 @@ func (r *run) distinct(group []*write) int {
 		}
 		for _, leaf := range all {
 			if leaf.op == opPush {
-				continue // its key is its own
+				continue // its key is new
 			}
 			if taken[leaf.path] {
 				return max(n, 1)
@@ -56,7 +56,7 @@ func (r *run) distinct(group []*write) int {
 	return len(group)
 }
 
-// checkShared refuses what the shared engine cannot take: anything while it is lost.
+// checkShared rejects writes that the shared engine cannot take, and all writes while it is lost.
 func (r *run) checkShared(w *write) error {
 	m := r.mirror
 	if m == nil {
@@ -67,18 +67,18 @@ func (r *run) checkShared(w *write) error {
 	}
 	limits := r.shared.Limits()
 	if n := len(w.parts); n > limits.Changes && !w.lenient {
-		return fmt.Errorf("a batch of %d changes, the shared engine takes at most %d at once", n, limits.Changes)
+		return fmt.Errorf("a batch of %d changes, the shared engine accepts at most %d", n, limits.Changes)
 	}
 	if n := w.size(); n > limits.Bytes {
-		return fmt.Errorf("%d bytes of data, the shared engine takes at most %d at once", n, limits.Bytes)
+		return fmt.Errorf("%d bytes of data, the shared engine accepts at most %d", n, limits.Bytes)
 	}
 	return nil
 }
 
-// proposeWrites brings writes of different keys into the order, and answers them.
+// proposeWrites proposes writes of distinct keys and answers them.
 func (r *run) proposeWrites(group []*write) {
 	began := r.clock()
-	current := false // the mirror holds all that was in the order when the call began
+	current := false // whether the mirror holds everything that was in the order when the call began
 	for {
 		for _, w := range group {
 			if !w.refused {
@@ -88,7 +88,7 @@ func (r *run) proposeWrites(group []*write) {
 		base := r.mirror.applied.At()
 		all, live, err := r.stageShared(group)
 		if err == nil && !current && live < unrefused(group) {
-			// Some came to nothing, by a mirror that may be behind.
+			// Some writes had no effect, according to a mirror that may be behind.
 			if err = r.mirror.catchUp(r.mirror.ctx); err == nil {
 				current = true
 				continue
@@ -103,7 +103,8 @@ func (r *run) proposeWrites(group []*write) {
 			return
 		}
 		made := proposed(all)
-		// In one transaction, some of a group would be removed for the rest of it, and seen by nobody; or it is too much.
+		// One transaction would be too large, or would add objects that the same group removes, which nobody would
+		// see.
 		parted := len(made) < len(staged(all)) || len(made) > r.shared.Limits().Changes
 		first := base
 		if len(made) > 0 && !(parted && len(group) > 1) {
@@ -117,7 +118,7 @@ func (r *run) proposeWrites(group []*write) {
 		}
 		if err == nil {
 			for _, w := range all {
-				w.place(first) // of those that are not proposed
+				w.place(first) // of the writes that are not proposed
 			}
 			for i, w := range made {
 				w.place(first + uint64(i))
@@ -142,24 +143,24 @@ func (r *run) proposeWrites(group []*write) {
 	}
 }
 
-// refusesAll reports whether an error refuses a transaction as a whole.
+// refusesAll reports whether an error rejects a transaction as a whole.
 func refusesAll(err error) bool {
 	entry, ok := errors.AsType[*EntryError](err)
 	return ok && entry.Index < 0
 }
 
-// stageShared stages a group with what keeps its lists within their limits.
+// stageShared stages a group together with the deletes that keep its lists within their limits.
 func (r *run) stageShared(group []*write) (all []*write, live int, err error) {
 	live = r.stage(group)
 	all = leaves(group)
 	if live > 0 && len(r.options.Retention) > 0 {
 		all, err = r.trim(all, r.pipeline.given+uint64(live)+1)
 	}
-	r.pipeline.overlay.drop(all) // what is staged next is staged against what the follower made of this
+	r.pipeline.overlay.drop(all) // the next group is staged against what the follower applied of this one
 	return all, live, err
 }
 
-// unrefused is how many writes of a group the engine did not refuse, with the parts of batches.
+// unrefused counts the writes of a group that the engine did not reject, with the parts of batches.
 func unrefused(group []*write) (n int) {
 	for _, w := range group {
 		switch {
@@ -173,21 +174,21 @@ func unrefused(group []*write) (n int) {
 	return n
 }
 
-// staged returns the writes that are to be changes, but for what proposed leaves out.
+// staged returns the writes that become changes, including those that proposed drops.
 func staged(all []*write) []*write {
 	return slices.DeleteFunc(slices.Clone(all), func(w *write) bool { return w.err != nil })
 }
 
-// place gives a staged write its revision.
+// place sets the revision of a staged write.
 func (w *write) place(revision uint64) {
 	if w.err == nil {
 		w.revision, w.object.Revision = revision, revision
 	}
 }
 
-// proposed returns the staged writes that are to be changes. What a full list has no room for, and what is removed for it at
-// once, is put and deleted in one transaction, which no engine does: of the two the delete is left, or nothing where
-// there was nothing before.
+// proposed returns the staged writes that go to the engine. If a full list has no room for a new object, the same
+// transaction would put and delete it, which no engine does. Only the delete is proposed, or nothing if there was no
+// object before.
 func proposed(all []*write) []*write {
 	trims := make(map[string]bool)
 	for _, w := range all {
@@ -210,18 +211,18 @@ func proposed(all []*write) []*write {
 	return made
 }
 
-// transaction makes a proposal of staged writes.
+// transaction builds a proposal from staged writes.
 func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 	t := &SharedTransaction{Base: base, Changes: make([]SharedChange, len(made)), Guards: make([]Guard, 0, len(made))}
 	limited := make(map[string]bool)
-	// With what keeps lists within their limits, all are one change to subscribers, as orderedGroup.trimmed says.
+	// With the deletes that enforce limits, all changes are one change to subscribers, see orderedGroup.trimmed.
 	trimmed := slices.ContainsFunc(made, func(w *write) bool { return w.op == opTrim })
 	for i, w := range made {
 		c := &t.Changes[i]
 		c.Key, c.Silent, c.Reason = w.target(), w.silent, w.op.reason()
 		guard := Guard{Path: c.Key, Revision: w.found.revision}
 		if w.op == opTrim && w.found.by != nil {
-			guard.Revision = w.found.by.found.revision // what the put that is left out would have replaced
+			guard.Revision = w.found.by.found.revision // of the object that the dropped put would have replaced
 		}
 		if w.stores() {
 			c.Object, c.Stamped = w.durable(), w.op != opSetMeta && w.op != opTouch
@@ -239,12 +240,12 @@ func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 	return t
 }
 
-// together reports whether a write and the one behind it are one change to subscribers.
+// together reports whether a write and its successor are one change to subscribers.
 func (w *write) together(next *write) bool {
 	return w.whole != nil && !w.whole.lenient && next.whole == w.whole
 }
 
-// propose calls the layer. It ends with the run. After a panic nobody knows the outcome: guard stops the pipeline.
+// propose calls the layer. It ends with the run. The outcome of a panic is unknown, so guard stops the pipeline.
 func (r *run) propose(t *SharedTransaction) (first uint64, err error) {
 	defer r.persistedSince(r.clock())
 	return r.mirror.layer.Propose(r.mirror.ctx, t)
@@ -255,7 +256,7 @@ func isGuard(err error) bool {
 	return is
 }
 
-// again takes in why a proposal failed, and reports whether the group is to be proposed anew.
+// again processes a failed proposal and reports whether to propose the group again.
 func (r *run) again(err error, group, made []*write) bool {
 	if guard, ok := errors.AsType[*GuardError](err); ok {
 		for _, w := range made {
@@ -291,13 +292,13 @@ func (m *mirror) unavailable(err error) error {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotActive):
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w, %w", ErrUnavailable, err)
 }
 
-// awaitApplied returns when the follower has applied a revision, or the run ends: the change is in the order by then.
+// awaitApplied returns when the follower has applied a revision, or when the run ends. The change is already ordered.
 func (r *run) awaitApplied(revision uint64) { _ = r.mirror.reach(context.Background(), revision) }
 
-// proposePattern brings a glob delete or a clear into the order, and answers it.
+// proposePattern proposes a glob delete or a clear and answers it.
 func (r *run) proposePattern(w *write) {
 	began := r.clock()
 	pattern := w.path
@@ -348,7 +349,7 @@ func (r *run) proposePattern(w *write) {
 	}
 }
 
-// tellNothing publishes a glob delete that found nothing.
+// tellNothing publishes a glob delete that matched nothing.
 func (m *mirror) tellNothing(w *write) {
 	m.turn.Lock()
 	defer m.turn.Unlock()

@@ -11,26 +11,24 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Reading at ease: iterators, pages, counts, and what is below a path.
+// Reading lists in parts: iterators, pages, counts.
 
-// ListOptions say which part of a list to read, and in which order. The zero value is all of it,
-// oldest first.
+// ListOptions select a part of a list and its order. The zero value selects the whole list, oldest first.
 type ListOptions struct {
-	// Descending is newest first.
+	// Descending lists newest first.
 	Descending bool
-	// From and To bound Created, in Unix nanoseconds, both inclusive; nil for no bound.
+	// From and To limit Created, in Unix nanoseconds, both inclusive; nil for no limit.
 	From, To *int64
-	// Limit is how many objects a page has at most; 100 when zero. An iteration has none.
+	// Limit is the maximum number of objects in a page; 100 when zero. Iterations ignore it.
 	Limit int
-	// Cursor is Page.Next of the page before; empty for the first.
+	// Cursor is Page.Next of the previous page; empty for the first page.
 	Cursor string
-	// Offset is how many objects within From and To, in the order asked for, come before the first that is read: a page
-	// by rank. With a Cursor it is ErrInvalidOptions; a negative one is ErrInvalidLimit. The whole list of one directory in memory
-	// ("users/*") finds its place by a search. A partial glob, several directories, and lists that come from the
-	// persistent layer cost what is passed over too.
+	// Offset skips that many objects within From and To, in the requested order: a page by rank. Offset with a Cursor
+	// fails with ErrInvalidOptions, a negative one with ErrInvalidLimit. For the whole list of one directory in
+	// memory ("users/*") a search finds the rank. A partial glob, several directories, and lists from the persistent
+	// layer also cost the skipped objects.
 	//
-	// A rank is a place for an instant only: what is written between two pages moves it. Cursor is for those who follow
-	// a list.
+	// Writes between two pages shift ranks. To follow a list, use Cursor.
 	Offset int
 }
 
@@ -38,26 +36,27 @@ const defaultPage = 100
 
 // Page is a part of a list.
 type Page struct {
-	// Objects are in the order that was asked for. Their Data is shared and read-only.
+	// Objects are in the requested order. Their Data is shared and read-only.
 	Objects []meta.Object `json:"objects"`
-	// Next is the cursor of the page that follows; empty when there is none.
+	// Next is the cursor of the next page; empty on the last page.
 	Next string `json:"next,omitempty"`
-	// Revision is that of a commit: every change up to it is in the page. Later ones may be. So a subscription of the
-	// pattern with this revision as SubscribeOptions.From misses no change that the page lacks, and may repeat some
-	// that it has. In a store without a commit it is 0, where a subscription begins with the state.
+	// Revision is the revision of a commit. The page includes every change up to it, and may include later ones. A
+	// subscription of the pattern with this revision as SubscribeOptions.From misses no change that the page lacks,
+	// and may repeat some that it has. In a store without a commit it is 0, and a subscription from 0 begins with the
+	// state.
 	Revision uint64 `json:"revision"`
 }
 
-// Page reads a part of what matches a glob.
+// Page reads a part of the list of objects that match a glob.
 //
-// A cursor is a place in the order of the list, by (Created, Path), and not a number: whatever is
-// written meanwhile, the pages that follow each other show each object that is there all the time
-// exactly once, unless a write moves it to another time of creation (SetOptions.Times). It stays
-// valid for as long as the store lives, restarts included. One of another pattern, direction or store
-// (where the persistent layer is Identified), or one that was changed, is ErrInvalidCursor.
+// A cursor is a position in the order of the list, by (Created, Path), not a number. Consecutive pages therefore show
+// each object that exists throughout exactly once, whatever is written at the same time, unless a write changes its
+// creation time (SetOptions.Times). A cursor is valid for the lifetime of the store, across restarts. Page returns
+// ErrInvalidCursor for the cursor of another pattern, direction or store (if the persistent layer is Identified), and
+// for a modified cursor.
 //
-// From memory a page costs its answer, anywhere in the list, and a look at each directory that the pattern
-// matches. Where lists come from the persistent layer it costs these directories: Iterate reads them once.
+// From memory a page costs its result, anywhere in the list, plus a look at each directory that the pattern matches.
+// If lists come from the persistent layer, each page reads these directories; Iterate reads them once.
 func (l *Layered) Page(pattern string, opt ListOptions) (Page, error) {
 	page, err := l.page(pattern, opt)
 	if err != nil {
@@ -81,7 +80,7 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 	case opt.Limit == 0:
 		opt.Limit = defaultPage
 	}
-	// One more tells whether there is a next page.
+	// One more object shows whether there is a next page.
 	q.Limit = min(opt.Limit, math.MaxInt-1) + 1
 	r, err := l.query(q)
 	if err != nil {
@@ -98,7 +97,7 @@ func (l *Layered) page(pattern string, opt ListOptions) (page Page, err error) {
 	return page, nil
 }
 
-// query makes the query of a list of a store, without a limit.
+// query builds the query of a list of a store, without a limit.
 func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, error) {
 	q := pathtree.Everything(pattern)
 	q.Descending = opt.Descending
@@ -110,9 +109,9 @@ func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, err
 	}
 	switch {
 	case opt.Offset < 0:
-		return q, fmt.Errorf("%w: an offset of %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
+		return q, fmt.Errorf("%w, offset %d, expected 0 or more", ErrInvalidLimit, opt.Offset)
 	case opt.Offset > 0 && opt.Cursor != "":
-		return q, fmt.Errorf("%w: an offset and a cursor, expected one of them", ErrInvalidOptions)
+		return q, fmt.Errorf("%w, both Offset and Cursor are set, expected one of them", ErrInvalidOptions)
 	case opt.Cursor == "":
 		q.Offset = opt.Offset
 		return q, nil
@@ -122,8 +121,8 @@ func (opt *ListOptions) query(pattern string, store uint64) (pathtree.Query, err
 	return q, err
 }
 
-// A cursor is, in base64 of the URL alphabet (RFC 4648, section 5, without padding): a version byte, a
-// CRC-32C over pattern, direction, store and what follows, the time of the last object, and its path.
+// A cursor is base64 in the URL alphabet (RFC 4648, section 5, without padding) of: a version byte; a CRC-32C over
+// pattern, direction, store and the rest; the time of the last object; its path.
 const (
 	cursorVersion = 1
 	cursorHeader  = 1 + 4 + 8
@@ -155,17 +154,17 @@ func parseCursor(q pathtree.Query, store uint64, cursor string) (*pathtree.Posit
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	switch {
 	case err != nil || len(raw) <= cursorHeader:
-		return nil, fmt.Errorf("%w: %q, expected Next of a page", ErrInvalidCursor, cursor)
+		return nil, fmt.Errorf("%w, %q, expected the Next of a page", ErrInvalidCursor, cursor)
 	case raw[0] != cursorVersion:
-		return nil, fmt.Errorf("%w: it has version %d, this build knows %d", ErrInvalidCursor, raw[0], cursorVersion)
+		return nil, fmt.Errorf("%w, it has version %d, this build reads %d", ErrInvalidCursor, raw[0], cursorVersion)
 	case binary.BigEndian.Uint32(raw[1:]) != cursorSum(q, store, raw[5:]):
-		return nil, fmt.Errorf("%w: it is one of another list, direction or store, or it was changed", ErrInvalidCursor)
+		return nil, fmt.Errorf("%w, it belongs to another list, direction or store, or was modified", ErrInvalidCursor)
 	}
 	return &pathtree.Position{Created: int64(binary.BigEndian.Uint64(raw[5:])), Path: string(raw[cursorHeader:])}, nil
 }
 
-// Count returns how many objects match a glob. From memory, lists that match as a whole cost
-// nothing for each object.
+// Count returns the number of objects that match a glob. From memory, the cost does not depend on the number of
+// objects in lists that match as a whole.
 func (l *Layered) Count(pattern string) (int, error) {
 	q := pathtree.Everything(pattern)
 	r, err := l.query(q)

@@ -5,10 +5,10 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Get returns the object at a path, or ErrNotFound. Its Data is shared and read-only. From
-// memory it takes no lock and allocates nothing.
+// Get returns the object at a path, or ErrNotFound. Its Data is shared and read-only. From memory it takes no lock
+// and allocates nothing.
 func (l *Layered) Get(path string) (meta.Object, error) {
-	// What is found has a valid path: a hit needs no check.
+	// A stored object has a valid path, so a hit needs no check.
 	if r := l.run.Load(); r != nil {
 		if direct := r.direct.Load(); direct != nil {
 			if version := direct.Latest(path); version.Plain() {
@@ -19,7 +19,7 @@ func (l *Layered) Get(path string) (meta.Object, error) {
 	return l.get(path)
 }
 
-// get is Get where there is more to do than to find the object in memory.
+// get is Get for everything beyond a hit in memory.
 func (l *Layered) get(path string) (meta.Object, error) {
 	r := l.run.Load()
 	if r == nil {
@@ -38,7 +38,7 @@ func (l *Layered) get(path string) (meta.Object, error) {
 	return obj, nil
 }
 
-// miss answers a read that memory could not.
+// miss answers a read that memory could not answer.
 func (r *run) miss(path string) (meta.Object, error) {
 	if err := checkKey(path); err != nil {
 		return meta.Object{}, err
@@ -49,7 +49,7 @@ func (r *run) miss(path string) (meta.Object, error) {
 	return r.view.get(path)
 }
 
-// GetList returns what matches a glob, ascending by Created, ties by Path.
+// GetList returns the objects that match a glob, ascending by Created, ties by Path.
 func (l *Layered) GetList(path string) ([]meta.Object, error) {
 	return l.list("list", pathtree.Everything(path))
 }
@@ -61,34 +61,34 @@ func (l *Layered) GetListDescending(path string) ([]meta.Object, error) {
 	return l.list("list", q)
 }
 
-// GetN returns the newest limit objects that match a glob, newest first. A limit of 0
-// means all; a negative one is ErrInvalidLimit.
+// GetN returns the newest limit objects that match a glob, newest first. A limit of 0 means all; a negative limit
+// fails with ErrInvalidLimit.
 func (l *Layered) GetN(path string, limit int) ([]meta.Object, error) {
 	q := pathtree.Everything(path)
 	q.Limit, q.Descending = limit, true
 	return l.list("list", q)
 }
 
-// GetNAscending returns the oldest limit objects that match a glob, oldest first. A
-// limit of 0 means all; a negative one is ErrInvalidLimit.
+// GetNAscending returns the oldest limit objects that match a glob, oldest first. A limit of 0 means all; a negative
+// limit fails with ErrInvalidLimit.
 func (l *Layered) GetNAscending(path string, limit int) ([]meta.Object, error) {
 	q := pathtree.Everything(path)
 	q.Limit = limit
 	return l.list("list", q)
 }
 
-// GetNRange returns the newest limit objects that match a glob and were created from
-// 'from' to 'to' (Unix nanoseconds, both inclusive), newest first. The limit must be
-// positive, else it is ErrInvalidLimit; to < from is ErrInvalidRange.
+// GetNRange returns the newest limit objects that match a glob and were created between from and to (Unix
+// nanoseconds, both inclusive), newest first. It fails with ErrInvalidLimit unless the limit is positive, and with
+// ErrInvalidRange if to < from.
 func (l *Layered) GetNRange(path string, limit int, from, to int64) ([]meta.Object, error) {
 	if limit == 0 {
-		limit = -1 // not positive, and so not allowed here
+		limit = -1 // not positive, so rejected by this call
 	}
 	return l.list("list", pathtree.Query{Pattern: path, Limit: limit, From: from, To: to, Descending: true})
 }
 
-// KeysRange returns the paths that match a glob and were created from 'from' to 'to' (Unix
-// nanoseconds, both inclusive), ascending by Created, ties by path. to < from is ErrInvalidRange.
+// KeysRange returns the paths that match a glob and were created between from and to (Unix nanoseconds, both
+// inclusive), ascending by Created, ties by path. It fails with ErrInvalidRange if to < from.
 func (l *Layered) KeysRange(path string, from, to int64) ([]string, error) {
 	q := pathtree.Query{Pattern: path, From: from, To: to}
 	r, err := l.query(q)
@@ -132,7 +132,7 @@ func (l *Layered) list(op string, q pathtree.Query) ([]meta.Object, error) {
 	return objects, nil
 }
 
-// query checks a query and runs the hook.
+// query validates a query and runs the hook.
 func (l *Layered) query(q pathtree.Query) (*run, error) {
 	r, err := l.active()
 	if err != nil {
@@ -157,8 +157,9 @@ func (r *run) beforeRead(path string) {
 	}
 }
 
-// SetBeforeRead replaces Options.BeforeRead, at once and for every later Start that is given none; nil for no hook. A
-// read that has begun may still run the one before. It may be called at any time, from any goroutine, in a hook too.
+// SetBeforeRead replaces Options.BeforeRead immediately, and for every later Start whose options have none. A nil
+// hook removes it. A read in progress may still run the previous hook. SetBeforeRead may be called at any time,
+// concurrently, and from a hook.
 func (l *Layered) SetBeforeRead(hook func(key string)) {
 	l.hooks.Lock()
 	defer l.hooks.Unlock()
@@ -168,7 +169,7 @@ func (l *Layered) SetBeforeRead(hook func(key string)) {
 	}
 }
 
-// setBeforeRead needs Layered.hooks.
+// setBeforeRead requires Layered.hooks.
 func (r *run) setBeforeRead(hook func(key string)) {
 	if hook == nil {
 		r.hook.Store(nil)

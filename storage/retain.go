@@ -14,35 +14,35 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Retention bounds the lists that a pattern names. Where several rules match a list, each holds.
+// Retention limits the lists that a pattern names. If several rules match a list, all of them apply.
 //
-// What is too many or too old is removed in the commit order, durably, and watchers see each
-// removal as a "del" with the object that was removed. AfterWrite does not run for it.
+// Objects that exceed the limits are deleted in the commit order, durably. Watchers receive each deletion as a "del"
+// with the deleted object. AfterWrite does not run for these deletions.
 type Retention struct {
-	// Pattern names the lists: a valid glob whose last segment is '*', such as "logs/*" or
-	// "devices/*/readings/*", or a subtree pattern, such as "logs/**". Each directory that it matches is a list of
-	// its own: of "logs/**" these are logs and every directory below it, and each may hold Count objects.
+	// Pattern names the lists: a valid glob whose last segment is '*', such as "logs/*" or "devices/*/readings/*", or
+	// a subtree pattern, such as "logs/**". Each directory that it matches is a list of its own. For "logs/**" these
+	// are logs and every directory below it, and each may hold Count objects.
 	Pattern string
-	// Count is how many objects a list holds at most; 0 for no limit. The oldest by Created go,
-	// in the very commit that adds one too many, so that no reader ever sees more.
+	// Count is the maximum number of objects in a list; 0 for no limit. The commit that exceeds it also deletes the
+	// oldest objects by Created, so no reader ever sees more.
 	Count int
-	// Age is how long after its Created an object is kept; 0 for ever. It acts as a time
-	// to live of all objects, those that were there before the rule included.
+	// Age is how long after Created an object is kept; 0 for no limit. It acts as a time to live of all objects,
+	// including those that existed before the rule.
 	Age time.Duration
 }
 
-// checkRetention accepts rules that can be kept over the layers of a run.
+// checkRetention validates rules against the layers of a run.
 func (r *run) checkRetention() error {
 	for _, rule := range r.options.Retention {
 		err := checkPattern(rule.Pattern)
 		switch {
 		case err != nil:
 		case !key.IsGlob(rule.Pattern) && !key.IsSubtree(rule.Pattern):
-			err = fmt.Errorf("%w: expected '*' or '**' as the last segment", ErrInvalidPattern)
+			err = fmt.Errorf("%w, expected '*' or '**' as the last segment", ErrInvalidPattern)
 		case rule.Count < 0:
-			err = fmt.Errorf("%w: a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
+			err = fmt.Errorf("%w, a count of %d, expected 0 or more", ErrInvalidLimit, rule.Count)
 		case rule.Age < 0:
-			err = fmt.Errorf("%w: an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
+			err = fmt.Errorf("%w, an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
 		case rule.Count > 0 && !r.atomic():
 			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
 		}
@@ -54,10 +54,10 @@ func (r *run) checkRetention() error {
 	return nil
 }
 
-// rules are those of Options.Retention.
+// rules are Options.Retention.
 type rules []Retention
 
-// expiryOf is when an object ceases to be, by its time to live and by the rules; 0 for never.
+// expiryOf returns when an object expires, by its time to live and by the rules; 0 for never.
 func (r *run) expiryOf(obj *meta.Object) int64 { return rules(r.options.Retention).expiryOf(obj) }
 
 func (some rules) expiryOf(obj *meta.Object) int64 {
@@ -71,7 +71,7 @@ func (some rules) expiryOf(obj *meta.Object) int64 {
 			end = obj.Created + int64(rule.Age)
 		}
 		if end == 0 {
-			end = 1 // 0 is for ever
+			end = 1 // 0 means never
 		}
 		if at == 0 || end < at {
 			at = end
@@ -80,7 +80,7 @@ func (some rules) expiryOf(obj *meta.Object) int64 {
 	return at
 }
 
-// limitOf is how many objects the list of a path may hold; 0 for any number.
+// limitOf returns the limit of the list that holds a path; 0 for none.
 func (r *run) limitOf(path string) (limit int) {
 	for _, rule := range r.options.Retention {
 		if rule.Count > 0 && (limit == 0 || rule.Count < limit) && key.Match(rule.Pattern, path) {
@@ -90,7 +90,7 @@ func (r *run) limitOf(path string) (limit int) {
 	return limit
 }
 
-// retains reports whether a write of a group may make a list too long.
+// retains reports whether a write of a group can make a list too long.
 func (r *run) retains(group []*write) bool {
 	if len(r.options.Retention) == 0 {
 		return false
@@ -100,8 +100,8 @@ func (r *run) retains(group []*write) bool {
 	})
 }
 
-// trim returns the staged changes with the deletes behind them that keep their lists within
-// their limits, from a revision on, also with an error. No other group is under way.
+// trim returns the staged changes, followed by the deletes that keep their lists within their limits, numbered from a
+// revision, also on error. No other group is in progress.
 func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 	trimmed := slices.Clip(leaves)
 	for _, g := range r.growths(leaves) {
@@ -122,14 +122,14 @@ func (r *run) trim(leaves []*write, revision uint64) ([]*write, error) {
 	return trimmed, nil
 }
 
-// growth is a directory with a limit to which staged changes add.
+// growth is a directory with a limit that gains objects by staged changes.
 type growth struct {
 	dir    string
 	limit  int
-	staged map[string]*write // the last change of each of its paths
+	staged map[string]*write // the last change of each path
 }
 
-// growths returns the directories that grow, each with the changes in it: together no more than all changes.
+// growths returns the directories that grow, with the changes in each. It costs the number of changes.
 func (r *run) growths(leaves []*write) (grown []*growth) {
 	var byDir map[string]*growth
 	for _, w := range leaves {
@@ -158,9 +158,8 @@ func (r *run) growths(leaves []*write) (grown []*growth) {
 	return grown
 }
 
-// excess returns what is too many in a directory once the staged changes are made, oldest first.
-// All of it is as of one time: an object whose end comes meanwhile must not count here and be
-// missing there.
+// excess returns the objects to delete from a directory after the staged changes, oldest first. It evaluates expiry
+// at one time: an object that expires during the call must not count as present here and as absent there.
 func (r *run) excess(g *growth) ([]*meta.Object, error) {
 	dir, limit, staged := g.dir, g.limit, g.staged
 	list, err := r.view.listOf(dir)
@@ -200,8 +199,8 @@ func (r *run) excess(g *growth) ([]*meta.Object, error) {
 	return oldest[:count-limit], nil
 }
 
-// unexpired is how many objects of a directory are not expired at a time. It costs what is expired in
-// the whole store and not removed, or the directory where that is less.
+// unexpired counts the objects of a directory that have not expired at a time. It costs the expired objects of the
+// whole store that are not removed yet, or the directory if that is smaller.
 func (r *run) unexpired(list *pathtree.Tree, dir string, now int64) int {
 	held := list.Held(dir)
 	visited, gone := 0, 0
@@ -220,7 +219,7 @@ func (r *run) unexpired(list *pathtree.Tree, dir string, now int64) int {
 	return held - gone
 }
 
-// below is the pattern of all that is directly in a directory.
+// below returns the pattern of all objects directly in a directory.
 func below(dir string) string {
 	if dir == "" {
 		return "*"
@@ -228,14 +227,14 @@ func below(dir string) string {
 	return dir + "/*"
 }
 
-// retained is what the leader knows of lists with a limit where lists come from the
-// persistent layer: their objects without their data.
+// retained is what the leader knows about lists with a limit if lists come from the persistent layer: their objects
+// without data.
 type retained struct {
 	tree  *pathtree.Tree
-	known map[string]bool // the directories that are in it, and hold something
+	known map[string]bool // the directories with known content
 }
 
-// listOf returns a tree that holds the objects of a directory.
+// listOf returns a tree with the objects of a directory.
 func (k *retained) listOf(r *run, dir string) (*pathtree.Tree, error) {
 	if k.tree == nil {
 		k.tree, k.known = pathtree.New(), make(map[string]bool)
@@ -270,7 +269,7 @@ func (k *retained) put(obj meta.Object, expires int64) {
 	k.tree.Put(obj)
 }
 
-// note takes in what a group changed.
+// note records the changes of a group.
 func (k *retained) note(leaves []*write) {
 	if k.tree == nil {
 		return
@@ -288,7 +287,7 @@ func (k *retained) note(leaves []*write) {
 	}
 }
 
-// forget takes in that objects are gone.
+// forget records that objects are removed.
 func (k *retained) forget(paths []string) {
 	if k.tree == nil {
 		return
@@ -299,15 +298,14 @@ func (k *retained) forget(paths []string) {
 	}
 }
 
-// leave forgets the directory of a path that is gone once it holds nothing, so that what is known is never
-// more than what there is.
+// leave drops the directory of a removed path once it is empty, so that memory use follows the content.
 func (k *retained) leave(path string) {
 	if dir := key.Parent(path); k.known[dir] && k.tree.Held(dir) == 0 {
 		delete(k.known, dir)
 	}
 }
 
-// enforce removes what is too many when the store starts.
+// enforce deletes objects beyond the limits when the store starts.
 func (r *run) enforce() error {
 	for _, rule := range r.options.Retention {
 		if rule.Count == 0 {
@@ -344,10 +342,10 @@ func (r *run) enforce() error {
 	return nil
 }
 
-// removeAll removes objects, those that are there when their turn comes. One that cannot be
-// removed keeps no other: an error, the first, is returned once all were tried.
+// removeAll deletes those objects that still exist when their turn comes. An object that cannot be deleted does not
+// affect the others: removeAll tries all of them and then returns the first error.
 func (r *run) removeAll(op operation, paths []string) (first error) {
-	most := 1000 // removals of a commit
+	most := 1000 // removals in a commit
 	if !r.atomic() {
 		most = 1
 	}
@@ -374,7 +372,7 @@ func (r *run) removeAll(op operation, paths []string) (first error) {
 	return first
 }
 
-// removeAtOnce removes objects, all or none, but for those that are not there.
+// removeAtOnce deletes objects atomically, except those that do not exist.
 func (r *run) removeAtOnce(op operation, paths []string) error {
 	batch := write{op: opBatch, lenient: true}
 	for _, path := range paths {
@@ -383,7 +381,7 @@ func (r *run) removeAtOnce(op operation, paths []string) error {
 	return r.commitParts(context.Background(), batch)
 }
 
-// noMoreWrites reports whether an error says that a store takes no writes before its next Start.
+// noMoreWrites reports whether an error means that a store takes no writes before its next Start.
 func noMoreWrites(err error) bool {
 	return errors.Is(err, ErrWritesStopped) || errors.Is(err, ErrNotActive)
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Where revisions begin, and those of objects that come without one: from software that knows none, or from who
-// filled a layer by its plain interface. Every object that a store returns has one, for who changes it
-// on a condition.
+// The first revision of a run, and the revisions of objects without one. Such objects come from other software, or
+// from a caller that filled a layer directly. Every object that a store returns has a revision, for conditional
+// writes.
 
-// Revision returns the revision of the last commit that readers see: every read that begins now sees each change up to it.
-// So what was read after it can be followed by a subscription with it as SubscribeOptions.From without a gap. It is 0 for a store that is not
-// active. It takes no lock, and may be called from any goroutine.
+// Revision returns the revision of the last commit that is visible to readers. Every read that begins now sees each
+// change up to it, so a subscription with this revision as SubscribeOptions.From continues a later read without a
+// gap. It is 0 for a store that is not active. Revision takes no lock and may be called concurrently.
 func (l *Layered) Revision() uint64 {
 	if r := l.run.Load(); r != nil {
 		return r.visible()
@@ -28,18 +28,17 @@ func (l *Layered) Revision() uint64 {
 // visible is the revision of the last commit that readers see.
 func (r *run) visible() uint64 { return r.pipeline.revision.Load() }
 
-// lastRevision is a revision that no earlier run has gone beyond. A layer that does not
-// record it gets the time in microseconds: below the limit of exact numbers in JSON for
-// two more centuries, and more than was ever used unless a run commits more than
-// a million changes a second for as long as it lasts, or the clock is set back between two
-// runs and nothing is loaded that says how far they were.
+// lastRevision returns a revision that no earlier run has exceeded. For a layer that does not record it, this is the
+// time in microseconds. That stays below the limit of exact JSON numbers for two more centuries. It exceeds all
+// earlier revisions unless a run commits more than a million changes a second for its whole lifetime, or the clock is
+// set back between two runs and no loaded object shows how far they were.
 func (r *run) lastRevision() (uint64, error) {
 	if r.batch == nil {
 		return revisionOfNow(), nil
 	}
 	last, err := r.batch.LastRevision()
 	if err == nil && last == 0 && r.memory == nil && r.holdsSomething() {
-		// None of what is there has a revision: room for those that revisionOf makes.
+		// No existing object has a revision: leave room for those that revisionOf derives.
 		last = firstRoom
 	}
 	return last, err
@@ -53,7 +52,7 @@ func (r *run) holdsSomething() bool {
 			found = true
 			return false
 		})
-		return found || err != nil // what cannot be decoded is something
+		return found || err != nil // an entry that cannot be decoded counts
 	}
 	keys, err := r.layer.Keys()
 	return err != nil || len(keys) > 0
@@ -61,20 +60,20 @@ func (r *run) holdsSomething() bool {
 
 func revisionOfNow() uint64 { return uint64(time.Now().UnixMicro()) }
 
-// firstRoom is where revisions go on in a store that reads its layer when nothing in that has one.
+// firstRoom is the first revision of a store that reads its layer, if no object in the layer has one.
 const firstRoom = 1 << 48
 
-// complete makes an object of the layer one that a store returns.
+// complete turns an object of the layer into one that a store returns.
 func (r *run) complete(obj *meta.Object) {
 	obj.Revision = r.revisionOf(obj)
 	obj.Expires = r.expiryOf(obj)
 }
 
-// revisionOf is the revision of an object of the layer where nothing is loaded.
+// revisionOf is the revision of an object of the layer if nothing is loaded.
 func (r *run) revisionOf(obj *meta.Object) uint64 { return revisionOf(obj, r.pipeline.first) }
 
-// revisionOf is an object's revision. Of one that has none it is a hash of its times, path and data (FNV-1a, 64 bits), below
-// all that a run gives out that began at a revision: whoever changes the object changes it.
+// revisionOf returns an object's revision. For an object without one it is a hash of its times, path and data
+// (FNV-1a, 64 bits), below every revision of a run that began at begin. Any change of the object changes it.
 func revisionOf(obj *meta.Object, begin uint64) uint64 {
 	if obj.Revision != 0 {
 		return obj.Revision
@@ -95,19 +94,20 @@ func revisionOf(obj *meta.Object, begin uint64) uint64 {
 	for _, b := range obj.Data {
 		add(b)
 	}
-	// A power of two, so that it is the same for as long as the revisions do not double.
+	// A power of two, so the result is stable until the revisions double.
 	room := uint64(1) << max(0, bits.Len64(begin)-1)
 	return (hash^hash>>32)%room + 1
 }
 
 const (
-	// keptAtOnce and keptBytes are how many objects, and how much of their data, are written in one batch.
+	// keptAtOnce and keptBytes limit the number of objects and the bytes of data in one batch.
 	keptAtOnce = 1000
 	keptBytes  = 4 << 20
 )
 
-// keepRevisions writes objects that got a revision as they were loaded, if the layer has batches. Their revisions begin
-// from the time: those that it does not keep, all of them where nothing may be written, are others at the next start.
+// keepRevisions stores the revisions that objects got when they were loaded, if the layer has batches. Such revisions
+// begin from the time. Those that are not stored differ at the next start, which is all of them if the store is
+// read-only.
 func (r *run) keepRevisions(numbered []*pathtree.Version) {
 	if r.batch == nil || r.readOnly || len(numbered) == 0 {
 		return
@@ -142,7 +142,7 @@ func (r *run) keepRevisions(numbered []*pathtree.Version) {
 	}
 }
 
-// keeping returns the changes that write the first of some objects, as many as make a batch.
+// keeping returns the changes that store the first objects, as many as fit into a batch.
 func (r *run) keeping(objects []*pathtree.Version) (changes []Change) {
 	bytes := 0
 	for _, numbered := range objects {
@@ -151,7 +151,7 @@ func (r *run) keeping(objects []*pathtree.Version) (changes []Change) {
 		}
 		obj := numbered.Object()
 		if obj.Expires != 0 {
-			obj.Expires = r.expirer.own(obj.Path) // memory's is the end that a rule sets, too
+			obj.Expires = r.expirer.own(obj.Path) // memory's end includes retention rules
 		}
 		bytes += len(obj.Data)
 		changes = append(changes, Change{Key: obj.Path, Object: &obj, Revision: obj.Revision})

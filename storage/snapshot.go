@@ -10,36 +10,33 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Snapshot is what a store, or a part of it, held at one revision: across all directories, with
-// all changes up to it and none behind. It costs what it holds (from memory, a pointer for each
-// object, and the objects themselves once they are overwritten) until it is closed.
+// Snapshot is the content of a store, or a part of it, at one revision. It covers all directories, with all changes
+// up to the revision and none after it. Until it is closed it costs its content: from memory a pointer for each
+// object, plus overwritten objects.
 //
-// All is for one goroutine at a time. The other methods may be called from any goroutine. The zero value is
-// closed.
+// Only one goroutine at a time may use All. The other methods may be called concurrently. The zero value is closed.
 type Snapshot struct {
 	gate     *readGate // of the run; nil for the zero value, which is closed
 	pattern  string
 	revision uint64
 
 	mu    sync.Mutex      // guards the fields below; held while the persistent layer is read
-	ctx   context.Context // ends the snapshot, as that of a subscription does; nil once there is nothing more
+	ctx   context.Context // ends the snapshot; nil at the end
 	state *state
-	err   error // why there is nothing more; nil while there may be
+	err   error // why the snapshot ended; nil until then
 	ended bool  // all was yielded
 }
 
-// Snapshot takes a snapshot of what matches a pattern: a glob, a single path, or "" for everything.
-// It has its place in the commit order like a write: no change is half in it. The
-// caller closes it.
+// Snapshot takes a snapshot of the objects that match a pattern: a glob, a single path, or "" for everything. Like a
+// write it has its place in the commit order, so it never includes half of a change. The caller must close it.
 //
-// In a store that has its objects in memory, writers wait while a pointer to each object
-// is copied; where lists come from the persistent layer, while a scan of it begins, or, of a layer
-// that is no Scanner, for as long as that takes to read everything. All the
-// rest happens beside the writers.
+// If the store has its objects in memory, writers wait while Snapshot copies a pointer for each object. If lists come
+// from the persistent layer, writers wait while a scan begins, or, for a layer that is not a Scanner, until it has
+// read everything. The rest runs concurrently with writers.
 //
-// The context ends the snapshot, not only this call, which waits for its turn behind the commits under
-// way. A store that takes no more writes and whose lists come from the persistent layer has no snapshot,
-// but ErrWritesStopped: its layer may hold what no commit acknowledged.
+// The context ends the snapshot, not only this call, which waits for commits in progress. If writes are stopped and
+// lists come from the persistent layer, Snapshot returns ErrWritesStopped, because the layer may hold writes that no
+// commit acknowledged.
 func (l *Layered) Snapshot(ctx context.Context, pattern string) (*Snapshot, error) {
 	s, err := l.takeSnapshot(ctx, pattern)
 	if err != nil {
@@ -58,7 +55,7 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 	}
 	if pattern != "" {
 		if err := key.Check(pattern); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
+			return nil, fmt.Errorf("%w, %w", ErrInvalidPath, err)
 		}
 		r.beforeRead(pattern)
 	}
@@ -85,16 +82,16 @@ func (l *Layered) takeSnapshot(ctx context.Context, pattern string) (*Snapshot, 
 	return s, nil
 }
 
-// Revision returns the place of the snapshot in the commit order: that of the last change in it.
+// Revision returns the snapshot's position in the commit order: the revision of the last change it includes.
 func (s *Snapshot) Revision() uint64 { return s.revision }
 
-// All returns the objects in the order of (Parent, Index), both compared as bytes, each with the
-// revision of its last change. Expires is the end of its own time to live, as a persistent layer keeps it: what
-// Options.Retention adds, which may be something else tomorrow, is left out. Their Data is shared and
-// read-only. A loop that is left early can be taken up by another one, which goes on behind it.
+// All returns the objects in order of (Parent, Index), both compared as bytes, each with the revision of its last
+// change. Expires is the end of an object's own time to live, as the persistent layer stores it, without
+// Options.Retention, which may change. The Data is shared and read-only. After leaving a loop early, another loop
+// continues where it stopped.
 //
-// An error ends the loop, and comes last: that of the persistent layer, the context's, ErrNotActive
-// after a Close of the store, ErrSnapshotClosed after Close. The loop's body may call the store, and close it.
+// An error is yielded last and ends the loop: the persistent layer's, the context's, ErrNotActive after the store is
+// closed, or ErrSnapshotClosed after Close. The loop's body may call the store, and close it.
 func (s *Snapshot) All() iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for {
@@ -120,7 +117,7 @@ func (s *Snapshot) next() (*meta.Object, error) {
 	s.mu.Unlock()
 	var over error
 	if ctx != nil {
-		over = ctx.Err() // the caller's code: under no lock
+		over = ctx.Err() // the caller's code, called without a lock
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +150,7 @@ func (s *Snapshot) readLocked() (*meta.Object, error) {
 	return s.state.next()
 }
 
-// Close lets go of all that the snapshot holds. It may be called any number of times.
+// Close releases everything that the snapshot holds. It may be called several times.
 func (s *Snapshot) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +165,7 @@ func (s *Snapshot) endLocked(err error) {
 	}
 }
 
-// letGoLocked lets go of all that the snapshot holds.
+// letGoLocked releases everything that the snapshot holds.
 func (s *Snapshot) letGoLocked() {
 	s.state.close()
 	s.state, s.ctx = nil, nil

@@ -10,31 +10,31 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// state is the content of a pattern at one revision: what a Snapshot reads, and what a subscription begins with. One
-// goroutine at a time uses it.
+// state is the content of a pattern at one revision, for a Snapshot or the beginning of a subscription. One goroutine
+// at a time uses it.
 type state struct {
 	pattern string
 	rules   rules
 	ages    bool     // run.ages
 	begin   uint64   // the revision that the run began at
 	now     int64    // when it was taken, in Unix nanoseconds: what was expired then is left out
-	hide    []string // patterns of what is left out
-	// kept says that Expires is to be as a persistent layer keeps it: without what rules add.
+	hide    []string // patterns to leave out
+	// kept means that Expires is as the persistent layer stores it, without retention rules.
 	kept bool
-	// object is what next returned, if kept.
+	// object is the last result of next, if kept.
 	object meta.Object
-	own    map[string]int64 // kept, from memory, with rules: those of the objects that have one
+	own    map[string]int64 // if kept, from memory, with rules: the own ends of objects that have one
 
-	// lists are what is left of a state from memory, a list for each directory.
+	// lists are the remaining objects of a state from memory, one list for each directory.
 	lists   [][]*pathtree.Version
-	matched bool // lists hold what matches it, and nothing else
-	sorted  bool // lists are in the order of directories, and are to be in that of indexes
-	// order and limit are those of a state, once arrange did its work, which arranged says.
+	matched bool // lists hold only matches
+	sorted  bool // lists are in order of directories but still have to be sorted by index
+	// order and limit are those of a state. arranged is set once arrange is done.
 	order    StateOrder
 	limit    int
 	arranged bool
 	gathered []gathered // from a layer, in order
-	// unnumbered says that the layer held the object that next returned without a revision.
+	// unnumbered means that the layer held the last result of next without a revision.
 	unnumbered bool
 
 	// What follows is a snapshot of a layer; pull is nil for a state from memory.
@@ -43,11 +43,10 @@ type state struct {
 	stopPull func()
 }
 
-// stateOf takes the content of a pattern, "" for everything, in an instant of the pipeline.
-// From memory it costs a pointer for each object, which are matched behind the instant; from a layer that
-// scans, the beginning of the scan. For a
-// subscription, which is what broadcast says, objects are as reads return them. In an order, with or without a limit,
-// they come behind arrange.
+// stateOf takes the content of a pattern, "" for everything, at an instant of the pipeline. From memory it costs a
+// pointer for each object, and matching happens after the instant. From a layer that scans it costs the beginning of
+// the scan. With broadcast, for a subscription, objects are as reads return them. With an order, arrange must run
+// before next.
 func (r *run) stateOf(pattern string, order StateOrder, limit int, broadcast bool) (*state, error) {
 	s := &state{
 		pattern: pattern, rules: r.options.Retention, ages: r.ages, begin: r.pipeline.first, now: time.Now().UnixNano(),
@@ -62,8 +61,8 @@ func (r *run) stateOf(pattern string, order StateOrder, limit int, broadcast boo
 	return s, nil
 }
 
-// ends returns the end of the own time to live of each object that has one, of those in lists at least. It looks at all
-// that expire or at the lists, whichever are fewer.
+// ends returns the end of the own time to live of each object in lists that has one. It looks at all expiring objects
+// or at the lists, whichever is smaller.
 func (e *expirer) ends(lists [][]*pathtree.Version) map[string]int64 {
 	listed := 0
 	for _, list := range lists {
@@ -90,14 +89,14 @@ func (e *expirer) ends(lists [][]*pathtree.Version) map[string]int64 {
 	return ends
 }
 
-// match leaves of a state from memory what matches its pattern. It is the first that is done once the writers go on.
+// match reduces a state from memory to the objects that match its pattern. It runs first after writers continue.
 func (s *state) match() {
 	if !s.matched {
 		s.lists, s.matched = pathtree.Match(s.lists, s.pattern), true
 	}
 }
 
-// sort brings a state from memory into the order that a scan of a layer has.
+// sort puts a state from memory into the order of a scan of a layer.
 func (s *state) sort() {
 	s.match()
 	slices.SortFunc(s.lists, func(a, b []*pathtree.Version) int {
@@ -107,10 +106,10 @@ func (s *state) sort() {
 	s.sortList()
 }
 
-// sortList sorts the list that comes next.
+// sortList sorts the next list.
 func (s *state) sortList() {
 	if s.sorted && len(s.lists) > 0 {
-		// Where indexes come from pushes, the order is there already, and this is one pass.
+		// Indexes of pushes are already in order, so this is one pass.
 		slices.SortFunc(s.lists[0], func(a, b *pathtree.Version) int { return strings.Compare(a.Index(), b.Index()) })
 	}
 }
@@ -130,7 +129,7 @@ func (s *state) next() (*meta.Object, error) {
 	return obj, err
 }
 
-// nextShown returns the next object that is neither expired nor hidden, as it is to be told; nil at the end.
+// nextShown returns the next object that is neither expired nor hidden, ready for delivery; nil at the end.
 func (s *state) nextShown() (*meta.Object, error) {
 	for {
 		obj, err := s.read()
@@ -155,7 +154,7 @@ func (s *state) nextShown() (*meta.Object, error) {
 	}
 }
 
-// read returns the next object, expired or not, as it is in memory or in the layer.
+// read returns the next object, expired or not, as stored in memory or in the layer.
 func (s *state) read() (*meta.Object, error) {
 	if s.pull == nil {
 		return s.readList(), nil
@@ -171,7 +170,7 @@ func (s *state) read() (*meta.Object, error) {
 	return &obj, nil
 }
 
-// readList takes the next object out of the lists, so that it is let go of once it was read.
+// readList takes the next object out of the lists and releases it there.
 func (s *state) readList() *meta.Object {
 	s.match()
 	if len(s.lists) == 0 {
@@ -191,7 +190,7 @@ func (s *state) readList() *meta.Object {
 	return obj
 }
 
-// close lets go of what the state holds. A nil one holds nothing.
+// close releases everything that the state holds. It accepts nil.
 func (s *state) close() {
 	if s == nil {
 		return

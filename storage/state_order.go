@@ -9,18 +9,18 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// The states of subscriptions that are told in an order, with or without a limit.
+// States of subscriptions that are delivered in an order, with or without a limit.
 
-// arrangeAtOnce is how many objects of a layer are read in one step of arrange.
+// arrangeAtOnce is how many objects of a layer one step of arrange reads.
 const arrangeAtOnce = 1000
 
-// gathered is an object of a layer that waits to be told.
+// gathered is an object of a layer that waits for delivery.
 type gathered struct {
 	object     *meta.Object
 	unnumbered bool
 }
 
-// query is the query that has the order of the state.
+// query is the query with the order of the state.
 func (s *state) query() pathtree.Query {
 	q := pathtree.Everything(s.pattern)
 	if s.pattern == "" {
@@ -30,9 +30,9 @@ func (s *state) query() pathtree.Query {
 	return q
 }
 
-// collectFirst takes the first objects of an ordered state with a limit out of memory, in an instant of the pipeline, if
-// that costs less than a pointer to each object: a partial glob is matched behind the instant. What is hidden does not
-// count: the limit grows until enough is not.
+// collectFirst takes the first objects of an ordered state with a limit from memory, at an instant of the pipeline.
+// It declines if that costs more than a pointer for each object: a partial glob is matched after the instant. Hidden
+// objects do not count, so the limit grows until enough objects are visible.
 func (s *state) collectFirst(memory *pathtree.Tree) bool {
 	q := s.query()
 	if name := key.LastIndex(q.Pattern); s.limit == 0 || name != "*" && name != "**" {
@@ -48,17 +48,17 @@ func (s *state) collectFirst(memory *pathtree.Tree) bool {
 	}
 }
 
-// shown leaves out what is expired or hidden.
+// shown drops expired and hidden objects.
 func (s *state) shown(versions []*pathtree.Version) []*pathtree.Version {
 	return slices.DeleteFunc(versions, func(v *pathtree.Version) bool {
 		return v.Expired(s.now) || key.Contains(s.hide, v.Path())
 	})
 }
 
-// setList makes one list in order the state, up to the limit.
+// setList makes one ordered list the state, up to the limit.
 func (s *state) setList(list []*pathtree.Version) {
 	if s.limit > 0 && len(list) > s.limit {
-		list = slices.Clone(list[:s.limit]) // what is cut off is let go of
+		list = slices.Clone(list[:s.limit]) // release the rest
 	}
 	if s.lists = nil; len(list) > 0 {
 		s.lists = [][]*pathtree.Version{list}
@@ -66,8 +66,8 @@ func (s *state) setList(list []*pathtree.Version) {
 	s.matched, s.arranged = true, true
 }
 
-// arrange brings a state into its order, step by step, before the first next. It reports whether there is more to do:
-// who is called off meanwhile need not end it.
+// arrange puts a state into its order, step by step, before the first next. It reports whether there is more to do,
+// so a caller can stop between steps.
 func (s *state) arrange() (more bool, err error) {
 	switch {
 	case s.arranged:
@@ -87,7 +87,7 @@ func (s *state) arrange() (more bool, err error) {
 			return false, nil
 		}
 		s.gathered = append(s.gathered, gathered{obj, s.unnumbered})
-		// Twice the limit at most are kept.
+		// Keep at most twice the limit.
 		if s.limit > 0 && s.limit < math.MaxInt/2 && len(s.gathered) == 2*s.limit {
 			s.sortGathered()
 		}
@@ -95,7 +95,7 @@ func (s *state) arrange() (more bool, err error) {
 	return true, nil
 }
 
-// arrangeLists makes one list of those from memory.
+// arrangeLists merges the lists from memory into one.
 func (s *state) arrangeLists() {
 	s.match()
 	n := 0
@@ -116,7 +116,7 @@ func (s *state) arrangeLists() {
 	s.setList(all)
 }
 
-// sortGathered sorts what was gathered, and cuts it to the limit.
+// sortGathered sorts the gathered objects and cuts them to the limit.
 func (s *state) sortGathered() {
 	slices.SortFunc(s.gathered, func(a, b gathered) int {
 		if s.order == OrderNewest {
@@ -130,7 +130,7 @@ func (s *state) sortGathered() {
 	}
 }
 
-// nextGathered returns the next object of those that were gathered; nil at the end.
+// nextGathered returns the next gathered object; nil at the end.
 func (s *state) nextGathered() *meta.Object {
 	if len(s.gathered) == 0 {
 		return nil

@@ -7,106 +7,104 @@ import (
 	"github.com/oolith-db/oolith/internal/histogram"
 )
 
-// Stats are figures of a running store. Counters begin at zero with each Start, but for Revision.
+// Stats are metrics of a running store. Each Start resets the counters, except Revision.
 type Stats struct {
-	// Active says that the store is started. All else is zero while it is not.
+	// Active reports whether the store is started. Otherwise all other fields are zero.
 	Active bool
-	// InMemory says that there is a memory layer: it has all objects, or, if Cached, those that were read lately.
+	// InMemory reports whether there is a memory layer. It holds all objects or, if Cached, recently read ones.
 	InMemory bool
-	// Cached says that memory is a cache (LayerOptions.SkipLoadMemory).
+	// Cached reports whether memory is a cache (LayerOptions.SkipLoadMemory).
 	Cached bool
-	// Persistent says that there is a persistent layer.
+	// Persistent reports whether there is a persistent layer.
 	Persistent bool
 
 	// Objects is the number of objects in memory.
 	Objects int
-	// Directories is the number of directories in memory: of paths that have an object below them, at any depth. A
-	// cache has none.
+	// Directories is the number of directories in memory: of paths with an object below them, at any depth. It is 0
+	// for a cache.
 	Directories int
-	// DataBytes is the length of the data of the objects in memory, in bytes: without their paths and
-	// what is kept around them.
+	// DataBytes is the size of the data of the objects in memory, in bytes, without paths and overhead.
 	DataBytes int64
-	// Expiring is the number of objects that are known to have an end: by a time to live, or by a
-	// rule of Options.Retention. Where lists come from the persistent layer some may not be known yet.
+	// Expiring is the number of objects that are known to expire, by a time to live or by a rule of
+	// Options.Retention. If lists come from the persistent layer, some may not be known yet.
 	Expiring int
 
 	// Revision is the revision of the last commit.
 	Revision uint64
-	// Commits is the number of commits: groups of writes that were made durable at once.
+	// Commits is the number of commits. A commit makes a group of writes durable.
 	Commits uint64
-	// Changes is the number of changes in them: writes of a key, and glob deletes and clears, each of which is one.
-	// Changes divided by Commits is the mean size of a group.
+	// Changes is the number of committed changes: writes of a key, glob deletes and clears count one each. Changes
+	// divided by Commits is the mean group size.
 	Changes uint64
-	// Commit are the times of commits, from the moment in which a group's turn comes until it is
-	// visible; a write may have waited for the groups before it, and for no longer than they took. In a store
-	// without a persistent layer each eighth commit is measured.
+	// Commit are the durations of commits, from when a group's turn comes until it is visible. A write may have
+	// waited for the groups before it. In a store without a persistent layer one commit in 64 is measured.
 	Commit Latencies
-	// Persist are the times that the persistent layer took for a commit, its sync included, also if it failed.
+	// Persist are the durations of commits in the persistent layer, including the sync, also of failed ones.
 	Persist Latencies
-	// WritesStopped is why the store takes no writes any more, an error that is ErrWritesStopped; nil while
-	// it does.
+	// WritesStopped is the reason why the store rejects all writes, an error that matches ErrWritesStopped; nil while
+	// it accepts them.
 	WritesStopped error
 
-	// Shared says that the persistent layer is shared with other nodes (SharedLayer).
+	// Shared reports whether the persistent layer is shared with other nodes (SharedLayer).
 	Shared bool
-	// Staleness is for how long the store may have missed what other nodes committed. A healthy one asks twice a second.
+	// Staleness is how long the store may have missed commits of other nodes. A healthy store checks twice a second.
 	Staleness time.Duration
-	// Unavailable is why the store does not follow the shared engine, while it does not; nil else.
+	// Unavailable is the reason why the store does not follow the shared engine; nil while it does.
 	Unavailable error
 
-	// CacheHits is the number of reads of single objects that memory answered, in the cache mode.
+	// CacheHits is the number of reads of single objects that the cache answered.
 	CacheHits uint64
-	// CacheMisses is the number of those that went to the persistent layer, for absent objects too.
+	// CacheMisses is the number of such reads that went to the persistent layer, including reads of absent objects.
 	CacheMisses uint64
-	// CacheEvictions is the number of objects that had to make room in the cache.
+	// CacheEvictions is the number of objects evicted from the cache.
 	CacheEvictions uint64
-	// CacheBytes is roughly how many bytes the cache takes, with what is kept around its objects.
+	// CacheBytes is the approximate size of the cache in bytes, including overhead.
 	CacheBytes int64
-	// CacheLimit is how many it may take: LayerOptions.CacheBytes, or its default.
+	// CacheLimit is the maximum of CacheBytes: LayerOptions.CacheBytes, or its default.
 	CacheLimit int64
 
-	// Locks is the number of locks that are held, leases included.
+	// Locks is the number of held locks, including leases.
 	Locks int
 
-	// Watchers is the number of Watch calls that are not stopped.
+	// Watchers is the number of active Watch calls.
 	Watchers int
-	// Lag is how many events the slowest of them has yet to deliver.
+	// Lag is the number of events that the slowest watcher has still to receive.
 	Lag int
-	// Coalesced is how many events no watcher was given because a newer one of their
-	// key took their place, or because the key was created and removed again.
+	// Coalesced is the number of events that were not delivered to watchers because a newer event of the key replaced
+	// them, or because the key was created and deleted in the meantime.
 	Coalesced uint64
-	// Sharded are the figures of WatchSharded.
+	// Sharded are the metrics of WatchSharded.
 	Sharded ShardedStats
 
-	// Subscriptions is the number of subscriptions that are not closed.
+	// Subscriptions is the number of open subscriptions.
 	Subscriptions int
-	// SubscriptionLag is how many changes the slowest of them has yet to tell.
+	// SubscriptionLag is the number of changes that the slowest subscription has still to receive.
 	SubscriptionLag int
-	// SubscriptionsCoalesced is how many changes were not told, by LagNewest.
+	// SubscriptionsCoalesced is the number of changes that LagNewest dropped.
 	SubscriptionsCoalesced uint64
-	// SubscriptionResets is how often a subscription began anew with NoticeReset.
+	// SubscriptionResets is the number of resets (NoticeReset) of subscriptions.
 	SubscriptionResets uint64
 }
 
-// LatencyBuckets is how many buckets Latencies have.
+// LatencyBuckets is the number of buckets of Latencies.
 const LatencyBuckets = histogram.Buckets
 
-// Latencies are how long something took, each time, in buckets of powers of two.
+// Latencies is a histogram of durations with buckets in powers of two.
 type Latencies struct {
-	// Count is how many times were measured: the sum of Buckets.
+	// Count is the number of measured durations: the sum of Buckets.
 	Count uint64
-	// Sum is what they add up to.
+	// Sum is the sum of the durations.
 	Sum time.Duration
-	// Buckets are how many times were at most LatencyBound of the bucket, and more than that of the bucket before.
+	// Buckets count the durations up to LatencyBound of the bucket and above that of the previous bucket.
 	Buckets [LatencyBuckets]uint64
 }
 
-// LatencyBound returns the greatest duration that is counted in a bucket: 256ns in bucket 0, twice as much
-// in each that follows, 34s in the last but one. The last bucket has no bound: false.
+// LatencyBound returns the upper bound of a bucket: 256ns for bucket 0, doubling with each bucket, 34s for the last
+// but one. The last bucket has no bound: LatencyBound returns false.
 func LatencyBound(bucket int) (time.Duration, bool) { return histogram.Bound(bucket) }
 
-// Quantile returns a duration that a share of the times, from 0 to 1, did not exceed: the bound of a
-// bucket, and so up to twice the exact one. It is 0 for no times, and the greatest duration there is where
+// Quantile returns a duration that the given share of the measurements, from 0 to 1, did not exceed. It is the bound
+// of a bucket, so it can be up to twice the exact value. It is 0 without measurements, and the greatest duration if
 // only the last bucket holds enough of them.
 func (l Latencies) Quantile(share float64) time.Duration {
 	if l.Count == 0 {
@@ -126,8 +124,8 @@ func (l Latencies) Quantile(share float64) time.Duration {
 	return math.MaxInt64
 }
 
-// Stats returns the present figures; zero for a store that is not active. Each is exact by itself; a write that
-// goes on meanwhile may be in some and not yet in others. It costs a look at every watcher and subscription.
+// Stats returns the current metrics, or the zero value for a store that is not active. Each value is exact by itself.
+// A write in progress may be included in some and not yet in others. Stats looks at every watcher and subscription.
 func (l *Layered) Stats() Stats {
 	r := l.run.Load()
 	if r == nil {
@@ -156,14 +154,14 @@ func (l *Layered) Stats() Stats {
 	return stats
 }
 
-// len is how many objects are known to expire.
+// len returns the number of objects that are known to expire.
 func (e *expirer) len() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.due)
 }
 
-// len is how many locks are held.
+// len returns the number of held locks.
 func (t *lockTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

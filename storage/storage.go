@@ -1,38 +1,51 @@
-// Package storage is the store: all objects in memory for reads, a persistent layer that every write goes through, and
-// events on top.
+// Package storage implements an embeddable, real-time JSON store. Reads come from memory, writes go through a
+// persistent layer before they return, and every change is an event.
 //
-// Each change passes through one commit pipeline, which gives it a revision: its place in one order. The persistent layer,
-// readers, watchers and subscriptions see that order and no other.
+// One commit pipeline gives each change a revision, its position in the commit order. The persistent layer, readers,
+// watchers and subscriptions see the same order.
 //
 // # Which call for what
 //
-// A store is a [Layered]: [New] makes one of layers, [Layered.Start] opens it, [Layered.Close] ends it. A path is a key such as
-// "devices/7/state"; "*" in a pattern matches one segment, or a part of one, and "**" at its end everything below.
+// A [Layered] is a store: [New] creates it from layers, [Layered.Start] opens it, [Layered.Close] closes it. Objects
+// have paths such as "devices/7/state". In a pattern, "*" matches a segment or a part of one, and a final "**"
+// matches everything below.
 //
-//	write           Set  Push  Del                    one object; Push names it by its time, Del takes patterns
-//	                SetWith  DelWith  Touch           on a condition, with a time to live, bound to a lease
-//	                Update                            change what is there, again if another was quicker
-//	                Commit                            a Batch: several changes or none
-//	read            Get                               one object, from memory without a lock
-//	                GetList  GetN  GetNRange          lists by time of creation
-//	                Page  Iterate  Count              parts of a list, by cursor or by rank
-//	                Directories                       what is below a path
-//	                Snapshot                          everything at one revision
-//	follow          Subscribe                         the state, then every change, with resumption
-//	                Watch                             a callback for each change
-//	                WatchSharded                      channels, an event in them when its write returns
-//	exclude others  Lock  TryLock                     a lock of this process
-//	                Acquire                           a lease: a lock with an end and a fencing token
-//	look inside     Stats  Revision  ID               figures; the last revision; the identity of the store
-//	shut down       Close                             what was committed is delivered first, within bounds
+//	to                                   call
+//	store an object                      Set
+//	store it under a new, ordered name   Push
+//	store it on a condition, or with     SetWith
+//	  a time to live, or under a lease
+//	change part of it                    Update
+//	change several objects atomically    Commit, with a Batch
+//	extend or end its life               Touch
+//	delete an object, or a pattern       Del, DelWith
+//	delete everything                    Truncate
 //
-// Errors are sentinels for errors.Is, such as [ErrNotFound] and [ErrConflict], wrapped with the call and the path.
+//	read an object                       Get
+//	list by creation time                GetList, GetN, GetNRange
+//	list in pages, or lazily             Page, Iterate
+//	count, browse directories            Count, Directories
+//	read everything at one revision      Snapshot
+//
+//	receive the state and then every     Subscribe
+//	  change, with resumption
+//	run a callback for each change       Watch
+//	receive changes on channels          WatchSharded
+//
+//	lock a path in this process          Lock, TryLock
+//	lock it with an end and a token      Acquire
+//
+//	inspect a store                      Stats, Revision, ID
+//	limit lists by length or age         Options.Retention
+//
+// Errors match sentinels such as [ErrNotFound] and [ErrConflict] with errors.Is. They name the call and the path.
+// Unless a docstring says otherwise, methods may be called concurrently, and returned data is shared and read-only.
 //
 // # Layers
 //
-// [MemoryLayer] is the memory of a store. A persistent layer implements [EmbeddedLayer], and what more it can do by the
-// optional interfaces, from [Batcher] to [SharedLayer]. The engines of the module are such layers; package storagetest has the
-// suite that each passes.
+// [MemoryLayer] is the memory of a store. A persistent layer implements [EmbeddedLayer], and optional interfaces from
+// [Batcher] to [SharedLayer] for more capabilities. The packages in engine are such layers. Package storagetest has
+// the conformance suite that every layer must pass.
 package storage
 
 import (
@@ -46,103 +59,101 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Database is the whole interface of a store. *Layered implements it.
+// Database is the interface of a store. *Layered implements it.
 //
-// Paths, globs and their errors are those of package key. All methods may be called from
-// any number of goroutines. Before Start and after Close every method that returns an
-// error returns ErrNotActive, and the others do nothing.
+// Package key defines paths and globs. All methods may be called concurrently. Before Start and after Close, methods
+// that return an error return ErrNotActive and the others do nothing.
 type Database interface {
 	// Active reports whether the store is started.
 	Active() bool
-	// Start opens the layers and loads the persistent one into memory. It returns
-	// ErrActive when the store is started already.
+	// Start opens the layers and loads the persistent one into memory. It returns ErrActive if the store is already
+	// started.
 	Start(Options) error
-	// Close ends the store: writes in progress finish, watchers get what was committed,
-	// waiters for locks wake with ErrNotActive, the layers are closed. It may be called
-	// at any time, any number of times, from any goroutine; Start may follow.
+	// Close closes the store. Writes in progress finish, watchers receive committed changes, calls that wait for a
+	// lock return ErrNotActive, and the layers are closed. Close may be called at any time, several times and
+	// concurrently. Start may follow.
 	Close()
 	// Keys returns all paths in byte order.
 	Keys() ([]string, error)
-	// KeysRange returns the paths that match a glob and were created from 'from' to 'to'
-	// (Unix nanoseconds, both inclusive), ascending by creation, ties by path.
+	// KeysRange returns the paths that match a glob and were created between from and to (Unix nanoseconds, both
+	// inclusive), ascending by Created, ties by path.
 	KeysRange(path string, from, to int64) ([]string, error)
 	// Get returns the object at a path, or ErrNotFound.
 	Get(key string) (meta.Object, error)
-	// GetAndLock locks a path and returns its object. It waits for the lock. When the
-	// object is absent it returns ErrNotFound and the path is not locked.
+	// GetAndLock waits for the lock of a path, locks it and returns its object. If there is no object it returns
+	// ErrNotFound and does not lock the path.
 	GetAndLock(key string) (meta.Object, error)
-	// GetList returns what matches a glob, ascending by Created, ties by Path.
+	// GetList returns the objects that match a glob, ascending by Created, ties by Path.
 	GetList(path string) ([]meta.Object, error)
 	// GetListDescending returns the exact reverse of GetList.
 	GetListDescending(path string) ([]meta.Object, error)
-	// GetN returns the newest limit objects that match a glob, newest first. A limit of 0
-	// means all; a negative one is ErrInvalidLimit.
+	// GetN returns the newest limit objects that match a glob, newest first. A limit of 0 means all; a negative limit
+	// fails with ErrInvalidLimit.
 	GetN(path string, limit int) ([]meta.Object, error)
-	// GetNAscending returns the oldest limit objects, oldest first, with the limits of GetN.
+	// GetNAscending returns the oldest limit objects, oldest first. The limit is as in GetN.
 	GetNAscending(path string, limit int) ([]meta.Object, error)
-	// GetNRange returns the newest limit objects created from 'from' to 'to' (Unix
-	// nanoseconds, both inclusive), newest first. The limit must be positive.
+	// GetNRange returns the newest limit objects created between from and to (Unix nanoseconds, both inclusive),
+	// newest first. The limit must be positive.
 	GetNRange(path string, limit int, from, to int64) ([]meta.Object, error)
 	// Set stores data, one JSON value, at a path and returns its index.
 	Set(key string, data json.RawMessage) (string, error)
-	// Push stores data under a new, unique index in place of the pattern's last '*' and
-	// returns that index.
+	// Push stores data under a new, unique index, which replaces the final '*' of the pattern, and returns that
+	// index.
 	Push(path string, data json.RawMessage) (string, error)
 	// SetWithMeta stores data with both times as given and returns its index.
 	SetWithMeta(key string, data json.RawMessage, created, updated int64) (string, error)
-	// SetAndUnlock stores data at a locked path and releases the lock, also when the
-	// write fails. It returns ErrLockNotFound when the path is not locked.
+	// SetAndUnlock stores data at a locked path and releases the lock, even if the write fails. It returns
+	// ErrLockNotFound if the path is not locked.
 	SetAndUnlock(key string, data json.RawMessage) (string, error)
-	// Unlock releases the lock of a path, or returns ErrLockNotFound.
+	// Unlock releases the lock of a path. It returns ErrLockNotFound if the path is not locked.
 	Unlock(key string) error
-	// Del removes the object at a path (ErrNotFound when there is none), or, atomically,
-	// all that match a glob (no error when there is none).
+	// Del deletes the object at a path, or atomically all objects that match a glob. It returns ErrNotFound if there
+	// is no object at the path. A glob without matches is not an error.
 	Del(key string) error
-	// DelSilent is Del without event and hook.
+	// DelSilent is Del without an event and without the AfterWrite hook.
 	DelSilent(key string) error
-	// Clear removes everything.
+	// Clear deletes everything.
 	Clear()
-	// WatchSharded returns the store's event channels; see ShardedChan.
+	// WatchSharded returns the event channels of the store; see ShardedChan.
 	WatchSharded() *ShardedChan
 }
 
-// Options of a store. The zero value is ready to use.
+// Options configure a store. The zero value is ready to use.
 type Options struct {
-	// NoBroadcastKeys are paths and patterns whose changes publish no event. An invalid one is
-	// ErrInvalidPath at Start.
+	// NoBroadcastKeys are paths and patterns whose changes publish no event. An invalid one fails Start with
+	// ErrInvalidPath.
 	NoBroadcastKeys []string
-	// BeforeRead runs once for each read call, before it, on the caller's goroutine,
-	// holding no lock, with the path or pattern of the call ("" for Keys).
+	// BeforeRead runs once before each read call, on the caller's goroutine and without a lock. It receives the path
+	// or the pattern of the call ("" for Keys).
 	BeforeRead func(key string)
-	// AfterWrite runs after each successful Set, Push, SetWithMeta, SetAndUnlock and Del,
-	// on the caller's goroutine, holding no lock: it may call the store. It gets the path
-	// written, or the pattern of a glob delete. A panic in it reaches the caller and
-	// leaves the store usable.
+	// AfterWrite runs after each successful Set, Push, SetWithMeta, SetAndUnlock and Del, on the caller's goroutine
+	// and without a lock, so it may call the store. It receives the written path, or the pattern of a glob delete. A
+	// panic in it reaches the caller and does not affect the store.
 	AfterWrite func(key string)
-	// AfterOperation is AfterWrite that is told the operation too, OperationSet or OperationDel; where both are
-	// set it runs second. Like AfterWrite it runs behind the event: the commit waits for no code of a caller.
-	// What must be there when the event comes belongs into the same commit: see Batch.
+	// AfterOperation is AfterWrite with the operation, OperationSet or OperationDel. If both are set it runs second.
+	// Both run after the event was published, since a commit never waits for a caller's code. To have a derived
+	// object in place when the event arrives, write it in the same commit: see Batch.
 	AfterOperation func(key, operation string)
-	// Workers is the number of shards of WatchSharded; 6 when zero or less.
+	// Workers is the number of shards of WatchSharded; 6 if zero or less.
 	Workers int
-	// Retention bounds lists by count and by age.
+	// Retention limits lists by length and age.
 	Retention []Retention
-	// MaxStaleness lets reads of a store over a SharedLayer fail with ErrStale once it has not heard for longer than this
-	// that it holds all that was committed. A healthy store hears it twice a second. 0 is for any age; subscriptions and
-	// watches are not affected. In any other store it has no meaning.
+	// MaxStaleness is for a store over a SharedLayer and has no effect in any other store. Reads fail with ErrStale
+	// if the store has not confirmed for longer than this that it holds all commits. A healthy store confirms it
+	// twice a second. 0 disables the check. Subscriptions and watches are not affected.
 	MaxStaleness time.Duration
-	// History is how many of the newest changes are kept for subscriptions that resume, once there
-	// was one; 65,536 when zero or less. 64 MiB of data bound it too.
+	// History is the number of recent changes kept for subscriptions that resume, starting with the first
+	// subscription; 65,536 if zero or less. At most 64 MiB of data is kept.
 	History int
-	// Logger gets what no return value can carry: a watcher's panic, a Clear that
-	// failed, a commit that stopped all writes. slog.Default() when nil.
+	// Logger receives what no return value can carry: a watcher's panic, a failed Clear, a commit that stopped all
+	// writes. slog.Default() if nil.
 	Logger *slog.Logger
 }
 
-// defaultWorkers is the shard count when Options.Workers asks for none.
+// defaultWorkers is the shard count if Options.Workers is not set.
 const defaultWorkers = 6
 
-// replacedBy returns o with the non-zero fields of newer in place of its own.
+// replacedBy returns o with the non-zero fields of newer.
 func (o Options) replacedBy(newer Options) Options {
 	if newer.NoBroadcastKeys != nil {
 		o.NoBroadcastKeys = newer.NoBroadcastKeys
@@ -174,20 +185,20 @@ func (o Options) replacedBy(newer Options) Options {
 	return o
 }
 
-// check accepts options that a store can keep. Those of a Retention depend on the layers (checkRetention).
+// check validates options. Rules of Retention also depend on the layers (checkRetention).
 func (o Options) check() error {
 	for _, pattern := range o.NoBroadcastKeys {
 		if err := key.Check(pattern); err != nil {
-			return failed("no broadcast key", pattern, fmt.Errorf("%w: %w", ErrInvalidPath, err))
+			return failed("no broadcast key", pattern, fmt.Errorf("%w, %w", ErrInvalidPath, err))
 		}
 	}
 	if o.MaxStaleness < 0 {
-		return fmt.Errorf("%w: MaxStaleness is %v, expected 0 or more", ErrInvalidOptions, o.MaxStaleness)
+		return fmt.Errorf("%w, MaxStaleness is %v, expected 0 or more", ErrInvalidOptions, o.MaxStaleness)
 	}
 	return nil
 }
 
-// withDefaults fills in what was left open, and makes the store's own what the caller may change later.
+// withDefaults fills in defaults and copies what the caller could change later.
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers

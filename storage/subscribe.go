@@ -8,30 +8,29 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// NoticeKind is what a Notice tells.
+// NoticeKind is the kind of a Notice.
 type NoticeKind uint8
 
 const (
-	// NoticeState is an object of the state that a subscription begins with.
+	// NoticeState is an object of the initial state.
 	NoticeState NoticeKind = iota + 1
-	// NoticeLive says that the state, or what was missed, is complete: what follows happens from
-	// now on. Its Revision is the one of the state.
+	// NoticeLive marks the end of the state, or of the missed changes. All later notices are new changes. Its
+	// Revision is the revision of the state.
 	NoticeLive
 	// NoticeSet is a change that stored Object.
 	NoticeSet
-	// NoticeDel is a change that removed Object: a delete, one of a glob or of everything, an
-	// expiry, a limit of a list.
+	// NoticeDel is a change that deleted Object; Reason tells why.
 	NoticeDel
-	// NoticeReset says that changes were missed: forget what you know of the pattern. A fresh
-	// state and NoticeLive follow; with ChangesOnly NoticeLive alone.
+	// NoticeReset reports that changes were missed. Discard what you know about the pattern. A fresh state and
+	// NoticeLive follow; with ChangesOnly only NoticeLive.
 	NoticeReset
-	// NoticeCatchUp says, with SubscribeOptions.CatchUp, that changes were missed, and what is there now follows: a
-	// NoticeState for each object that changed meanwhile, a NoticeUnchanged for each other one, then
-	// NoticeLive. What none of them names is there no more.
+	// NoticeCatchUp reports, with SubscribeOptions.CatchUp, that changes were missed. The present content follows: a
+	// NoticeState for each object that has changed, a NoticeUnchanged for each other object, then NoticeLive. Objects
+	// that are not named have been deleted.
 	NoticeCatchUp
-	// NoticeUnchanged is an object that did not change: who was told it before holds it already. One who
-	// holds another revision of it, or none, takes Object: before a restart the store may have had
-	// NoBroadcastKeys or Retention that hid it.
+	// NoticeUnchanged names an object that has not changed. A subscriber that received the object before already has
+	// it. One that holds another revision of it, or none, takes Object: before a restart the store may have had
+	// NoBroadcastKeys or Retention that hid the object.
 	NoticeUnchanged
 )
 
@@ -43,21 +42,21 @@ func (k NoticeKind) String() string {
 	return fmt.Sprintf("NoticeKind(%d)", uint8(k))
 }
 
-// Reason says why an object was removed.
+// Reason is why an object was deleted.
 type Reason uint8
 
 const (
-	// ReasonNone is that of a Notice other than NoticeDel.
+	// ReasonNone is the Reason of all notices except NoticeDel.
 	ReasonNone Reason = iota
 	// ReasonDeleted is a delete of exactly this key, alone or in a batch.
 	ReasonDeleted
-	// ReasonExpired is the end of its time to live, or of Retention.Age.
+	// ReasonExpired is the end of the time to live, or of Retention.Age.
 	ReasonExpired
-	// ReasonLimit is a list with a Retention.Count that had no room left for it.
+	// ReasonLimit is a list that exceeded its Retention.Count.
 	ReasonLimit
-	// ReasonCleared is a Clear, or a Truncate.
+	// ReasonCleared is a Clear or a Truncate.
 	ReasonCleared
-	// ReasonPattern is a delete of a glob that the key matches.
+	// ReasonPattern is a delete of a glob that matches the key.
 	ReasonPattern
 )
 
@@ -69,112 +68,115 @@ func (r Reason) String() string {
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
 
-// Notice is one thing that a subscription tells.
+// Notice is one message of a subscription.
 type Notice struct {
 	Kind NoticeKind
-	// Revision is the place of a change in the commit order; of NoticeState and NoticeUnchanged, that of the object's
-	// last change; of NoticeLive, NoticeReset and NoticeCatchUp, the revision up to which all is known then.
+	// Revision is the position of a change in the commit order. For NoticeState and NoticeUnchanged it is the
+	// revision of the object's last change. For NoticeLive, NoticeReset and NoticeCatchUp it is the revision up to
+	// which the subscriber is then current.
 	Revision uint64
 	// Path is the key; empty for NoticeLive, NoticeReset and NoticeCatchUp.
 	Path string
-	// Object is the object that is there, was stored or was removed, shared and read-only; nil for NoticeLive,
-	// NoticeReset and NoticeCatchUp.
+	// Object is the existing, stored or deleted object, shared and read-only; nil for NoticeLive, NoticeReset and
+	// NoticeCatchUp.
 	Object *meta.Object
-	// Reason is why a NoticeDel removed the object; ReasonNone for all other kinds.
+	// Reason is why a NoticeDel deleted the object; ReasonNone for all other kinds.
 	Reason Reason
-	// More says that the next notice is a part of the same change: of a batch or a glob
-	// delete, or a write and what Retention removes for it. Who resumes from a revision later takes that of a
-	// notice without More.
+	// More means that the next notice is part of the same change: of a batch, of a glob delete, or of a write and the
+	// deletes by Retention. To resume later, use the revision of a notice without More.
 	More bool
 }
 
-// LagPolicy says what becomes of a subscription that falls behind: for which Buffer changes wait
-// when one more comes.
+// LagPolicy is what happens to a subscription that falls behind: more than Buffer changes are waiting.
 type LagPolicy uint8
 
 const (
-	// LagReset drops what waits: the subscriber gets a NoticeReset and a fresh state, or with CatchUp a
-	// NoticeCatchUp and what changed behind Revision. It is the default. A state that is being told is told to its end first, with its NoticeLive, and so is a
-	// batch: a subscriber that is always too slow sees one whole state after the other.
+	// LagReset is the default. It drops the waiting changes. The subscriber receives NoticeReset and a fresh state,
+	// or, with CatchUp, NoticeCatchUp and the changes after Revision. A state in progress is first delivered to its
+	// end, with its NoticeLive, and so is a batch. A subscriber that is always too slow therefore receives one
+	// complete state after another.
 	LagReset LagPolicy = iota
-	// LagNewest keeps only the newest change of each key until the subscriber has caught up,
-	// in the order of these changes, and none of a key that is created and removed meanwhile. A batch may then
-	// come in part. What waits is bounded by the number of keys that there are or that it was told of.
+	// LagNewest keeps only the newest change of each key until the subscriber has caught up, in the order of these
+	// changes, and drops keys that are created and deleted in the meantime. A batch may be delivered in part. The
+	// backlog is bounded by the number of keys that exist or that were delivered.
 	LagNewest
-	// LagError ends the subscription with ErrLagged, behind what waits.
+	// LagError delivers the waiting changes and then ends the subscription with ErrLagged.
 	LagError
 )
 
-// StateOrder is the order in which a state is told.
+// StateOrder is the order in which a state is delivered.
 type StateOrder uint8
 
 const (
-	// OrderNone is no particular order, the cheapest. It is the default.
+	// OrderNone is no particular order, which is the cheapest. It is the default.
 	OrderNone StateOrder = iota
-	// OrderOldest is that of GetList: ascending by Created, ties by Path.
+	// OrderOldest is the order of GetList: ascending by Created, ties by Path.
 	OrderOldest
 	// OrderNewest is the exact reverse.
 	OrderNewest
 )
 
-// defaultBuffer is how many changes wait for a subscription.
+// defaultBuffer is the default of SubscribeOptions.Buffer.
 const defaultBuffer = 1 << 14
 
-// SubscribeOptions of a subscription. The zero value begins with the state.
+// SubscribeOptions configure a subscription. With the zero value it begins with the state.
 type SubscribeOptions struct {
-	// From resumes behind a revision: the subscription begins with the changes after it, if the
-	// store still has them (Options.History: in memory, so none from before the last Start), and else with a
+	// From resumes after a revision. The subscription begins with the changes after it if the store still has them
+	// (Options.History; it is in memory, so changes before the last Start are gone). Otherwise it begins with
 	// NoticeReset and the state, or as CatchUp says. 0 begins with the state. A revision that the store has not
-	// reached is ErrFutureRevision. A revision of another store means nothing here: Layered.ID tells stores apart.
+	// reached fails with ErrFutureRevision. A revision of another store has no meaning; Layered.ID identifies the
+	// store.
 	From uint64
-	// CatchUp replaces a NoticeReset by what changed: where the store does not have the changes behind From any more,
-	// also after a restart, and where the subscriber falls behind with LagReset. It is told NoticeCatchUp;
-	// then each object that matches, as NoticeState if its revision is above the one that is resumed from (From, or
-	// Subscription.Revision), else as NoticeUnchanged; then NoticeLive. So who keeps a map of
-	// objects by path has exactly the state once it puts in what it is told and, at NoticeLive,
-	// drops the paths that were not named since NoticeCatchUp. Of a path that came and went, and of
-	// changes that newer ones replaced, nothing is told.
+	// CatchUp replaces a NoticeReset with the differences. It applies if the store no longer has the changes after
+	// From, even across a restart, and if the subscriber falls behind with LagReset. The subscriber receives
+	// NoticeCatchUp; then each matching object, as NoticeState if its revision is greater than the one resumed from
+	// (From, or Subscription.Revision), otherwise as NoticeUnchanged; then NoticeLive. A subscriber that keeps a map
+	// by path stores each named object and, at NoticeLive, drops the paths that were not named since NoticeCatchUp.
+	// The map is then exactly the state. Objects that were created and deleted in between, and changes that newer
+	// ones replaced, are not delivered.
 	//
-	// It costs what the state costs, but for what a subscriber need not send on. An object that the persistent layer
-	// holds without a revision is always told as NoticeState. There is still a NoticeReset
-	// where a store without a persistent layer was restarted since From, and where the subscriber has no whole state
-	// yet (Subscription.Revision is 0).
+	// CatchUp costs the store as much as the state, but a subscriber need not forward unchanged objects. An object
+	// that the persistent layer holds without a revision is always a NoticeState. A NoticeReset still happens if a
+	// store without a persistent layer was restarted since From, and if the subscriber has no complete state yet
+	// (Subscription.Revision is 0).
 	//
-	// With Limit it is ErrInvalidOptions: what lies beyond the limit would seem to be gone.
+	// CatchUp with Limit fails with ErrInvalidOptions: objects beyond the limit would seem deleted.
 	CatchUp bool
-	// ChangesOnly leaves the state out: NoticeLive comes at once, then the changes. With From the missed changes come
-	// before it, as ever; where the store does not have them, NoticeReset and NoticeLive say that they are lost, as
-	// they do to a subscriber that falls behind with LagReset. With CatchUp, Order or Limit it is ErrInvalidOptions.
+	// ChangesOnly omits the state: NoticeLive comes first, then the changes. With From, the missed changes come
+	// before NoticeLive as usual. If the store no longer has them, NoticeReset and NoticeLive report the loss, as
+	// they do for a subscriber that falls behind with LagReset. ChangesOnly with CatchUp, Order or Limit fails with
+	// ErrInvalidOptions.
 	ChangesOnly bool
-	// Order is that of the state, also of a fresh one. Where Limit is 0, it is sorted beside the writers.
+	// Order is the order of the state, including a fresh one after a reset. Without Limit, sorting does not block
+	// writers.
 	Order StateOrder
-	// Limit is how many objects the state has at most, the first ones in Order; 0 for all. Changes of all
-	// that matches are told, within the limit and beyond it: the removal of an object that was not in the
-	// state, too. It needs an Order, else it is ErrInvalidOptions; a negative one is ErrInvalidLimit.
+	// Limit is the maximum number of objects in the state, the first ones in Order; 0 for all. The subscription still
+	// delivers all matching changes, including deletes of objects that were not in the state. Limit without Order
+	// fails with ErrInvalidOptions, a negative one with ErrInvalidLimit.
 	//
-	// From memory such a state costs its objects and a look at each directory of the pattern; where the last segment is a
-	// partial glob ("a*") it costs what the whole state costs, and where lists come from the persistent layer, a scan.
+	// From memory such a state costs its objects and a look at each directory of the pattern. If the last segment is
+	// a partial glob ("a*") it costs the whole state, and if lists come from the persistent layer, a scan.
 	Limit int
-	// Lag says what to do with a subscriber that falls behind.
+	// Lag is what happens if the subscriber falls behind.
 	Lag LagPolicy
-	// Buffer is how many changes may wait for the subscriber; 16,384 when zero. A batch or a glob
-	// delete counts for each of its keys, but one that finds room is taken whole.
+	// Buffer is how many changes may wait for the subscriber; 16,384 when zero. Each key of a batch or a glob delete
+	// counts, but one that finds room is always taken completely.
 	Buffer int
 }
 
-// Subscribe follows what matches a pattern: a glob, a single path, or "" for everything. The
-// subscription tells the matching state first (NoticeState, in the order of SubscribeOptions.Order), then NoticeLive,
-// then every change in commit order, each exactly once with its revision: there is no gap and no
-// duplicate between state and changes.
+// Subscribe subscribes to the objects that match a pattern: a glob, a single path, or "" for everything. The
+// subscription first delivers the matching state (NoticeState, in SubscribeOptions.Order), then NoticeLive, then
+// every change in commit order, each exactly once with its revision. There is no gap and no duplicate between the
+// state and the changes.
 //
-// Each subscription has a queue of its own: it neither competes with others nor slows them or a writer.
-// The keys of a batch or glob delete come one behind the other, with Notice.More. What
-// DelSilent removes, and what Options.NoBroadcastKeys names, is not told. What has expired
-// is not in a state, and its removal is then not told.
+// Each subscription has its own queue. It does not compete with others, and it slows neither others nor writers. The
+// keys of a batch or a glob delete arrive one after another, with Notice.More. Changes by DelSilent and changes of
+// Options.NoBroadcastKeys are not delivered. A state contains no expired objects, and their removal is then not
+// delivered.
 //
-// Subscribe waits for the commits before it. The state costs what a Snapshot of the pattern costs, until
-// it is told. BeforeRead runs first. The context ends the subscription, not only this call. A
-// store that takes no more writes (ErrWritesStopped) can be subscribed to.
+// Subscribe waits for the commits before it. The state costs as much as a Snapshot of the pattern until it is
+// delivered. BeforeRead runs first. The context ends the subscription, not only this call. Subscribe also works if
+// writes are stopped (ErrWritesStopped).
 func (l *Layered) Subscribe(ctx context.Context, pattern string, opt SubscribeOptions) (*Subscription, error) {
 	s, err := l.subscribe(ctx, pattern, opt)
 	if err != nil {
@@ -193,7 +195,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	}
 	if pattern != "" {
 		if err := key.Check(pattern); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidPath, err)
+			return nil, fmt.Errorf("%w, %w", ErrInvalidPath, err)
 		}
 	}
 	if err := opt.check(); err != nil {
@@ -206,7 +208,7 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	s := &Subscription{
 		run: r, rules: r.options.Retention, pattern: pattern, options: opt, signal: make(chan struct{}, 1),
 	}
-	s.clearQueueLocked() // nobody else knows it yet
+	s.clearQueueLocked() // not visible to others yet
 	if opt.CatchUp {
 		s.revision = opt.From
 	}
@@ -224,11 +226,11 @@ func (l *Layered) subscribe(ctx context.Context, pattern string, opt SubscribeOp
 	return s, nil
 }
 
-// attach takes its place in the commit order: it gets the state, or the changes behind a revision, and
-// from then on every change. It reports false when the pipeline is closed.
+// attach takes a position in the commit order. The subscription gets the state, or the changes after a revision, and
+// from then on every change. attach returns false if the pipeline is closed.
 func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active bool, err error) {
 	if r.mirror != nil && from > r.visible() {
-		// Another node may have given it out.
+		// Another node may have issued the revision.
 		if err := r.mirror.catchUpFor(ctx); err != nil {
 			return true, err
 		}
@@ -244,7 +246,7 @@ func (s *Subscription) attach(ctx context.Context, r *run, from uint64) (active 
 	return active, err
 }
 
-// attachAt runs in an instant of the pipeline, at a revision.
+// attachAt runs at an instant of the pipeline, at a revision.
 func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 	missed, resumed, err := r.feed.resume(revision, from)
 	if err != nil {
@@ -263,7 +265,7 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 		if s.resume(missed, revision, from) {
 			f.joinLocked(s)
 		}
-		return nil // Next says why it is closed
+		return nil // Next returns the reason
 	}
 	began, anew := s.begin(state, revision, from != 0, f.lowest)
 	if began {
@@ -275,13 +277,13 @@ func (s *Subscription) attachAt(r *run, revision, from uint64) error {
 	return nil
 }
 
-// resume hands on what was committed up to a revision, the present one, and returns what was
-// committed since another one, if that is known.
+// resume delivers everything committed up to the present revision, and returns what was committed since from, if the
+// history still has it.
 func (f *feed) resume(revision, from uint64) (missed []*change, resumed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if from > revision {
-		return nil, false, fmt.Errorf("%w: it is %d, the store is at %d", ErrFutureRevision, from, revision)
+		return nil, false, fmt.Errorf("%w, it is %d but the store is at %d", ErrFutureRevision, from, revision)
 	}
 	f.dispatchLocked()
 	f.beginKeepingLocked(revision)
@@ -291,8 +293,8 @@ func (f *feed) resume(revision, from uint64) (missed []*change, resumed bool, er
 	return missed, resumed, nil
 }
 
-// resume makes the subscription begin with what was missed from a revision to another. It reports false when it is
-// closed. It needs the feed's mu.
+// resume starts the subscription with the changes missed between two revisions. It returns false if the subscription
+// is closed. It requires the feed's mu.
 func (s *Subscription) resume(missed []*change, revision, from uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,24 +305,24 @@ func (s *Subscription) resume(missed []*change, revision, from uint64) bool {
 	return true
 }
 
-// check reports options that contradict each other or are out of range.
+// check rejects options that contradict each other or are out of range.
 func (opt *SubscribeOptions) check() error {
 	switch {
 	case opt.Buffer < 0 || opt.Lag > LagError || opt.Order > OrderNewest:
-		return fmt.Errorf("%w: Buffer %d, Lag %d, Order %d", ErrInvalidOptions, opt.Buffer, opt.Lag, opt.Order)
+		return fmt.Errorf("%w, Buffer %d, Lag %d, Order %d", ErrInvalidOptions, opt.Buffer, opt.Lag, opt.Order)
 	case opt.Limit < 0:
-		return fmt.Errorf("%w: Limit %d", ErrInvalidLimit, opt.Limit)
+		return fmt.Errorf("%w, Limit %d", ErrInvalidLimit, opt.Limit)
 	case opt.ChangesOnly && (opt.CatchUp || opt.Order != OrderNone || opt.Limit != 0):
-		return fmt.Errorf("%w: ChangesOnly has no state for CatchUp, Order or Limit", ErrInvalidOptions)
+		return fmt.Errorf("%w, ChangesOnly excludes CatchUp, Order and Limit", ErrInvalidOptions)
 	case opt.Limit > 0 && opt.Order == OrderNone:
-		return fmt.Errorf("%w: Limit needs an Order", ErrInvalidOptions)
+		return fmt.Errorf("%w, Limit needs an Order", ErrInvalidOptions)
 	case opt.Limit > 0 && opt.CatchUp:
-		return fmt.Errorf("%w: CatchUp needs the whole state, Limit cuts it", ErrInvalidOptions)
+		return fmt.Errorf("%w, CatchUp needs the whole state, so it excludes Limit", ErrInvalidOptions)
 	}
 	return nil
 }
 
-// sift leaves of what was missed what matches the pattern. The subscription is not in use yet.
+// sift reduces the missed changes to those that match the pattern. The subscription is not in use yet.
 func (s *Subscription) sift() {
 	s.mu.Lock()
 	all := s.missed

@@ -7,27 +7,27 @@ import (
 	"github.com/oolith-db/oolith/internal/histogram"
 )
 
-// What the store measures of itself while it works, so little that no write notices.
+// Measurements of the store's own work, cheap enough not to slow a write.
 
-// timedCommits is how many commits of a store without a persistent layer share one measurement: there two
-// readings of the clock would be a good part of a commit.
+// timedCommits is how many commits of a store without a persistent layer share one measurement. Reading the clock
+// twice would be a large part of such a commit.
 const timedCommits = 64
 
-// timing is what is measured of commits. All of it may be used by any goroutine.
+// timing holds the measurements of commits. All fields may be used concurrently.
 type timing struct {
 	born     time.Time
-	groups   atomic.Uint64 // that were committed
+	groups   atomic.Uint64 // committed so far
 	commits  histogram.Histogram
 	persists histogram.Histogram
 }
 
-// untimed is what stopwatch returns where no time is taken.
+// untimed is what stopwatch returns if it does not measure.
 const untimed = time.Duration(-1)
 
-// clock is the time since the store started. It is cheaper than the time of the day.
+// clock is the time since the store started. It is cheaper than the wall clock.
 func (r *run) clock() time.Duration { return time.Since(r.timing.born) }
 
-// stopwatch begins to take the time of a group, or returns untimed.
+// stopwatch starts the measurement of a group, or returns untimed.
 func (r *run) stopwatch() time.Duration {
 	if r.layer == nil && r.timing.groups.Load()%timedCommits != 0 {
 		return untimed
@@ -35,7 +35,7 @@ func (r *run) stopwatch() time.Duration {
 	return r.clock()
 }
 
-// committedSince notes a group that is committed, and visible.
+// committedSince records a group that is committed and visible.
 func (r *run) committedSince(began time.Duration) {
 	r.timing.groups.Add(1)
 	if began != untimed {
@@ -43,14 +43,14 @@ func (r *run) committedSince(began time.Duration) {
 	}
 }
 
-// persistedSince notes a call of the persistent layer, if there is one.
+// persistedSince records a call of the persistent layer, if there is one.
 func (r *run) persistedSince(began time.Duration) {
 	if r.layer != nil {
 		r.timing.persists.Observe(r.clock() - began)
 	}
 }
 
-// persistTimed is persist whose time is taken, until the group is durable.
+// persistTimed is persist with a measurement until the group is durable.
 func (r *run) persistTimed(leaves []*write) (_ func() error, refused *write, err error) {
 	if r.layer == nil {
 		return r.persist(leaves)

@@ -9,14 +9,13 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Update changes the object at a path by a function of what is there: it is called with the
-// present object, and what it returns is stored if nobody wrote the path meanwhile; else it is
-// called again with the newer object. Where there is no object it gets the zero Object but for
-// Path and Index. A time to live stays as it is.
+// Update changes the object at a path with a function. It calls change with the present object and stores the result
+// if no other write changed the path in the meantime; otherwise it calls change again with the newer object. If there
+// is no object, change receives an Object with only Path and Index. A time to live is kept.
 //
-// An error of change ends the update, with nothing written, and is returned wrapped; ErrNoop is
-// the one for "leave it as it is". The function may be called several times, holding no lock;
-// the Data that it gets is read-only. Update returns the object as it was stored.
+// An error from change ends the update without a write and is returned wrapped. Return ErrNoop to leave the object as
+// it is. Update may call the function several times, without a lock. The Data it receives is read-only. Update
+// returns the stored object.
 func (l *Layered) Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error) {
 	return l.updateContext(context.Background(), path, change)
 }
@@ -39,7 +38,7 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 			return meta.Object{}, err
 		}
 		if change == nil {
-			return meta.Object{}, fmt.Errorf("%w: the function is nil", ErrInvalidOptions)
+			return meta.Object{}, fmt.Errorf("%w, the function is nil", ErrInvalidOptions)
 		}
 		if first {
 			r.beforeRead(path)
@@ -68,7 +67,7 @@ func (l *Layered) update(ctx context.Context, path string, change func(old meta.
 		w.condition, w.keepsExpiry = demand, true
 		err = r.commitContext(ctx, &w)
 		if errors.Is(err, ErrConflict) {
-			continue // another writer was faster: there is progress
+			continue // another writer was faster, so there is progress
 		}
 		if err != nil {
 			return meta.Object{}, err

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/key"
 )
 
-// failed is how the package reports an error: once, with the operation and its path.
+// failed wraps an error once, with the operation and its path.
 func failed(op, path string, err error) error {
-	const most = 80 // bytes of a path that an error repeats
+	const most = 80 // maximum bytes of a path in an error
 	if len(path) > most {
 		return fmt.Errorf("%s %q... (%d bytes): %w", op, path[:most], len(path), err)
 	}
@@ -22,7 +23,7 @@ func failed(op, path string, err error) error {
 // checkKey accepts the path of one object.
 func checkKey(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if key.HasGlob(path) {
 		return ErrGlobNotAllowed
@@ -33,7 +34,7 @@ func checkKey(path string) error {
 // checkPattern accepts a glob.
 func checkPattern(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if !key.HasGlob(path) {
 		return ErrInvalidPattern
@@ -44,16 +45,16 @@ func checkPattern(path string) error {
 // checkPush accepts a glob whose only star is its whole last segment.
 func checkPush(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if !key.HasGlob(path) {
 		return ErrGlobRequired
 	}
 	if err := key.ValidateGlob(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
 	}
 	if err := key.Check(key.At(path, math.MaxInt64)); err != nil {
-		return fmt.Errorf("%w: with an index in place of '*': %w", ErrInvalidPath, err)
+		return fmt.Errorf("%w, with an index in place of '*': %w", ErrInvalidPath, err)
 	}
 	return nil
 }
@@ -74,25 +75,25 @@ func checkData(data json.RawMessage) error {
 	if jsonvalid.Valid(data) {
 		return nil
 	}
-	// Valid says only no; decoding says where, if it is not the encoding.
+	// Valid only says no. Decoding finds the position, unless the encoding is the problem.
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		return &dataError{err}
 	}
 	if at := jsonvalid.NotUTF8(data); at >= 0 {
-		return &dataError{fmt.Errorf("at offset %d: byte 0x%02x is no UTF-8", at, data[at])}
+		return &dataError{fmt.Errorf("byte 0x%02[2]x at offset %[1]d is not UTF-8", at, data[at])}
 	}
-	return &dataError{errors.New("not one JSON value")}
+	return &dataError{errors.New("expected one JSON value")}
 }
 
-// dataError is ErrInvalidStorageData for data that is there but is not JSON.
+// dataError is ErrInvalidStorageData for invalid JSON.
 type dataError struct{ err error }
 
 func (e *dataError) Error() string {
 	var syntax *json.SyntaxError
 	if errors.As(e.err, &syntax) {
-		return fmt.Sprintf("storage: invalid data, expected one JSON value: at byte %d: %v", syntax.Offset, e.err)
+		return fmt.Sprintf("storage: invalid JSON at byte %d, %v", syntax.Offset, jsontext.Explain(e.err))
 	}
-	return fmt.Sprintf("storage: invalid data, expected one JSON value: %v", e.err)
+	return fmt.Sprintf("storage: invalid JSON, %v", e.err)
 }
 
 func (e *dataError) Is(target error) bool { return target == ErrInvalidStorageData }

@@ -11,13 +11,13 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// view is where readers find what a store holds, and where commits take effect for them: memory that holds all of it
-// (memoryView), or the persistent layer, with a cache in front of it or without (layerView).
+// view is where readers find the content of a store and where commits become visible to them: memory that holds all
+// of it (memoryView), or the persistent layer, with or without a cache (layerView).
 //
-// Paths, patterns and queries that are handed to it are valid. Objects that it returns are complete: they have a
-// revision, and the end that the rules give them.
+// Paths, patterns and queries passed to it are valid. Objects that it returns are complete: they have a revision, and
+// the end that the rules give them.
 type view interface {
-	// What follows is for any reader. Nothing that is expired is returned.
+	// For any reader. Expired objects are never returned.
 
 	// get returns an object, or ErrNotFound.
 	get(path string) (meta.Object, error)
@@ -27,31 +27,32 @@ type view interface {
 	// keys returns all paths in byte order.
 	keys() ([]string, error)
 	count(pattern string) (int, error)
-	// tree returns a tree of what is below a path, in which the objects have no data.
+	// tree returns a tree of everything below a path. Its objects have no data.
 	tree(path string) (*pathtree.Tree, error)
-	// iterate reads on as the loop goes.
+	// iterate reads while the loop runs.
 	iterate(ctx context.Context, q pathtree.Query) iter.Seq2[meta.Object, error]
-	// stats adds the figures of what is in memory.
+	// stats adds the metrics of what is in memory.
 	stats(stats *Stats)
 
-	// What follows is for the leader of the pipeline.
+	// For the leader of the pipeline.
 
 	// find returns what a write finds at a path.
 	find(path string) (found, error)
-	// matching returns what matches a pattern and is not expired, everything what there is, expired or not. Both are in
-	// no order: writers wait meanwhile.
+	// matching returns the unexpired matches of a pattern, everything all objects, expired or not. Both are
+	// unordered, since writers wait for them.
 	matching(pattern string) ([]removal, error)
 	everything() ([]removal, error)
-	// listOf returns a tree that holds the objects of a directory, for lists with a limit.
+	// listOf returns a tree with the objects of a directory, for lists with a limit.
 	listOf(dir string) (*pathtree.Tree, error)
-	// collect begins to read a state at the present revision.
+	// collect starts to read a state at the present revision.
 	collect(s *state) error
-	// hide keeps readers off what a group is about to change, where they could see it too early, until unhide.
-	// hidePaths is hide for deletes, hideAll for that of everything.
+	// hide keeps readers from seeing the changes of a group too early, until unhide. hidePaths does so for deletes,
+	// hideAll for a delete of everything.
 	hide(leaves []*write) (unhide func())
 	hidePaths(paths []string) (unhide func())
 	hideAll() (unhide func())
-	// apply makes the changes of a group visible, remove deletes, clear that of everything. They cannot fail.
+	// apply makes the changes of a group visible, remove makes deletes visible, clear a delete of everything. They
+	// cannot fail.
 	apply(g orderedGroup)
 	remove(paths []string)
 	clear()
@@ -60,7 +61,7 @@ type view interface {
 	needsLayer() bool
 }
 
-// removal is an object that a glob delete or a clear removes.
+// removal is an object that a glob delete or a clear deletes.
 type removal struct {
 	path    string
 	version *pathtree.Version // in memory
@@ -68,7 +69,7 @@ type removal struct {
 	own     int64             // the end of its own time to live, for the layer
 }
 
-// pathsOf returns the paths of what is removed.
+// pathsOf returns the paths of removals.
 func pathsOf(doomed []removal) []string {
 	paths := make([]string, len(doomed))
 	for i := range doomed {
@@ -77,7 +78,7 @@ func pathsOf(doomed []removal) []string {
 	return paths
 }
 
-// removed returns the object, to be kept by anybody.
+// removed returns the object. The caller may keep it.
 func (d *removal) removed() *meta.Object {
 	if d.object == nil {
 		obj := d.version.Object()
@@ -86,8 +87,8 @@ func (d *removal) removed() *meta.Object {
 	return d.object
 }
 
-// eachInLayer visits what the persistent layer holds of a pattern, "" for everything, expired or not, in the order of
-// Scanner, until visit returns false. The object is visit's own. Readers have layerView.each.
+// eachInLayer visits the objects of a pattern in the persistent layer, "" for everything, expired or not, in the
+// order of Scanner, until visit returns false. visit owns the object. Readers use layerView.each.
 func (r *run) eachInLayer(pattern string, visit func(obj *meta.Object) bool) error {
 	for obj, err := range Scan(r.layer, pattern) {
 		if err != nil {
@@ -100,7 +101,7 @@ func (r *run) eachInLayer(pattern string, visit func(obj *meta.Object) bool) err
 	return nil
 }
 
-// findInLayer is find for what only the persistent layer can tell.
+// findInLayer is find for what only the persistent layer knows.
 func (r *run) findInLayer(path string) (found, error) {
 	obj, err := getFrom(r.layer, path)
 	switch {
@@ -117,7 +118,7 @@ func (r *run) findInLayer(path string) (found, error) {
 	return r.foundObject(&obj, own), nil
 }
 
-// inLayer says of an error that a caller did not ask the persistent layer for that it came from there.
+// inLayer marks an error as coming from the persistent layer, for a caller that did not address the layer.
 func inLayer(err error) error {
 	if err == nil {
 		return nil

@@ -49,12 +49,12 @@ func (v layerView) get(path string) (meta.Object, error) {
 	return obj, nil
 }
 
-// read returns what the layer holds at a path. It needs calls.
+// read returns the layer's object at a path. It requires calls.
 func (v layerView) read(path string) (meta.Object, error) {
 	defer v.holdWhole()()
 	obj, err := getFrom(v.r.layer, path)
 	if errors.Is(err, ErrNotFound) {
-		err = ErrNotFound // the path is named by whoever called
+		err = ErrNotFound // the caller adds the path
 	}
 	if err != nil {
 		return meta.Object{}, err
@@ -62,7 +62,7 @@ func (v layerView) read(path string) (meta.Object, error) {
 	return placed(obj, path), nil
 }
 
-// holdWhole keeps glob deletes and clears off a layer that makes them one by one, until release.
+// holdWhole blocks glob deletes and clears of a layer that makes them one by one, until release.
 func (v layerView) holdWhole() (release func()) {
 	if v.r.batch != nil {
 		return func() {}
@@ -71,8 +71,8 @@ func (v layerView) holdWhole() (release func()) {
 	return v.r.whole.RUnlock
 }
 
-// isPast reports whether an object that a reader came upon is expired at the time of the read, and then has it removed:
-// nothing else may know of it.
+// isPast reports whether an object found by a reader has expired at the time of the read. If so it schedules its
+// removal, since nothing else may know of it.
 func (v layerView) isPast(now *pathtree.Clock, obj *meta.Object) bool {
 	at := v.r.expiryOf(obj)
 	if !now.Past(at) {
@@ -82,10 +82,10 @@ func (v layerView) isPast(now *pathtree.Clock, obj *meta.Object) bool {
 	return true
 }
 
-// each visits what matches a pattern, "" for everything, and is not expired, until the context is done. All reads of more
-// than one object go this way.
+// each visits the unexpired objects that match a pattern, "" for everything, until the context is done. All reads of
+// more than one object use it.
 func (v layerView) each(ctx context.Context, pattern string, visit func(*meta.Object)) error {
-	// The methods of a context are the caller's code, which runs under no lock.
+	// The methods of a context are the caller's code, so no lock may be held.
 	var done atomic.Bool
 	defer context.AfterFunc(ctx, func() { done.Store(true) })()
 	if err := v.eachUntil(&done, pattern, visit); err != nil || !done.Load() {
@@ -123,7 +123,7 @@ func (v layerView) list(q pathtree.Query) ([]meta.Object, error) {
 		}
 		v.r.complete(obj)
 		objects = append(objects, *obj)
-		// Twice the limit at most are kept, so that a short list of a long directory takes little memory.
+		// Keep at most twice the limit, so that a short list of a long directory takes little memory.
 		if reach := q.Reach(); reach > 0 && reach < math.MaxInt/2 && len(objects) == 2*reach {
 			objects = first(objects, q)
 		}
@@ -170,15 +170,15 @@ func (v layerView) keys() ([]string, error) {
 	return paths, nil
 }
 
-// allPaths returns the paths of what is not expired.
+// allPaths returns the paths of unexpired objects.
 func (v layerView) allPaths() ([]string, error) {
 	if !v.r.mayExpire() {
-		// Asked again: what expires is known before it is written.
+		// Check again: expiry is recorded before the object is written.
 		if paths, err := v.layerKeys(); err != nil || !v.r.mayExpire() {
 			return paths, err
 		}
 	}
-	// Only the objects themselves tell.
+	// Only the objects themselves show whether they have expired.
 	paths := []string{}
 	err := v.each(context.Background(), "", func(obj *meta.Object) { paths = append(paths, obj.Path) })
 	return paths, err
@@ -200,13 +200,13 @@ func (v layerView) count(pattern string) (n int, err error) {
 	return n, err
 }
 
-// tree returns a tree that the paths alone make.
+// tree returns a tree built from the paths alone.
 func (v layerView) tree(path string) (*pathtree.Tree, error) {
 	tree := pathtree.New()
 	pattern := ""
 	if path != "" {
 		if pattern = path + "/**"; len(pattern) > key.MaxLength {
-			return tree, nil // a path in a directory below it would be longer still
+			return tree, nil // a path in a directory below it would be even longer
 		}
 	}
 	return tree, v.each(context.Background(), pattern, func(obj *meta.Object) {
@@ -224,7 +224,7 @@ func (v layerView) stats(stats *Stats) {
 }
 
 func (v layerView) find(path string) (found, error) {
-	// With rules on ages a cache tells when an object expires by them, and not when by itself.
+	// With retention rules on age, a cached object has the end that the rules give it, not its own.
 	if v.cache != nil && !v.r.ages {
 		if obj, ok := v.cache.objects.Peek(path); ok {
 			return v.r.foundObject(obj, obj.Expires), nil
@@ -263,7 +263,7 @@ func (v layerView) listOf(dir string) (*pathtree.Tree, error) { return v.r.retai
 
 func (v layerView) collect(s *state) error {
 	s.pull, s.stopPull = iter.Pull2(Scan(v.r.layer, s.pattern))
-	obj, err, ok := s.pull() // the snapshot of the layer is taken here
+	obj, err, ok := s.pull() // takes the snapshot of the layer
 	if err != nil {
 		s.stopPull()
 		return inLayer(err)
@@ -274,7 +274,7 @@ func (v layerView) collect(s *state) error {
 	return nil
 }
 
-// The layer shows a change when it is committed: the cache stands aside until that is done (cache.go).
+// The layer shows a change once it is committed. Until then the cache does not answer for its keys (cache.go).
 
 func (v layerView) hide(leaves []*write) (unhide func()) {
 	if v.cache == nil {
@@ -303,7 +303,7 @@ func (v layerView) apply(g orderedGroup) {
 	}
 }
 
-// What is hidden is gone from the cache.
+// Hidden keys are already out of the cache.
 func (v layerView) remove([]string) {}
 func (v layerView) clear()          {}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/meta"
@@ -27,7 +28,7 @@ func (v memoryView) paths(q pathtree.Query) ([]string, error) {
 	found := v.r.memory.Select(q)
 	paths := make([]string, len(found))
 	for i, n := range found {
-		paths[i] = n.Path()
+		paths[i] = strings.Clone(n.Path())
 	}
 	return paths, nil
 }
@@ -43,7 +44,7 @@ func (v memoryView) stats(stats *Stats) {
 	stats.Objects, stats.Directories, stats.DataBytes = v.r.memory.Len(), v.r.memory.Directories(), v.r.memory.Bytes()
 }
 
-// iteratePage is how many objects an iteration takes out of a directory in memory at once.
+// iteratePage is how many objects an iteration takes from a directory in memory at once.
 const iteratePage = 256
 
 func (v memoryView) iterate(_ context.Context, q pathtree.Query) iter.Seq2[meta.Object, error] {
@@ -53,7 +54,7 @@ func (v memoryView) iterate(_ context.Context, q pathtree.Query) iter.Seq2[meta.
 	return v.iterateAll(q)
 }
 
-// iteratePages reads one directory: each page begins where the one before ended.
+// iteratePages reads one directory: each page begins where the previous one ended.
 func (v memoryView) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		q.Limit = iteratePage
@@ -73,12 +74,12 @@ func (v memoryView) iteratePages(q pathtree.Query) iter.Seq2[meta.Object, error]
 	}
 }
 
-// iterateAll reads several directories at once: each page would have to look at all of them.
+// iterateAll reads several directories at once, because each page would have to look at all of them.
 func (v memoryView) iterateAll(q pathtree.Query) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		found := v.r.memory.Select(q)
 		for i, n := range found {
-			found[i] = nil // it is let go of
+			found[i] = nil // release it
 			if !expired(n.Expires()) && !yield(n.Object(), nil) {
 				return
 			}
@@ -135,7 +136,7 @@ func (v memoryView) everything() (all []removal, err error) {
 
 func (v memoryView) removal(n *pathtree.Version) removal {
 	d := removal{path: n.Path(), version: n, own: n.Expires()}
-	if d.own != 0 && v.r.ages && v.r.batch == nil { // an undo writes it; memory's is the end that a rule sets, too
+	if d.own != 0 && v.r.ages && v.r.batch == nil { // an undo writes it; memory's end includes retention rules
 		d.own = v.r.expirer.own(d.path)
 	}
 	return d
@@ -154,7 +155,7 @@ func (v memoryView) collect(s *state) error {
 	return nil
 }
 
-// Memory shows what apply made of it, and nothing before.
+// Memory shows only what apply made visible.
 func (v memoryView) hide([]*write) (unhide func())      { return func() {} }
 func (v memoryView) hidePaths([]string) (unhide func()) { return func() {} }
 func (v memoryView) hideAll() (unhide func())           { return func() {} }

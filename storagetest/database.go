@@ -32,7 +32,7 @@ var coreClauses = []Clause{
 	{"DATABASE-10", "Writing at an invalid path is ErrInvalidPath and changes nothing.", onDatabase(writeInvalidPath)},
 	{"DATABASE-11", "Set and SetWithMeta with a star are ErrGlobNotAllowed and change nothing.", onDatabase(writeGlob)},
 	{"DATABASE-12", "Push without a star is ErrGlobRequired; with one elsewhere than as the whole last segment, ErrInvalidPath.", onDatabase(pushInvalid)},
-	{"DATABASE-13", "Empty data, and data that is not one JSON value, is ErrInvalidStorageData, says where it breaks, and changes nothing.", onDatabase(writeInvalidData)},
+	{"DATABASE-13", "Empty data, and data that is expected one JSON value, is ErrInvalidStorageData, says where it breaks, and changes nothing.", onDatabase(writeInvalidData)},
 	{"DATABASE-14", "Get of an invalid path is ErrInvalidPath, of a glob ErrGlobNotAllowed, of an absent path ErrNotFound.", onDatabase(getInvalid)},
 	{"DATABASE-15", "A list call without a glob is ErrInvalidPattern, with an invalid pattern ErrInvalidPath.", onDatabase(listInvalid)},
 	{"DATABASE-16", "A negative limit is ErrInvalidLimit; for GetNRange 0 is as well.", onDatabase(limitInvalid)},

@@ -85,7 +85,7 @@ func pushInvalid(t T, _ *subject, db storage.Database) {
 	wantContent(t, db)
 }
 
-// badData are texts that are not one JSON value; at is a number that must be in the error,
+// badData are texts that are expected one JSON value; at is a number that must be in the error,
 // empty where the text has no place to name.
 var badData = []struct{ name, text string }{
 	{"a word", `hello`},

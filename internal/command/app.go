@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !running { // unknown commands and flags, wrong numbers of arguments
-		err = usage(err)
+		err = usage(commandError(err))
 	}
 	if flushErr := a.stdout.Flush(); flushErr != nil && err == nil {
 		err = fmt.Errorf("standard output: %w", flushErr)
@@ -107,9 +107,7 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 	if store == "" {
 		store = defaultStore
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of one that is there")
 	complete(root, "store", completeStores)
 	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
@@ -164,7 +162,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return fmt.Errorf("%s: %s given, expected: %s", cmd.Name(), plural(int64(len(args)), "argument"), cmd.UseLine())
+		return fmt.Errorf("%s: %s given, expected %s", cmd.Name(), plural(int64(len(args)), "argument"), cmd.UseLine())
 	}
 }
 

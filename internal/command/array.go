@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
 // arrayReader reads the elements of one JSON array, or bare values one after the other. One that is no JSON makes
@@ -67,7 +69,7 @@ func (a *arrayReader) end() error {
 		}
 		a.number++
 		if err == nil {
-			err = errors.New("no value begins there")
+			err = errors.New("expected a value")
 		}
 		return a.failed(err, noValue)
 	}
@@ -83,9 +85,9 @@ func (a *arrayReader) end() error {
 	case errors.Is(err, io.EOF):
 		return io.EOF
 	case err == nil || asSyntaxError(err) != nil:
-		return fmt.Errorf("the array ends with record %d at byte %d, and more follows: expected one array", a.number, closing)
+		return fmt.Errorf("the array ends with record %d at byte %d, but more follows, expected one array", a.number, closing)
 	default:
-		return fmt.Errorf("after the array, which ends at byte %d: %w", closing, err)
+		return fmt.Errorf("after the array, which ends at byte %d, %w", closing, err)
 	}
 }
 
@@ -101,12 +103,12 @@ func (a *arrayReader) failed(err error, start int64) error {
 		if offset >= start { // in a value: the decoder counts the bytes of values only
 			at = start + syntax.Offset - a.scanned
 		}
-		return fmt.Errorf("record %d: no valid JSON: %w, at byte %d", a.number, err, a.before+at)
+		return fmt.Errorf("record %d: invalid JSON at byte %d, %w", a.number, a.before+at, jsontext.Explain(err))
 	}
 	if errors.Is(err, errLimit) {
 		err = tooLongError(a.limit)
 	}
-	return fmt.Errorf("record %d, from byte %d on: %w", a.number, a.before+min(start, offset)+1, whenCutOff(err))
+	return fmt.Errorf("record %d, from byte %d, %w", a.number, a.before+min(start, offset)+1, whenCutOff(err))
 }
 
 func asSyntaxError(err error) *json.SyntaxError {

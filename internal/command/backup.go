@@ -104,9 +104,9 @@ func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 // failed makes the error of a backup that did not come to its end.
 func (b *backuper) failed(file string, err error) error {
 	if errors.Is(err, context.Canceled) {
-		return &codeError{exitInterrupted, fmt.Errorf("%s: not written: interrupted after %s", file, plural(b.objects.Load(), "object"))}
+		return &codeError{exitInterrupted, fmt.Errorf("%s: not written, interrupted after %s", file, plural(b.objects.Load(), "object"))}
 	}
-	return fmt.Errorf("%s: not written: %w", file, err)
+	return fmt.Errorf("%s: not written, %w", file, err)
 }
 
 func (b *backuper) finish(file string, info backup.Info, took time.Duration) error {

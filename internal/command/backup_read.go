@@ -87,7 +87,7 @@ func (r *backupReader) open(ctx context.Context, name string) (io.ReadCloser, er
 	}
 	info, err := file.Stat()
 	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s: is a directory, expected a file", name)
+		err = fmt.Errorf("%s: it is a directory, expected a file", name)
 	}
 	if err != nil {
 		return nil, joinClose(err, file)
@@ -200,19 +200,19 @@ func (r *backupReader) failed(err error, store string) error {
 	state := ""
 	switch {
 	case errors.Is(err, storage.ErrIncomplete):
-		state = "; " + store + " is incomplete: run the restore again"
+		state = "; " + store + " is incomplete, run the restore again"
 	case store != "":
-		state = "; " + store + " is untouched"
+		state = "; " + store + " is unchanged"
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &codeError{exitInterrupted, fmt.Errorf("%s: interrupted after %s%s", r.name, plural(r.objects.Load(), "object"), state)}
 	case errors.Is(err, backup.ErrNotEmpty):
-		return fmt.Errorf("%s: %w; --replace removes what is there", r.name, err)
+		return fmt.Errorf("%s: %w; --replace deletes its content", r.name, err)
 	case errors.Is(err, backup.ErrDamaged), errors.Is(err, backup.ErrForeign):
 		return &codeError{exitDamaged, fmt.Errorf("%s: %w%s", r.name, err, state)}
 	case errors.Is(err, storage.ErrIncomplete) && r.step != backup.StepRestore: // by something else
-		return fmt.Errorf("%s: %w; --replace removes what is there", r.name, err)
+		return fmt.Errorf("%s: %w; --replace deletes its content", r.name, err)
 	}
 	return fmt.Errorf("%s: %w", r.name, err)
 }

@@ -88,7 +88,7 @@ func TestRestoreIntoAStoreInUse(t *testing.T) {
 	c.run("backup", file).ok()
 	c.run("set", "days/z", `"new"`).ok()
 	before := c.objects()
-	c.run("restore", file).is(exitFailure, `it holds "days/a", for one; --replace removes what is there`).prints("")
+	c.run("restore", file).is(exitFailure, `it holds objects such as "days/a"; --replace deletes its content`).prints("")
 	if got := c.objects(); !reflect.DeepEqual(got, before) {
 		t.Errorf("a restore that is refused left %+v", got)
 	}
@@ -121,15 +121,15 @@ func TestBackupsThatAreNone(t *testing.T) {
 	}{
 		{"damaged", string(damaged), "the file is damaged", exitDamaged},
 		{"cut", string(content[:len(content)-9]), "the file is cut off", exitDamaged},
-		{"text", "hello", "this is no backup of a store", exitDamaged},
-		{"empty", "", "this is no backup of a store", exitDamaged},
+		{"text", "hello", "this is not a backup of a store", exitDamaged},
+		{"empty", "", "this is not a backup of a store", exitDamaged},
 		{"newer", string(newer), "use a newer build", exitFailure},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			name := c.file(test.name, test.content)
 			c.run("verify", name).is(test.code, test.text).prints("")
 			c.run("restore", name, "--store", target).is(test.code, test.text).prints("")
-			c.input(test.content, "restore", "-", "--store", target).is(test.code, "standard input: backup: restore: ").prints("")
+			c.input(test.content, "restore", "-", "--store", target).is(test.code, "standard input: ").prints("")
 			if _, err := os.Stat(location(target)); !os.IsNotExist(err) {
 				t.Errorf("something is at the place of the store: %v", err)
 			}
@@ -144,16 +144,16 @@ func TestBackupCommandLine(t *testing.T) {
 	c := newCLI(t)
 	file := filepath.Join(t.TempDir(), "x.oolith")
 	c.run("backup", file).is(exitFailure, "there is no store yet")
-	c.run("backup", file, "--store", "memory:").is(exitUsage, "nothing is kept there")
+	c.run("backup", file, "--store", "memory:").is(exitUsage, "it is not durable")
 	c.run("backup", file, "--only", "a//b").is(exitUsage, `--only "a//b": empty segment`)
-	c.run("backup").is(exitUsage, "0 arguments given, expected: oolith backup FILE|-")
+	c.run("backup").is(exitUsage, "0 arguments given, expected oolith backup FILE|-")
 	c.run("verify").is(exitUsage, "0 arguments given")
 	c.days()
 	c.run("restore", file, "--store", "memory:").is(exitFailure, "no such file")
-	c.run("backup", filepath.Dir(file)).is(exitFailure, "not written: it is there and no regular file")
-	c.run("backup", filepath.Join(t.TempDir(), "none", "x")).is(exitFailure, "not written: ")
+	c.run("backup", filepath.Dir(file)).is(exitFailure, "not written, it exists and is not a regular file")
+	c.run("backup", filepath.Join(t.TempDir(), "none", "x")).is(exitFailure, "not written, ")
 	c.run("backup", file).ok()
-	c.run("restore", file, "--store", "memory:").is(exitUsage, "nothing is kept there")
+	c.run("restore", file, "--store", "memory:").is(exitUsage, "it is not durable")
 	c.env.out = terminal{is: true, width: 80}
 	c.run("backup", "-").is(exitUsage, "standard output is a terminal")
 	c.run("verify", file).ok().contains("whole")
@@ -167,7 +167,7 @@ func TestInterruptedBackup(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	c.ctx = canceled
-	c.run("backup", file).is(exitInterrupted, file+": not written: interrupted after 0 objects")
+	c.run("backup", file).is(exitInterrupted, file+": not written, interrupted after 0 objects")
 	if content, err := os.ReadFile(file); err != nil || string(content) != "old" {
 		t.Errorf("the file holds %q, %v, want what was there", content, err)
 	}
@@ -178,7 +178,7 @@ func TestInterruptedBackup(t *testing.T) {
 	target := newCLI(t)
 	target.ctx = canceled
 	target.run("verify", file).is(exitInterrupted, "interrupted after 0 objects")
-	target.run("restore", file).is(exitInterrupted, target.store+" is untouched")
+	target.run("restore", file).is(exitInterrupted, target.store+" is unchanged")
 	if _, err := os.Stat(target.directory()); !os.IsNotExist(err) {
 		t.Errorf("something is at the place of the store: %v", err)
 	}
@@ -214,7 +214,7 @@ func TestBackupToAPipeThatBreaks(t *testing.T) {
 	c.input(lines.String(), "import", "-", "--as", "x/*", "--quiet").ok()
 	var errs bytes.Buffer
 	code := run(t.Context(), []string{"backup", "-"}, c.stdin, brokenWriter{}, &errs, c.env)
-	if code != exitFailure || !strings.Contains(errs.String(), "closed pipe") {
+	if code != exitFailure || !strings.Contains(errs.String(), "the connection is closed") {
 		t.Errorf("exit code %d, %q, want %d and the error of the output", code, errs.String(), exitFailure)
 	}
 }

@@ -79,7 +79,7 @@ func (b *bencher) run(ctx context.Context) (err error) {
 	b.namespace = "bench-" + strings.ToLower(rand.Text()[:10])
 	defer func() {
 		if cleanErr := store.Del(b.namespace + "/**"); cleanErr != nil {
-			err = joinErrors(err, fmt.Errorf("what the bench stored is left at %s/: %w", b.namespace, cleanErr))
+			err = joinErrors(err, fmt.Errorf("objects of the bench remain at %s/, delete them with del: %w", b.namespace, cleanErr))
 		}
 	}()
 	data := json.RawMessage(`"` + strings.Repeat("x", b.size-2) + `"`)

@@ -121,7 +121,7 @@ func startWaiting(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	}
 	reader := bufio.NewReader(errs)
 	line, err := reader.ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "oolith: standard input: line 11: no valid JSON") {
+	if err != nil || !strings.HasPrefix(line, "oolith: standard input: line 11, invalid JSON") {
 		t.Fatalf("standard error: %q, %v", line, err)
 	}
 	return feed, reader
@@ -142,7 +142,7 @@ func TestSignals(t *testing.T) {
 				t.Fatal(err)
 			}
 			line, err := errs.ReadString('\n')
-			if want := "oolith: standard input: interrupted after line 11: 10 records stored, 1 refused\n"; err != nil || line != want {
+			if want := "oolith: standard input: interrupted after line 11; 10 records stored, 1 refused\n"; err != nil || line != want {
 				t.Errorf("standard error: %q, %v, want %q", line, err, want)
 			}
 			if code := exitStatus(t, cmd.Wait()); code != exitInterrupted {

@@ -156,11 +156,11 @@ func (c *checker) compare(ctx context.Context) error {
 		if seen, known := passed[obj.Path]; !known {
 			c.report(fmt.Errorf("scan: %q is not among the keys", obj.Path))
 		} else if seen {
-			c.report(fmt.Errorf("scan: %q comes twice", obj.Path))
+			c.report(fmt.Errorf("scan: %q occurs twice", obj.Path))
 		}
 		passed[obj.Path] = true
 		if at := jsonvalid.NotUTF8(obj.Data); at >= 0 {
-			c.report(fmt.Errorf("key %q: its data is no UTF-8: byte 0x%02x at offset %d; it is read, but an export of it is no JSON: set it anew",
+			c.report(fmt.Errorf("key %q: its data is not UTF-8, byte 0x%02x at offset %d; exporting it produces invalid JSON, so set it again",
 				obj.Path, obj.Data[at], at))
 			c.objects--
 			unsound++
@@ -176,11 +176,11 @@ func (c *checker) compare(ctx context.Context) error {
 	}
 	for _, path := range keys {
 		if !passed[path] {
-			c.report(fmt.Errorf("keys: no object is found at %q", path))
+			c.report(fmt.Errorf("keys: there is no object at %q", path))
 		}
 	}
 	if counted := c.objects + unsound; scanned != counted || len(keys) != counted {
-		c.report(fmt.Errorf("the check counts %s, a scan %s, the keys are %s", thousands(int64(counted)), thousands(int64(scanned)), thousands(int64(len(keys)))))
+		c.report(fmt.Errorf("the check counts %s objects, the scan %s, the list of keys %s", thousands(int64(counted)), thousands(int64(scanned)), thousands(int64(len(keys)))))
 	}
 	return nil
 }

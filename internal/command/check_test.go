@@ -69,8 +69,8 @@ func TestCheckTellsWhatIsNoUTF8(t *testing.T) {
 	}
 	out, err := checkLayer(t.Context(), layer)
 	if err == nil || !strings.Contains(err.Error(), "2 problems found") || strings.Count(out, "\n") != 3 ||
-		!strings.Contains(out, `key "d/1": its data is no UTF-8: byte 0xff at offset 1`) ||
-		!strings.Contains(out, `key "d/3": its data is no UTF-8: byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
+		!strings.Contains(out, `key "d/1": its data is not UTF-8, byte 0xff at offset 1`) ||
+		!strings.Contains(out, `key "d/3": its data is not UTF-8, byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
@@ -140,19 +140,19 @@ func TestCheckComparesKeysAndObjects(t *testing.T) {
 		}, []string{`keys: "d/00002" comes after "d/00003", expected byte order`}},
 		{"a key too few", func(l *misled) {
 			l.keys = func(keys []string) []string { return slices.Delete(keys, 4, 5) }
-		}, []string{`scan: "d/00004" is not among the keys`, "the check counts 10, a scan 10, the keys are 9"}},
+		}, []string{`scan: "d/00004" is not among the keys`, "the check counts 10 objects, the scan 10, the list of keys 9"}},
 		{"a key too many", func(l *misled) {
 			l.keys = func(keys []string) []string { return append(keys, "d/9") }
-		}, []string{`keys: no object is found at "d/9"`, "the check counts 10, a scan 10, the keys are 11"}},
+		}, []string{`keys: there is no object at "d/9"`, "the check counts 10 objects, the scan 10, the list of keys 11"}},
 		{"a scan out of order", func(l *misled) {
 			l.scan = func(all []meta.Object) []meta.Object { all[2], all[3] = all[3], all[2]; return all }
 		}, []string{`scan: "d/00002" comes after "d/00003", expected the order of directory and name`}},
 		{"an object twice", func(l *misled) {
 			l.scan = func(all []meta.Object) []meta.Object { return append(all, all[9]) }
-		}, []string{`scan: "d/00009" comes twice`, `scan: "d/00009" comes after "d/00009"`, "the check counts 10, a scan 11, the keys are 10"}},
+		}, []string{`scan: "d/00009" occurs twice`, `scan: "d/00009" comes after "d/00009"`, "the check counts 10 objects, the scan 11, the list of keys 10"}},
 		{"an object too few", func(l *misled) {
 			l.scan = func(all []meta.Object) []meta.Object { return all[1:] }
-		}, []string{`keys: no object is found at "d/00000"`, "the check counts 10, a scan 9, the keys are 10"}},
+		}, []string{`keys: there is no object at "d/00000"`, "the check counts 10 objects, the scan 9, the list of keys 10"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := &misled{BatchLayer: storagetest.NewBatchLayer(&storagetest.Disk{}, "d")}

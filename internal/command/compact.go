@@ -50,7 +50,7 @@ type compactSummary struct {
 func (a *app) compact(ctx context.Context, layer storage.EmbeddedLayer) error {
 	compacter, ok := storage.As[storage.Compacter](layer)
 	if !ok {
-		return errors.New("its engine has nothing to compact")
+		return errors.New("its engine cannot be compacted, there is nothing to do")
 	}
 	before, err := sizeOnDisk(location(a.storeURL))
 	if err != nil {

@@ -47,14 +47,14 @@ func TestCompact(t *testing.T) {
 			var cancel context.CancelFunc
 			c.ctx, cancel = context.WithCancel(t.Context())
 			cancel()
-			c.run("compact").is(exitInterrupted, "store "+c.store+": compact: context canceled").prints("")
+			c.run("compact").is(exitInterrupted, "store "+c.store+": compact, interrupted").prints("")
 		})
 	}
 }
 
 func TestCompactOfALayerThatCannot(t *testing.T) {
 	err := (&app{storeURL: "test:"}).compact(t.Context(), storagetest.NewPlainLayer(&storagetest.Disk{}, "d"))
-	checkError(t, err, "its engine has nothing to compact")
+	checkError(t, err, "its engine cannot be compacted, there is nothing to do")
 }
 
 // TestSizeOnDisk adds up directories, and files with those that an engine keeps beside them.

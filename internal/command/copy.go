@@ -53,7 +53,7 @@ leaves the objects of the target as they are; fail merges nothing when one is at
 		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("store") {
-				return usage(errors.New("copy: --store names no store here, expected the URLs of two: copy FROM TO"))
+				return usage(errors.New("copy: --store has no effect here, expected two URLs, as in copy FROM TO"))
 			}
 			for _, url := range args { // what no flag names, from left to right
 				switch "" {
@@ -62,14 +62,14 @@ leaves the objects of the target as they are; fail merges nothing when one is at
 				case c.to:
 					c.to = url
 				default:
-					return usage(fmt.Errorf("copy: %s is one URL too many, expected two: copy FROM TO", url))
+					return usage(fmt.Errorf("copy: %s is one URL too many, expected two, as in copy FROM TO", url))
 				}
 			}
 			if c.from == "" || c.to == "" {
-				return usage(errors.New("copy: expected the URLs of two stores: copy FROM TO"))
+				return usage(errors.New("copy: expected the URLs of two stores, as in copy FROM TO"))
 			}
 			if c.ifExists != replaceExisting && !c.into {
-				return usage(errors.New("copy: --if-exists goes with --into, since a new store holds no objects"))
+				return usage(errors.New("copy: --if-exists needs --into, since a new store is empty"))
 			}
 			if err := checkOnly(cmd, c.only); err != nil {
 				return err
@@ -227,11 +227,11 @@ func (c *copier) note(reason string) error {
 
 // stopped makes the error of a copy that did not come to its end.
 func (c *copier) stopped(err error) error {
-	state := c.to + " is incomplete: run the copy again"
+	state := c.to + " is incomplete, run the copy again"
 	if c.target == nil {
-		state = c.to + " holds a part: run the copy again with --into"
+		state = c.to + " holds part of the objects, run the copy again with --into"
 	} else if _, ok := storage.As[storage.IncompleteMarker](c.target); !ok && !c.into {
-		state = c.to + " holds a part, which its engine cannot note: remove it, and run the copy again"
+		state = c.to + " holds part of the objects and its engine cannot mark that; empty it and run the copy again"
 	}
 	if errors.Is(err, context.Canceled) {
 		return &codeError{exitInterrupted, fmt.Errorf("copy: interrupted after %s; %s", plural(c.done.Load(), "object"), state)}
@@ -291,10 +291,10 @@ func (c *copier) finish(checksum digest) error {
 	}
 	left := ""
 	if expired > 0 {
-		left = fmt.Sprintf(", left out %s that expired", thousands(expired))
+		left = fmt.Sprintf(", skipped %s that have expired", thousands(expired))
 	}
 	if skipped := c.skipped.Load(); skipped > 0 {
-		left += fmt.Sprintf(", skipped %s that exist", thousands(skipped))
+		left += fmt.Sprintf(", skipped %s that exist already", thousands(skipped))
 	}
 	_, err := fmt.Fprintf(c.stdout, "%s %s from %s into %s in %s%s\n%s%s, checksum %s\n", verb,
 		plural(checksum.count, "object"), c.from, c.to, took.Round(time.Millisecond), left, proof, plural(checksum.count, "object"), checksum)

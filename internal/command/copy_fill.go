@@ -64,7 +64,7 @@ func (c *copier) mustBeFresh() error {
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("it holds objects (%q the first), expected a new or empty store; --into merges into it", obj.Path)
+		return fmt.Errorf("it holds objects, such as %q, expected a new or empty store; --into merges into it", obj.Path)
 	}
 	batcher, ok := storage.As[storage.Batcher](c.target)
 	if !ok {
@@ -76,7 +76,7 @@ func (c *copier) mustBeFresh() error {
 	}
 	if last > 0 {
 		// A revision is never used twice, and those of the source may be lower.
-		return fmt.Errorf("it is empty and was in use up to revision %d, expected a new store; --into gives new revisions", last)
+		return fmt.Errorf("it is empty but was used up to revision %d, expected a new store; --into assigns new revisions", last)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (w *layerWriter) clear(last uint64) error {
 	w.layer.Clear() // cannot say that it failed: what is left does
 	left, err := w.layer.Keys()
 	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("%d keys are left, %q the first", len(left), left[0])
+		err = fmt.Errorf("%d keys remain, such as %q", len(left), left[0])
 	}
 	return err
 }

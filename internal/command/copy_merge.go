@@ -75,7 +75,7 @@ func (c *copier) mustNotMeet(ctx context.Context, store opened) error {
 			return err
 		}
 		if !sameContent(&there, &obj) {
-			return fmt.Errorf("there is another object at %q, and --if-exists fail merges nothing", obj.Path)
+			return fmt.Errorf("another object exists at %q, and with --if-exists fail nothing is merged", obj.Path)
 		}
 	}
 	return nil
@@ -144,7 +144,7 @@ func (c *copier) compare(ctx context.Context, store opened) (digest, error) {
 			continue // it was there before
 		}
 		if !sameContent(&got, &obj) {
-			return sum, fmt.Errorf("store %s: read back: the object at %q is not the one of the source", c.to, obj.Path)
+			return sum, fmt.Errorf("store %s: read back: the object at %q differs from the source", c.to, obj.Path)
 		}
 		obj.Revision = 0
 		sum.add(&obj)

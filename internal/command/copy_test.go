@@ -152,14 +152,14 @@ func TestCopyRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
-		{[]string{"--from", c.store}, exitUsage, "copy: expected the URLs of two stores: copy FROM TO"},
-		{[]string{"--from", c.store, "--to", other, "--store", c.store}, exitUsage, "copy: --store names no store here"},
+		{nil, exitUsage, "copy: expected the URLs of two stores, as in copy FROM TO"},
+		{[]string{"--from", c.store}, exitUsage, "copy: expected the URLs of two stores, as in copy FROM TO"},
+		{[]string{"--from", c.store, "--to", other, "--store", c.store}, exitUsage, "copy: --store has no effect here"},
 		{[]string{"--from", c.store, "--to", other, "x"}, exitUsage, "copy: x is one URL too many"},
 		{[]string{"--from", "nope:x", "--to", other}, exitUsage, `unknown scheme "nope"`},
 		{[]string{"--from", c.store, "--to", "nope:x"}, exitUsage, `unknown scheme "nope"`},
-		{[]string{"--from", "memory:", "--to", other}, exitUsage, "store memory:: nothing is kept there"},
-		{[]string{"--from", c.store, "--to", "memory:"}, exitUsage, "store memory:: nothing is kept there"},
+		{[]string{"--from", "memory:", "--to", other}, exitUsage, "store memory:: it is not durable"},
+		{[]string{"--from", c.store, "--to", "memory:"}, exitUsage, "store memory:: it is not durable"},
 		{[]string{"--from", c.store, "--to", c.store}, exitUsage, "are the same store, expected two"},
 		{[]string{"--from", c.store, "--to", c.store + "/"}, exitUsage, "are the same store, expected two"},
 		{[]string{"--from", c.store, "--to", "pebble:" + link + "?sync=off", "--into"}, exitUsage, "are the same store, expected two"},
@@ -182,12 +182,12 @@ func TestCopyRefusesATargetInUse(t *testing.T) {
 	target.run("set", "mine", "1").ok()
 	before := target.objects()
 	copyOver := func() result { return source.run("copy", "--from", source.store, "--to", target.store) }
-	copyOver().is(exitFailure, `store `+target.store+`: it holds objects ("mine" the first), expected a new or empty store; --into merges into it`)
+	copyOver().is(exitFailure, `store `+target.store+`: it holds objects, such as "mine", expected a new or empty store; --into merges into it`)
 	if got := target.objects(); !reflect.DeepEqual(got, before) {
 		t.Errorf("the refused target holds %v, want %v", got, before)
 	}
 	target.run("del", "mine").ok()
-	copyOver().is(exitFailure, "it is empty and was in use up to revision 2, expected a new store; --into gives new revisions")
+	copyOver().is(exitFailure, "it is empty but was used up to revision 2, expected a new store; --into assigns new revisions")
 	source.run("copy", "--from", source.store, "--to", target.store, "--into").ok()
 	if got := len(target.objects()); got != 4 {
 		t.Errorf("after the merge into the emptied store there are %d objects, want 4", got)
@@ -201,7 +201,7 @@ func TestCopyInto(t *testing.T) {
 	target.run("set", "d0/00000", `"old"`).ok()
 	target.run("set", "mine", "1").ok()
 	mine := target.run("export", "mine").ok().out
-	source.run("copy", "--from", source.store, "--to", target.store, "--into").ok().contains("merged 2,001 objects from ", ", left out 1 that expired\n")
+	source.run("copy", "--from", source.store, "--to", target.store, "--into").ok().contains("merged 2,001 objects from ", ", skipped 1 that have expired\n")
 	want := source.objects()
 	got := target.objects()
 	got = slices.DeleteFunc(got, func(obj meta.Object) bool { return obj.Path == "mine" })
@@ -366,7 +366,7 @@ func TestCopyThatGoesWrong(t *testing.T) {
 			test.harm(target)
 			err := layerCopier(source, target).copy(t.Context())
 			checkError(t, err, test.want)
-			checkError(t, err, "; test:target is incomplete: run the copy again")
+			checkError(t, err, "; test:target is incomplete, run the copy again")
 			if code := exitCode(err); code != exitFailure {
 				t.Errorf("exit code %d, want %d", code, exitFailure)
 			}
@@ -421,7 +421,7 @@ func TestCopyStopped(t *testing.T) {
 		l.from, l.to, l.into = c.store, to, into
 		err = l.copy(ctx)
 		if exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "copy: interrupted after ") ||
-			!strings.HasSuffix(err.Error(), " objects; "+to+" is incomplete: run the copy again") {
+			!strings.HasSuffix(err.Error(), " objects; "+to+" is incomplete, run the copy again") {
 			t.Errorf("the interrupted copy ends with %v, exit code %d", err, exitCode(err))
 		}
 	}
@@ -444,7 +444,7 @@ func TestCopyStopped(t *testing.T) {
 			source.input(manyObjects(killedAt+500), "import", "-", "--quiet").ok()
 			target := source.at(fresh(t, scheme))
 			stop(source, target.store, false)
-			command := "run it again: oolith copy --from " + source.store + " --to " + target.store
+			command := "run it again, oolith copy --from " + source.store + " --to " + target.store
 			for _, args := range [][]string{{"get", "a"}, {"list", "*"}, {"keys"}, {"info"}, {"export"}, {"set", "a", "1"}, {"compact"}, {"del", "a"}} {
 				target.run(args...).is(exitFailure, command).prints("")
 			}
@@ -457,7 +457,7 @@ func TestCopyStopped(t *testing.T) {
 			merged := source.at(fresh(t, scheme))
 			merged.run("set", "mine", "1").ok()
 			stop(source, merged.store, true)
-			command = "run it again: oolith copy --into --from " + source.store + " --to " + merged.store
+			command = "run it again, oolith copy --into --from " + source.store + " --to " + merged.store
 			merged.run("get", "mine").is(exitFailure, command)
 			source.run("copy", "--from", source.store, "--to", merged.store).is(exitFailure, command)
 			source.run("copy", "--from", target.store, "--to", merged.store, "--into").is(exitFailure, command)

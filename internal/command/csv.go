@@ -41,9 +41,9 @@ func csvRecords(in *bufio.Reader, skipped position, limit int, numbers bool) (re
 		case name == "":
 			return records{}, fmt.Errorf("the header row has no name for column %d, expected one for each", i+1)
 		case seen[name]:
-			return records{}, fmt.Errorf("the header row names %q twice, expected another name for each column", name)
+			return records{}, fmt.Errorf("the header row names %q twice, expected a different name for each column", name)
 		case !utf8.ValidString(name):
-			return records{}, fmt.Errorf("the header row is no UTF-8 in column %d, expected a file in UTF-8", i+1)
+			return records{}, fmt.Errorf("the header row is not UTF-8 in column %d, expected a file in UTF-8", i+1)
 		}
 		seen[name] = true
 		text, err := quoted(name)
@@ -90,7 +90,7 @@ func (c *csvReader) next() (record, error) {
 			continue
 		}
 		if !utf8.ValidString(value) {
-			rec.refused = fmt.Errorf("column %s is no UTF-8", c.header[i])
+			rec.refused = fmt.Errorf("column %s is not UTF-8", c.header[i])
 			return rec, nil
 		}
 		text, err := quoted(value)
@@ -109,7 +109,7 @@ func (c *csvReader) reason(wrong *csv.ParseError) error {
 	if wrong.Line != wrong.StartLine {
 		where = fmt.Sprintf("column %d of line %d", wrong.Column, c.before+int64(wrong.Line))
 	}
-	return fmt.Errorf("no valid CSV, a quote at %s is not doubled or not closed", where)
+	return fmt.Errorf("invalid CSV, a quote at %s is not doubled or not closed", where)
 }
 
 // failed makes the error after which nothing can be read.
@@ -121,7 +121,7 @@ func (c *csvReader) failed(err error) error {
 	if errors.Is(err, errLimit) {
 		err = tooLongError(c.limit)
 	}
-	return fmt.Errorf("behind line %d: %w", c.last, err)
+	return fmt.Errorf("after line %d: %w", c.last, err)
 }
 
 // isNumber reports whether a text is a number as JSON writes it.

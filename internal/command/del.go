@@ -36,16 +36,16 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			}
 			isPattern := slices.ContainsFunc(args, key.HasGlob)
 			if isPattern && len(args) > 1 {
-				return usage(fmt.Errorf("del: a pattern goes alone, %s given", plural(int64(len(args)), "argument")))
+				return usage(fmt.Errorf("del: expected one pattern or several paths, %s given", plural(int64(len(args)), "argument")))
 			}
 			if len(args) > 1 && opt.IfRevision != 0 {
-				return usage(fmt.Errorf("del: --if-revision goes with one path, %d given", len(args)))
+				return usage(fmt.Errorf("del: --if-revision needs exactly one path, %d given", len(args)))
 			}
 			if isPattern && opt.IfRevision != 0 {
-				return usage(fmt.Errorf("del %q: --if-revision goes with one path, not with a pattern", args[0]))
+				return usage(fmt.Errorf("del %q: --if-revision needs a path, not a pattern", args[0]))
 			}
 			if asks := a.in.is && a.err.is; isPattern && !yes && !asks {
-				return usage(fmt.Errorf("del %q: a pattern demands --yes where nobody can be asked", args[0]))
+				return usage(fmt.Errorf("del %q: add --yes to delete a pattern without a terminal to confirm on", args[0]))
 			}
 			store, err := a.openStore(cmd.Context(), changes)
 			if err != nil {
@@ -117,7 +117,7 @@ func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes 
 		return matches, nil
 	}
 	if readErr != nil {
-		return 0, fmt.Errorf("del %q: nothing deleted: no answer: %w", pattern, readErr)
+		return 0, fmt.Errorf("del %q: nothing deleted, no answer: %w", pattern, readErr)
 	}
 	return 0, errors.New("nothing deleted")
 }

@@ -23,7 +23,7 @@ func TestDel(t *testing.T) {
 func TestDelOfAPatternAsks(t *testing.T) {
 	c := newCLI(t)
 	c.days()
-	c.run("del", "days/*").is(exitUsage, "a pattern demands --yes where nobody can be asked")
+	c.run("del", "days/*").is(exitUsage, "add --yes to delete a pattern without a terminal")
 	c.env.in, c.env.err = terminal{is: true, width: 80}, terminal{is: true, width: 80}
 	for _, answer := range []string{"n\n", "\n", "nope\n", ""} {
 		r := c.input(answer, "del", "days/*")

@@ -63,7 +63,7 @@ func (a *app) edit(ctx context.Context, path string) error {
 		return a.kept(path, draft, err)
 	}
 	if err := os.Remove(draft); err != nil {
-		return fmt.Errorf("edit %q: it is stored; the draft is left: %w", path, err)
+		return fmt.Errorf("edit %q: it is stored, but the draft remains: %w", path, err)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (a *app) typed(ctx context.Context, path string, begun []byte) (string, err
 		cmd.Stdout = a.out.file
 	}
 	if err := cmd.Run(); err != nil {
-		err = fmt.Errorf("the editor %q: %w; the variable EDITOR names another one", editor, err)
+		err = fmt.Errorf("the editor %q failed, %w; set EDITOR to another one", editor, err)
 		text, readErr := os.ReadFile(file.Name())
 		if readErr == nil && bytes.Equal(text, begun) {
 			return "", joinErrors(err, os.Remove(file.Name()))
@@ -136,7 +136,7 @@ func (a *app) typed(ctx context.Context, path string, begun []byte) (string, err
 func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) error {
 	data := trimJSON(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 	if len(data) == 0 {
-		return usage(errors.New("it is empty, expected one JSON value; to remove the object use del"))
+		return usage(errors.New("it is empty, expected one JSON value; use del to delete the object"))
 	}
 	if err := checkJSON(data); err != nil {
 		return usage(err)
@@ -153,13 +153,13 @@ func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) erro
 func (a *app) kept(path, draft string, err error) error {
 	next := ", then " + a.program + " set " + path + " @" + shellQuote(draft)
 	if conflict, ok := errors.AsType[*storage.ConflictError](err); ok {
-		state := "it was removed meanwhile"
+		state := "it was deleted in the meantime"
 		if conflict.Current != 0 {
-			state = fmt.Sprintf("somebody else wrote it meanwhile, and it has revision %d", conflict.Current)
+			state = fmt.Sprintf("somebody else changed it in the meantime to revision %d", conflict.Current)
 			next += fmt.Sprintf(" --if-revision %d", conflict.Current)
 		}
-		err = &codeError{exitConflict, fmt.Errorf("%s (%w)", state, err)}
-		return fmt.Errorf("edit %q: %w; nothing is stored, and your text is in %s: compare it with %s get %s%s", path, err, filepath.ToSlash(draft), a.program, path, next)
+		err = &codeError{exitConflict, errors.New(state)}
+		return fmt.Errorf("edit %q: %w; nothing is stored, your text is in %s; compare it with %s get %s%s", path, err, filepath.ToSlash(draft), a.program, path, next)
 	}
-	return fmt.Errorf("edit %q: %w; nothing is stored, and your text is in %s: correct it%s", path, err, filepath.ToSlash(draft), next)
+	return fmt.Errorf("edit %q: %w; nothing is stored, your text is in %s; correct it%s", path, err, filepath.ToSlash(draft), next)
 }

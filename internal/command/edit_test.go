@@ -60,13 +60,13 @@ func TestEdit(t *testing.T) {
 			script, want string
 			code         int
 		}{
-			{`echo '{"typed":' > "$2"`, "no valid JSON", exitUsage},
+			{`echo '{"typed":' > "$2"`, "invalid JSON", exitUsage},
 			{`echo > "$2"`, "it is empty", exitUsage},
 			{`echo '{"typed":1}' > "$2"; exit 3`, "exit status 3", exitFailure},
 		} {
 			c.editor(test.script)
 			r := c.run("edit", "new").is(test.code, test.want)
-			file := regexp.MustCompile(`your text is in (\S+):`).FindStringSubmatch(r.errors)
+			file := regexp.MustCompile(`your text is in (\S+);`).FindStringSubmatch(r.errors)
 			if file == nil {
 				t.Fatalf("no file is named: %s", r.errors)
 			}
@@ -90,8 +90,8 @@ func TestEditConflict(t *testing.T) {
 			meanwhile []string
 			want      string
 		}{
-			{[]string{"set", "a", "2"}, "somebody else wrote it meanwhile, and it has revision "},
-			{[]string{"del", "a"}, "it was removed meanwhile"},
+			{[]string{"set", "a", "2"}, "somebody else changed it in the meantime to revision "},
+			{[]string{"del", "a"}, "it was deleted in the meantime"},
 		} {
 			c.run("set", "a", "1").ok()
 			oolith := processes(t, roleProgram)(test.meanwhile...)
@@ -101,7 +101,7 @@ func TestEditConflict(t *testing.T) {
 			}
 			c.editor("echo '\"typed\"' > \"$2\"; " + command + " >/dev/null")
 			r := c.run("edit", "a").is(exitConflict, test.want)
-			file := regexp.MustCompile(`your text is in (\S+): compare it with oolith get a, then (oolith set .*)\n`).FindStringSubmatch(r.errors)
+			file := regexp.MustCompile(`your text is in (\S+); compare it with oolith get a, then (oolith set .*)\n`).FindStringSubmatch(r.errors)
 			if file == nil {
 				t.Fatalf("no file is named: %s", r.errors)
 			}

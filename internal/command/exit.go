@@ -99,21 +99,3 @@ func (a *app) errorLine(err error, code int) string {
 	_ = writeJSON(&line, errorMessage{oneLine(err), code}) // of a text and a number it cannot fail
 	return strings.TrimSuffix(line.String(), "\n")
 }
-
-// oneLine writes an error in one line, as joined errors are not.
-func oneLine(err error) string {
-	var text strings.Builder
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "":
-			continue
-		case strings.HasSuffix(text.String(), "?"):
-			text.WriteByte(' ')
-		case text.Len() > 0:
-			text.WriteString("; ")
-		}
-		text.WriteString(line)
-	}
-	return printable(text.String())
-}

@@ -67,7 +67,7 @@ func (a *app) export(ctx context.Context, pattern, out string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s: not written: %w", out, err)
+		return fmt.Errorf("%s: not written, %w", out, err)
 	}
 	if a.json {
 		return writeJSON(a.stdout, map[string]int64{"exported": count})
@@ -107,7 +107,7 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	mode := fs.FileMode(0o666) // less the umask
 	if info, err := os.Stat(name); err == nil {
 		if mode = info.Mode(); !mode.IsRegular() {
-			return errors.New("it is there and no regular file, expected a file or nothing")
+			return errors.New("it exists and is not a regular file, expected a file name")
 		}
 	}
 	temporary := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text())

@@ -99,12 +99,12 @@ func TestExpired(t *testing.T) {
 	c.run("export", "days/past").is(exitNotFound, `"days/past"`)
 	const old = `{"path":"x/%d","data":1,"created":1,"expires":%d}` + "\n"
 	in := fmt.Sprintf(old, 1, 5) + fmt.Sprintf(old, 2, math.MaxInt64) + fmt.Sprintf(old, 3, time.Now().UnixNano())
-	c.input(in, "import", "-").ok().contains("stored 1 record in ", ", refused 0, left out 2 that expired\n", " get x/2\n")
+	c.input(in, "import", "-").ok().contains("stored 1 record in ", ", refused 0, skipped 2 that have expired\n", " get x/2\n")
 	c.input(in, "import", "-", "--json").ok().contains(`{"stored":1,"refused":0,"expired":2,`)
 	c.run("keys", "x/*").ok().prints("x/2\n")
 	c.run("export", "x/2").ok().contains(fmt.Sprintf(`,"expires":%d}`, math.MaxInt64))
 	c.input(fmt.Sprintf(old, 4, -1), "import", "-").refuses(exitRefused,
-		`oolith: standard input: line 1: set "x/4": `+storage.ErrInvalidTTL.Error()+": Expires is -1, expected Unix nanoseconds or 0",
+		`oolith: standard input: line 1, set "x/4", `+strings.TrimPrefix(storage.ErrInvalidTTL.Error(), "storage: ")+", Expires is -1, expected Unix nanoseconds or 0",
 		"oolith: standard input: 1 record refused, 0 stored")
 }
 
@@ -126,7 +126,7 @@ func TestExportToAFile(t *testing.T) {
 		t.Errorf("the file's mode is %v, %v, want that of the old one", info.Mode(), err)
 	}
 	onlyFile(t, file)
-	c.run("export", "--out", filepath.Dir(file)).is(exitFailure, "not written: it is there and no regular file")
+	c.run("export", "--out", filepath.Dir(file)).is(exitFailure, "not written, it exists and is not a regular file")
 	c.run("export", "--out", filepath.Join(file, "x")).is(exitFailure, "not a directory")
 }
 
@@ -169,7 +169,7 @@ func TestExportInterrupted(t *testing.T) {
 	c.ctx, cancel = context.WithCancel(t.Context())
 	cancel()
 	file := filepath.Join(t.TempDir(), "out.jsonl")
-	c.run("export", "--out", file).is(exitInterrupted, file+": not written: interrupted after 0 objects")
+	c.run("export", "--out", file).is(exitInterrupted, file+": not written, interrupted after 0 objects")
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("the file is there: %v", err)
 	}

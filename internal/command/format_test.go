@@ -81,7 +81,7 @@ func TestOneLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"a":                       "a",
 		"a\nb\n":                  "a; b",
-		"x\n\nDid you mean?\n\ty": "x; Did you mean? y",
+		"x\n\nDid you mean?\n\ty": "x; Did you mean?; y",
 		"esc \x1b[31m":            `esc \u001b[31m`,
 	} {
 		if got := oneLine(errString(text)); got != want {

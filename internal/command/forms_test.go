@@ -43,14 +43,14 @@ func TestReadMember(t *testing.T) {
 		{"absent", "items", `{"item":[1]}`, nil, `the input has no member "items"`},
 		{"a value of that text", "items", `{"a":"items","b":[1]}`, nil, `the input has no member "items"`},
 		{"absent below", "data.items", `{"data":{"x":1}}`, nil, `the input has no member "data.items"`},
-		{"no array", "items", `{"items":{"a":1}}`, nil, `the member "items" is no array`},
-		{"no object", "items", `[1]`, nil, `the input is no object`},
-		{"no object below", "a.b", `{"a":1}`, nil, `the member "a" is no object`},
-		{"cut in the array", "items", `{"items":[1,`, []string{"1 1"}, "cut off"},
-		{"cut behind the array", "items", `{"items":[1],"x":`, []string{"1 1"}, "cut off"},
-		{"broken element", "items", `{"items":[1,oops]}`, []string{"1 1"}, "record 2: no valid JSON"},
-		{"more behind", "items", `{"items":[1]} {}`, []string{"1 1"}, "more follows the object that ends at byte 13"},
-		{"a record over the limit", "items", `{"items":["` + strings.Repeat("x", 300) + `"]}`, nil, "longer than 100 B"},
+		{"no array", "items", `{"items":{"a":1}}`, nil, `the member "items" is not an array`},
+		{"no object", "items", `[1]`, nil, `the input is not an object`},
+		{"no object below", "a.b", `{"a":1}`, nil, `the member "a" is not an object`},
+		{"cut in the array", "items", `{"items":[1,`, []string{"1 1"}, "ends too early"},
+		{"cut behind the array", "items", `{"items":[1],"x":`, []string{"1 1"}, "ends too early"},
+		{"broken element", "items", `{"items":[1,oops]}`, []string{"1 1"}, "record 2: invalid JSON"},
+		{"more behind", "items", `{"items":[1]} {}`, []string{"1 1"}, "more data follows the object that ends at byte 13"},
+		{"a record over the limit", "items", `{"items":["` + strings.Repeat("x", 300) + `"]}`, nil, "larger than 100 B"},
 		{"a long member is skipped", "items", `{"x":[` + strings.Repeat("1,", 500) + `1],"items":[1]}`, []string{"1 1"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,13 +77,13 @@ func TestReadCSV(t *testing.T) {
 		{"a header alone", "a,b\n", false, nil, ""},
 		{"too few and too many", "a,b\n1\n1,2,3\n1,2\n", false,
 			[]string{"2 !the row has 1 value, expected 2 as in the header row", "3 !the row has 3 values, expected 2 as in the header row", `4 {"a":"1","b":"2"}`}, ""},
-		{"a bare quote", "a\nx\"y\n2\n", false, []string{"2 !no valid CSV, a quote at column 2 is not doubled or not closed", `3 {"a":"2"}`}, ""},
-		{"no UTF-8", "a\n\xff\n2\n", false, []string{`2 !column "a" is no UTF-8`, `3 {"a":"2"}`}, ""},
-		{"a quote that stays open", "a\n1\n\"x\ny\n", false, []string{`2 {"a":"1"}`}, "line 3: no valid CSV"},
+		{"a bare quote", "a\nx\"y\n2\n", false, []string{"2 !invalid CSV, a quote at column 2 is not doubled or not closed", `3 {"a":"2"}`}, ""},
+		{"no UTF-8", "a\n\xff\n2\n", false, []string{`2 !column "a" is not UTF-8`, `3 {"a":"2"}`}, ""},
+		{"a quote that stays open", "a\n1\n\"x\ny\n", false, []string{`2 {"a":"1"}`}, "line 3: invalid CSV"},
 		{"nothing", "", false, nil, "expected CSV with a header row"},
 		{"no name", "a,,c\n", false, nil, "no name for column 2"},
 		{"a name twice", "a,b,a\n", false, nil, `names "a" twice`},
-		{"a long row", "a\n\"" + strings.Repeat("x", 300) + "\"\n", false, nil, "longer than 100 B"},
+		{"a long row", "a\n\"" + strings.Repeat("x", 300) + "\"\n", false, nil, "larger than 100 B"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := readFormat(test.input, 100, format{csv: true, numbers: test.numbers})
@@ -131,12 +131,12 @@ func TestImportOfForms(t *testing.T) {
 		want string
 	}{
 		{[]string{"import", csv}, "CSV needs --as"},
-		{[]string{"import", "-", "--numbers"}, "--numbers goes with CSV"},
-		{[]string{"import", "-", "--csv", "--at", "x", "--as", "a/*"}, "do not go together"},
+		{[]string{"import", "-", "--numbers"}, "--numbers is for CSV"},
+		{[]string{"import", "-", "--csv", "--at", "x", "--as", "a/*"}, "exclude each other"},
 		{[]string{"import", "-", "--at", "a..b"}, `--at "a..b": expected the name of a member`},
 		{[]string{"import", "-", "--only", "a//b"}, `--only "a//b"`},
 		{[]string{"import", "-", "--if-exists", "ask"}, "expected replace, skip or fail"},
-		{[]string{"copy", "a", "b", "--if-exists", "skip"}, "--if-exists goes with --into"},
+		{[]string{"copy", "a", "b", "--if-exists", "skip"}, "--if-exists needs --into"},
 	} {
 		c.run(test.args...).is(exitUsage, test.want)
 	}
@@ -154,7 +154,7 @@ func TestImportOnlyAndIfExists(t *testing.T) {
 		{nil, exitOK, "", `"stored":3`, "new new new"},
 		{[]string{"--if-exists", "replace"}, exitOK, "", `"stored":3`, "new new new"},
 		{[]string{"--if-exists", "skip"}, exitOK, "", `"skipped":1`, "new old new"},
-		{[]string{"--if-exists", "fail"}, exitFailure, `line 2: \"rows/2\": there is an object at the path`, "", "new old -"},
+		{[]string{"--if-exists", "fail"}, exitFailure, `line 2, \"rows/2\", the path already has an object`, "", "new old -"},
 		{[]string{"--only", "rows/3"}, exitOK, "", `"left_out":2`, "- old new"},
 		{[]string{"--only", "rows/*"}, exitOK, "", `"stored":3`, "new new new"},
 		{[]string{"--only", "other/**"}, exitOK, "", `"left_out":3`, "- old -"},
@@ -191,7 +191,7 @@ func TestCopyOnlyAndIfExists(t *testing.T) {
 	}{
 		{[]string{"--into"}, exitOK, "", "a/1=src a/2=src b/1=src"},
 		{[]string{"--into", "--if-exists", "skip"}, exitOK, "", "a/1=src a/2=old b/1=src"},
-		{[]string{"--into", "--if-exists", "fail"}, exitFailure, `there is another object at "a/2"`, "a/2=old"},
+		{[]string{"--into", "--if-exists", "fail"}, exitFailure, `another object exists at "a/2"`, "a/2=old"},
 		{[]string{"--into", "--if-exists", "fail", "--only", "b/*"}, exitOK, "", "a/2=old b/1=src"},
 		{[]string{"--into", "--only", "a/*"}, exitOK, "", "a/1=src a/2=src"},
 	} {
@@ -239,7 +239,7 @@ func TestBarePath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, place := range []string{dir, filepath.Join(dir, "text")} {
-		c.run("keys", "--store", place).is(exitUsage, "no engine knows the files there, expected one of pebble:")
+		c.run("keys", "--store", place).is(exitUsage, "no engine recognizes the files, expected one of pebble:")
 	}
 	c.run("keys", "--store", filepath.Join(dir, "none")).is(exitFailure, "there is no store yet")
 	c.run("set", "a", "1", "--store", filepath.Join(dir, "none")).is(exitUsage, "a new store needs the name of its engine")
@@ -257,10 +257,10 @@ func TestJSONErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"get", "none", "--json"}, exitNotFound, `{"error":"get \"none\": storage: not found","code":4}`},
+		{[]string{"get", "none", "--json"}, exitNotFound, `{"error":"get \"none\": not found","code":4}`},
 		{[]string{"--json", "get", "a/*"}, exitUsage, `"code":2}`},
 		{[]string{"nope", "--json"}, exitUsage, `"code":2}`},
-		{[]string{"get", "--nope", "--json"}, exitUsage, `{"error":"unknown flag: --nope; see \"oolith get --help\"","code":2}`},
+		{[]string{"get", "--nope", "--json"}, exitUsage, `{"error":"unknown flag --nope; see \"oolith get --help\"","code":2}`},
 	} {
 		r := c.run(test.args...)
 		if r.code != test.code || strings.Count(r.errors, "\n") != 1 || !strings.HasPrefix(r.errors, `{"error":"`) || !strings.Contains(r.errors, test.want) {

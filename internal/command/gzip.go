@@ -62,7 +62,7 @@ func (u *unpacker) nextMember() error {
 			return err // io.EOF at the end
 		}
 		if c != 0 {
-			return errors.New("gzip: the packed data is complete, and something else follows: expected the end of the file, or more packed data")
+			return errors.New("gzip data is followed by something else, expected the end of the file or more gzip data")
 		}
 	}
 }
@@ -72,11 +72,11 @@ func gzipError(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, gzip.ErrHeader):
-		return errors.New("gzip: the packed data is damaged: invalid header")
+		return errors.New("the gzip data is damaged, its header is invalid")
 	case errors.Is(err, gzip.ErrChecksum):
-		return errors.New("gzip: the packed data is damaged: its checksum differs")
+		return errors.New("the gzip data is damaged, its checksum is wrong")
 	case errors.As(err, &corrupt):
-		return fmt.Errorf("gzip: the packed data is damaged near byte %d", int64(corrupt))
+		return fmt.Errorf("the gzip data is damaged near byte %d", int64(corrupt))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Errorf("gzip: %w", errCutOff)
 	}

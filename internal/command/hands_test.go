@@ -24,8 +24,8 @@ func TestSeveralPaths(t *testing.T) {
 		t.Errorf("del of some: %q", r.out)
 	}
 	c.run("del", "a").is(exitNotFound, `"a"`).prints("")
-	c.run("del", "a", "b/*", "--yes").is(exitUsage, "a pattern goes alone")
-	c.run("del", "a", "b", "--if-revision", "1").is(exitUsage, "--if-revision goes with one path")
+	c.run("del", "a", "b/*", "--yes").is(exitUsage, "expected one pattern or several paths")
+	c.run("del", "a", "b", "--if-revision", "1").is(exitUsage, "--if-revision needs exactly one path")
 	c.run("keys").ok().prints("")
 }
 
@@ -39,7 +39,7 @@ func TestListHints(t *testing.T) {
 	}
 	c.input(lines.String(), "import", "-", "--as", "cities/{country}/*").ok()
 	r := c.run("list", "cities/pt/*")
-	if strings.Count(r.out, "\n") != 20 || r.errors != "oolith: 20 are shown, and more match: --limit 0 shows all\n" || r.code != exitOK {
+	if strings.Count(r.out, "\n") != 20 || r.errors != "oolith: 20 are shown, but more match; --limit 0 shows all\n" || r.code != exitOK {
 		t.Errorf("a list of 21: exit code %d, %q, %q", r.code, r.out, r.errors)
 	}
 	for _, limit := range []string{"0", "21", "3"} {

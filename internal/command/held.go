@@ -75,7 +75,7 @@ type servedError struct {
 }
 
 func (e *servedError) Error() string {
-	return fmt.Sprintf("its files are in use: it is served on %s; use --store %s", e.address, e.address)
+	return fmt.Sprintf("its files are in use by a server; use --store %s", e.address)
 }
 
 func (e *servedError) Unwrap() error { return e.err }

@@ -32,7 +32,7 @@ func TestServedStore(t *testing.T) {
 				}
 				return string(out)
 			}
-			where := "its files are in use: it is served on " + s.URL + "; use --store " + s.URL + "\n"
+			where := "its files are in use by a server; use --store " + s.URL + "\n"
 			commands := [][]string{{"set", "a", "1"}, {"compact"}}
 			if scheme != "sqlite" { // which others may read
 				commands = append(commands, []string{"get", "a"}, []string{"keys"}, []string{"watch", "a"}, []string{"check"}, []string{"backup", "b"})
@@ -103,7 +103,7 @@ func TestServedWithoutNote(t *testing.T) {
 	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "in use by another process") {
 		t.Errorf("a store that is served: %s", out)
 	}
-	if code := s.end(syscall.SIGTERM); code != exitOK || !strings.Contains(s.errors.String(), "not told where it is served") {
+	if code := s.end(syscall.SIGTERM); code != exitOK || !strings.Contains(s.errors.String(), "cannot find the server of this store") {
 		t.Errorf("exit code %d, %s", code, s.errors)
 	}
 }

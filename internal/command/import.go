@@ -86,9 +86,9 @@ func (im *importer) check(cmd *cobra.Command, name string) error {
 	case cmd.Flags().Changed("at") && slices.Contains(strings.Split(f.at, "."), ""):
 		return usage(fmt.Errorf("--at %q: expected the name of a member, such as items or data.items", f.at))
 	case f.csv && f.at != "":
-		return usage(errors.New("import: --csv and --at do not go together, expected one of them"))
+		return usage(errors.New("import: --csv and --at exclude each other, expected one of them"))
 	case f.numbers && !f.csv:
-		return usage(errors.New("import: --numbers goes with CSV, add --csv where the name of the file does not end in .csv"))
+		return usage(errors.New("import: --numbers is for CSV; add --csv if the file name does not end in .csv"))
 	case f.csv && !cmd.Flags().Changed("as"):
 		return usage(errors.New("import: CSV needs --as, a path template such as 'users/{id}'"))
 	}
@@ -186,7 +186,7 @@ func (im *importer) all(ctx context.Context) error {
 			if inARow++; inARow < hopeless {
 				return
 			}
-			err = fmt.Errorf("given up: it refused %d records in a row", hopeless)
+			err = fmt.Errorf("gave up after %d refused records in a row", hopeless)
 		default:
 			err = fmt.Errorf("%s %d: %w", im.records.unit, j.number, err)
 		}
@@ -235,7 +235,7 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 			}
 			im.refuseAtFirst(rec.number, err)
 			if im.read == hopeless {
-				return fmt.Errorf("given up after the first %d records, of which none can be stored; the first %d are shown", hopeless, shownAtFirst)
+				return fmt.Errorf("gave up because none of the first %d records can be stored; the first %d are shown", hopeless, shownAtFirst)
 			}
 			continue
 		}
@@ -287,7 +287,7 @@ func (im *importer) stopped(err error) error {
 	stored, refused := im.stored.Load(), im.refused.Load()
 	done := fmt.Sprintf("%s stored, %s refused", plural(stored, "record"), thousands(refused))
 	if errors.Is(err, context.Canceled) {
-		return &codeError{exitInterrupted, fmt.Errorf("%s: interrupted after %s %d: %s",
+		return &codeError{exitInterrupted, fmt.Errorf("%s: interrupted after %s %d; %s",
 			im.in.name, im.unit(), im.read, done)}
 	}
 	return fmt.Errorf("%s: %w; %s", im.in.name, err, done)
@@ -336,13 +336,13 @@ func (im *importer) writeSummary(stored, refused int64, took time.Duration) erro
 	}
 	fmt.Fprintf(&b, " in %s, refused %s", im.storeURL, thousands(refused))
 	if expired := im.expired.Load(); expired > 0 {
-		fmt.Fprintf(&b, ", left out %s that expired", thousands(expired))
+		fmt.Fprintf(&b, ", skipped %s that have expired", thousands(expired))
 	}
 	if skipped := im.skipped.Load(); skipped > 0 {
-		fmt.Fprintf(&b, ", skipped %s that exist", thousands(skipped))
+		fmt.Fprintf(&b, ", skipped %s that exist already", thousands(skipped))
 	}
 	if im.leftOut > 0 {
-		fmt.Fprintf(&b, ", left out %s that --only does not match", thousands(im.leftOut))
+		fmt.Fprintf(&b, ", skipped %s that --only does not match", thousands(im.leftOut))
 	}
 	b.WriteByte('\n')
 	if im.read == 0 {

@@ -141,19 +141,19 @@ func TestImportRefusesRecords(t *testing.T) {
 		`{"id":"a"}`, `{"id":`, `{"name":"no id"}`, `{"id":null}`, `{"id":{"a":1}}`, `17`, `{"id":"` + long + `"}`, "\x01", `{"id":"z"}`,
 	}, "\n"))
 	c.run("import", file, "--as", "x/{id}", "--json").contains(`{"stored":2,"refused":7,`).refuses(exitRefused,
-		"oolith: "+file+`: line 2: no valid JSON: unexpected end of JSON input, at column 6`,
-		"oolith: "+file+`: line 3: field "id" is missing`,
-		"oolith: "+file+`: line 4: field "id" is null, expected a string, a number or a boolean`,
-		"oolith: "+file+`: line 5: field "id" is an object, expected a string, a number or a boolean`,
-		"oolith: "+file+`: line 6: the record is a number, expected an object with the fields of "x/{id}"`,
-		"oolith: "+file+`: line 7: the path is 1025 bytes long, expected at most 1024`,
-		"oolith: "+file+`: line 8: no valid JSON: invalid character '\x01' looking for beginning of value, at column 1`,
+		"oolith: "+file+`: line 2, invalid JSON at column 6, the JSON is incomplete`,
+		"oolith: "+file+`: line 3, field "id" is missing`,
+		"oolith: "+file+`: line 4, field "id" is null, expected a string, a number or a boolean`,
+		"oolith: "+file+`: line 5, field "id" is an object, expected a string, a number or a boolean`,
+		"oolith: "+file+`: line 6, the record is a number, expected an object with the fields of "x/{id}"`,
+		"oolith: "+file+`: line 7, the path is 1025 bytes long, expected at most 1024`,
+		"oolith: "+file+`: line 8, invalid JSON at column 1, unexpected '\x01', expected a value`,
 		"oolith: "+file+": 7 records refused, 2 stored")
 	c.run("keys").ok().prints("x/a\nx/z\n")
 
 	file = c.file("x.json", `[{"id":"b"},{"no":1},{"id":"c"}]`)
 	c.run("import", file, "--as", "x/{id}").refuses(exitRefused,
-		"oolith: "+file+`: record 2: field "id" is missing`,
+		"oolith: "+file+`: record 2, field "id" is missing`,
 		"oolith: "+file+": 1 record refused, 2 stored")
 	c.run("keys").ok().prints("x/a\nx/b\nx/c\nx/z\n")
 }
@@ -165,16 +165,16 @@ func TestImportRefusesExportedRecords(t *testing.T) {
 		`{"path":7,"data":1}`, `{"path":"c","created":"now","data":1}`, `[1]`, `{"path":"` + strings.Repeat("x", 1025) + `","data":1}`,
 		`{"path":"n","data":null}`, `{"path":"u","data":1,"updated":7}`,
 	}, "\n"), "import", "-").refuses(exitRefused,
-		`oolith: standard input: line 2: the record has no "path" (--as makes paths from other fields)`,
-		`oolith: standard input: line 3: the record has no "data"`,
-		`oolith: standard input: line 4: the record has no "path" (--as makes paths from other fields)`,
-		`oolith: standard input: line 5: path "x/*": a path has no '*'`,
-		`oolith: standard input: line 6: path "x//y": `+key.Check("x//y").Error(),
-		`oolith: standard input: line 7: field "path" is a number, expected a string`,
-		`oolith: standard input: line 8: field "created" is a string, expected a whole number`,
-		`oolith: standard input: line 9: the record is an array, expected an object with path and data, as export writes it (--as makes paths for others)`,
-		`oolith: standard input: line 10: path "`+strings.Repeat("x", 80)+`"... (1025 bytes): `+key.Check(strings.Repeat("x", 1025)).Error(),
-		`oolith: standard input: line 12: the record has "updated" and no "created"`,
+		`oolith: standard input: line 2, the record has no "path"; --as builds paths from other fields`,
+		`oolith: standard input: line 3, the record has no "data"`,
+		`oolith: standard input: line 4, the record has no "path"; --as builds paths from other fields`,
+		`oolith: standard input: line 5, path "x/*", a path cannot contain '*'`,
+		`oolith: standard input: line 6, path "x//y", `+key.Check("x//y").Error(),
+		`oolith: standard input: line 7, field "path" is a number, expected a string`,
+		`oolith: standard input: line 8, field "created" is a string, expected a whole number`,
+		`oolith: standard input: line 9, the record is an array, expected an object with path and data as export writes it; --as builds paths for other records`,
+		`oolith: standard input: line 10, path "`+strings.Repeat("x", 80)+`"... (1025 bytes), `+key.Check(strings.Repeat("x", 1025)).Error(),
+		`oolith: standard input: line 12, the record has "updated" without "created"`,
 		`oolith: standard input: 10 records refused, 2 stored`)
 	c.run("get", "n").ok().prints("null\n")
 }
@@ -188,11 +188,11 @@ func TestImportStopsAtABrokenFile(t *testing.T) {
 		name, content, want string
 		stored              int
 	}{
-		{"cut array", `[{"id":1},{"id":2},{"id":`, "record 3, from byte 20 on: the input is cut off; 2 records stored, 0 refused", 2},
-		{"invalid element", `[{"id":1},{"id":oops},{"id":3}]`, "record 2: no valid JSON: invalid character 'o' looking for beginning of value, at byte 17; 1 record stored, 0 refused", 1},
-		{"cut gzip", packed[:len(packed)-9], "gzip: the input is cut off; 3 records stored, 0 refused", 3},
+		{"cut array", `[{"id":1},{"id":2},{"id":`, "record 3, from byte 20, the input ends too early; 2 records stored, 0 refused", 2},
+		{"invalid element", `[{"id":1},{"id":oops},{"id":3}]`, "record 2, invalid JSON at byte 17, unexpected 'o', expected a value; 1 record stored, 0 refused", 1},
+		{"cut gzip", packed[:len(packed)-9], "gzip, the input ends too early; 3 records stored, 0 refused", 3},
 		{"binary", "\x7fELF\x02\x01", "the input is binary (byte 0x02 at offset 4), expected a JSON array or JSON Lines, plain or gzip; 0 records stored", 0},
-		{"UTF-16", "\xff\xfe{\x00", "UTF-16 text, expected UTF-8", 0},
+		{"UTF-16", "\xff\xfe{\x00", "UTF-16, expected UTF-8", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCLI(t)
@@ -211,9 +211,9 @@ func TestImportStopsAtABrokenFile(t *testing.T) {
 func TestImportOfWrongFiles(t *testing.T) {
 	c := newCLI(t)
 	directory := t.TempDir()
-	c.run("import", directory, "--as", "x/*").is(exitFailure, directory+": is a directory, expected a file")
+	c.run("import", directory, "--as", "x/*").is(exitFailure, directory+": it is a directory, expected a file")
 	c.run("import", directory+"/none", "--as", "x/*").is(exitFailure, directory+"/none: no such file or directory")
-	c.run("import", excerpt, "--as", "cities/{country/*").is(exitUsage, `path template "cities/{country/*": segment "{country": the '{' has no '}'`)
+	c.run("import", excerpt, "--as", "cities/{country/*").is(exitUsage, `path template "cities/{country/*": segment "{country", the '{' has no '}'`)
 	c.run("import", excerpt, "--as", "").is(exitUsage, `path template ""`)
 	if _, err := os.Stat(c.directory()); !os.IsNotExist(err) {
 		t.Errorf("a store was made: %v", err)
@@ -227,7 +227,7 @@ func TestImportGivesUp(t *testing.T) {
 	c := newCLI(t)
 	r := c.run("import", excerpt)
 	if lines := strings.Count(r.errors, "\n"); r.code != exitFailure || lines != shownAtFirst+1 ||
-		!strings.HasSuffix(r.errors, ": given up after the first 100 records, of which none can be stored; the first 5 are shown; 0 records stored, 100 refused\n") {
+		!strings.HasSuffix(r.errors, ": gave up because none of the first 100 records can be stored; the first 5 are shown; 0 records stored, 100 refused\n") {
 		t.Errorf("exit code %d, %d lines: %s", r.code, lines, r.errors)
 	}
 	// What waited is told where a good record follows, and where the input ends.
@@ -277,7 +277,7 @@ func TestImportInterrupted(t *testing.T) {
 	t.Cleanup(func() { _ = feed.Close() })
 	r := c.run("import", "-", "--as", "x/{id}").is(exitInterrupted, "standard input: interrupted after line ")
 	c.ctx = t.Context()
-	if got := int64(len(c.objects())); !strings.Contains(r.errors, ": "+plural(got, "record")+" stored, 0 refused\n") {
+	if got := int64(len(c.objects())); !strings.Contains(r.errors, "; "+plural(got, "record")+" stored, 0 refused\n") {
 		t.Errorf("%d objects in the store, and the import says %s", got, r.errors)
 	}
 }
@@ -317,7 +317,7 @@ func TestImportStoresAtOnce(t *testing.T) {
 			if _, err := store.Get(fmt.Sprintf("x/%d", i)); err != nil {
 				t.Errorf("record %d, though it was read: %v", i, err)
 			}
-			if want := fmt.Sprintf("oolith: standard input: line %d: no valid JSON", 2*i+2); !strings.Contains(told.String(), want) {
+			if want := fmt.Sprintf("oolith: standard input: line %d, invalid JSON", 2*i+2); !strings.Contains(told.String(), want) {
 				t.Errorf("standard error is %q, want %q", told.String(), want)
 			}
 		}
@@ -417,7 +417,7 @@ func TestImportIntoARefusingStore(t *testing.T) {
 	if err != nil || im.stored.Load() != 9998 || im.refused.Load() != 2 {
 		t.Errorf("error %v, %d stored, %d refused, want 9998 and 2", err, im.stored.Load(), im.refused.Load())
 	}
-	for _, want := range []string{`line 4: set "x/3": `, `line 5001: set "x/5000": `, "too large\n"} {
+	for _, want := range []string{`line 4, set "x/3", `, `line 5001, set "x/5000", `, "too large\n"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("standard error is %q, want %q", told, want)
 		}
@@ -428,7 +428,7 @@ func TestImportIntoARefusingStore(t *testing.T) {
 		}
 		return nil
 	})
-	checkError(t, err, "store test:: given up: it refused 100 records in a row")
+	checkError(t, err, "store test:: gave up after 100 refused records in a row")
 	if im.stored.Load() != 200 || im.refused.Load() != hopeless || strings.Count(told, "\n") != hopeless {
 		t.Errorf("%d stored, %d refused, want 200 and %d", im.stored.Load(), im.refused.Load(), hopeless)
 	}

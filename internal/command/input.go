@@ -36,7 +36,7 @@ func openInput(ctx context.Context, name string, stdin io.Reader) (*input, error
 		}
 		info, err := file.Stat()
 		if err == nil && info.IsDir() {
-			err = fmt.Errorf("%s: is a directory, expected a file", name)
+			err = fmt.Errorf("%s: it is a directory, expected a file", name)
 		}
 		if err != nil {
 			return nil, joinClose(err, file)

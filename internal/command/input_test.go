@@ -67,7 +67,7 @@ func TestOpenInput(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = openInput(t.Context(), directory, nil)
-	checkError(t, err, directory+": is a directory, expected a file")
+	checkError(t, err, directory+": it is a directory, expected a file")
 	_, err = openInput(t.Context(), file+"x", nil)
 	checkError(t, err, file+"x: no such file")
 }

@@ -64,7 +64,7 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
 			}
 			if len(objects) > wanted && !silent {
 				objects = objects[:wanted]
-				defer func() { err = joinErrors(err, a.hint("%d are shown, and more match: --limit 0 shows all", wanted)) }()
+				defer func() { err = joinErrors(err, a.hint("%d are shown, but more match; --limit 0 shows all", wanted)) }()
 			}
 			if len(objects) == 0 {
 				if err := a.hintBelow(store, args[0]); err != nil {
@@ -126,7 +126,7 @@ func (o listOptions) timeRange() (from, to int64, err error) {
 // objects reads what is asked for, in the order of the list.
 func (o listOptions) objects(store opened, pattern string, from, to int64) ([]meta.Object, error) {
 	if o.limit < 0 {
-		return nil, usage(fmt.Errorf("--limit %d: expected 0 for all, or more", o.limit))
+		return nil, usage(fmt.Errorf("--limit %d: expected 0 (for all) or more", o.limit))
 	}
 	opt := storage.ListOptions{Descending: !o.oldest, From: &from, To: &to, Limit: o.limit}
 	if o.limit > 0 {

@@ -64,12 +64,12 @@ func TestListRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"days"}, `pattern "days": it has no '*', expected one such as "days/*"; for one object use get`},
+		{[]string{"days"}, `pattern "days": it has no '*', expected a pattern such as "days/*"; use get for one object`},
 		{[]string{"days/**/x"}, `pattern "days/**/x"`},
 		{[]string{""}, `pattern ""`},
-		{[]string{"days/*", "--limit", "-1"}, "--limit -1: expected 0 for all, or more"},
-		{[]string{"days/*", "--from", "monday"}, `--from: time "monday": expected RFC 3339`},
-		{[]string{"days/*", "--to", "monday"}, `--to: time "monday": expected RFC 3339`},
+		{[]string{"days/*", "--limit", "-1"}, "--limit -1: expected 0 (for all) or more"},
+		{[]string{"days/*", "--from", "monday"}, `--from: "monday", expected RFC 3339`},
+		{[]string{"days/*", "--to", "monday"}, `--to: "monday", expected RFC 3339`},
 		{[]string{"days/*", "--from", "2", "--to", "1"}, "--to 1 is before --from 2"},
 	} {
 		c.run(append([]string{"list"}, test.args...)...).is(exitUsage, test.want).prints("")

@@ -64,7 +64,7 @@ tabs. Where there is nothing, the exit code is 4.`,
 				all = append(all, listed{Name: obj.Index, Created: obj.Created, Bytes: len(obj.Data)})
 			}
 			if len(all) == 0 && path != "" {
-				return &codeError{exitNotFound, fmt.Errorf("ls %q: there is nothing below it", path)}
+				return &codeError{exitNotFound, fmt.Errorf("ls %q: there is nothing below this path", path)}
 			}
 			return a.writeListed(all)
 		},
@@ -84,7 +84,7 @@ func directoryArgument(args []string) (string, error) {
 		return "", usage(fmt.Errorf("path %q: %w", path, err))
 	}
 	if key.HasGlob(path) {
-		return "", usage(fmt.Errorf("path %q: it is a pattern, expected the path of a directory; see list and count", path))
+		return "", usage(fmt.Errorf("path %q: it is a pattern, expected the path of a directory; use list or count for patterns", path))
 	}
 	return path, nil
 }

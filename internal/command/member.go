@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
 // memberReader reads the elements of an array that is a member of the one object that the input is:
@@ -42,7 +44,7 @@ func (m *memberReader) next() (record, error) {
 			return record{}, err
 		}
 		if token != json.Delim('[') {
-			return record{}, fmt.Errorf("the member %q is no array, expected one with the records", strings.Join(m.path, "."))
+			return record{}, fmt.Errorf("the member %q is not an array, expected an array of records", strings.Join(m.path, "."))
 		}
 		m.open = true
 	}
@@ -70,7 +72,7 @@ func (m *memberReader) enter(path []string) error {
 		if len(path) > 1 {
 			holder = fmt.Sprintf("the member %q", strings.Join(path[:len(path)-1], "."))
 		}
-		return fmt.Errorf("%s is no object, expected one with the member %q", holder, name)
+		return fmt.Errorf("%s is not an object, expected one with the member %q", holder, name)
 	}
 	for m.decoder.More() {
 		token, err := m.token()
@@ -87,7 +89,7 @@ func (m *memberReader) enter(path []string) error {
 	if _, err := m.token(); err != nil { // the '}', or what is wrong
 		return err
 	}
-	return fmt.Errorf("the input has no member %q, expected one with the records", strings.Join(path, "."))
+	return fmt.Errorf("the input has no member %q, expected an array of records there", strings.Join(path, "."))
 }
 
 // skip reads past a value of any size.
@@ -129,7 +131,7 @@ func (m *memberReader) end() error {
 	case errors.Is(err, io.EOF):
 		return io.EOF
 	case err == nil || asSyntaxError(err) != nil:
-		return fmt.Errorf("more follows the object that ends at byte %d, expected one object", end)
+		return fmt.Errorf("more data follows the object that ends at byte %d, expected one object", end)
 	}
 	return m.failed(err)
 }
@@ -148,9 +150,9 @@ func (m *memberReader) failed(err error) error {
 	at := m.before + m.decoder.InputOffset() + 1
 	switch {
 	case asSyntaxError(err) != nil:
-		return fmt.Errorf("no valid JSON, %w, from byte %d on", err, at)
+		return fmt.Errorf("invalid JSON from byte %d, %w", at, jsontext.Explain(err))
 	case errors.Is(err, errLimit):
 		err = tooLongError(m.limit)
 	}
-	return fmt.Errorf("from byte %d on: %w", at, whenCutOff(err))
+	return fmt.Errorf("from byte %d, %w", at, whenCutOff(err))
 }

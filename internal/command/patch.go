@@ -40,9 +40,9 @@ writes the object meanwhile, the patch is applied to what they wrote.
 			isArray := data[0] == '['
 			if isArray != operations {
 				if operations {
-					return usage(errors.New("data: a JSON Patch is an array of operations; for a merge patch leave --json-patch out"))
+					return usage(errors.New("data: a JSON Patch is an array of operations; for a merge patch omit --json-patch"))
 				}
-				return usage(errors.New("data: an array would replace the whole object; for a JSON Patch add --json-patch, and to replace the object use set"))
+				return usage(errors.New("data: an array would replace the whole object; add --json-patch for a JSON Patch, or use set to replace the object"))
 			}
 			to := creates
 			if operations {

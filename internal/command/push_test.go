@@ -20,5 +20,5 @@ func TestPush(t *testing.T) {
 	c.run("push", "log", "1").is(exitUsage, `push "log"`)
 	c.run("push", "*/log", "1").is(exitUsage, `push "*/log"`)
 	c.run("push", "log/**", "1").is(exitUsage, `push "log/**"`)
-	c.run("push", "log/*", "blue").is(exitUsage, "data: no valid JSON")
+	c.run("push", "log/*", "blue").is(exitUsage, "data: invalid JSON")
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"unicode/utf8"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
@@ -159,7 +160,7 @@ func whenCutOff(err error) error {
 	return err
 }
 
-var errCutOff = errors.New("the input is cut off")
+var errCutOff = errors.New("the input ends too early")
 
 // mustBeText refuses what can be no JSON text, as far as it is there: a picture is one clear
 // error and not one for each of its lines.
@@ -170,7 +171,7 @@ func mustBeText(in *bufio.Reader) error {
 			return err
 		}
 		if found {
-			return fmt.Errorf("the input is %s text, expected UTF-8", other.name)
+			return fmt.Errorf("the input is %s, expected UTF-8", other.name)
 		}
 	}
 	if _, err := peek(in, 1); err != nil {
@@ -191,7 +192,7 @@ func mustBeText(in *bufio.Reader) error {
 		}
 	}
 	if r, size := utf8.DecodeRune(head); r == utf8.RuneError && size == 1 {
-		return fmt.Errorf("the input is no UTF-8 text (it starts with byte 0x%02x), expected a JSON array or JSON Lines, plain or gzip", head[0])
+		return fmt.Errorf("the input is not UTF-8 (it starts with byte 0x%02x), expected a JSON array or JSON Lines, plain or gzip", head[0])
 	}
 	return nil
 }
@@ -245,7 +246,7 @@ func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 			case len(line) > 0 || tooLong:
 				return record{}, fmt.Errorf("line %d: %w", number+1, err)
 			case number > 0:
-				return record{}, fmt.Errorf("behind line %d: %w", number, err)
+				return record{}, fmt.Errorf("after line %d: %w", number, err)
 			default:
 				return record{}, err
 			}
@@ -310,21 +311,21 @@ func checkJSON(line []byte) error {
 	err := json.Unmarshal(line, &value)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("no valid JSON: %w, at column %d", err, syntax.Offset)
+		return fmt.Errorf("invalid JSON at column %d, %w", syntax.Offset, jsontext.Explain(err))
 	}
-	return fmt.Errorf("no valid JSON: %w", err)
+	return fmt.Errorf("invalid JSON, %w", jsontext.Explain(err))
 }
 
 // checkUTF8 says where a JSON value stops being UTF-8; nil when it does not.
 func checkUTF8(value []byte) error {
 	if at := jsonvalid.NotUTF8(value); at >= 0 {
-		return fmt.Errorf("no valid JSON: the byte 0x%02x at column %d is no UTF-8", value[at], at+1)
+		return fmt.Errorf("invalid JSON, the byte 0x%02x at column %d is not UTF-8", value[at], at+1)
 	}
 	return nil
 }
 
 func tooLongError(limit int) error {
-	return fmt.Errorf("the record is longer than %s", humanBytes(int64(limit)))
+	return fmt.Errorf("the record is larger than %s", humanBytes(int64(limit)))
 }
 
 // trimJSON cuts off the white space around a JSON value.

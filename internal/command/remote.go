@@ -55,7 +55,7 @@ func (a *app) connect(address string) (*client.Client, error) {
 			return nil, fmt.Errorf("--tls-ca: %w", err)
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, usage(fmt.Errorf("--tls-ca %s: no certificate in it, expected some in PEM", a.authorities))
+			return nil, usage(fmt.Errorf("--tls-ca %s: there is no certificate in it, expected PEM", a.authorities))
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
@@ -79,11 +79,11 @@ func (a *app) readToken() (string, error) {
 		}
 		token = strings.TrimSpace(string(text))
 		if token == "" {
-			return "", usage(fmt.Errorf("--token: %s is empty, expected a token", file))
+			return "", usage(fmt.Errorf("--token: the file %s is empty, expected a token", file))
 		}
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", usage(errors.New("--token: it has a character that no token has, expected " + tokenForms))
+		return "", usage(errors.New("--token: it contains a character that tokens never have, expected " + tokenForms))
 	}
 	return token, nil
 }
@@ -107,7 +107,7 @@ func (a *app) openRemote(ctx context.Context) (remote, error) {
 func (remote) Close() {}
 
 // errUnanswered is what a write to a server meets that the server did not answer.
-var errUnanswered = errors.New("the server does not answer")
+var errUnanswered = errors.New("the server did not answer")
 
 // unanswered marks an error that is no answer.
 func unanswered(err error) error {
@@ -179,14 +179,14 @@ func (r remote) Commit(batch *storage.Batch) ([]meta.Object, error) {
 // onlyFiles is the error of a command that works on the files of a store, and is given a server.
 func (a *app) onlyFiles(storeURL string) error {
 	advice := map[string]string{
-		"check":   "run it on the store's path once nothing serves it; GET /~/readyz says how a server is",
-		"compact": "run it on the store's path once nothing serves it",
-		"backup":  "make files of it first: " + a.program + " copy " + shellQuote(storeURL) + " pebble:./copy",
-		"restore": "restore into files, and serve these",
-		"serve":   "name the files to serve",
+		"check":   "run it on the store's path when no server uses it; GET /~/readyz shows the health of a server",
+		"compact": "run it on the store's path when no server uses it",
+		"backup":  "copy it into files first, with " + a.program + " copy " + shellQuote(storeURL) + " pebble:./copy",
+		"restore": "restore into files and serve those",
+		"serve":   "expected the files to serve",
 	}[a.command]
 	if advice == "" {
-		advice = "name the files of a store"
+		advice = "expected the files of a store"
 	}
-	return usage(fmt.Errorf("%s works on the files of a store, and %s is a server: %s", a.command, storeURL, advice))
+	return usage(fmt.Errorf("%s works on the files of a store, but %s is a server; %s", a.command, storeURL, advice))
 }

@@ -35,7 +35,7 @@ func TestOnBoth(t *testing.T) {
 		c.run("get", "config/colours", "nope").is(exitNotFound, "not").prints(`{"sky":"<blue>"}` + "\n")
 		c.run("get", "config/*").is(exitUsage, "glob")
 		c.run("get", "a//b").is(exitUsage, "empty segment")
-		c.run("set", "config/colours", "1", "--if-absent").is(exitConflict, `conflict at "config/colours": expected no object, found revision `)
+		c.run("set", "config/colours", "1", "--if-absent").is(exitConflict, `conflict at "config/colours", expected no object, found revision `)
 		c.run("set", "config/colours", "1", "--if-revision", "9").is(exitConflict, "expected revision 9, found revision ")
 		c.run("set", "config/colours", "1", "--if-revision", "9", "--json").is(exitConflict, "expected revision 9")
 		c.run("patch", "config/colours", `{"sky":"grey","sea":1}`).ok().prints("config/colours\n")
@@ -125,7 +125,7 @@ func TestOnBoth(t *testing.T) {
 		}
 		c.run("export", "top").ok().contains(`"path":"top"`)
 		c.run("export", "log/*", "--out", filepath.Join(t.TempDir(), "log.jsonl")).ok().contains("exported 3 objects")
-		c.run("del", "log/*").is(exitUsage, "demands --yes")
+		c.run("del", "log/*").is(exitUsage, "add --yes")
 		c.run("del", "log/*", "--yes").ok().prints("deleted 3 objects\n")
 		c.run("del", "top", "nope").is(exitNotFound, "not").prints("deleted 1 object\n")
 		c.run("del", "deep/a/b/c", "--if-revision", "1").is(exitConflict, "conflict")
@@ -136,12 +136,12 @@ func TestOnBoth(t *testing.T) {
 			t.Errorf("an export that was imported:\n%s\nwas\n%s", again, exported)
 		}
 		c.input(exported, "import", "-", "--if-exists", "skip", "--json").ok().contains(`"stored":0`, `"skipped":6`)
-		c.input(exported, "import", "-", "--if-exists", "fail", "--quiet").is(exitFailure, "--if-exists fail ends it here")
+		c.input(exported, "import", "-", "--if-exists", "fail", "--quiet").is(exitFailure, "--if-exists fail stops")
 		if r := c.input(`{"id":1}`+"\n"+`{"id":[]}`+"\n"+`{"id":2}`, "import", "-", "--as", "i/{id}", "--quiet"); r.code != exitRefused {
 			t.Errorf("an import with a bad record: exit code %d", r.code)
 		}
 		c.run("count", "i/*").ok().prints("2\n")
-		c.run("set", "x", "1", "--read-only").is(exitFailure, "read only")
+		c.run("set", "x", "1", "--read-only").is(exitFailure, "read-only")
 
 		out := c.run("bench", "--objects", "50", "--clients", "2", "--json").ok().contains(`{"step":"write","calls":50,`, `{"step":"read","calls":50,`, `"list of 100"`).out
 		if strings.Count(out, "\n") != 3 {
@@ -167,17 +167,17 @@ func TestOnlyFiles(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"check"}, "once nothing serves it"}, {[]string{"compact"}, "once nothing serves it"},
+		{[]string{"check"}, "when no server uses it"}, {[]string{"compact"}, "when no server uses it"},
 		{[]string{"backup", filepath.Join(t.TempDir(), "b")}, "oolith copy " + url + " pebble:./copy"},
-		{[]string{"serve"}, "name the files to serve"}, {[]string{"token", "list"}, "--tokens DIRECTORY"},
+		{[]string{"serve"}, "expected the files to serve"}, {[]string{"token", "list"}, "--tokens DIRECTORY"},
 	} {
 		c.run(append(test.args, "--store", url)...).is(exitUsage, test.want)
 	}
-	c.run("watch", "a/*", "--from", "x", "--store", "memory:").is(exitUsage, "--from goes with a server")
+	c.run("watch", "a/*", "--from", "x", "--store", "memory:").is(exitUsage, "--from needs a server")
 	for _, url := range []string{"http://", "http://x/path", "https://x?y", "http://a:b@c"} {
 		c.run("keys", "--store", url).is(exitUsage, "expected the address of a server")
 	}
-	c.run("keys", "--store", "http://127.0.0.1:1").is(exitFailure, "connection refused")
+	c.run("keys", "--store", "http://127.0.0.1:1").is(exitFailure, "no server answers at")
 }
 
 func TestCopyServers(t *testing.T) {
@@ -224,13 +224,13 @@ func TestRemoteAccess(t *testing.T) {
 	s := servertest.Start(t, server.Options{Tokens: tokens})
 	c := newCLI(t)
 	c.store = s.URL
-	c.run("keys").is(exitFailure, "the server answers 401")
+	c.run("keys").is(exitFailure, "(401 ")
 	c.run("keys", "--token", token).ok()
 	c.run("keys", "--token", "@"+c.file("token", token+"\n")).ok()
 	c.run("keys", "--token", "@/nope").is(exitFailure, "--token")
 	c.run("keys", "--token", "@"+c.file("token", "")).is(exitUsage, "is empty")
 	c.run("keys", "--token", "a b").is(exitUsage, "character")
-	c.run("set", "a", "1", "--token", token).is(exitFailure, "the server answers 403")
+	c.run("set", "a", "1", "--token", token).is(exitFailure, "(403 ")
 	c.run("info", "--token", token).ok().contains("objects          0\n")
 	getenv := c.env.getenv
 	c.env.getenv = func(name string) string {
@@ -240,7 +240,7 @@ func TestRemoteAccess(t *testing.T) {
 		return getenv(name)
 	}
 	c.run("keys").ok()
-	if r := c.input(`{"path":"a","data":1,"created":1}`, "import", "-"); r.code != exitRefused || !strings.Contains(r.errors, "does not allow to write") {
+	if r := c.input(`{"path":"a","data":1,"created":1}`, "import", "-"); r.code != exitRefused || !strings.Contains(r.errors, "does not allow write") {
 		t.Errorf("an import without the right: exit code %d, %s", r.code, r.errors)
 	}
 
@@ -271,7 +271,7 @@ func TestImportServerGone(t *testing.T) {
 		return servertest.Fault{Lost: batches > 2}
 	})
 	r := c.input(lines.String(), "import", "-", "--as", "i/{id}")
-	if r.code != exitFailure || strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, "the server does not answer") {
+	if r.code != exitFailure || strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, "the server did not answer") {
 		t.Errorf("exit code %d, %s", r.code, r.errors)
 	}
 	stored, err := s.Store.Count("i/*")

@@ -53,7 +53,7 @@ type exported struct {
 // where they have them.
 func fromExport(data json.RawMessage) (job, error) {
 	if data[0] != '{' {
-		return job{}, fmt.Errorf("the record is %s, expected an object with path and data, as export writes it (--as makes paths for others)", kindOf(data))
+		return job{}, fmt.Errorf("the record is %s, expected an object with path and data as export writes it; --as builds paths for other records", kindOf(data))
 	}
 	var record exported
 	if err := json.Unmarshal(data, &record); err != nil {
@@ -65,13 +65,13 @@ func fromExport(data json.RawMessage) (job, error) {
 	}
 	switch {
 	case record.Path == "":
-		return job{}, errors.New(`the record has no "path" (--as makes paths from other fields)`)
+		return job{}, errors.New(`the record has no "path"; --as builds paths from other fields`)
 	case record.Data == nil:
 		return job{}, errors.New(`the record has no "data"`)
 	case record.Created == nil && record.Updated != 0:
-		return job{}, errors.New(`the record has "updated" and no "created"`)
+		return job{}, errors.New(`the record has "updated" without "created"`)
 	case key.HasGlob(record.Path):
-		return job{}, fmt.Errorf("path %q: a path has no '*'", record.Path)
+		return job{}, fmt.Errorf("path %q: a path cannot contain '*'", record.Path)
 	}
 	if err := key.Check(record.Path); err != nil {
 		return job{}, fmt.Errorf("path %s: %w", shorten(record.Path), err)

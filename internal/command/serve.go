@@ -125,7 +125,7 @@ func (s *serving) run(ctx context.Context) (err error) {
 	defer s.storage.Close()
 	noted, noteErr := noteServed(location(s.storeURL), s.address())
 	if noteErr != nil { // the directory beside the store may be another's: it is a help to people, and no more
-		logger.Warn("who finds the store in use is not told where it is served", "error", noteErr)
+		logger.Warn("other programs cannot find the server of this store", "error", noteErr)
 	} else {
 		defer func() { err = joinClose(err, noted) }()
 	}
@@ -202,7 +202,7 @@ func (s *serving) authentication() error {
 			return usage(fmt.Errorf("--admin-addr %q: expected HOST:PORT such as 127.0.0.1:8801", s.adminAddr))
 		}
 		if !isLocal(host) {
-			return usage(fmt.Errorf("--admin-addr %s: others reach this address, and nobody is authenticated there; add --insecure-admin to allow that", s.adminAddr))
+			return usage(fmt.Errorf("--admin-addr %s: other machines can reach this address without authentication; add --insecure-admin to allow that", s.adminAddr))
 		}
 	}
 	dir, err := s.tokensDirectory(s.tokens)
@@ -219,10 +219,10 @@ func (s *serving) authentication() error {
 	case isLocal(host), s.insecure, s.tls.ClientCA != "":
 		return nil
 	default:
-		return usage(fmt.Errorf("--addr %s: others reach this address, and nobody is authenticated; add --auth to ask for a token, --client-ca to ask for certificates, or --insecure to let everybody do everything", s.addr))
+		return usage(fmt.Errorf("--addr %s: other machines can reach this address without authentication; add --auth to require tokens, --client-ca to require certificates, or --insecure to allow everybody everything", s.addr))
 	}
 	if s.insecure {
-		return usage(errors.New("--insecure: the store has tokens, or --auth asks for them: expected one of both"))
+		return usage(errors.New("--insecure: the store has tokens or --auth requires them, expected --insecure or tokens"))
 	}
 	if len(known) == 0 && s.auth {
 		everything := []server.Scope{{Pattern: "**", Verbs: []server.Verb{server.Read, server.Write, server.Admin}}}
@@ -250,7 +250,7 @@ func (a *app) tokensDirectory(said string) (string, error) {
 	}
 	place := location(a.storeURL)
 	if place == "" {
-		return "", usage(fmt.Errorf("store %s: there is no place beside it for tokens; name one with --tokens DIRECTORY", a.storeURL))
+		return "", usage(fmt.Errorf("store %s: there is no directory for tokens beside it; set one with --tokens DIRECTORY", a.storeURL))
 	}
 	return place + tokensSuffix, nil
 }
@@ -272,11 +272,11 @@ func (s *serving) openAudit() (io.Closer, error) {
 func (s *serving) listen(ctx context.Context) (err error) {
 	var listening net.ListenConfig
 	if s.listener, err = listening.Listen(ctx, "tcp", s.addr); err != nil {
-		return fmt.Errorf("--addr %s: %w", s.addr, err)
+		return fmt.Errorf("--addr %s: %w", s.addr, listenError(err))
 	}
 	if s.adminAddr != "" {
 		if s.adminOn, err = listening.Listen(ctx, "tcp", s.adminAddr); err != nil {
-			return joinErrors(fmt.Errorf("--admin-addr %s: %w", s.adminAddr, err), s.closeListeners())
+			return joinErrors(fmt.Errorf("--admin-addr %s: %w", s.adminAddr, listenError(err)), s.closeListeners())
 		}
 	}
 	return nil
@@ -342,16 +342,16 @@ func (s *serving) greet() error {
 		return joinErrors(writeJSON(s.stdout, told), s.stdout.Flush())
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is served on %s\n", s.storeURL, told.URL)
+	fmt.Fprintf(&b, "serving %s on %s\n", s.storeURL, told.URL)
 	if told.AdminURL != "" {
-		fmt.Fprintf(&b, "health and metrics are on %s/~/readyz and /~/metrics\n", told.AdminURL)
+		fmt.Fprintf(&b, "health and metrics: %s/~/readyz and /~/metrics\n", told.AdminURL)
 	}
 	header := ""
 	if s.options.Tokens != nil {
 		header = "-H 'Authorization: Bearer TOKEN' "
 	}
 	if s.token != "" {
-		fmt.Fprintf(&b, "a token for everything, which is shown only now: %s\n", s.token)
+		fmt.Fprintf(&b, "the first token, for everything, shown only once: %s\n", s.token)
 		header = strings.Replace(header, "TOKEN", s.token, 1)
 	}
 	path := "/hello --json '{\"name\":\"world\"}'"
@@ -363,7 +363,7 @@ func (s *serving) greet() error {
 	} else {
 		fmt.Fprintf(&b, "\nTry: curl %s%s%s\n", header, told.URL, path)
 	}
-	b.WriteString("Ctrl-C ends it.\n")
+	b.WriteString("Press Ctrl-C to stop.\n")
 	_, err := s.stdout.WriteString(b.String())
 	return joinErrors(err, s.stdout.Flush())
 }

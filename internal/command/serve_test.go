@@ -107,7 +107,7 @@ func TestServe(t *testing.T) {
 	if status, body, _ := admin.ask("GET", "/~/readyz?verbose", ""); status != 200 || !strings.Contains(body, "[+] store: ok") {
 		t.Errorf("health: %d %s", status, body)
 	}
-	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "it is served on "+s.URL) {
+	if out, err := oolith("keys").CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "use --store "+s.URL) {
 		t.Errorf("a second process: %s", out)
 	}
 	if code := s.end(syscall.SIGTERM); code != exitOK {
@@ -288,7 +288,7 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--addr", "8800"}, "expected HOST:PORT"},
 		{[]string{"--admin-addr", "0.0.0.0:0"}, "--insecure-admin"},
 		{[]string{"--admin-addr", "x"}, "expected HOST:PORT"},
-		{[]string{"--auth", "--insecure"}, "expected one of both"},
+		{[]string{"--auth", "--insecure"}, "expected --insecure or tokens"},
 		{[]string{"--auth", "--store", "memory:"}, "--tokens DIRECTORY"},
 		{[]string{"--tls-cert", "x"}, "both --tls-cert and --tls-key"},
 		{[]string{"--origin", "example.com"}, "origin"},
@@ -296,7 +296,7 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--require-if-match", "a//b"}, "RequireCondition"},
 		{[]string{"--log-level", "loud"}, "expected debug"},
 		{[]string{"--store", "nope:x"}, "unknown scheme"},
-		{[]string{"extra"}, "expected: oolith serve"},
+		{[]string{"extra"}, "expected oolith serve"},
 	} {
 		c.run(append([]string{"serve"}, test.args...)...).is(exitUsage, test.want)
 	}

@@ -41,12 +41,12 @@ func TestSetRefuses(t *testing.T) {
 	for _, test := range []struct {
 		path, data, stdin, want string
 	}{
-		{"a", "blue", "", `data: no valid JSON: invalid character 'b' looking for beginning of value, at column 1; a string has quotes`},
+		{"a", "blue", "", `data: invalid JSON at column 1, unexpected 'b', expected a value; a string has quotes`},
 		{"a", "", "", "data: it is empty, expected one JSON value"},
-		{"a", "1 2", "", "data: no valid JSON: invalid character '2' after top-level value, at column 3"},
+		{"a", "1 2", "", "data: invalid JSON at column 3, unexpected '2' after the value"},
 		{"a", "-", "", "standard input: it is empty"},
-		{"a", "-", "{", "standard input: no valid JSON: unexpected end of JSON input"},
-		{"a", "@" + c.file("bad.json", "{x}"), "", "bad.json: no valid JSON: invalid character 'x'"},
+		{"a", "-", "{", "standard input: invalid JSON at column 1, the JSON is incomplete"},
+		{"a", "@" + c.file("bad.json", "{x}"), "", "bad.json: invalid JSON at column 2, unexpected 'x'"},
 		{"a/*", "1", "", `"a/*"`},
 		{"a/../b", "1", "", `"a/../b"`},
 		{"", "1", "", `""`},
@@ -60,18 +60,18 @@ func TestSetRefuses(t *testing.T) {
 
 func TestSetWithConditions(t *testing.T) {
 	c := newCLI(t)
-	c.run("set", "a", "1", "--if-revision", "1").is(exitConflict, `"a": expected revision 1, found no object`)
+	c.run("set", "a", "1", "--if-revision", "1").is(exitConflict, `"a", expected revision 1, found no object`)
 	c.run("get", "a").is(exitNotFound, `"a"`)
 	c.run("set", "a", "1", "--if-absent").ok().prints("a\n")
-	c.run("set", "a", "2", "--if-absent").is(exitConflict, `"a": expected no object, found revision 1`)
-	c.run("set", "a", "3", "--if-revision", "7").is(exitConflict, `"a": expected revision 7, found revision 1`)
+	c.run("set", "a", "2", "--if-absent").is(exitConflict, `"a", expected no object, found revision 1`)
+	c.run("set", "a", "3", "--if-revision", "7").is(exitConflict, `"a", expected revision 7, found revision 1`)
 	c.run("get", "a").ok().prints("1\n")
 	c.run("set", "a", "4", "--if-revision", "1").ok()
 	c.run("get", "a").ok().prints("4\n")
-	c.run("del", "a", "--if-revision", "1").is(exitConflict, `"a": expected revision 1, found revision 2`)
+	c.run("del", "a", "--if-revision", "1").is(exitConflict, `"a", expected revision 1, found revision 2`)
 	c.run("get", "a").ok().prints("4\n")
 	c.run("del", "a", "--if-revision", "2").ok().prints("deleted 1 object\n")
-	c.run("del", "*", "--yes", "--if-revision", "2").is(exitUsage, "goes with one path")
+	c.run("del", "*", "--yes", "--if-revision", "2").is(exitUsage, "needs a path")
 	for _, command := range [][]string{{"set", "a", "1"}, {"del", "a"}} {
 		c.run(append(command, "--if-revision", "0")...).is(exitUsage, "--if-revision 0: expected a revision, from 1 on")
 		c.run(append(command, "--if-revision", "-1")...).is(exitUsage, "--if-revision")
@@ -101,8 +101,8 @@ func TestTimeToLive(t *testing.T) {
 // TestWrongDataMakesNoStore shows that the data is checked before a store is made.
 func TestWrongDataMakesNoStore(t *testing.T) {
 	c := newCLI(t)
-	c.run("set", "a", "blue").is(exitUsage, "no valid JSON")
-	c.run("push", "*", "blue").is(exitUsage, "no valid JSON")
+	c.run("set", "a", "blue").is(exitUsage, "invalid JSON")
+	c.run("push", "*", "blue").is(exitUsage, "invalid JSON")
 	if _, err := os.Stat(filepath.Clean(c.directory())); !os.IsNotExist(err) {
 		t.Errorf("the store is there: %v", err)
 	}
@@ -143,8 +143,8 @@ func TestConditionOnWhatHasNoRevision(t *testing.T) {
 	revision := fmt.Sprint(read.Revision)
 	c.run("list", "d/*", "--json").ok().contains(`"revision":` + revision)
 	c.run("set", "d/a", "1", "--if-revision", revision).ok()
-	c.run("set", "d/a", "2", "--if-revision", revision).is(exitConflict, `"d/a": expected revision `+revision+`, found revision `)
+	c.run("set", "d/a", "2", "--if-revision", revision).is(exitConflict, `"d/a", expected revision `+revision+`, found revision `)
 	c.run("del", "d/a", "--if-revision", revision).is(exitConflict, "expected revision "+revision)
 	c.run("get", "d/a").ok().prints("1\n")
-	c.run("del", "d/b", "--if-revision", revision).is(exitConflict, `"d/b": expected revision `+revision)
+	c.run("del", "d/b", "--if-revision", revision).is(exitConflict, `"d/b", expected revision `+revision)
 }

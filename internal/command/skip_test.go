@@ -36,7 +36,7 @@ func TestEntryThatIsNoObject(t *testing.T) {
 	skipping := c.at(c.store + "?invalid=skip")
 	for _, line := range []string{"info", "list a/*", "copy --to sqlite:" + filepath.Join(t.TempDir(), "new.db") + " --from " + skipping.store} {
 		done := skipping.run(strings.Fields(line)...)
-		if done.code != exitOK || !strings.Contains(done.errors, `2 keys left out: ["a/bad" "a/none"]`) {
+		if done.code != exitOK || !strings.Contains(done.errors, `2 keys skipped: ["a/bad" "a/none"]`) {
 			t.Errorf("%s ends with %d and %s", line, done.code, done.errors)
 		}
 	}

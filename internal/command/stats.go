@@ -70,7 +70,7 @@ func (a *app) writeStats(f storeFigures) error {
 			{"up for", (time.Duration(s.UptimeSeconds) * time.Second).String()},
 		}...)
 		if s.WritesStopped {
-			rows = append(rows, [2]string{"writes", "stopped after one that failed; restart the server"})
+			rows = append(rows, [2]string{"writes", "stopped after a failed commit; restart the server"})
 		}
 	} else if location(a.storeURL) != "" {
 		rows = append(rows, [2]string{"on disk", humanBytes(f.DiskBytes)})

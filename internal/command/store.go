@@ -93,7 +93,7 @@ func (a *app) tellSkipped(storeURL string, layer storage.EmbeddedLayer) {
 		if count > 20 {
 			shown += " and more"
 		}
-		_, _ = fmt.Fprintf(a.stderr, "oolith: store %s: %s left out: %s\n", storeURL, plural(int64(count), "key"), shown)
+		_, _ = fmt.Fprintf(a.stderr, "oolith: store %s: %s skipped: %s\n", storeURL, plural(int64(count), "key"), shown)
 	}
 }
 
@@ -144,12 +144,12 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 // elsewhere says which command has an engine that this one has not: the error of its URL.
 func elsewhere(storeURL string, err error) error {
 	if strings.HasPrefix(storeURL, "etcd:") && !engine.IsRemote(storeURL, engines...) {
-		return fmt.Errorf("store %q: this command has no etcd; build the one that has, in a clone: go build -C cluster -o oolith ./cmd/oolith", storeURL)
+		return fmt.Errorf("store %q: this build has no etcd engine; in a clone, run go build -C cluster -o oolith ./cmd/oolith", storeURL)
 	}
 	return err
 }
 
-var errNoStore = errors.New("there is no store yet: import, copy, set or push makes one")
+var errNoStore = errors.New("there is no store yet; import, copy, set or push creates one")
 
 // resolve returns the URL of a store. A bare path names a store that is there: its files tell the engine.
 func resolve(store string) (string, error) {
@@ -167,7 +167,7 @@ func resolve(store string) (string, error) {
 func (a *app) durableLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
 	layer, err := a.newLayer(storeURL, to)
 	if err == nil && layer == nil {
-		return nil, usage(fmt.Errorf("store %s: nothing is kept there, expected a durable store such as %s", storeURL, defaultStore))
+		return nil, usage(fmt.Errorf("store %s: it is not durable, expected a durable store such as %s", storeURL, defaultStore))
 	}
 	return layer, err
 }
@@ -178,7 +178,7 @@ func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if cmd.Flags().Changed("store") {
-		return usage(fmt.Errorf("%s: both --store %s and the argument %s name a store, expected one of them", cmd.Name(), a.storeURL, args[0]))
+		return usage(fmt.Errorf("%s: both --store %s and the argument %s name a store, expected only one", cmd.Name(), a.storeURL, args[0]))
 	}
 	a.storeURL = args[0]
 	return nil
@@ -281,7 +281,7 @@ func checkPattern(pattern string) error {
 		return usage(fmt.Errorf("pattern %q: %w", pattern, err))
 	}
 	if !key.HasGlob(pattern) {
-		return usage(fmt.Errorf("pattern %q: it has no '*', expected one such as %q; for one object use get", pattern, pattern+"/*"))
+		return usage(fmt.Errorf("pattern %q: it has no '*', expected a pattern such as %q; use get for one object", pattern, pattern+"/*"))
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func parseTemplate(source string) (*template, error) {
 		}
 		segment, err := parseTemplateSegment(part)
 		if err != nil {
-			return nil, fmt.Errorf("path template %q: segment %q: %w", source, part, err)
+			return nil, fmt.Errorf("path template %q: segment %q, %w", source, part, err)
 		}
 		t.fields = t.fields || segment.field != nil
 		t.segments = append(t.segments, segment)
@@ -176,7 +176,7 @@ func scalarText(name string, value json.RawMessage) (string, error) {
 		// The decoder puts U+FFFD in place of bytes that are no text. Two such values
 		// would share a path, and one would overwrite the other.
 		if strings.ContainsRune(text, utf8.RuneError) {
-			return "", fmt.Errorf("field %q is broken text: it holds U+FFFD or bytes that are no UTF-8", name)
+			return "", fmt.Errorf("field %q is not valid UTF-8 text", name)
 		}
 		return text, nil
 	default:

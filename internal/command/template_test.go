@@ -31,7 +31,7 @@ func TestTemplatePath(t *testing.T) {
 		{"x/{nothing}", "", `field "nothing" is null, expected a string, a number or a boolean`},
 		{"x/{list}", "", `field "list" is an array`},
 		{"x/{a}", "", `field "a" is an object`},
-		{"x/{broken}", "", `field "broken" is broken text`},
+		{"x/{broken}", "", `field "broken" is not valid UTF-8`},
 	} {
 		t.Run(test.template, func(t *testing.T) {
 			template, err := parseTemplate(test.template)

@@ -32,7 +32,7 @@ func moment(text string, now time.Time, last bool) (int64, error) {
 	if n := t.UnixNano(); time.Unix(0, n).Equal(t) {
 		return n, nil
 	}
-	return 0, fmt.Errorf("time %q: expected a year from 1678 to 2262", text)
+	return 0, fmt.Errorf("%q: expected a year from 1678 to 2262", text)
 }
 
 // instant reads a time in words; day says that it names a whole day.
@@ -55,7 +55,7 @@ func instant(text string, now time.Time) (t time.Time, day bool, err error) {
 	if ago, err := duration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), false, nil
 	}
-	return t, false, fmt.Errorf("time %q: expected %s", text, timeForms)
+	return t, false, fmt.Errorf("%q: expected %s", text, timeForms)
 }
 
 // duration reads a length of time: Go's units, and d for days of 24 hours, which come first (7d, 1d12h).
@@ -77,7 +77,7 @@ func duration(text string) (time.Duration, error) {
 	}
 	total := number*float64(day) + float64(more)
 	if total >= float64(1<<63-1) {
-		return 0, fmt.Errorf("%q: it is longer than 292 years", text)
+		return 0, fmt.Errorf("%q: the time is longer than 292 years", text)
 	}
 	return time.Duration(number*float64(day)) + more, nil
 }

@@ -62,7 +62,7 @@ pattern that ends in ** matches all that is below. admin is to see the server's 
 				}
 			}
 			if len(parsed) == 0 {
-				return usage(fmt.Errorf("token create: no --scope, expected one such as --scope 'read:**'"))
+				return usage(fmt.Errorf("token create: --scope is missing, expected one such as --scope 'read:**'"))
 			}
 			token, text, err := server.CreateToken(place, name, parsed, lifetime)
 			if err != nil {

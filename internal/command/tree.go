@@ -46,7 +46,7 @@ A store of files is read once for each level; a server that has its objects in m
 				return b.depth < depth, a.writeBranch(b, b.depth == depth)
 			})
 			if err == nil && !found && path != "" {
-				err = &codeError{exitNotFound, fmt.Errorf("tree %q: there are no directories below it", path)}
+				err = &codeError{exitNotFound, fmt.Errorf("tree %q: there are no directories below this path", path)}
 			}
 			return err
 		},

@@ -32,7 +32,7 @@ func (a *app) ttlCommand() *cobra.Command {
 			}
 			if len(args) == 1 {
 				if cmd.Flags().Changed(ifRevisionFlag) {
-					return usage(fmt.Errorf("ttl %q: --%s goes with a new time to live", args[0], ifRevisionFlag))
+					return usage(fmt.Errorf("ttl %q: --%s needs a new time to live", args[0], ifRevisionFlag))
 				}
 				return a.showTTL(cmd, args[0])
 			}

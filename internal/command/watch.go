@@ -108,7 +108,7 @@ func (w *watcher) server(ctx context.Context, pattern string) error {
 // files watches a store of this machine, in which nothing happens but that objects expire.
 func (w *watcher) files(ctx context.Context, pattern string) error {
 	if w.from != "" {
-		return usage(fmt.Errorf("watch: --from goes with a server, and %s is none", w.storeURL))
+		return usage(fmt.Errorf("watch: --from needs a server, but %q is not one", w.storeURL))
 	}
 	store, err := w.openLocal(reads)
 	if err != nil {

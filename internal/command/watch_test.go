@@ -155,7 +155,7 @@ func TestWatch(t *testing.T) {
 	if code := s.end(syscall.SIGTERM); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	if out, err := oolith("watch", "a", "--store", s.URL).CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "refused") {
+	if out, err := oolith("watch", "a", "--store", s.URL).CombinedOutput(); exitStatus(t, err) != exitFailure || !strings.Contains(string(out), "no server answers at "+s.URL) {
 		t.Errorf("a server that is not there: %s", out)
 	}
 	w = startWatching(t, oolith, "l/on*")

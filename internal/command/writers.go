@@ -119,10 +119,10 @@ type committer struct {
 }
 
 var (
-	errNotTried = errors.New("not tried after the store failed")
+	errNotTried = errors.New("not tried, since the store failed before")
 	errExpired  = errors.New("it has expired")
-	errSkipped  = errors.New("there is an object at its path")
-	errExists   = errors.New("there is an object at the path, and --if-exists fail ends it here")
+	errSkipped  = errors.New("its path already has an object")
+	errExists   = errors.New("the path already has an object, and --if-exists fail stops the import")
 )
 
 // stop ends the storing: what comes is not tried.

@@ -94,6 +94,7 @@ func (s *state) directory(path string) *directory {
 		return d
 	}
 	parent := s.directory(key.Parent(path))
+	path = strings.Clone(path) // it may be a piece of an object, which the directory outlives
 	d := newDirectory(path, parent)
 	parent.mu.Lock()
 	if parent.children == nil {

@@ -68,10 +68,10 @@ func (n *Version) PlainObject() meta.Object {
 
 // Data returns the data of the object, shared and read-only; nil for none.
 func (n *Version) Data() json.RawMessage {
-	switch n.size {
-	case 0:
+	switch {
+	case n.bytes() == 0:
 		return nil
-	case outside:
+	case n.size == outside:
 		data := n.large().data
 		return unsafe.Slice(unsafe.StringData(data), len(data))
 	}

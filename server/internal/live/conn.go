@@ -323,7 +323,7 @@ func (c *conn) popLocked() *frame {
 	return f
 }
 
-// end tells the client why the connection ends, and ends it behind that.
+// end tells the client why the connection is closing, and ends it behind that.
 func (c *conn) end(code ws.StatusCode, reason string) { c.endWith(c.farewell(code, reason)) }
 
 // endWith ends the connection behind a frame.
@@ -371,7 +371,7 @@ func takeOver(w http.ResponseWriter) (net.Conn, error) {
 	_ = raw.SetDeadline(time.Time{}) // a connection that fails is found on its first write
 	if buffered.Reader.Buffered() > 0 {
 		_ = raw.Close()
-		return nil, errors.New("live: the client sent more than its request")
+		return nil, errors.New("live: the client sent data after its request")
 	}
 	return raw, nil
 }

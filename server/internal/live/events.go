@@ -111,7 +111,7 @@ func (l *Live) begin(c *conn, patterns []string, resume string) {
 		members[i] = &member{id: string(appendText(nil, pattern))}
 	}
 	if err := l.hub.attach(l.ctx, c, patterns, members, resume, ""); err != nil {
-		c.end(closeRestart, "the stream cannot begin")
+		c.end(closeRestart, "the stream cannot start")
 	}
 }
 

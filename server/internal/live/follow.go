@@ -235,7 +235,7 @@ func (h *hub) lost(f *follower, cause error) {
 			for _, m := range t.members {
 				over = append(over, m.conn)
 			}
-			h.discard(t, fmt.Errorf("the hub follows the store no more: %w", cause))
+			h.discard(t, fmt.Errorf("the hub no longer follows the store: %w", cause))
 			continue
 		}
 		if t.live {
@@ -248,7 +248,7 @@ func (h *hub) lost(f *follower, cause error) {
 	if !again {
 		return
 	}
-	h.live.opt.Logger.Warn("streams begin anew", "cause", cause)
+	h.live.opt.Logger.Warn("the streams start over", "cause", cause)
 	if stopped {
 		for _, c := range over {
 			c.end(closeRestart, "the store is closed")

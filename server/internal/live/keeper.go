@@ -58,7 +58,7 @@ func (l *Live) beat(n int) {
 	}
 	l.mu.Unlock()
 	for _, c := range revoked {
-		c.end(closeRevoked, "the rights of the caller ended")
+		c.end(closeRevoked, "the client's access has ended")
 	}
 	if len(clocks) > 0 {
 		now := l.time()
@@ -99,7 +99,7 @@ func (l *Live) keepAlive(c *conn) {
 	}
 }
 
-// farewell is the last that a client gets: why the connection ends, and when to come back.
+// farewell is the last that a client gets: why the connection is closing, and when to come back.
 func (c *conn) farewell(code ws.StatusCode, reason string) *frame {
 	if c.protocol.isWebSocket() {
 		return closeFrame(code, reason)

@@ -133,7 +133,7 @@ func (c *Caller) ended() {
 }
 
 // ErrClosed is what streams get once Close was called.
-var ErrClosed = errors.New("live: the server is shutting down; come back in some seconds")
+var ErrClosed = errors.New("live: the server is shutting down; reconnect in a few seconds")
 
 // Live is the streaming half of a server. Its methods may be called from any goroutine.
 type Live struct {

@@ -28,7 +28,7 @@ func (s *session) enter(req *request) error {
 		return err
 	}
 	if err := key.Check(req.Path); err != nil || key.HasGlob(req.Path) {
-		return malformed("path %.80q: expected the path of one object", req.Path)
+		return malformed("path %.80q, expected the path of one object", req.Path)
 	}
 	if !jsonvalid.Valid(req.Data) {
 		return malformed("data is missing, expected a JSON value")
@@ -48,8 +48,8 @@ func (s *session) enter(req *request) error {
 func (s *session) store(id, path string, data json.RawMessage) error {
 	var refused error
 	if err := guard("BeforeWrite", func() { refused = s.conn.caller.beforeEnter(path, &data) }); err != nil {
-		s.conn.live.opt.Logger.Error("a presence is not stored", "path", path, "error", err)
-		return &problem{code: "unavailable", detail: "the server failed; its log says why"}
+		s.conn.live.opt.Logger.Error("the presence cannot be stored", "path", path, "error", err)
+		return &problem{code: "unavailable", detail: "the server failed; its log has the reason"}
 	}
 	if refused != nil {
 		return &problem{code: "refused", detail: refused.Error()}
@@ -60,11 +60,11 @@ func (s *session) store(id, path string, data json.RawMessage) error {
 	limit := s.conn.live.opt.Limits.Present
 	switch {
 	case s.over:
-		return &problem{code: "unavailable", detail: "the connection ends"}
+		return &problem{code: "unavailable", detail: "the connection is closing"}
 	case p != nil && p.path != path:
 		return malformed("id %s is in use for %s", id, p.path)
 	case p == nil && len(s.present) >= limit:
-		return &problem{code: "too-many", detail: fmt.Sprintf("the connection is present %d times; the limit is Present, %d", len(s.present), limit)}
+		return &problem{code: "too-many", detail: fmt.Sprintf("the connection is present %d times, the limit Present is %d", len(s.present), limit)}
 	}
 	next := presence{path: path, data: data}
 	condition := storage.SetOptions{IfAbsent: true}
@@ -109,7 +109,7 @@ func (s *session) exit(req *request) error {
 	delete(s.present, string(req.ID))
 	s.mu.Unlock()
 	if p == nil {
-		return malformed("id %s is that of no presence", req.ID)
+		return malformed("there is no presence with id %s", req.ID)
 	}
 	s.remove(p)
 	s.conn.caller.audit(p.path, nil)
@@ -122,14 +122,14 @@ func (s *session) exit(req *request) error {
 func (s *session) remove(p *presence) {
 	err := s.conn.live.store.DelWith(p.path, storage.DelOptions{IfRevision: p.revision})
 	if err != nil && !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
-		s.conn.live.opt.Logger.Warn("a presence is not removed", "path", p.path, "error", err)
+		s.conn.live.opt.Logger.Warn("the presence cannot be removed", "path", p.path, "error", err)
 	}
 }
 
 // renew gives each object of the connection a new time to live.
 func (s *session) renew() {
 	for path, err := range s.touch() {
-		s.conn.live.opt.Logger.Warn("a presence is not renewed", "path", path, "error", err)
+		s.conn.live.opt.Logger.Warn("the presence cannot be renewed", "path", path, "error", err)
 	}
 }
 

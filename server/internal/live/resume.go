@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -52,8 +53,8 @@ func (h *hub) resumable(text string) (from uint64, reason string) {
 }
 
 var (
-	errTooMuch = errors.New("live: more was missed than is told commit by commit")
-	errNotKept = errors.New("live: the store does not keep the changes since")
+	errTooMuch = errors.New("live: too many changes were missed to deliver them commit by commit")
+	errNotKept = errors.New("live: the store no longer has the changes since")
 )
 
 // missed is what a client that resumes gets first: each commit that it missed, up to the revision at which it was enrolled. If
@@ -100,7 +101,7 @@ func (h *hub) fresh(ctx context.Context, c *conn, members []*member, from uint64
 		kept, why = h.unchanged(ctx, members, from, why)
 	}
 	if why != nil && !errors.Is(why, errTooMuch) && !errors.Is(why, errNotKept) {
-		h.live.opt.Logger.Warn("a client does not resume", "error", why)
+		h.live.opt.Logger.Warn("a client cannot resume", "error", why)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -188,7 +189,7 @@ func (h *hub) unchangedOf(ctx context.Context, t *topic, since uint64) (unchange
 		case storage.NoticeCatchUp:
 			told.revisions = make(map[string]uint64)
 		case storage.NoticeUnchanged:
-			told.revisions[n.Path] = n.Revision
+			told.revisions[strings.Clone(n.Path)] = n.Revision
 		}
 	})
 	if err = errors.Join(failure, err); err != nil {

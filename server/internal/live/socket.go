@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -91,7 +92,7 @@ func problemOf(err error) *problem {
 // message serves a message of the client; nil stands for a binary one.
 func (s *session) message(text []byte) error {
 	if wait := s.conn.caller.Wait; wait != nil && wait() > 0 {
-		return &protocolError{closeTooMany, "more messages than the limit of requests a second"}
+		return &protocolError{closeTooMany, "more messages a second than the limit Rate"}
 	}
 	var req request
 	err := parseRequest(text, &req)
@@ -128,10 +129,10 @@ func parseRequest(text []byte, req *request) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(req); err != nil {
-		return malformed("the message is no request: %v", err)
+		return malformed("the message is not a request, %v", jsontext.Explain(err))
 	}
 	if decoder.More() || decoder.InputOffset() != int64(len(bytes.TrimRight(text, " \t\r\n"))) {
-		return malformed("there is more behind the request, at byte %d", decoder.InputOffset())
+		return malformed("there is more data after the request, at byte %d", decoder.InputOffset())
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func checkID(id json.RawMessage) error {
 	case len(id) <= 16 && json.Unmarshal(id, &number) == nil && fmt.Sprint(number) == string(id):
 		return nil
 	}
-	return malformed("id %.40s: expected a number of up to 16 digits, or a string of 1 to 64 bytes without escapes", id)
+	return malformed("id %.40s, expected a number of up to 16 digits, or a string of 1 to 64 bytes without escapes", id)
 }
 
 func (s *session) serve(req *request) error {
@@ -167,7 +168,7 @@ func (s *session) serve(req *request) error {
 		s.acknowledge("pong", req.ID)
 		return nil
 	}
-	return malformed("type %.40q: expected subscribe, unsubscribe, enter, exit or ping", req.Type)
+	return malformed("type %.40q, expected subscribe, unsubscribe, enter, exit or ping", req.Type)
 }
 
 // subscribe makes the connection follow one pattern, or several at one revision.
@@ -182,11 +183,11 @@ func (s *session) subscribe(req *request) error {
 		}{req.ID, *req.Pattern})
 	}
 	if len(req.Subscriptions) == 0 {
-		return malformed("pattern is missing, expected a path or pattern to follow")
+		return malformed("pattern is missing, expected a path or a pattern")
 	}
 	limit := s.conn.live.opt.Limits.Subscriptions
 	if len(s.members)+len(req.Subscriptions) > limit {
-		return &problem{code: "too-many", detail: fmt.Sprintf("the connection follows %d patterns; the limit is Subscriptions, %d", len(s.members), limit)}
+		return &problem{code: "too-many", detail: fmt.Sprintf("the connection follows %d patterns, the limit Subscriptions is %d", len(s.members), limit)}
 	}
 	patterns := make([]string, len(req.Subscriptions))
 	members := make([]*member, len(req.Subscriptions))
@@ -198,7 +199,7 @@ func (s *session) subscribe(req *request) error {
 		id := string(one.ID)
 		taken := slices.ContainsFunc(members[:i], func(m *member) bool { return m.id == id })
 		if _, there := s.members[id]; there || taken {
-			return malformed("id %s is in use, expected one of no other subscription", id)
+			return malformed("id %s is in use by another subscription", id)
 		}
 		if err := key.Check(one.Pattern); err != nil {
 			return malformed("pattern %.80q: %v", one.Pattern, err)
@@ -223,8 +224,8 @@ func (s *session) subscribe(req *request) error {
 
 func (s *session) allowed(verb, pattern string) (err error) {
 	if panicked := guard("Authorize", func() { err = s.conn.caller.allowed(verb, pattern) }); panicked != nil {
-		s.conn.live.opt.Logger.Error("a request is refused", "error", panicked)
-		err = errors.New("it cannot be decided")
+		s.conn.live.opt.Logger.Error("a request is rejected", "error", panicked)
+		err = errors.New("authorization failed; the server's log has the reason")
 	}
 	if err != nil {
 		return &problem{code: "forbidden", detail: fmt.Sprintf("%s %s: %v", verb, pattern, err)}
@@ -238,7 +239,7 @@ func (s *session) unsubscribe(req *request) error {
 	}
 	m := s.members[string(req.ID)]
 	if m == nil {
-		return malformed("id %s is that of no subscription", req.ID)
+		return malformed("there is no subscription with id %s", req.ID)
 	}
 	delete(s.members, m.id)
 	s.conn.live.hub.dismiss(m)

@@ -25,7 +25,7 @@ func parseToken(text string) (token, error) {
 	revision, err := strconv.ParseUint(digits, 10, 64)
 	t := token{store, revision}
 	if len(text) > longestToken || !found || err != nil || !isHex(store) || t.String() != text {
-		return token{}, fmt.Errorf("resume token %.40q: expected the one of an earlier message, such as %q", text, "18ec59305bf0993f.42")
+		return token{}, fmt.Errorf("resume token %.40q, expected the token of an earlier message, such as %q", text, "18ec59305bf0993f.42")
 	}
 	return t, nil
 }

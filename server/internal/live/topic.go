@@ -96,7 +96,7 @@ func (t *topic) fill(objects []*meta.Object, revision uint64) {
 	t.objects, t.last, t.state = objects, revision, nil
 	t.byPath = make(map[string]*meta.Object, len(objects))
 	for _, obj := range objects {
-		t.byPath[obj.Path] = obj
+		t.byPath[strings.Clone(obj.Path)] = obj // a key outlives its first object
 	}
 }
 
@@ -183,7 +183,7 @@ func (t *topic) store(ops []op, obj *meta.Object) []op {
 	}
 	at := t.place(obj)
 	t.objects = slices.Insert(t.objects, at, obj)
-	t.byPath[obj.Path] = obj
+	t.byPath[strings.Clone(obj.Path)] = obj
 	return append(ops, op{kind: opAdd, place: len(t.objects) - 1 - at, object: obj})
 }
 

@@ -21,7 +21,7 @@ func (l *Live) view(viewer any, obj *meta.Object) (seen *meta.Object) {
 		}
 	})
 	if err != nil {
-		l.opt.Logger.Error("an object is shown to nobody", "path", obj.Path, "error", err)
+		l.opt.Logger.Error("an object cannot be shown", "path", obj.Path, "error", err)
 		return nil
 	}
 	if seen == nil {

@@ -26,7 +26,7 @@ func (l *Live) upgrade(w http.ResponseWriter, r *http.Request, subprotocol strin
 	return raw, err
 }
 
-var errEarly = &protocolError{ws.StatusProtocolError, "data came before the answer to the handshake"}
+var errEarly = &protocolError{ws.StatusProtocolError, "data arrived before the handshake was answered"}
 
 // offers reports whether a client offers a subprotocol.
 func offers(r *http.Request, subprotocol string) bool {
@@ -48,7 +48,7 @@ type protocolError struct {
 
 func (e *protocolError) Error() string { return e.reason }
 
-// read reads what a client sends, until the connection ends. It hands whole text messages on, if anybody wants them.
+// read reads what a client sends, until the connection is closing. It hands whole text messages on, if anybody wants them.
 func (c *conn) read(r io.Reader, text func(message []byte) error) {
 	err := c.readFrames(r, text)
 	if broken, ok := err.(*protocolError); ok {
@@ -261,13 +261,13 @@ func closeBytes(code ws.StatusCode, reason string) []byte {
 // refuse answers a request whose stream cannot begin.
 func (l *Live) refuse(w http.ResponseWriter, err error) {
 	w.Header().Set("Retry-After", "2")
-	http.Error(w, "the stream cannot begin: "+err.Error(), http.StatusServiceUnavailable)
+	http.Error(w, "the stream cannot start: "+err.Error(), http.StatusServiceUnavailable)
 }
 
 // attachTo attaches a WebSocket connection that has just begun, and ends it where that fails.
 func (l *Live) attachTo(ctx context.Context, c *conn, pattern, version string) {
 	m := &member{}
 	if err := l.hub.attach(ctx, c, []string{pattern}, []*member{m}, "", version); err != nil {
-		c.end(closeRestart, "the stream cannot begin")
+		c.end(closeRestart, "the stream cannot start")
 	}
 }
