@@ -111,24 +111,38 @@ func TestEvents(t *testing.T, open func(t T) storage.Database, opts Options) {
 func runAll(t *testing.T, clauses []Clause, s *subject) {
 	t.Helper()
 	for _, c := range clauses {
-		t.Run(c.ID, func(t *testing.T) { c.check(t, s) })
+		t.Run(c.ID, func(t *testing.T) {
+			t.Helper()
+			c.check(t, s)
+		})
 	}
 }
 
-// check runs one clause. A panic is a failure of the clause, and a failure says what is
-// demanded.
+// check runs one clause. A panic is a failure of the clause, and a failure says what is demanded. Its lines are those of the
+// clause, and those of whoever runs the suite: what is logged while a goroutine ends has a line of the runtime.
 func (c Clause) check(t T, s *subject) {
 	t.Helper()
-	defer func() {
+	t.Cleanup(func() {
 		t.Helper()
-		if p := recover(); p != nil {
-			t.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
 		if t.Failed() {
 			t.Logf("%s demands: %s", c.ID, c.Demand)
 		}
+	})
+	if text := c.panicOf(t, s); text != "" {
+		t.Errorf("panic: %s", text)
+	}
+}
+
+// panicOf runs a clause and returns the text of its panic.
+func (c Clause) panicOf(t T, s *subject) (text string) {
+	t.Helper()
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("%v\n%s", p, debug.Stack())
+		}
 	}()
 	c.run(t, s)
+	return ""
 }
 
 func logCapabilities(t T, l storage.Layer) {

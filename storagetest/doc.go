@@ -30,7 +30,7 @@
 // and closes it.
 //
 // Each rule is a [Clause] with an id and a demand, and a subtest named by its id. A
-// failure prints the demand. [Clauses] lists them all. What a layer may leave out, the
+// failure prints the demand, with the line of whoever runs the suite. [Clauses] lists them all. What a layer may leave out, the
 // optional interfaces of package storage, is checked where it is there; the suite logs
 // what it found.
 //

@@ -19,6 +19,7 @@ import (
 func TestModel(t *testing.T, open func(t T) storage.Database, opts Options, seed uint64) {
 	t.Helper()
 	t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+		t.Helper()
 		CheckModel(t, open, opts, RandomChoices(seed, 6000))
 	})
 }
@@ -39,11 +40,12 @@ func CheckModel(t T, open func(t T) storage.Database, opts Options, choices []by
 	t.Helper()
 	s := &subject{Options: opts, openDatabase: open}
 	r := &modelRun{t: t, s: s, model: NewModel(), choices: choices}
-	defer func() {
+	t.Cleanup(func() {
+		t.Helper()
 		if t.Failed() {
 			t.Logf("the calls:\n\t%s", strings.Join(r.trace, "\n\t"))
 		}
-	}()
+	})
 	r.db = s.started(t, storage.Options{})
 	r.events = collect(t, r.db)
 	for len(r.choices) > 0 && !t.Failed() {

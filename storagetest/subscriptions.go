@@ -22,9 +22,13 @@ import (
 func TestSubscriptions(t *testing.T, open func(t T) storage.Database, opts Options, seed uint64) {
 	t.Helper()
 	t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+		t.Helper()
 		tolds, log := RecordSubscriptions(t, open, opts, seed)
 		for _, g := range Guarantees() {
-			t.Run(g.Name, func(t *testing.T) { g.hold(t, tolds, log) })
+			t.Run(g.Name, func(t *testing.T) {
+				t.Helper()
+				g.hold(t, tolds, log)
+			})
 		}
 	})
 }

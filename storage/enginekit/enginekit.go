@@ -1,7 +1,11 @@
 // Package enginekit is what persistent layers have in common, whatever database is below them. It is for authors of engines:
 // programs that use a store have no need of it.
 //
-// Keys. [Space] lays paths out as the keys of an ordered key-value store, and [Walk] finds what matches a pattern there.
+// A layer. [New] makes of a [Database], six methods, a [Layer] that keeps the promises of storage.EmbeddedLayer, Batcher and Scanner, and
+// its [Life], for what the engine offers besides. An engine of another form takes from the rest what it needs.
+//
+// Keys. [Space] lays paths out as the keys of an ordered key-value store, and [Walk] finds what matches a pattern there, and [Space.Iterate] reads it
+// along a [Cursor].
 // [AppendObject] and [Decode] are the stored form of an object, with a version and a checksum.
 //
 // Reading. An engine writes a [Reader], which reads the next few objects of a scan, with [Fill] in it; [Scan], [GetList] and [Load]

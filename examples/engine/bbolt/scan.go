@@ -1,0 +1,106 @@
+package bbolt
+
+import (
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/oolith-db/oolith/meta"
+	"github.com/oolith-db/oolith/storage/enginekit"
+)
+
+// scan is a scan in progress. It reads from a transaction, which is a snapshot, until the next commit: by then it
+// has read what is left of it into memory. So a loop over a scan may write, and a store that is being copied or loaded
+// streams.
+type scan struct {
+	db *database
+	// mu guards the fields below. It is taken last.
+	mu    sync.Mutex
+	tx    *bolt.Tx           // nil once all is read
+	rest  enginekit.Iterator // along the transaction
+	ahead []meta.Object      // what was read from it
+	err   error              // what ended that
+}
+
+// Scan implements enginekit.Database.
+func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
+	d.writing.RLock()
+	defer d.writing.RUnlock()
+	tx, err := d.db.Begin(false)
+	if err != nil {
+		return nil, err
+	}
+	s := &scan{db: d, tx: tx, rest: space.Iterate(pattern, &cursor{Cursor: tx.Bucket(objects).Cursor()})}
+	d.scans.Add(s)
+	return s, nil
+}
+
+// Next implements enginekit.Iterator.
+func (s *scan) Next(obj *meta.Object) (found bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tx != nil {
+		err = guarded(func() (err error) {
+			found, err = s.rest.Next(obj)
+			return err
+		})
+		return found && err == nil, err
+	}
+	if len(s.ahead) == 0 {
+		return false, s.err
+	}
+	*obj, s.ahead[0] = s.ahead[0], meta.Object{}
+	s.ahead = s.ahead[1:]
+	return true, nil
+}
+
+// readAhead reads the rest into memory and ends the transaction.
+func (s *scan) readAhead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.end()
+	s.err = guarded(func() error {
+		for {
+			var obj meta.Object
+			if found, err := s.rest.Next(&obj); !found {
+				return err
+			}
+			s.ahead = append(s.ahead, obj)
+		}
+	})
+}
+
+// end ends the transaction. One that only reads has nothing to tell then.
+func (s *scan) end() {
+	if s.tx != nil {
+		_ = s.tx.Rollback()
+		s.tx = nil
+	}
+}
+
+// Close implements enginekit.Iterator.
+func (s *scan) Close() error {
+	s.db.scans.Remove(s) // before mu, as a commit takes the two
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+	return nil
+}
+
+// cursor is one of bbolt as an enginekit.Cursor.
+type cursor struct {
+	*bolt.Cursor
+	value []byte
+}
+
+func (c *cursor) Seek(key []byte) []byte { return c.at(c.Cursor.Seek(key)) }
+func (c *cursor) Next() []byte           { return c.at(c.Cursor.Next()) }
+
+func (c *cursor) at(key, value []byte) []byte {
+	c.value = value
+	return key
+}
+
+func (c *cursor) Value() ([]byte, error) { return c.value, nil }
+func (c *cursor) Err() error             { return nil }
+func (c *cursor) Close() error           { return nil } // the transaction holds all
