@@ -349,6 +349,9 @@ func TestNoStoreIsMade(t *testing.T) {
 	}
 }
 
+// joined is a message with its parts joined as the command does it.
+func joined(message string) string { return strings.ReplaceAll(message, ": ", ", ") }
+
 // Each mistake is one line that names it.
 func TestMistakes(t *testing.T) {
 	plain := startMember(t)
@@ -372,7 +375,7 @@ func TestMistakes(t *testing.T) {
 	var all sync.WaitGroup // they wait more than they compute, so that all run at once
 	defer all.Wait()
 	for _, c := range []struct{ name, store, want string }{
-		{"nothing behind the scheme", "etcd:", "nothing after the scheme, expected etcd://HOST:PORT,.../PREFIX"},
+		{"nothing behind the scheme", "etcd:", "the location is missing, expected etcd://HOST:PORT,.../PREFIX"},
 		{"no member", "etcd://", `the member "": expected HOST:PORT`},
 		{"no port", "etcd://localhost/a", `the member "localhost": expected HOST:PORT`},
 		{"a second member without a port", "etcd://" + plain + ",localhost/a", `the member "localhost": expected HOST:PORT`},
@@ -407,7 +410,7 @@ func TestMistakes(t *testing.T) {
 			cmd.Stderr = &said
 			out, err := cmd.Output()
 			line := strings.TrimSuffix(said.String(), "\n")
-			if err == nil || !strings.Contains(line, c.want) || strings.Contains(line, "\n") || len(out) > 0 {
+			if err == nil || !strings.Contains(joined(line), joined(c.want)) || strings.Contains(line, "\n") || len(out) > 0 {
 				t.Errorf("%s: %v, %q, %q; want %q in one line", c.name, err, line, out, c.want)
 			}
 		})
