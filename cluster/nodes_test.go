@@ -286,6 +286,36 @@ func TestLeasesAcrossNodes(t *testing.T) {
 	must(t, "TryAcquire once the other node is closed", err)
 }
 
+// The place of a node that crashed while it waited for a lock is free soon, however long it wanted the lock.
+func TestPlaceOfACrashedNode(t *testing.T) {
+	prefix := freshPrefix()
+	p := startProxy(t, endpoint)
+	a, b, crashes := startStore(t, []string{endpoint}, prefix), startStore(t, []string{endpoint}, prefix), startStore(t, []string{p.Addr()}, prefix)
+	held, err := a.Acquire(t.Context(), "l", time.Hour)
+	must(t, "Acquire", err)
+	waiting, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	go func() { _, _ = crashes.Acquire(waiting, "l", time.Hour) }() // it never has it
+	c := newClient(t)
+	for places := int64(0); places < 2; {
+		got, err := c.Get(t.Context(), prefix+"l/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		must(t, "Get", err)
+		places = got.Count
+	}
+	p.SetOff(true)
+	must(t, "Release", held.Release())
+	for {
+		_, err := b.TryAcquire("l", time.Hour)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, storage.ErrLocked) {
+			t.Fatalf("TryAcquire: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // A lock that is given up while it is renewed is free: it does not go on under the lease that the renewal made.
 func TestReleaseDuringRenew(t *testing.T) {
 	layer := etcd.New([]string{endpoint}, etcd.Options{Prefix: freshPrefix()})

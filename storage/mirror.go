@@ -36,6 +36,8 @@ const (
 	closePatience = 5 * time.Second
 )
 
+var errWentBack = errors.New("it went back")
+
 // mirror is the shared side of a run.
 type mirror struct {
 	r      *run
@@ -218,8 +220,8 @@ func (m *mirror) catchUp(ctx context.Context) error {
 		return err
 	}
 	if revision < applied {
-		return fmt.Errorf("%w, it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
-			ErrUnavailable, revision, applied)
+		return fmt.Errorf("%w: %w: it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
+			ErrUnavailable, errWentBack, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {
 		return err
@@ -269,8 +271,8 @@ func (m *mirror) watchAge() {
 	for {
 		ctx, cancel := context.WithTimeout(m.ctx, barrierPatience)
 		// A single late answer is not a loss; it shows in the age. If the follower is lost, its own error is the
-		// better one.
-		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && m.lostBy() == nil {
+		// better one, unless the engine went back: then the follower waits for what may never come.
+		if err := m.catchUp(ctx); err != nil && m.age() > lostAfter && (m.lostBy() == nil || errors.Is(err, errWentBack)) {
 			m.lose(m.unavailable(err))
 		}
 		cancel()

@@ -307,6 +307,18 @@ func (n *backNode) Barrier(ctx context.Context) (uint64, error) {
 	return revision, err
 }
 
+// Follow waits, where the engine went back, for revisions that are not there again yet.
+func (n *backNode) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.SharedCommit, error] {
+	return func(yield func(storage.SharedCommit, error) bool) {
+		if !n.back.Load() {
+			n.TwinNode.Follow(ctx, revision)(yield)
+			return
+		}
+		<-ctx.Done()
+		yield(storage.SharedCommit{}, ctx.Err())
+	}
+}
+
 // An engine that went back is none that this store can go on with: it says so, and gives no answer out of what it has.
 func TestSharedEngineWentBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -329,6 +341,29 @@ func TestSharedEngineWentBack(t *testing.T) {
 		}
 		if _, err := s.Set("k", json.RawMessage(`2`)); !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("Set: %v, want ErrUnavailable", err)
+		}
+	})
+}
+
+// An engine that comes back as an older one, while its followers wait for what may never come, is named as that: not as the loss before it.
+func TestSharedEngineWentBackBehindALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		layer := &backNode{TwinNode: new(Twin).Node()}
+		s := startOver(t, layer, storage.Options{})
+		defer s.Close()
+		for range 3 {
+			must(t, "Set", second(s.Set("k", json.RawMessage(`1`))))
+		}
+		layer.back.Store(true)
+		layer.Cut() // ends Follow
+		time.Sleep(time.Minute)
+		if err := s.Stats().Unavailable; err == nil || strings.Contains(err.Error(), "restored") {
+			t.Errorf("Stats.Unavailable without a connection is %v", err)
+		}
+		layer.Heal()
+		time.Sleep(time.Minute)
+		if err := s.Stats().Unavailable; err == nil || !strings.Contains(err.Error(), "restored") {
+			t.Errorf("Stats.Unavailable is %v, want that it went back", err)
 		}
 	})
 }

@@ -117,8 +117,10 @@ type checker struct {
 	round     *round
 	delivered *atomic.Int64
 
-	mu   sync.Mutex // guards last
+	mu   sync.Mutex // guards the fields below
 	last [nodes]int // what it knows of each writer
+	// whole is that as of the last whole batch or state: who leaves in the midst of one is told it again.
+	whole [nodes]int
 }
 
 // has reports whether it was told all that writers counted.
@@ -154,6 +156,7 @@ func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (ne
 		return from, err
 	}
 	defer sub.Close()
+	c.resume()
 	limited, cancel := context.WithTimeout(ctx, upTo(5*time.Second)+time.Second)
 	defer cancel()
 	last := from
@@ -231,8 +234,17 @@ func (c *checker) take(n storage.Notice) error {
 	if ends := number%batchSize == 0; ends == n.More {
 		return fmt.Errorf("writer %d: %d ends a batch: %v, and more of it is to come: %v", writer, number, ends, n.More)
 	}
-	c.last[writer] = number
+	if c.last[writer] = number; !n.More {
+		c.whole = c.last
+	}
 	return nil
+}
+
+// resume forgets the part of a batch that is told again.
+func (c *checker) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = c.whole
 }
 
 // begin takes a state in: the last batch of each writer, whole, and none that is older than what was told.
@@ -258,5 +270,6 @@ func (c *checker) begin(state *[nodes][]int) error {
 		}
 		c.last[writer] = most
 	}
+	c.whole = c.last
 	return nil
 }

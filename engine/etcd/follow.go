@@ -17,9 +17,6 @@ import (
 // progressPause is how often a node that waits for what others wrote asks how far its watch is.
 const progressPause = 20 * time.Millisecond
 
-// mirrorPage is how many objects are read at once.
-const mirrorPage = 1000
-
 // Mirror yields all objects as of one revision.
 func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
 	s, err := l.active()
@@ -33,27 +30,55 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 	return whole(revision), s.scan(ctx, []span{prefixed(s.keys.objects())}, revision), nil
 }
 
-// scan yields the objects of ranges of keys at a revision of etcd, in the order of keys, in pages.
+// scan yields the objects of ranges of keys at a revision of etcd, in the order of keys. Etcd sends them in a stream: pages would cost it
+// a look at all keys that are left, for each page.
 func (s *session) scan(ctx context.Context, spans []span, revision int64) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for _, at := range spans {
-			for from, more := at.from, true; more; {
-				request, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
-				page, err := s.client.Get(request, from, clientv3.WithRange(at.end), clientv3.WithLimit(mirrorPage), clientv3.WithRev(revision))
-				cancel()
-				if err != nil {
-					yield(meta.Object{}, s.explain(err))
-					return
-				}
-				for _, kv := range page.Kvs {
-					obj, err := s.decode(string(kv.Key), kv.Value, kv.ModRevision)
-					if !yield(obj, err) || err != nil {
-						return
-					}
-				}
-				if more = page.More && len(page.Kvs) > 0; more {
-					from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
-				}
+			more, err := s.scanSpan(ctx, at, revision, yield)
+			if err != nil {
+				yield(meta.Object{}, s.explain(err))
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// scanSpan yields the objects of one range, and reports whether more are wanted. It ends when the context does, or where etcd says nothing for too
+// long.
+func (s *session) scanSpan(ctx context.Context, at span, revision int64, yield func(meta.Object, error) bool) (more bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := s.client.GetStream(ctx, at.from, clientv3.WithRange(at.end), clientv3.WithRev(revision))
+	if err != nil {
+		cancel()
+		return false, err
+	}
+	defer func() {
+		cancel()
+		for range stream { // the client waits for who takes the rest
+		}
+	}()
+	patience := time.NewTimer(s.options.RequestTimeout)
+	defer patience.Stop()
+	for {
+		patience.Reset(s.options.RequestTimeout)
+		var chunk clientv3.RangeStreamResponse
+		var ok bool
+		select {
+		case chunk, ok = <-stream:
+		case <-patience.C:
+			return false, context.DeadlineExceeded
+		}
+		if err := chunk.Err(); err != nil || !ok {
+			return err == nil, err
+		}
+		for _, kv := range chunk.Kvs {
+			obj, err := s.decode(string(kv.Key), kv.Value, kv.ModRevision)
+			if !yield(obj, err) || err != nil {
+				return false, nil
 			}
 		}
 	}

@@ -26,7 +26,7 @@ type Machine struct {
 	place int
 }
 
-// Available returns why no machines can be made here; nil if they can.
+// Available returns why no machines can be made here; nil if they can, which it tries.
 func Available() error {
 	if runtime.GOOS != "linux" {
 		return errors.New("machines of their own need Linux")
@@ -34,17 +34,23 @@ func Available() error {
 	if os.Geteuid() != 0 {
 		return errors.New("machines of their own need the superuser")
 	}
-	for _, tool := range []string{"ip", "tc", "bridge", "losetup", "mkfs.ext4", "mount", "umount"} {
+	for _, tool := range []string{"ip", "tc", "losetup", "mkfs.ext4", "mount", "umount"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("machines of their own need the command %s", tool)
 		}
 	}
-	for _, file := range []string{"/dev/fuse", "/dev/loop-control"} {
-		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("machines of their own: %w", err)
-		}
+	dir, err := os.MkdirTemp("", "oolith-machine-")
+	if err != nil {
+		return err
 	}
-	return nil
+	g, err := New(dir, 1)
+	if err == nil {
+		err = errors.Join(g.At(0).SetSlow(true), g.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("machines of their own cannot be made here: %w", err)
+	}
+	return os.RemoveAll(dir)
 }
 
 // New makes n machines, with their disks below a directory.
