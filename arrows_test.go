@@ -62,6 +62,8 @@ var arrows = []arrow{
 	{from: "servertest", to: []string{"server", "client", "=storage"}},
 	{from: "internal/command", to: anyModule, foreign: anyModule},
 	{from: "cmd", to: []string{"internal/command"}},
+	// What is wrong in a library, shown with that library alone.
+	{from: "docs/upstream", to: []string{}, foreign: anyModule},
 	// Examples show what others can do: nothing internal, and no library but the system's.
 	{from: "examples", to: []string{"", "engine", "collection", "patch", "backup", "metrics", "server", "storage", "storagetest", "meta", "key"}, foreign: []string{"golang.org/x/sys"}},
 }

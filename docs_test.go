@@ -90,7 +90,7 @@ func TestLimits(t *testing.T) {
 		{"engine/sqlite/sqlite.go", "maxData64, maxData32 = 512 << 20, 16 << 20", "| in `sqlite` | 512 MiB; 16 MiB on 32-bit machines |"},
 		{"engine/ko/ko.go", "defaultMaxData = 256 << 20", "| in `ko` | 256 MiB |"},
 		{"engine/ko/write.go", "defaultMaxBatch = 512 << 20", "| in `ko` | 512 MiB |"},
-		{"engine/badger/badger.go", "defaultMaxData = 128 << 20", "| in `badger` | 128 MiB |"},
+		{"engine/badger/badger.go", "defaultMaxData = 1023 << 10", "| in `badger` | 1023 KiB; less on a disk below 2 GiB |"},
 		{"patch/patch.go", "MaxDepth = 1000", "| the levels of a patch, and of what it is applied to | 1000 |"},
 		{"patch/patch.go", "MaxOperations = 10_000", "| the operations of a JSON Patch | 10,000,"},
 		{"patch/patch.go", "MaxCopied = 16 << 20", "that copy 16 MiB in all |"},

@@ -17,12 +17,14 @@ import (
 // The mutation campaign breaks the store on purpose, one way at a time, in a copy of the
 // sources, and runs the tests: one of them must fail. A mutant that lives is a missing test.
 
-// mutant is one deliberate fault.
+// mutant is one deliberate fault. It is named by the function and what stands there, as Go, and not by lines of text: what
+// else the function does, how it is formatted and in which file it is makes no difference.
 type mutant struct {
 	name string
-	file string // below the root of the repository
-	old  string // stands there exactly once
-	new  string
+	in   string // the directory of the package and the function: "storage run.settle" for a method
+	// old is an expression, or statements that follow each other. It stands exactly once in the function.
+	old string
+	new string // takes its place; empty statements for nothing
 	// tests are the packages that must notice, "./storage ./storagetest" when empty.
 	tests string
 }
@@ -38,7 +40,11 @@ func mutateRound(ctx context.Context, c config, t *tally) error {
 	if err := copySources(root, copied); err != nil {
 		return err
 	}
-	if err := m.apply(copied); err != nil {
+	file, content, err := m.apply(copied)
+	if err == nil {
+		err = os.WriteFile(file, content, 0o600)
+	}
+	if err != nil {
 		return err
 	}
 	killer, err := m.run(ctx, copied)
@@ -46,7 +52,7 @@ func mutateRound(ctx context.Context, c config, t *tally) error {
 		return err
 	}
 	if killer == "" {
-		return fmt.Errorf("the mutant %q in %s lives: no test fails", m.name, m.file)
+		return fmt.Errorf("the mutant %q in %s lives: no test fails", m.name, m.in)
 	}
 	fmt.Fprintf(os.Stderr, "mutate: %-50s caught by %s\n", m.name, killer)
 	t.add("mutants caught", 1)
@@ -78,18 +84,6 @@ func copySources(from, to string) error {
 		}
 		return os.WriteFile(filepath.Join(to, rel), content, 0o600)
 	})
-}
-
-func (m mutant) apply(root string) error {
-	path := filepath.Join(root, m.file)
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if n := strings.Count(string(content), m.old); n != 1 {
-		return fmt.Errorf("mutant %q: its text stands %d times in %s, expected once: mend the list of mutants", m.name, n, m.file)
-	}
-	return os.WriteFile(path, []byte(strings.Replace(string(content), m.old, m.new, 1)), 0o600)
 }
 
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)

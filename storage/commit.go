@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,8 @@ const (
 	// groupsInFlight is how many groups overlap: one in its sync, and one behind it, so
 	// that the disk need not wait. More would only make the groups smaller.
 	groupsInFlight = 2
+	// gatherings is how often the leader gives way at most before it takes its group.
+	gatherings = 8
 )
 
 // pipeline is the queue of writes and the state of the committer.
@@ -216,6 +219,7 @@ func (r *run) leadAsync(ctx context.Context, w *write) error {
 		return err
 	}
 	defer func() { <-p.inFlight }()
+	p.gather()
 	group := r.take()
 	if !group[0].grouped() || r.retains(group) {
 		<-p.last
@@ -240,6 +244,24 @@ func (r *run) leadAsync(ctx context.Context, w *write) error {
 	close(settled)
 	r.answer(group, w)
 	return nil
+}
+
+// gather lets the writers come back who were answered just now, if a group is in flight: the disk is busy with that one
+// anyway, and what is not in this group has to wait for another sync.
+func (p *pipeline) gather() {
+	if isClosed(p.last) {
+		return
+	}
+	for known, round := 0, 0; round < gatherings; round++ {
+		runtime.Gosched()
+		p.mu.Lock()
+		waiting := len(p.waiting)
+		p.mu.Unlock()
+		if waiting == known {
+			return
+		}
+		known = waiting
+	}
 }
 
 // take returns the next group.

@@ -399,7 +399,7 @@ func databaseUnusualPaths(t T, _ *subject, db storage.Database) {
 }
 
 func databaseLarge(t T, _ *subject, db storage.Database) {
-	data := json.RawMessage(`"` + strings.Repeat("0123456789abcdef", 1<<16) + `"`)
+	data := json.RawMessage(`"` + strings.Repeat("0123456789abcdef", 62_500) + `"`)
 	_, err := db.Set("a/large", data)
 	must(t, "Set of a megabyte", err)
 	if got := get(t, db, "a/large"); string(got.Data) != string(data) {

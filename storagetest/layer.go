@@ -530,7 +530,7 @@ func layerUnusualPaths(t T, _ *subject, l storage.Layer) {
 
 func layerLarge(t T, _ *subject, l storage.Layer) {
 	obj := object("a/large", 1)
-	obj.Data = json.RawMessage(`"` + strings.Repeat("0123456789abcdef", 1<<16) + `"`)
+	obj.Data = json.RawMessage(`"` + strings.Repeat("0123456789abcdef", 62_500) + `"`)
 	put(t, l, obj)
 	wantObject(t, l, obj)
 }

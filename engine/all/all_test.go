@@ -25,7 +25,7 @@ func TestOpen(t *testing.T) {
 		{"pebble", "pebble", ""}, {"pebble", "pebble", "?"}, {"pebble", "pebble", "?sync=off&cache=8MiB"}, {"pebble", "pebble", "?readonly=on"},
 		{"sqlite", "sqlite.db", ""}, {"sqlite", "sqlite.db", "?sync=off&cache=8MiB"}, {"sqlite", "sqlite.db", "?sync=on&readonly=on"},
 		{"ko", "ko", "?cache=8MiB&recover=on&invalid=skip"}, {"ko", "ko", "?sync=off"}, {"ko", "ko", "?readonly=on"},
-		{"badger", "plain", ""}, {"badger", "plain", "?sync=off&cache=8MiB&gc=off&verify=off"}, {"badger", "plain", "?gc=5m&readonly=on"},
+		{"badger", "plain", ""}, {"badger", "plain", "?sync=off&cache=8MiB&verify=off"}, {"badger", "plain", "?min-free=64MiB&readonly=on"},
 		{"badger", "sealed", "?key-file=" + key}, {"badger", "sealed", "?key-env=OOLITH_TEST_KEY"},
 	} {
 		url := engine.URL(c.scheme, filepath.Join(dir, c.name)) + c.options
@@ -81,10 +81,9 @@ func TestOpenRefuses(t *testing.T) {
 		"sqlite:data.db?page=1":         `unknown option "page"`,
 		"sqlite:data.db?sync=soon":      "on or off",
 		"badger:./data?key=secret":      `unknown option "key"`,
-		"badger:./data?key-file=":       "nothing is given",
-		"badger:./data?key-env=":        "nothing is given",
-		"badger:./data?gc=soon":         "off or a time such as 5m",
-		"badger:./data?gc=-5m":          "off or a time such as 5m",
+		"badger:./data?key-file=":       "the value is empty",
+		"badger:./data?key-env=":        "the value is empty",
+		"badger:./data?gc=5m":           `unknown option "gc"`,
 		"badger:./data?verify=maybe":    "on or off",
 		"ko:./data?invalid=on":          "expected refuse or skip",
 		"ko:./data?recover=1":           "expected on or off",

@@ -38,8 +38,8 @@ func BenchmarkCommit(b *testing.B) {
 
 // benchBare commits groups to Badger itself, with the options of the layer.
 func benchBare(b *testing.B, group int) {
-	s := newStore(b.TempDir(), Options{}.withDefaults(), nil)
-	defer s.stop()
+	dir := b.TempDir()
+	s := New(dir, Options{}).newStore(dir, nil)
 	db, err := badger.OpenManaged(s.badgerOptions(nil, 0).WithLogger(nil))
 	if err != nil {
 		b.Fatal(err)

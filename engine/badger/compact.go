@@ -3,18 +3,18 @@ package badger
 import (
 	"context"
 	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Compact implements storage.Compacter: it removes what was cleared, puts what is in memory into
-// tables, merges all tables into one level, and writes the files of the value log anew of which a
-// tenth or more is garbage. The file of the value log that is being written stays as it is.
+// Compact implements storage.Compacter: it puts what is in memory into tables, and merges all tables into one level.
 //
-// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are
-// merged, which goes on in the background then. A Close ends it with storage.ErrNotActive after the
-// step that is under way.
+// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are merged, which goes on
+// in the background then. A Close ends it with storage.ErrNotActive after the step that is under way.
 func (l *Layer) Compact(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -28,72 +28,66 @@ func (l *Layer) Compact(ctx context.Context) error {
 	stop := context.AfterFunc(s.stopping, cancel)
 	go func() {
 		defer s.work.Done()
-		done <- s.alone(ctx, func() error { return s.guard("compact", func() error { return s.compact(ctx) }) })
+		done <- s.compact(ctx)
 	}()
 	defer stop()
 	defer cancel()
 	select {
 	case err = <-done:
 	case <-s.health.failed: // it may wait for the disk
-		err = s.failure()
+		err = s.health.failure()
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	if err != nil && s.stopping.Err() != nil {
 		return storage.ErrNotActive
 	}
-	return err
+	return l.life.Wrap("compact", err)
 }
 
 // beginWork returns the store, and makes Close wait for what is done with it until work.Done.
-func (l *Layer) beginWork() (*store, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.store == nil {
-		return nil, storage.ErrNotActive
-	}
-	if l.options.ReadOnly {
-		return nil, l.store.readOnlyError()
-	}
-	l.store.work.Add(1)
-	return l.store, nil
+func (l *Layer) beginWork() (s *store, err error) {
+	err = l.life.Use(func(open *store) error {
+		if err := enginekit.FirstError(l.life.Failure(), open.health.failure()); err != nil {
+			return l.life.Wrap("compact", err)
+		}
+		s = open
+		s.work.Add(1)
+		return nil
+	})
+	return s, err
 }
 
+// compact compacts while nobody else does.
 func (s *store) compact(ctx context.Context) error {
-	if err := s.failure(); err != nil {
-		return err
-	}
-	if err := s.purge(ctx); err != nil {
-		return err
-	}
-	if err := s.moveLiving(ctx, gcShareCompact); err != nil {
-		return err
-	}
-	if err := s.rotate(ctx); err != nil {
-		return err
-	}
-	if err := s.merge(ctx); err != nil {
-		return err
-	}
-	return s.collectGarbage(ctx, gcShareCompact)
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	return s.guard(func() error {
+		if err := s.rotate(ctx); err != nil {
+			return err
+		}
+		return s.merge(ctx)
+	})
 }
 
 // merge merges all tables into one level.
 func (s *store) merge(ctx context.Context) error {
-	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by
-	// itself.
+	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by itself.
 	for s.onlyNew() {
 		if err := s.rotate(ctx); err != nil {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.release()
 	const workers = 2
-	err := s.guard("merge the tables", func() error { return s.db.Flatten(workers) })
+	err := s.guard(func() error { return s.db.Flatten(workers) })
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
 		err = nil // there is nothing that could be merged
 	}
-	return enginekit.FirstError(s.failure(), s.wrap("merge the tables", err))
+	return enginekit.FirstError(s.health.failure(), err)
 }
 
 // onlyNew reports whether there are tables, and all of them are new.
@@ -105,4 +99,53 @@ func (s *store) onlyNew() bool {
 		}
 	}
 	return levels[0].NumTables > 0
+}
+
+// rotate makes Badger begin a new table in memory, by filling the current one with versions of one key, and waits until
+// the tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
+// compresses to little. The table spans all keys, so that a compaction that takes it along takes all that is below it.
+func (s *store) rotate(ctx context.Context) error {
+	before, version := s.rotations.Load(), s.visible.Load()
+	filler := make([]byte, s.db.Opts().ValueThreshold/2)
+	for written := int64(0); s.rotations.Load() == before && written < 2*s.db.Opts().MemTableSize; written += int64(len(filler)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.fill(func(txn *badger.Txn) error { return txn.Set(fillerKey, filler) }); err != nil {
+			return err
+		}
+	}
+	if err := s.fill(func(txn *badger.Txn) error { return txn.Delete(fillerKey) }); err != nil {
+		return err
+	}
+	return s.awaitFlush(ctx, version)
+}
+
+// fill writes some of the filler, or removes it.
+func (s *store) fill(with func(txn *badger.Txn) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return enginekit.FirstError(s.demand(s.options.MinFree/2+s.db.MaxBatchSize()), s.annotate(with))
+}
+
+// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells nobody when that is,
+// but each table knows its newest version, and each transaction writes revisionKey, of which the newest version is
+// always kept.
+func (s *store) awaitFlush(ctx context.Context, version uint64) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		for _, table := range s.db.Tables() {
+			if table.MaxVersion >= version {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.health.failed:
+			return s.health.failure()
+		case <-ticker.C:
+		}
+	}
 }

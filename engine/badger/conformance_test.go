@@ -16,11 +16,16 @@ import (
 // reach all parts of Badger.
 func small() Options {
 	return Options{
-		MemTableSize:     1 << 20,
-		ValueLogFileSize: 2 << 20,
-		ValueThreshold:   1 << 10,
-		CacheSize:        1 << 20,
+		MemTableSize: 1 << 20,
+		CacheSize:    1 << 20,
 	}
+}
+
+// roomy returns such options for a store that takes objects of a megabyte.
+func roomy() Options {
+	o := small()
+	o.MemTableSize = 7 << 20
+	return o
 }
 
 func TestConformance(t *testing.T) {
@@ -28,8 +33,8 @@ func TestConformance(t *testing.T) {
 		name    string
 		options Options
 	}{
-		{"plain", small()},
-		{"encrypted", encrypted(small())},
+		{"plain", roomy()},
+		{"encrypted", encrypted(roomy())},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			storagetest.TestEmbedded(t, func(_ storagetest.T, dir string) storage.EmbeddedLayer {
@@ -46,7 +51,7 @@ func encrypted(o Options) Options {
 
 func TestConformanceOfStores(t *testing.T) {
 	enginetest.TestStores(t, func(dir string) storage.EmbeddedLayer {
-		options := small()
+		options := roomy()
 		options.Durability = DurabilityNoSync
 		return New(dir, options)
 	})
@@ -57,8 +62,8 @@ func TestConformanceOfStores(t *testing.T) {
 func flipByte(o Options) func(t storagetest.T, dir, path string) {
 	return func(t storagetest.T, dir, path string) {
 		t.Helper()
-		s := newStore(dir, o.withDefaults(), nil)
-		defer s.stop()
+		o.Durability = DurabilityNoSync // the mark stays as it is
+		s := New(dir, o).newStore(dir, nil)
 		db, err := badger.OpenManaged(s.badgerOptions(o.Key, 0))
 		if err != nil {
 			t.Fatalf("open: %v", err)

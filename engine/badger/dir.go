@@ -18,9 +18,6 @@ import (
 // errHeld is what lockOpen returns when somebody else holds the lock.
 var errHeld = errors.New("another has the lock")
 
-// errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
-var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
-
 // lock is the lock of a directory.
 type lock struct{ files []*os.File }
 
@@ -65,9 +62,11 @@ func (l *lock) add(name string, flags int) error {
 	return lockOpen(file, flags == os.O_RDONLY)
 }
 
-// release gives the lock back. The file stays: to remove it would let two others each lock a
-// file of this name.
+// release gives the lock back. The file stays: to remove it would let two others each lock a file of this name.
 func (l *lock) release() error {
+	if l == nil {
+		return nil // it is left behind with its database
+	}
 	var errs []error
 	for _, file := range l.files {
 		errs = append(errs, file.Close())
@@ -89,13 +88,4 @@ func restored(err error) error {
 		}
 	}
 	return err
-}
-
-// explain says what to do about an error of opening.
-func explain(err error) error {
-	err = restored(err)
-	if errors.Is(err, errFull) {
-		return err // says it better
-	}
-	return enginekit.Explain("the directory", err)
 }

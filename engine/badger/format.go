@@ -12,21 +12,20 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The file FORMAT marks a directory as a store of this layer. Its one line is the name of
-// the layout and its version:
+// The file FORMAT marks a directory as a store of this layer. Its one line is the name of the layout and its version:
 //
-//	oolith-badger 1
+//	oolith-badger 2
 //
-// It is a file of its own and not a key of the database, so that a directory of someone
-// else, or of a newer version, is refused before Badger has touched anything in it. A new directory first gets
-// FORMAT.new, then the database, then FORMAT in its place: so a crash leaves what the next start goes on with, and
-// beside FORMAT nothing of the database may be missing.
+// It is a file of its own and not a key of the database, so that a directory of someone else, or of a newer version, is
+// refused before Badger has touched anything in it. A new directory first gets FORMAT.new, then the database, then
+// FORMAT in its place: so a crash leaves what the next start goes on with, and beside FORMAT nothing of the database
+// may be missing.
 const (
 	formatName    = "oolith-badger"
-	formatVersion = 1
+	formatVersion = 2 // 1 had large values in the value log, and no mark
 
-	// lockFile is what a store of this layer locks. Badger has a lock of its own beside it,
-	// which it takes too late for what is looked at before it is opened.
+	// lockFile is what a store of this layer locks. Badger has a lock of its own beside it, which it takes too late for
+	// what is looked at before it is opened.
 	lockFile     = "STORE-LOCK"
 	newFormat    = enginekit.FormatFile + ".new"
 	maxFormatLen = 256
@@ -34,20 +33,31 @@ const (
 
 var formatLine = enginekit.FormatLine(formatName, formatVersion)
 
-// checkFormat accepts a directory that this build can read: a store, which is made, or one in the making.
-func checkFormat(dir string) (made bool, err error) {
-	content, err := readFormat(dir, enginekit.FormatFile)
-	if err == nil {
-		return true, enginekit.CheckFormat(content, formatName, formatVersion)
+// state is what a directory is.
+type state int
+
+const (
+	inTheMaking state = iota
+	older             // of a format version before this one
+	current
+)
+
+// checkFormat accepts a directory that this build can read.
+func checkFormat(dir string) (state, error) {
+	content, err := readSmall(dir, enginekit.FormatFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return inTheMaking, checkNew(dir)
+	case err != nil:
+		return 0, fmt.Errorf("read the format of the store: %w", err)
+	case content == formatLine:
+		return current, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("read the format of the store: %w", err)
-	}
-	return false, checkNew(dir)
+	return older, enginekit.CheckFormat(content, formatName, formatVersion)
 }
 
-// readFormat returns what a format file says.
-func readFormat(dir, name string) (string, error) {
+// readSmall returns what a file of a line says.
+func readSmall(dir, name string) (string, error) {
 	file, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
@@ -58,7 +68,7 @@ func readFormat(dir, name string) (string, error) {
 
 // checkNew accepts a directory without a format that is empty, or that is in the making and holds no object yet.
 func checkNew(dir string) error {
-	begun, err := readFormat(dir, newFormat)
+	begun, err := readSmall(dir, newFormat)
 	isBegun := err == nil && strings.HasPrefix(formatLine, begun)
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -3,6 +3,7 @@ package badger
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,26 +20,25 @@ import (
 //   - When the list of tables (MANIFEST) could be written in part only, it appends to it the next
 //     time, behind the part: the list cannot be read any more.
 //
-// All of this passes through its logger, on the goroutine concerned, and that is where the layer
-// steps in (log.go):
+// All of this passes through its logger, on the goroutine concerned, and that is where the layer steps in (log.go):
 //
 //   - Whatever fails, the layer takes no more writes, as after a failed commit. A commit that is
 //     under way returns; nobody can tell whether it was kept.
 //   - A compaction waits, before it makes a table, until a file of the size can be made (room.go).
 //   - Once the list of tables may be in pieces, whoever would append to it waits for ever.
 //
-// So Close may find Badger waiting for its disk. It does not wait along: the database is left to
-// end by itself when the disk recovers, and the directory stays locked until then. In the last
-// case it never ends, and only a new process can open the store.
+// So Close may find Badger waiting for its disk. It does not wait along: the database is left to end by itself when the
+// disk recovers, and the directory stays locked until then. In the last case it never ends, and only a new process can
+// open the store.
 
 // health knows what failed.
 type health struct {
 	failed chan struct{} // closed at the first failure
 	stuck  chan struct{} // closed when Close is not to wait any longer
+	torn   atomic.Bool   // the list of tables may be in pieces
 
 	mu      sync.Mutex // guards the fields below
 	cause   error      // the first failure
-	torn    bool       // the list of tables may be in pieces
 	waiting int        // goroutines of Badger that wait for the disk
 	leaving bool       // Close has begun
 	isStuck bool
@@ -64,19 +64,6 @@ func (h *health) failure() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.cause
-}
-
-// tear notes that the list of tables may be in pieces.
-func (h *health) tear() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.torn = true
-}
-
-func (h *health) isTorn() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.torn
 }
 
 // wait counts a goroutine of Badger that begins to wait, or ends.
@@ -108,14 +95,13 @@ func (h *health) judgeLocked() {
 	}
 }
 
-// retryInterval is how often a compaction that waits looks at the disk, as often as Badger
-// tries again to flush.
+// retryInterval is how often a compaction that waits looks at the disk, as often as Badger tries again to flush.
 const retryInterval = time.Second
 
 // gate holds a compaction before it makes a table, until that can be made.
 func (s *store) gate() {
 	h := s.health
-	if h.isTorn() {
+	if h.torn.Load() {
 		h.wait(+1)
 		select {} // see above: to go on would destroy the store
 	}
@@ -151,7 +137,7 @@ func (s *store) tableSize() int64 {
 func (s *store) hold(err error) {
 	s.log.Error("badger: the list of tables could not be written; end the process, then start it again",
 		"dir", s.dir, "error", err)
-	s.health.tear()
+	s.health.torn.Store(true)
 	s.health.wait(+1)
 	select {}
 }

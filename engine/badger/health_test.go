@@ -37,7 +37,7 @@ func TestMessagesOfBadger(t *testing.T) {
 	for _, call := range []string{
 		`Errorf("` + syncFailed, `Errorf("` + flushFailed, `Errorf("` + writeFailed, `Errorf("` + tableIgnored,
 		`Errorf("` + logNotRemoved, `Errorf("` + readFailed, `Errorf("` + readFailedMore, `Errorf("` + readInvalid,
-		`Warningf("` + compactionFailed, `Debugf("` + tableNext, `Debugf("` + tableRotated, `Infof("` + filePicked,
+		`Warningf("` + compactionFailed, `Debugf("` + tableNext, `Debugf("` + tableRotated,
 		`"` + beforeListOfFlush, `"` + beforeListOfCompaction, `"` + overtaken,
 	} {
 		if !strings.Contains(all.String(), call) {
@@ -53,7 +53,7 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 		log  func(g logger)
 	}{
 		{"sync of the value log", func(g logger) { g.Errorf(syncFailed+": %v\n", syscall.EIO) }},
-		{"write of the garbage collection", func(g logger) { g.Errorf(writeFailed+"%v", syscall.EIO) }},
+		{"write of several requests", func(g logger) { g.Errorf(writeFailed+"%v", syscall.EIO) }},
 		{"removal of a log", func(g logger) { g.Errorf(logNotRemoved+": %s, err: %v", "00001.mem", syscall.EIO) }},
 		{"compaction that made no tables", func(g logger) {
 			g.Warningf(compactionFailed+" with error: %+v: %+v", 1, fmt.Errorf("%s: x err: %v", beforeListOfCompaction, syscall.EIO), "a dump")
@@ -66,7 +66,7 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 			dir := t.TempDir()
 			l := start(t, dir, small())
 			enginetest.SetAll(t, l, "a", "b")
-			c.log(logger{l.store})
+			c.log(logger{storeOf(l)})
 			for name, err := range map[string]error{
 				"Set":            l.Set("c", enginetest.Object("c", 1, "1")),
 				"Del":            l.Del("a"),
@@ -98,7 +98,7 @@ func TestFailureThatIsOnlyLogged(t *testing.T) {
 // A compaction that another one made pointless is no failure.
 func TestOvertakenCompaction(t *testing.T) {
 	l := startSmall(t)
-	logger{l.store}.Warningf(compactionFailed+" with error: %+v: %+v", 1, errors.New(overtaken+" 5 above base level 6"), "a dump")
+	logger{storeOf(l)}.Warningf(compactionFailed+" with error: %+v: %+v", 1, errors.New(overtaken+" 5 above base level 6"), "a dump")
 	enginetest.SetAll(t, l, "a")
 }
 
@@ -111,9 +111,9 @@ func TestTornList(t *testing.T) {
 	l := start(t, dir, options)
 	enginetest.SetAll(t, l, "a", "b")
 	before := moment(t, dir)
-	go logger{l.store}.Errorf(flushFailed+": %v, retrying", errors.New("write MANIFEST: no space left on device"))
-	<-l.store.health.failed
-	for !l.store.health.isTorn() {
+	go logger{storeOf(l)}.Errorf(flushFailed+": %v, retrying", errors.New("write MANIFEST: no space left on device"))
+	<-storeOf(l).health.failed
+	for !storeOf(l).health.torn.Load() {
 		runtime.Gosched()
 	}
 	if err := l.Set("c", enginetest.Object("c", 1, "1")); !errors.Is(err, syscall.ENOSPC) {
@@ -135,7 +135,7 @@ func TestTornList(t *testing.T) {
 func TestPanicOfBadger(t *testing.T) {
 	l := startSmall(t)
 	enginetest.SetAll(t, l, "a")
-	err := l.store.guard("do something", func() error { panic("a contradiction\nin two lines") })
+	err := storeOf(l).guard(func() error { panic("a contradiction\nin two lines") })
 	if err == nil || !strings.Contains(err.Error(), "badger panicked: a contradiction in two lines") {
 		t.Errorf("the error is %v", err)
 	}

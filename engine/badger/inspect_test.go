@@ -12,10 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage"
 )
 
 // filled returns the directory of a closed store with several tables and a file of the value log.
@@ -84,7 +84,7 @@ func TestCorruptFiles(t *testing.T) {
 		{"a changed table", change("*.sst"), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut short", shorten("*.sst", 1), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut in half", shorten("*.sst", 5000), []string{"corrupt", "backup", ".sst"}},
-		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst is missing"}},
+		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst: it is missing"}},
 		{"a changed list of tables", change("MANIFEST"), []string{"corrupt", "backup", "list of tables"}},
 		{"a missing list of tables", remove("MANIFEST"), []string{"corrupt", "backup", "MANIFEST", "is missing"}},
 		{"a missing list of data keys", remove("KEYREGISTRY"), []string{"corrupt", "backup", "KEYREGISTRY", "is missing"}},
@@ -103,58 +103,13 @@ func TestCorruptFiles(t *testing.T) {
 	}
 }
 
-// A value log whose file is cut is an error of the object that is gone, with its key.
-func TestCorruptValueLog(t *testing.T) {
-	for name, damage := range map[string]func([]byte) []byte{
-		"changed": func(content []byte) []byte {
-			for i := 1000; i < len(content); i++ {
-				content[i] ^= 0x55
-			}
-			return content
-		},
-		"cut short": func(content []byte) []byte { return content[:1000] },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := filled(t)
-			for _, file := range match(t, dir, "*.vlog") {
-				content, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(content) > 1000 {
-					enginetest.WriteFile(t, file, string(damage(content)))
-				}
-			}
-			l := start(t, dir, small())
-			if _, err := l.Load(); err == nil || !strings.Contains(err.Error(), `"v0/`) {
-				t.Errorf("load: %v, expected a key", err)
-			}
-			if _, err := l.Get("v0/000001"); err == nil || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), `"v0/000001"`) {
-				t.Errorf("get: %v, expected the key", err)
-			}
-			if _, err := l.Get("d0/000001"); err != nil {
-				t.Errorf("an object that is not in the value log: %v", err)
-			}
-		})
-	}
-	t.Run("without a header", func(t *testing.T) {
-		dir := filled(t)
-		name := match(t, dir, "*.vlog")[0]
-		if err := os.Truncate(name, 10); err != nil {
-			t.Fatal(err)
-		}
-		mustRefuse(t, New(dir, small()), "corrupt", "value log "+filepath.Base(name))
-	})
-}
-
 // Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of
 // what compression left open, and makes no difference: then all that the store holds is as before.
 func TestVerifyTable(t *testing.T) {
 	rng := enginetest.Seeded(t)
 	for _, o := range []Options{small(), encrypted(small())} {
 		dir := filledWith(t, o)
-		s := newStore(dir, o.withDefaults(), nil)
-		defer s.stop()
+		s := New(dir, o).newStore(dir, nil)
 		manifest, err := s.readManifest()
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +129,7 @@ func TestVerifyTable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n, err := s.inspectTable(id, listed, registry); err != nil || n.entries < 400 {
+			if n, err := s.verifyTable(id, listed, registry, true); err != nil || n.entries < 400 {
 				t.Fatalf("a sound table has %d entries, %v", n.entries, err)
 			}
 			for range 100 {
@@ -182,7 +137,7 @@ func TestVerifyTable(t *testing.T) {
 				at := rng.IntN(len(broken))
 				broken[at] ^= 1 << rng.IntN(8)
 				enginetest.WriteFile(t, s.tableName(id), string(broken))
-				switch _, err := s.inspectTable(id, listed, registry); {
+				switch _, err := s.verifyTable(id, listed, registry, true); {
 				case err == nil:
 					l := start(t, dir, o)
 					sameContent(t, fmt.Sprintf("with a change at byte %d of %d", at, len(broken)), l, want, 400)
@@ -221,36 +176,53 @@ func TestSkipVerify(t *testing.T) {
 	}
 }
 
-// logOf returns the content of a log with transactions of some entries each, and the place
-// and the version of each entry.
-func logOf(dataKey []byte, transactions ...int) (content []byte, places []int) {
+// logOf returns the content of a log with transactions of some entries each, and the place of each entry.
+func logOf(key *pb.DataKey, transactions ...int) (content []byte, places []int) {
 	content = make([]byte, logHeaderSize)
-	add := func(meta byte, key, value string) {
+	if key != nil {
+		binary.BigEndian.PutUint64(content, key.KeyId)
+	}
+	add := func(meta byte, key []byte, value string, sealed func([]byte, int) []byte) {
 		places = append(places, len(content))
-		l := logReader{content: content, dataKey: dataKey}
-		entry := []byte{meta, 0, byte(len(key)), byte(len(value)), 0}
-		plain := []byte(key + value)
-		sealed, err := l.decrypt(plain, len(content))
+		entry := append([]byte{meta, 0, byte(len(key)), byte(len(value)), 0}, sealed(append(key, value...), len(content))...)
+		content = append(content, binary.BigEndian.AppendUint32(entry, crc32.Checksum(entry, castagnoli))...)
+	}
+	seal := func(plain []byte, at int) []byte {
+		if key == nil {
+			return plain
+		}
+		sealed, err := y.XORBlockAllocate(plain, key.Data, binary.BigEndian.AppendUint32(make([]byte, 12), uint32(at)))
 		if err != nil {
 			panic(err)
 		}
-		entry = append(entry, sealed...)
-		entry = binary.BigEndian.AppendUint32(entry, crc32.Checksum(entry, castagnoli))
-		content = append(content, entry...)
+		return sealed
 	}
 	for i, n := range transactions {
 		version := uint64(i + 1)
 		for e := range n {
-			add(inTransaction, string(y.KeyWithTs(fmt.Appendf(nil, "key %d", e), version)), "some value")
+			add(1<<6, y.KeyWithTs(fmt.Appendf(nil, "key %d", e), version), "some value", seal)
 		}
-		add(endsOne, string(y.KeyWithTs([]byte("!badger!txn"), version)), fmt.Sprint(version))
+		add(endsOne, y.KeyWithTs([]byte("!badger!txn"), version), fmt.Sprint(version), seal)
 	}
 	return append(content, make([]byte, 1000)...), places
 }
 
-func TestLogDamage(t *testing.T) {
-	for _, dataKey := range [][]byte{nil, bytes.Repeat([]byte("d"), 16)} {
-		sound, places := logOf(dataKey, 3, 1, 2)
+// A log is read up to its first entry that is not sound.
+func TestReadLog(t *testing.T) {
+	for _, o := range []Options{small(), encrypted(small())} {
+		dir := t.TempDir()
+		start(t, dir, o).Close()
+		registry, err := openRegistry(dir, o.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var key *pb.DataKey
+		if o.Key != nil {
+			if key, err = registry.DataKey(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sound, places := logOf(key, 3, 1, 2)
 		flipped := func(place int) []byte {
 			content := bytes.Clone(sound)
 			content[places[place]+7] ^= 1
@@ -260,28 +232,50 @@ func TestLogDamage(t *testing.T) {
 			name    string
 			content []byte
 			entries int64
-			damaged bool
+			whole   int // transactions
 		}{
-			{"sound", sound, 6, false},
-			{"empty", make([]byte, 1000), 0, false},
-			{"cut at the end, as no crash leaves it", sound[:places[8]+3], 6, true},
-			{"the first entry", flipped(0), 0, true},
-			{"an entry in the middle of the first transaction", flipped(1), 1, true},
-			{"the end of the first transaction", flipped(3), 3, true},
-			{"the only entry of the second transaction", flipped(4), 3, true},
-			{"the end of the second transaction", flipped(5), 4, true},
-			{"the first entry of the last transaction, as a crash may leave it", flipped(6), 4, false},
-			{"the second entry of the last transaction, as a crash may leave it", flipped(7), 5, false},
-			{"the end of the last transaction, as a crash may leave it", flipped(8), 6, false},
+			{"sound", sound, 9, 3},
+			{"empty", make([]byte, 1000), 0, 0},
+			{"cut at the end", sound[:places[8]+3], 8, 2},
+			{"cut behind the end", sound[:len(sound)-1000], 9, 3},
+			{"the first entry", flipped(0), 0, 0},
+			{"an entry in the middle of the first transaction", flipped(1), 1, 0},
+			{"the end of the first transaction", flipped(3), 3, 0},
+			{"the only entry of the second transaction", flipped(4), 4, 1},
+			{"the second entry of the last transaction", flipped(7), 7, 2},
 		} {
-			l := logReader{content: c.content, dataKey: dataKey}
-			found, open := l.read()
-			if damaged := l.damaged(found.end, open); damaged != c.damaged || found.entries != c.entries {
-				t.Errorf("%s, encrypted %v: %d entries, damaged %v, expected %d and %v",
-					c.name, dataKey != nil, found.entries, damaged, c.entries, c.damaged)
+			name := filepath.Join(t.TempDir(), "00001.mem")
+			enginetest.WriteFile(t, name, string(c.content))
+			ends := []int{logHeaderSize, places[4], places[6], len(sound) - 1000}
+			log, err := readLog(name, registry)
+			if err != nil || log.entries != c.entries || log.whole != ends[c.whole] || log.version != uint64(c.whole) {
+				t.Errorf("%s, encrypted %v: %+v, %v, expected %d entries, transaction %d, which ends at %d",
+					c.name, o.Key != nil, log, err, c.entries, c.whole, ends[c.whole])
+			}
+		}
+		for name, content := range map[string][]byte{"short": sound[:19], "of another key": append([]byte{9, 9, 9, 9, 9, 9, 9, 9}, sound[8:]...)} {
+			file := filepath.Join(t.TempDir(), "00001.mem")
+			enginetest.WriteFile(t, file, string(content))
+			if _, err := readLog(file, registry); !errors.Is(err, errCorrupt) {
+				t.Errorf("a log that is %s: %v", name, err)
 			}
 		}
 	}
+}
+
+// Whatever is in a log, reading it ends, and finds no more than there is.
+func FuzzReadLog(f *testing.F) {
+	sound, _ := logOf(nil, 3, 1, 2)
+	f.Add(sound)
+	f.Add(sound[:60])
+	f.Add(append(bytes.Clone(sound[:logHeaderSize]), 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 8))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		name := filepath.Join(t.TempDir(), "00001.mem")
+		enginetest.WriteFile(t, name, string(content))
+		if log, err := readLog(name, nil); err == nil && (log.whole > len(content) || log.entries > int64(len(content))) {
+			t.Errorf("of %d bytes %+v", len(content), log)
+		}
+	})
 }
 
 // Damage in a log that a crash left is an error, and a log cut short is none.
@@ -303,7 +297,7 @@ func TestCorruptLog(t *testing.T) {
 		damaged := bytes.Clone(content)
 		damaged[end/2] ^= 1
 		enginetest.WriteFile(t, name, string(damaged))
-		mustRefuse(t, New(crashed, o), "corrupt", "sync=off", filepath.Base(name))
+		mustRefuse(t, New(crashed, o), "corrupt", "sync=off", "a log is lost or damaged")
 
 		// Asked for, what stands before the damage is opened.
 		lenient := o
@@ -314,7 +308,14 @@ func TestCorruptLog(t *testing.T) {
 		}
 		l.Close()
 
+		// The last transaction is cut short: it was acknowledged, or it was not.
 		enginetest.WriteFile(t, name, string(append(content[:end-5:end-5], make([]byte, len(content)-end+5)...)))
+		marked, err := readMark(crashed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustRefuse(t, New(crashed, o), "corrupt", fmt.Sprintf("up to %d, expected %d", marked-1, marked))
+		enginetest.WriteFile(t, filepath.Join(crashed, markFile), markOf(marked-1))
 		l = start(t, crashed, o)
 		if n := len(enginetest.Keys(t, l)); n != 98 {
 			t.Errorf("%d objects are left of a log whose last transaction is cut short, expected 98", n)

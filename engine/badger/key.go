@@ -16,16 +16,15 @@ import (
 
 // Encryption.
 //
-// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data
-// keys encrypt the tables and logs; a new one is made every ten days for the files that are made
-// from then on. RotateKey writes the list anew, with another master key: that takes no time, and
-// needs no file to be written anew.
+// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data keys encrypt the
+// tables and logs; a new one is made every ten days for the files that are made from then on. RotateKey writes the list
+// anew, with another master key: that takes no time, and needs no file to be written anew.
 //
 // Sizes and numbers of files, and the file FORMAT, are not encrypted.
 
-// ParseKey reads a key for encryption: 16, 24 or 32 bytes (AES-128, AES-192 or AES-256), or twice
-// as many hexadecimal digits. 32 hexadecimal digits are a key of 16 bytes. A newline at the end is
-// left out where the rest is a key without it. No error holds anything of the content.
+// ParseKey reads a key for encryption: 16, 24 or 32 bytes (AES-128, AES-192 or AES-256), or twice as many hexadecimal
+// digits. 32 hexadecimal digits are a key of 16 bytes. A newline at the end is left out where the rest is a key without
+// it. No error holds anything of the content.
 func ParseKey(content []byte) ([]byte, error) {
 	if key, ok := keyIn(content); ok {
 		return key, nil
@@ -57,43 +56,44 @@ func keyIn(content []byte) ([]byte, bool) {
 
 // key returns the key that the options name; nil for none.
 func (o Options) key() ([]byte, error) {
-	given := 0
-	for _, is := range []bool{len(o.Key) > 0, o.KeyFile != "", o.KeyEnv != ""} {
-		if is {
-			given++
+	content, from := o.Key, ""
+	given := min(len(o.Key), 1)
+	if o.KeyFile != "" {
+		given++
+		var err error
+		if content, err = os.ReadFile(o.KeyFile); err != nil {
+			return nil, fmt.Errorf("read the key for encryption: %w", err)
 		}
+		from = "file " + o.KeyFile
+	}
+	if o.KeyEnv != "" {
+		given++
+		value, set := os.LookupEnv(o.KeyEnv)
+		if !set {
+			return nil, fmt.Errorf("the environment variable %s, which is to hold the key for encryption, is not set", o.KeyEnv)
+		}
+		content, from = []byte(value), "environment variable "+o.KeyEnv
 	}
 	switch {
 	case given > 1:
 		return nil, errors.New("more than one key for encryption is given, expected one of a key, a file and an environment variable")
-	case o.KeyFile != "":
-		content, err := os.ReadFile(o.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the key for encryption: %w", err)
-		}
-		key, err := ParseKey(content)
-		if err != nil {
-			return nil, fmt.Errorf("file %s: %w", o.KeyFile, err)
-		}
-		return key, nil
-	case o.KeyEnv != "":
-		content, ok := os.LookupEnv(o.KeyEnv)
-		if !ok {
-			return nil, fmt.Errorf("the environment variable %s, which is to hold the key for encryption, is not set", o.KeyEnv)
-		}
-		key, err := ParseKey([]byte(content))
-		if err != nil {
-			return nil, fmt.Errorf("environment variable %s: %w", o.KeyEnv, err)
-		}
-		return key, nil
-	case len(o.Key) > 0:
-		switch len(o.Key) {
-		case 16, 24, 32:
-			return o.Key, nil
-		}
-		return nil, fmt.Errorf("the key for encryption has %d bytes, expected 16, 24 or 32", len(o.Key))
+	case from == "":
+		return content, checkKey(content)
 	}
-	return nil, nil
+	key, err := ParseKey(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return key, nil
+}
+
+// checkKey accepts a key, or none.
+func checkKey(key []byte) error {
+	switch len(key) {
+	case 0, 16, 24, 32:
+		return nil
+	}
+	return fmt.Errorf("the key for encryption has %d bytes, expected 16, 24 or 32", len(key))
 }
 
 // The errors of a key that does not fit.
@@ -107,8 +107,8 @@ var (
 // errNoRegistry is what a store is without it.
 var errNoRegistry = fmt.Errorf("%w: the list of data keys, %s, is missing", errCorrupt, badger.KeyRegistryFileName)
 
-// isRegistry reports whether a list of data keys has the form of one: its beginning, by which a key is known to fit, then
-// data keys, each after its length and its checksum. Badger takes the lengths as they are.
+// isRegistry reports whether a list of data keys has the form of one: its beginning, by which a key is known to fit,
+// then data keys, each after its length and its checksum. Badger takes the lengths as they are.
 func isRegistry(content []byte) bool {
 	const beginning, before = 16 + 12, 4 + 4
 	if len(content) < beginning {
@@ -127,8 +127,7 @@ func isRegistry(content []byte) bool {
 	return true
 }
 
-// openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there
-// is none.
+// openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there is none.
 func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 	content, err := os.ReadFile(filepath.Join(dir, badger.KeyRegistryFileName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,13 +163,12 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 	return nil, errWrongKey
 }
 
-// RotateKey replaces the master key of an encrypted store that nobody has open. It is atomic: after
-// a crash the store has the old key or the new one. What the old key opened is not encrypted anew:
-// whoever has both the old key and an old copy of the file KEYREGISTRY can read what was written
-// before.
+// RotateKey replaces the master key of an encrypted store that nobody has open. It is atomic: after a crash the store
+// has the old key or the new one. What the old key opened is not encrypted anew: whoever has both the old key and an
+// old copy of the file KEYREGISTRY can read what was written before.
 func RotateKey(dir string, old, replacement []byte) error {
 	if err := rotateKey(dir, old, replacement); err != nil {
-		return fmt.Errorf("badger: rotate the key of %s: %w", dir, explain(err))
+		return fmt.Errorf("badger: rotate the key of %s: %w", dir, enginekit.Explain("the directory", restored(err)))
 	}
 	return nil
 }
@@ -180,7 +178,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 		if len(key) == 0 {
 			return errors.New("a key for encryption is empty")
 		}
-		if _, err := (Options{Key: key}).key(); err != nil {
+		if err := checkKey(key); err != nil {
 			return err
 		}
 	}
@@ -191,7 +189,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is a file, expected a directory", dir)
 	}
-	if _, err := readFormat(dir, enginekit.FormatFile); err != nil {
+	if _, err := readSmall(dir, enginekit.FormatFile); err != nil {
 		return fmt.Errorf("this is no store of this kind: %w", err)
 	}
 	held, err := lockDir(dir, false)

@@ -63,7 +63,7 @@ func killSequence(seed uint64, writer int) func() killChange {
 				c.path = append(c.path, fmt.Sprintf("w%d/b%d", writer, i))
 			}
 			return c
-		case 2, 3, 4, 5: // in the value log
+		case 2, 3, 4, 5:
 			size += 3000
 		case 6, 7, 8, 9, 10, 11:
 			return killChange{del: true, path: []string{path}}
@@ -113,7 +113,6 @@ var killModes = []string{"synced", "not synced", "encrypted"}
 
 func killStore(dir, mode string) (*storage.Layered, *Layer) {
 	o := small()
-	o.GCInterval = 20 * time.Millisecond
 	switch mode {
 	case "not synced":
 		o.Durability = DurabilityNoSync

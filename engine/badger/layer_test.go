@@ -1,13 +1,16 @@
 package badger
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
-	"reflect"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -23,9 +26,21 @@ func startSmall(t testing.TB) *Layer {
 	return start(t, t.TempDir(), small())
 }
 
+// storeOf returns the open store of a layer.
+func storeOf(l *Layer) (open *store) {
+	err := l.life.Use(func(s *store) error {
+		open = s
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	return open
+}
+
 // scansOf is how many scans a layer holds.
 func scansOf(l enginetest.Layer) int {
-	s := l.(*Layer).store
+	s := storeOf(l.(*Layer))
 	s.scanLock.Lock()
 	defer s.scanLock.Unlock()
 	return len(s.scans)
@@ -44,25 +59,6 @@ func TestLayer(t *testing.T) {
 	})
 }
 
-// What is in the value log is there after a restart too.
-func TestReopenKeepsTheValueLog(t *testing.T) {
-	dir := t.TempDir()
-	l := start(t, dir, small())
-	large := `"` + strings.Repeat("large ", 10_000) + `"`
-	if err := l.Set("large", enginetest.Object("large", 1, large)); err != nil {
-		t.Fatal(err)
-	}
-	before, err := l.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	l = start(t, dir, small())
-	if after, err := l.Load(); err != nil || !reflect.DeepEqual(before, after) {
-		t.Errorf("loaded %v, %v, expected %v", after, err, before)
-	}
-}
-
 // The last revision is the highest, also when a lower one comes behind it.
 func TestLastRevision(t *testing.T) {
 	l := startSmall(t)
@@ -76,28 +72,60 @@ func TestLastRevision(t *testing.T) {
 	}
 }
 
-// The longest path and the largest object are stored, one byte more is refused by name.
+// The longest path and the largest object are stored, one byte more is refused by name before anything is written: alone, and in a
+// batch. On a small disk the largest object is smaller.
 func TestLargestEntry(t *testing.T) {
-	options := small()
-	options.ValueLogFileSize = 1 << 20
-	l := start(t, t.TempDir(), options)
-	path := strings.Repeat("p", 1024)
-	most := l.options.MaxData
-	for _, c := range []struct {
-		size int
-		ok   bool
-	}{{most, true}, {most + 1, false}} {
-		data := `"` + strings.Repeat("x", c.size-2) + `"`
-		err := l.Set(path, enginetest.Object(path, 1, data))
-		if c.ok != (err == nil) {
-			t.Errorf("an object of %d bytes: %v", c.size, err)
-		}
-		if err != nil && (!strings.Contains(err.Error(), fmt.Sprintf("%q", path)) || !strings.Contains(err.Error(), fmt.Sprint("at most ", most))) {
-			t.Errorf("the error is %v", err)
-		}
-	}
-	if got, err := l.Get(path); err != nil || len(got.Data) != most {
-		t.Errorf("got %d bytes, %v, expected %d", len(got.Data), err, most)
+	smallDisk := Options{hooks: hooks{room: func() (room, error) { return room{known: true, bytes: 1 << 40, total: 256 << 20}, nil }}}
+	for name, c := range map[string]struct {
+		options Options
+		most    int
+	}{
+		"default":      {Options{}, 1023 << 10},
+		"small":        {small(), 1<<20*15/100 - 8<<10},
+		"small disk":   {smallDisk, 1<<20*15/100 - 8<<10},
+		"set":          {Options{MaxData: 1000}, 1000},
+		"set too high": {Options{MaxData: 1 << 30}, 1023 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := start(t, t.TempDir(), c.options)
+			path := strings.Repeat("p", 1024)
+			object := func(size int) *meta.Object {
+				return enginetest.Object(path, 1, `"`+strings.Repeat("x", size-2)+`"`)
+			}
+			batch := func(size int) []storage.Change {
+				return []storage.Change{
+					{Key: "a", Object: enginetest.Object("a", 1, "1"), Revision: 1}, {Key: path, Object: object(size), Revision: 2},
+				}
+			}
+			names := []string{fmt.Sprintf("%q", path), fmt.Sprint("at most ", c.most)}
+			refused := func(err error) {
+				t.Helper()
+				if err == nil || !strings.Contains(err.Error(), names[0]) || !strings.Contains(err.Error(), names[1]) {
+					t.Errorf("an object of %d bytes: %.200v, expected %.20s... and %q", c.most+1, err, names[0], names[1])
+				}
+			}
+			refused(l.Set(path, object(c.most+1)))
+			err := l.Commit(batch(c.most + 1))
+			refused(err)
+			if entry, ok := errors.AsType[*storage.EntryError](err); !ok || entry.Index != 1 {
+				t.Errorf("the batch is refused with %.200v, expected an EntryError of its second change", err)
+			}
+			if got := enginetest.Keys(t, l); len(got) > 0 {
+				t.Errorf("after the refusals there is %.100q", got)
+			}
+			if err := l.Commit(batch(c.most)); err != nil {
+				t.Errorf("an object of %d bytes: %v", c.most, err)
+			}
+			if got, err := l.Get(path); err != nil || len(got.Data) != c.most {
+				t.Errorf("got %d bytes, %v, expected %d", len(got.Data), err, c.most)
+			}
+			for _, name := range match(t, l.dir, "*.vlog") {
+				content, err := os.ReadFile(name)
+				if err != nil || len(bytes.TrimRight(content[logHeaderSize:], "\x00")) > 0 {
+					t.Errorf("there is something in the value log %s, %v", name, err)
+				}
+			}
+		})
 	}
 }
 

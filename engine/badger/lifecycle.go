@@ -14,32 +14,9 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Start implements storage.Layer: it makes the directory where it is missing, locks it, looks
-// through its files and opens the database.
-//
-// A directory that is marked as incomplete is refused with storage.ErrIncomplete, unless
-// opt.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written,
-// that is corrupt or that holds something else is an error that says so, and so is a key that does
-// not fit.
-func (l *Layer) Start(opt storage.LayerOptions) error {
-	l.turn.Lock()
-	defer l.turn.Unlock()
-	if l.Active() {
-		return storage.ErrActive
-	}
-	s, err := l.open(opt)
-	if err != nil {
-		return fmt.Errorf("badger: open %s: %w", l.dir, explain(err))
-	}
-	l.life.Lock()
-	defer l.life.Unlock()
-	l.store = s
-	return nil
-}
-
 // open opens the database, or holds nothing.
-func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
-	if err := l.awaitLeaving(); err != nil {
+func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store, error) {
+	if err := l.awaitLeft(); err != nil {
 		return nil, err
 	}
 	key, err := l.options.key()
@@ -48,7 +25,7 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	}
 	var dir string
 	if l.options.ReadOnly {
-		dir, err = existing(l.dir)
+		dir, err = enginekit.FindDir(l.dir)
 	} else {
 		dir, err = enginekit.PrepareDir(l.dir, enginekit.SyncDir)
 	}
@@ -59,14 +36,15 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	if _, err := checkFormat(dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(dir, l.options.ReadOnly)
+	held, err := lockDir(dir, l.options.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	s := newStore(dir, l.options, lock)
+	s := l.newStore(dir, held)
+	s.stopping, s.stop = context.WithCancel(closing)
 	if err := s.open(key, opt); err != nil {
 		s.stop()
-		return nil, enginekit.FirstError(err, s.removeView(), s.unlock())
+		return nil, enginekit.FirstError(err, s.closeMark(false), s.removeView(), s.lock.release())
 	}
 	if !l.options.ReadOnly {
 		s.release()
@@ -75,10 +53,10 @@ func (l *Layer) open(opt storage.LayerOptions) (*store, error) {
 	return s, nil
 }
 
-// awaitLeaving waits for a database that was left behind by Close, for as long as Badger takes to
-// notice that the disk has recovered.
-func (l *Layer) awaitLeaving() error {
-	if l.leaving == nil {
+// awaitLeft waits for a database that was left behind by Close, for as long as Badger takes to notice that the disk has
+// recovered.
+func (l *Layer) awaitLeft() error {
+	if l.left == nil {
 		return nil
 	}
 	patience := 3 * retryInterval
@@ -86,8 +64,8 @@ func (l *Layer) awaitLeaving() error {
 		patience = l.options.hooks.patience
 	}
 	select {
-	case <-l.leaving:
-		l.leaving = nil
+	case <-l.left:
+		l.left = nil
 		return nil
 	case <-time.After(patience):
 		return errors.New("it could not be closed, because its disk failed, and still cannot be; see to the disk, " +
@@ -95,47 +73,29 @@ func (l *Layer) awaitLeaving() error {
 	}
 }
 
-func newStore(dir string, o Options, held *lock) *store {
-	s := &store{
-		dir:        dir,
-		options:    o,
-		log:        o.Logger,
-		lock:       held,
-		health:     newHealth(),
-		scans:      make(map[*scan]struct{}),
-		moved:      make(map[uint32]bool),
-		purging:    make(chan struct{}, 1),
-		compacting: make(chan struct{}, 1),
+func (l *Layer) newStore(dir string, held *lock) *store {
+	return &store{
+		layer:   l,
+		dir:     dir,
+		options: l.options,
+		log:     l.life.Log(),
+		lock:    held,
+		health:  newHealth(),
+		scans:   make(map[*cursor]struct{}),
 	}
-	s.stopping, s.stop = context.WithCancel(context.Background())
-	return s
 }
 
-// unlock gives the directory back, if it is held.
-func (s *store) unlock() error {
-	if s.lock == nil {
-		return nil
-	}
-	held := s.lock
-	s.lock = nil
-	return held.release()
-}
-
-// open opens the database in the directory, which is locked. On an error it is closed again, and
-// where even that cannot be done the lock is kept.
+// open opens the database in the directory, which is locked. On an error it is closed again, and where even that cannot
+// be done the lock is kept.
 func (s *store) open(key []byte, opt storage.LayerOptions) error {
-	made, err := checkFormat(s.dir)
+	state, err := checkFormat(s.dir)
 	if err != nil {
 		return err
 	}
-	if !made && s.options.ReadOnly {
+	if state == inTheMaking && s.options.ReadOnly {
 		return errors.New("there is no store to read")
 	}
-	var found inspected
-	err = s.guard("look at the files", func() error {
-		found, err = s.inspect(key, made)
-		return err
-	})
+	found, err := s.inspect(key, state)
 	if err != nil {
 		return err
 	}
@@ -150,40 +110,41 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	if s.options.ReadOnly {
 		o, err = s.readOptions(o, found)
 	} else {
-		err = s.prepare(found)
-	}
-	if err == nil && !made {
-		err = beginFormat(s.dir)
+		err = s.prepare(found, state)
 	}
 	if err != nil {
 		return err
 	}
-	err = s.guard("open", func() error {
+	err = s.guard(func() error {
 		s.db, err = enginekit.Locked("the directory", func() (*badger.DB, error) { return badger.OpenManaged(o) }, lockHolder)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if !made {
+	if state == inTheMaking {
 		err = endFormat(s.dir)
 	}
 	s.opened.Store(s.db)
 	if err == nil {
-		err = s.guard("begin", func() error { return s.recover(opt) })
+		err = s.guard(func() error { return s.recover(opt) })
 	}
 	if err = enginekit.FirstError(s.health.failure(), err); err != nil {
-		if _, closeErr := s.close(); closeErr != nil {
+		if closeErr := s.closeDatabase(); closeErr != nil {
 			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
 		}
-		return err
 	}
-	return nil
+	return err
 }
 
 // recover reads what the database notes about itself, and takes back what a crash left half done.
 func (s *store) recover(opt storage.LayerOptions) error {
 	s.version = s.db.MaxVersion()
+	generation, err := s.note(generationKey, latest)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	s.space = spaceOf(generation)
 	if s.options.ReadOnly {
 		before, err := s.partsVersion()
 		if err != nil {
@@ -195,14 +156,10 @@ func (s *store) recover(opt storage.LayerOptions) error {
 	} else if err := s.undo(); err != nil {
 		return err
 	}
-	generation, err := s.note(generationKey, s.version)
-	if err == nil {
-		s.revision, err = s.note(revisionKey, s.version)
-	}
-	if err != nil {
+	if s.revision, err = s.note(revisionKey, s.version); err != nil {
 		return fmt.Errorf("%w: %w", errCorrupt, err)
 	}
-	s.view.Store(newView(s.version, generation))
+	s.visible.Store(s.version)
 	if opt.AllowIncomplete {
 		return nil
 	}
@@ -222,14 +179,14 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	// Fewer and larger files than by default: each takes a file handle and a mapping.
 	o.BaseTableSize = size / 8
 	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
-	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of
-	// them are on their way to another level, and then forgets deletions of what is in those. All
-	// tables overlap, because of revisionKey, so that five or more are on that way at once, and
-	// three are left.
+	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of them are on their
+	// way to another level, and then forgets deletions of what is in those. All tables overlap, because of revisionKey,
+	// so that five or more are on that way at once, and three are left.
 	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = 5, 8
 	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
-	o.ValueThreshold = s.options.ValueThreshold
-	o.ValueLogFileSize = s.options.ValueLogFileSize
+	// Nothing goes to the value log, of which Badger makes a file all the same.
+	o.ValueThreshold = min(1<<20, maxTransaction(size))
+	o.ValueLogFileSize = 1 << 20
 	o.BlockCacheSize = s.options.CacheSize
 	o.ChecksumVerificationMode = options.OnBlockRead
 	o.VerifyValueChecksum = true
@@ -241,63 +198,40 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	return o
 }
 
-// Close implements storage.Layer. It waits for calls in progress, ends scans, checks and
-// compactions in progress with storage.ErrNotActive (a scan at its next object that is not read
-// yet), puts what is in memory into tables and syncs. It may be called from inside a scan's
-// loop.
-//
-// It does not wait for a disk that fails: see health.go.
-func (l *Layer) Close() {
-	l.turn.Lock()
-	defer l.turn.Unlock()
-	l.life.Lock()
-	s := l.store
-	l.store = nil
-	if s != nil {
-		s.stop()
-		s.endScans()
-	}
-	l.life.Unlock()
-	if s == nil {
-		return
-	}
-	left, err := s.close()
-	l.leaving = left
-	if err = enginekit.FirstError(err, s.removeView(), s.health.failure()); err != nil {
-		s.log.Error("badger: close", "dir", s.dir, "error", err)
-	}
-	if left == nil {
-		if err := s.unlock(); err != nil {
-			s.log.Error("badger: close", "dir", s.dir, "error", err)
-		}
-	}
+// Close closes the database. It puts what is in memory into tables and syncs, unless the disk fails.
+func (s *store) Close() error {
+	s.stop()
+	err := s.closeDatabase()
+	inOrder := err == nil && s.lock != nil && !s.options.ReadOnly && s.health.failure() == nil
+	return enginekit.FirstError(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.lock.release())
 }
 
-// close closes the database, after what is done with it in the background has ended. When Badger
-// waits for a disk that fails, the database is left behind, and left is closed when it has ended
-// and the lock is given back.
-func (s *store) close() (left <-chan struct{}, err error) {
-	if s.health.isTorn() {
+// closeDatabase closes the database, after what is done with it in the background has ended. When Badger waits for a
+// disk that fails, the database is left behind, and left is closed when it has ended and the lock is given back.
+func (s *store) closeDatabase() error {
+	if s.health.torn.Load() {
 		s.lock = nil // never given back: see health.go
-		return make(chan struct{}), nil
+		s.layer.left = make(chan struct{})
+		return nil
 	}
 	held, done := s.lock, make(chan error, 1)
 	s.health.leave()
 	go func() {
 		s.work.Wait()
-		done <- s.guard("close", s.db.Close)
+		done <- s.guard(s.db.Close)
 	}()
 	select {
 	case err := <-done:
-		return nil, restored(err)
+		return err
 	case <-s.health.stuck:
 	}
 	s.lock = nil
-	ended := make(chan struct{})
+	left := make(chan struct{})
+	s.layer.left = left
 	go func() {
-		defer close(ended)
+		defer close(left)
 		err := enginekit.FirstError(<-done, held.release())
 		s.log.Info("badger: a store that was left behind is closed", "dir", s.dir, "error", err)
 	}()
-	return ended, nil
+	return nil
 }

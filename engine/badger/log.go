@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// logger takes Badger's messages. Nothing is printed. Some of them are the only sign of what Badger
-// does or has met; they are known by their format, and tests make sure that Badger still sends them.
+// logger takes Badger's messages. Nothing is printed. Some of them are the only sign of what Badger does or has met;
+// they are known by their format, and tests make sure that Badger still sends them.
 type logger struct{ *store }
 
 // The formats that matter, as they begin.
@@ -27,10 +27,8 @@ const (
 	readInvalid      = "Invalid read: vp"
 	tableNext        = "[%d] LOG Compact. Added"
 	tableRotated     = "Flushing memtable, mt.size"
-	filePicked       = "Rewriting fid: "
 
-	// What the error of a flush or a compaction begins with that failed before it came to the list
-	// of tables.
+	// What the error of a flush or a compaction begins with that failed before it came to the list of tables.
 	beforeListOfFlush      = "error while creating table"
 	beforeListOfCompaction = "while running compactions for"
 	// overtaken is a compaction that another one made pointless. It is no failure.
@@ -78,13 +76,7 @@ func errorBegins(args []any, with string) bool {
 }
 
 // Infof implements badger.Logger.
-func (g logger) Infof(format string, args ...any) {
-	if strings.HasPrefix(format, filePicked) {
-		number, _ := args[0].(uint32)
-		g.picked(int64(number))
-	}
-	g.debug(format, args)
-}
+func (g logger) Infof(format string, args ...any) { g.debug(format, args) }
 
 // Debugf implements badger.Logger.
 func (g logger) Debugf(format string, args ...any) {

@@ -55,8 +55,7 @@ func TestOpenInUse(t *testing.T) {
 func TestOpenInUseByBadger(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir, small()).Close()
-	s := newStore(dir, small().withDefaults(), nil)
-	defer s.stop()
+	s := New(dir, small()).newStore(dir, nil)
 	db, err := badger.OpenManaged(s.badgerOptions(nil, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +121,7 @@ func TestLogger(t *testing.T) {
 	l := start(t, t.TempDir(), options)
 	enginetest.SetAll(t, l, "a")
 	l.Close()
-	enginekit.Drain(l.options.Logger)
+	enginekit.Drain(l.life.Log())
 	if !strings.Contains(logged.String(), "level=DEBUG") || strings.Contains(logged.String(), "level=ERROR") {
 		t.Errorf("logged is %q", logged.String())
 	}

@@ -39,7 +39,7 @@ func TestBatchOfSeveralTransactions(t *testing.T) {
 		{"one transaction", 500, 10, 0},
 		{"many small objects", 20_000, 10, 20},
 		{"values that fill a transaction", 500, 900, 8},
-		{"values of the value log", 2000, 4000, 4},
+		{"large values", 100, 100_000, 100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -76,7 +76,7 @@ func TestBatchOfSeveralTransactions(t *testing.T) {
 func TestDeleteOf100000Keys(t *testing.T) {
 	const n = 100_000
 	dir := t.TempDir()
-	options := Options{MemTableSize: 4 << 20, ValueLogFileSize: 2 << 20}
+	options := Options{MemTableSize: 4 << 20}
 	options, parts := countParts(options)
 	l := start(t, dir, options)
 	db := storage.New(storage.LayeredConfig{Embedded: l})
@@ -122,7 +122,7 @@ func TestCrashWithinALargeBatch(t *testing.T) {
 		"a clear and puts": func() []storage.Change {
 			return append([]storage.Change{{Clear: true, Revision: 999_999}}, puts(paths, 30, 1_000_000)...)
 		},
-		"values of the value log": func() []storage.Change { return puts(paths[:n/2], 2000, 1_000_000) },
+		"larger values": func() []storage.Change { return puts(paths[:n/2], 2000, 1_000_000) },
 	}
 	for name, changes := range batches {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestLargeBatchIsAtomicForReaders(t *testing.T) {
 		if err := l.Commit(puts(paths, length, 1)); err != nil {
 			t.Fatal(err)
 		}
-		l.store.release()
+		storeOf(l).release()
 	}
 	if obj, err := l.Get(paths[0]); err != nil || len(obj.Data) != len(paths[0])+2+20 {
 		t.Errorf("after the batch the first object has %d bytes, %v", len(obj.Data), err)

@@ -1,9 +1,8 @@
 package badger
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -12,75 +11,150 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Get implements storage.Layer.
-func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := enginekit.CheckPath(path); err != nil {
-		return meta.Object{}, err
-	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.store == nil {
-		return meta.Object{}, storage.ErrNotActive
-	}
-	return l.store.get(path)
-}
-
-// get reads the object at a path, as of the view of now.
-func (s *store) get(path string) (obj meta.Object, err error) {
-	err = s.guard("read", func() error {
+// Get implements enginekit.Database, as of what is visible now.
+func (s *store) Get(path string) (obj meta.Object, err error) {
+	err = s.guard(func() error {
 		s.reading.RLock()
 		defer s.reading.RUnlock()
-		v := s.view.Load()
 		var scratch [128]byte
-		return s.lookup(v.objects.Append(scratch[:0], path), v.version, func(value []byte) error {
-			var err error
+		return s.lookup(s.space.Append(scratch[:0], path), s.visible.Load(), func(value []byte) error {
 			obj, err = enginekit.Decode(path, value) // of nothing, where Badger cannot read the value
 			return err
 		})
 	})
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return meta.Object{}, fmt.Errorf("path %q: %w", path, storage.ErrNotFound)
+		err = storage.ErrNotFound
 	}
-	if err != nil {
-		return meta.Object{}, s.wrap(fmt.Sprintf("read key %q", path), err)
-	}
-	return obj, nil
+	return obj, err
 }
 
-// GetList implements storage.Layer.
-func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(pattern, l.openScan)
+// Keys implements enginekit.Database. It reads keys only, no data.
+func (s *store) Keys() (paths []string, err error) {
+	err = s.eachObject(nil, func(path string, _ *badger.Item) (bool, error) {
+		paths = append(paths, path)
+		return true, s.ended()
+	})
+	return paths, err
 }
 
-// Load implements storage.EmbeddedLayer.
-func (l *Layer) Load() (map[string]*meta.Object, error) {
-	return enginekit.Load(l)
-}
-
-// Keys implements storage.Layer. It reads keys only, no data.
-func (l *Layer) Keys() ([]string, error) {
-	s, err := l.openScan("")
-	if err != nil {
-		return nil, err
+// ended is an error once Close has begun.
+func (s *store) ended() error {
+	if s.stopping.Err() != nil {
+		return storage.ErrNotActive
 	}
-	defer s.End()
-	paths := []string{}
-	for more := true; more; {
-		if paths, more, err = s.readPaths(paths); err != nil {
-			return nil, err
+	return nil
+}
+
+// eachObject visits the objects from a key on, or all for none, without their data, while the function says so. Writes
+// go on beside it.
+func (s *store) eachObject(from []byte, visit func(path string, item *badger.Item) (more bool, err error)) error {
+	return s.guard(func() error {
+		cursor := s.newCursor(nil)
+		defer cursor.end()
+		lower, upper := s.space.Bounds()
+		if from == nil {
+			from = lower
 		}
-	}
-	slices.Sort(paths) // they come by directory
-	return paths, nil
+		var scratch []byte
+		for raw := cursor.seek(from); raw != nil && bytes.Compare(raw, upper) < 0; raw = cursor.next() {
+			path, rest, err := s.space.Path(raw, scratch)
+			scratch = rest
+			if err != nil {
+				return err
+			}
+			if more, err := visit(path, cursor.it.Item()); !more || err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// SizeHint implements storage.SizeHinter. It is what the tables and logs held at Start, overwritten and
-// removed objects among them, and what was put and deleted since.
-func (l *Layer) SizeHint() int {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.store == nil {
-		return 0
+// Scan implements enginekit.Database.
+func (s *store) Scan(pattern string) (it enginekit.Iterator, err error) {
+	err = s.guard(func() error {
+		lower, _ := s.space.Walk(pattern).Bounds()
+		it = guarded{s.space.Iterate(pattern, s.newCursor(lower)), s}
+		return nil
+	})
+	return it, err
+}
+
+// guarded is a scan that is guarded.
+type guarded struct {
+	enginekit.Iterator
+	store *store
+}
+
+func (g guarded) Next(obj *meta.Object) (found bool, err error) {
+	err = g.store.guard(func() error {
+		found, err = g.Iterator.Next(obj)
+		return err
+	})
+	return found, err
+}
+
+func (g guarded) Close() error { return g.store.guard(g.Iterator.Close) }
+
+// cursor is an enginekit.Cursor over what is visible when it is made.
+type cursor struct {
+	store   *store
+	version uint64
+	txn     *badger.Txn
+	it      *badger.Iterator
+}
+
+// newCursor returns a cursor over the keys with a prefix.
+func (s *store) newCursor(prefix []byte) *cursor {
+	s.scanLock.Lock()
+	defer s.scanLock.Unlock()
+	c := &cursor{store: s, version: s.visible.Load()}
+	c.txn = s.db.NewTransactionAt(c.version, false)
+	c.it = c.txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	s.scans[c] = struct{}{}
+	return c
+}
+
+func (c *cursor) Seek(key []byte) []byte { return c.seek(key) }
+func (c *cursor) Next() []byte           { return c.next() }
+func (c *cursor) Err() error             { return nil } // Badger has none: see inspect.go
+
+func (c *cursor) seek(key []byte) []byte {
+	c.it.Seek(key)
+	return c.key()
+}
+
+func (c *cursor) next() []byte {
+	c.it.Next()
+	return c.key()
+}
+
+func (c *cursor) key() []byte {
+	if !c.it.Valid() {
+		return nil
 	}
-	return int(max(0, min(l.store.objects.Load(), 1<<30)))
+	return c.it.Item().Key()
+}
+
+// Value returns the value, which is valid until the cursor is moved: Badger has copied it, or it is in the value log,
+// of which no file goes.
+func (c *cursor) Value() (value []byte, err error) {
+	err = c.it.Item().Value(func(v []byte) error {
+		value = v
+		return nil
+	})
+	return value, err
+}
+
+func (c *cursor) Close() error {
+	c.end()
+	return nil
+}
+
+func (c *cursor) end() {
+	c.it.Close()
+	c.txn.Discard()
+	c.store.scanLock.Lock()
+	defer c.store.scanLock.Unlock()
+	delete(c.store.scans, c)
 }

@@ -12,22 +12,22 @@ import (
 
 // The room on the disk.
 //
-// Badger makes its files with a size and no content, maps them into memory and writes there. On
-// a disk that is full, such a write is a signal that ends the process. So before it can come to
-// that, the layer takes no more writes. Three marks, from Options.MinFree downwards:
+// Badger makes its files with a size and no content, maps them into memory and writes there. On a disk that is full,
+// such a write is a signal that ends the process. So before it can come to that, the layer takes no more writes. Two
+// marks, from Options.MinFree downwards:
 //
 //	MinFree      a put needs as much, and three times what it brings (its place in the log,
-//	             in the value log, in a table)
-//	MinFree / 2  a delete needs as much: a full store can be emptied. So does the garbage
-//	             collection of the value log, and what it may write
-//	MinFree / 4  a compaction needs as much, and three times the table that it is to make
+//	             in a table, in the table that replaces that)
+//	MinFree / 4  a delete needs as much, so that a full store can be emptied; a compaction needs
+//	             as much, and three times the table that it is to make
 //
-// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, so that on a
-// small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
+// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, and a
+// compaction of eight of them and of what is below them needs room for all that it makes before it removes what it
+// read. So on a small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
 // what is in the logs. Who opens the store to read only needs none.
 //
-// Below the first mark a table in memory still can be put on the disk, and tables can be merged.
-// Only somebody else who fills the disk leads below the last one.
+// Below the first mark a table in memory still can be put on the disk, and tables can be merged. Only somebody else who
+// fills the disk leads below the last one.
 
 // errFull is what a write is refused with; errors.Is(err, syscall.ENOSPC) holds for it.
 var errFull = fmt.Errorf("the disk is nearly full; make room, or set the room that is left free (min-free): %w", syscall.ENOSPC)
@@ -37,7 +37,7 @@ const (
 	startRoom = 4 << 20
 	// MinFree is this part of the disk at most, but tablesFree times the least MemTableSize at least.
 	diskShare  = 16
-	tablesFree = 8
+	tablesFree = 16
 )
 
 // scaled fits the room that is left free to a disk of a size, 0 for unknown, and what is in memory to that room.
@@ -50,7 +50,7 @@ func (o Options) scaled(disk int64) Options {
 	}
 	if o.MinFree > 0 {
 		o.MemTableSize = max(min(o.MemTableSize, o.MinFree/tablesFree), leastMemTableSize)
-		o.ValueThreshold = min(o.ValueThreshold, mostValueThreshold(o.MemTableSize))
+		o.MaxData = min(o.MaxData, int(mostData(o.MemTableSize)))
 	}
 	return o
 }
@@ -90,9 +90,9 @@ func (s *store) demand(needed int64) error {
 	return nil
 }
 
-// admit refuses changes for which the disk has no room. Nothing is written by then: the refusal
-// is one of a single entry, after which a store goes on.
-func (s *store) admit(changes []storage.Change) error {
+// admit refuses changes of which one is too large, or for which the disk has no room. Nothing is written by then: the
+// refusal is one of a single entry, after which a store goes on.
+func (s *store) admit(changes []storage.Change) *storage.EntryError {
 	var size int64
 	first := -1 // the first that brings something
 	for i, c := range changes {
@@ -102,14 +102,17 @@ func (s *store) admit(changes []storage.Change) error {
 			if first < 0 {
 				first = i
 			}
+			if err := enginekit.CheckPut(c.Key, c.Object, s.options.MaxData); err != nil {
+				return &storage.EntryError{Index: i, Err: err}
+			}
 		}
 	}
-	needed := s.options.MinFree/2 + 3*size
+	needed := s.options.MinFree/4 + 3*size
 	if first >= 0 {
 		needed = s.options.MinFree + 3*size
 	}
 	if err := s.demand(needed); err != nil {
-		return &storage.EntryError{Index: max(first, 0), Err: s.wrap("write", err)}
+		return &storage.EntryError{Index: first, Err: s.layer.life.Wrap("write", err)}
 	}
 	return nil
 }

@@ -19,20 +19,20 @@ func TestScaledToTheDisk(t *testing.T) {
 		disk              int64
 		minFree, memTable int64
 	}{
-		{"an unknown disk", Options{}, 0, 256 * mib, 32 * mib},
-		{"a large disk", Options{}, 1 << 40, 256 * mib, 32 * mib},
-		{"a disk of 1 GiB", Options{}, 1 << 30, 64 * mib, 8 * mib},
-		{"a disk of 100 MiB", Options{}, 100 * mib, 8 * mib, mib},
-		{"a disk of 1 MiB", Options{}, mib, 8 * mib, mib},
-		{"larger tables in memory", Options{MemTableSize: 64 * mib}, 1 << 40, 512 * mib, 64 * mib},
-		{"less room by name", Options{MinFree: 32 * mib}, 1 << 40, 32 * mib, 4 * mib},
+		{"an unknown disk", Options{}, 0, 512 * mib, 32 * mib},
+		{"a large disk", Options{}, 1 << 40, 512 * mib, 32 * mib},
+		{"a disk of 2 GiB", Options{}, 2 << 30, 128 * mib, 8 * mib},
+		{"a disk of 100 MiB", Options{}, 100 * mib, 16 * mib, mib},
+		{"a disk of 1 MiB", Options{}, mib, 16 * mib, mib},
+		{"larger tables in memory", Options{MemTableSize: 64 * mib}, 1 << 40, 1024 * mib, 64 * mib},
+		{"less room by name", Options{MinFree: 32 * mib}, 1 << 40, 32 * mib, 2 * mib},
 		{"hardly any", Options{MinFree: 1}, 1 << 40, 1, mib},
 		{"not looked at", Options{MinFree: -1}, mib, -1, 32 * mib},
 	} {
 		got := c.given.withDefaults().scaled(c.disk)
-		if got.MinFree != c.minFree || got.MemTableSize != c.memTable || got.ValueThreshold > got.MemTableSize/16 {
-			t.Errorf("%s: %d bytes are left free, a table has %d, values of %d are apart, expected %d and %d",
-				c.name, got.MinFree, got.MemTableSize, got.ValueThreshold, c.minFree, c.memTable)
+		if got.MinFree != c.minFree || got.MemTableSize != c.memTable || got.MaxData != int(min(1023<<10, got.MemTableSize*15/100-8<<10)) {
+			t.Errorf("%s: %d bytes are left free, a table has %d, an object %d at most, expected %d and %d",
+				c.name, got.MinFree, got.MemTableSize, got.MaxData, c.minFree, c.memTable)
 		}
 	}
 }
@@ -45,9 +45,9 @@ func TestTooLittleRoom(t *testing.T) {
 	left.Store(1 << 30)
 	l := start(t, t.TempDir(), o)
 	enginetest.SetAll(t, l, "a", "b")
-	left.Store(7 << 20) // of 8
+	left.Store(7 << 20) // of 16
 	err := l.Set("c", enginetest.Object("c", 1, "1"))
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "min-free") || !strings.Contains(err.Error(), "7 MiB are left, expected 9 MiB") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "min-free") || !strings.Contains(err.Error(), "7 MiB are left, expected 17 MiB") {
 		t.Errorf("a write: %v", err)
 	}
 	if err := l.Del("a"); err != nil {

@@ -54,16 +54,16 @@ func TestScanAgainstModel(t *testing.T) {
 // put writes a raw entry, as no layer would.
 func put(t testing.TB, l *Layer, raw []byte, value string) {
 	t.Helper()
-	s := l.store
+	s := storeOf(l)
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.annotate("test", func(txn *badger.Txn) error { return txn.Set(raw, []byte(value)) }); err != nil {
+	if err := s.annotate(func(txn *badger.Txn) error { return txn.Set(raw, []byte(value)) }); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // rawKey returns the key of the object at a path.
-func rawKey(l *Layer, path string) []byte { return l.store.view.Load().objects.Append(nil, path) }
+func rawKey(l *Layer, path string) []byte { return storeOf(l).space.Append(nil, path) }
 
 func TestDamagedValueNamesTheKey(t *testing.T) {
 	l := startSmall(t)

@@ -6,27 +6,36 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
+	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // store is an open database.
 //
-// The layer gives the versions of entries itself (Badger's managed mode): version after version, one
-// transaction at a time. So it decides what readers see, a view, and a reader never waits for a
-// commit that is in its sync.
+// The layer gives the versions of entries itself (Badger's managed mode): version after version, one transaction at a
+// time. So it decides what readers see, and a reader never waits for a commit that is in its sync.
+//
+// LOCK ORDER: the layer's, writing, scanLock, reading.
 type store struct {
+	layer   *Layer
 	dir     string // its one true name
 	options Options
 	log     *slog.Logger
 	db      *badger.DB
+	space   enginekit.Space // of the objects
 	lock    *lock
-	copied  string // the directory by way of which it is read; empty for none
+	mark    *os.File // nil when the store is opened to read only
+	copied  string   // the directory by way of which it is read; empty for none
 	health  *health
 
 	// writing is held by who commits; it guards the fields below.
@@ -34,16 +43,15 @@ type store struct {
 	version  uint64 // the last that was used
 	revision uint64 // the highest that was committed
 
-	view atomic.Pointer[view]
+	visible atomic.Uint64 // the version that readers see
 
-	// reading is held for reading by who looks up an entry, from the look at the view on. Who
-	// gives older versions free holds it for writing, for a moment.
+	// reading is held for reading by who looks up an entry, from the look at visible on. Who gives older versions free
+	// holds it for writing, for a moment.
 	reading sync.RWMutex
 
-	// scanLock guards scans, the scans in progress. Close ends them. Who begins one holds it from
-	// the look at the view on.
+	// scanLock guards scans, the scans in progress. Who begins one holds it from the look at visible on.
 	scanLock sync.Mutex
-	scans    map[*scan]struct{}
+	scans    map[*cursor]struct{}
 
 	// probing is held by a compaction that tries whether a file can be made.
 	probing    sync.Mutex
@@ -52,46 +60,19 @@ type store struct {
 
 	objects   atomic.Int64 // roughly how many there are
 	rotations atomic.Int64 // how often a new table in memory was begun
-	inLog     atomic.Int64 // bytes that went to the value log since a new table in memory was begun
 
 	// What runs for long: it ends by stop, and is waited for by Close.
 	stopping   context.Context
 	stop       context.CancelFunc
 	work       sync.WaitGroup
-	purging    chan struct{} // tells upkeep of objects of older generations; holds one
-	compacting chan struct{} // held by who compacts or collects garbage; holds one
-
-	moved map[uint32]bool // files of the value log in which nothing is alive; guarded by compacting
-	dead  atomic.Int64    // the one that Badger may remove; 0 for none
+	compacting sync.Mutex // held by who compacts
 }
 
-// view is what a reader sees.
-type view struct {
-	version    uint64
-	generation uint64
-	objects    enginekit.Space // of the generation
-}
-
-func newView(version, generation uint64) *view {
-	return &view{version: version, generation: generation, objects: spaceOf(generation)}
-}
-
-// publish makes the last version what readers see. The caller holds writing.
-func (s *store) publish(generation uint64) {
-	if v := s.view.Load(); v.generation == generation {
-		next := *v
-		next.version = s.version
-		s.view.Store(&next)
-		return
-	}
-	s.view.Store(newView(s.version, generation))
-}
-
-// latest reads everything, also what no view shows yet.
+// latest reads everything, also what readers do not see yet.
 const latest = math.MaxUint64
 
-// lookup calls read with the value of a key at a version and returns its error, or returns
-// badger.ErrKeyNotFound. The value is valid during the call.
+// lookup calls read with the value of a key at a version and returns its error, or returns badger.ErrKeyNotFound. The
+// value is valid during the call.
 func (s *store) lookup(key []byte, version uint64, read func(value []byte) error) error {
 	txn := s.db.NewTransactionAt(version, false)
 	defer txn.Discard()
@@ -114,33 +95,125 @@ func (s *store) note(key []byte, version uint64) (n uint64, err error) {
 	return n, err
 }
 
-// guard calls into Badger. A panic in there, and a fault in the memory of a file that the disk
-// cannot give back, become errors; since nobody knows what it left behind, the layer then takes
-// no more writes.
-func (s *store) guard(doing string, call func() error) (err error) {
+// SizeHint implements storage.SizeHinter. It is what the tables and logs held at Start, overwritten and removed objects
+// among them, and what was put and deleted since.
+func (s *store) SizeHint() int { return int(max(0, min(s.objects.Load(), 1<<30))) }
+
+// LastRevision implements enginekit.Database.
+func (s *store) LastRevision() (uint64, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.revision, nil
+}
+
+// guard calls into Badger. A panic in there, and a fault in the memory of a file that the disk cannot give back, become
+// errors; since nobody knows what it left behind, the layer then takes no more writes.
+func (s *store) guard(call func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if value := recover(); value != nil {
-			err = s.wrap(doing, s.health.fail(fmt.Errorf("badger panicked: %s", enginekit.OneLine(fmt.Sprint(value)))))
+			err = s.health.fail(fmt.Errorf("badger panicked: %s", enginekit.OneLine(fmt.Sprint(value))))
 		}
 	}()
 	return call()
 }
 
-// wrap names the directory and what was being done; it keeps nil.
-func (s *store) wrap(doing string, err error) error {
-	if err == nil {
-		return nil
+// upkeep gives versions free that nobody can read any more, until Close ends it.
+func (s *store) upkeep() {
+	const interval = time.Second
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stopping.Done():
+			return
+		case <-ticker.C:
+		}
+		err := s.guard(func() error {
+			if s.options.hooks.upkeep != nil {
+				s.options.hooks.upkeep()
+			}
+			s.release()
+			return nil
+		})
+		if err != nil {
+			s.log.Warn("badger: upkeep", "dir", s.dir, "error", err)
+		}
 	}
-	return fmt.Errorf("badger: %s in %s: %w", doing, s.dir, restored(err))
 }
 
-// failure returns why the store takes no more writes, or nil.
-func (s *store) failure() error {
-	cause := s.health.failure()
-	if cause == nil {
+// release moves the discard version as far as nobody needs older ones.
+//
+// Badger keeps the versions of a key that are visible above the discard version. At and below it, a compaction drops
+// all but the newest, and forgets a deletion altogether when nothing older is below it. That is right as long as
+// nothing older can turn up elsewhere. But a scan holds the tables in memory that it began with, and with them their
+// logs, after they were put on the disk. When the process crashes then, these logs are read back, as if they were new:
+// what was deleted since the scan began is back, if a compaction has forgotten that it was deleted. So the discard
+// version does not go beyond that of the oldest scan.
+func (s *store) release() {
+	if s.health.failure() != nil {
+		return
+	}
+	version := s.visible.Load()
+	s.scanLock.Lock()
+	for scan := range s.scans {
+		version = min(version, scan.version)
+	}
+	s.scanLock.Unlock()
+	// Who looks up an entry by an older version has ended, or began before the lock and is waited for.
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.db.SetDiscardTs(version)
+}
+
+// ID implements storage.Identified. The first call for a directory draws the number, which is on the disk when it
+// returns. A store that has none yet and is opened to read only has one for as long as it is open.
+func (l *Layer) ID() (id uint64, err error) {
+	err = l.life.Use(func(s *store) error {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		err := s.guard(func() error {
+			id, err = s.note(idKey, latest)
+			return err
+		})
+		if err != nil || id != 0 {
+			return l.life.Wrap("read the store's id", err)
+		}
+		id = rand.Uint64() | 1
+		if s.options.ReadOnly {
+			return nil
+		}
+		return l.life.Wrap("note the store's id", s.annotate(func(txn *badger.Txn) error { return txn.Set(idKey, encodeNumber(id)) }))
+	})
+	return id, err
+}
+
+// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns, whatever Durability says, and
+// so is all that was written before it.
+func (l *Layer) MarkIncomplete(reason string) error {
+	return l.life.Write(func(s *store) error {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		return s.annotate(func(txn *badger.Txn) error {
+			mark := []byte("-")
+			if reason != "" {
+				mark = []byte("+" + reason)
+			}
+			return txn.Set(incompleteKey, mark)
+		})
+	})
+}
+
+// checkComplete refuses a database that is marked.
+func (s *store) checkComplete() error {
+	err := s.lookup(incompleteKey, latest, func(mark []byte) error {
+		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {
+			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(reason))
+		}
+		return nil
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil
 	}
-	return fmt.Errorf("badger: the store in %s takes no more writes since its disk failed; "+
-		"see to the disk, then close the store and start it again: %w", s.dir, cause)
+	return err
 }

@@ -7,9 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// undo takes back what a crash left of a batch of several transactions: see commit.go. It can
-// itself be cut off by a crash, and begins anew then. It runs before anything else has seen the
-// database.
+// undo takes back what a crash left of a batch of several transactions: see commit.go. It can itself be cut off by a
+// crash, and begins anew then. It runs before anything else has seen the database.
 func (s *store) undo() error {
 	before, err := s.partsVersion()
 	if err != nil || before == 0 {
@@ -52,8 +51,8 @@ func (s *store) partsVersion() (uint64, error) {
 	return item.Version(), nil
 }
 
-// undoSome puts what the keys from a cursor on held before a version into a transaction. It returns
-// where to go on, or nil at the end.
+// undoSome puts what the keys from a cursor on held before a version into a transaction. It returns where to go on, or
+// nil at the end.
 func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []byte, err error) {
 	reader := s.db.NewTransactionAt(s.version, false)
 	defer reader.Discard()
@@ -67,7 +66,7 @@ func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []
 			continue // seen, or written by each transaction
 		}
 		last = it.Item().KeyCopy(nil)
-		if size > maxPart {
+		if int64(size) > s.db.MaxBatchSize() {
 			return last, nil
 		}
 		value, err := s.valueAt(last, before)

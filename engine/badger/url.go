@@ -1,9 +1,6 @@
 package badger
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/oolith-db/oolith/engine"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
@@ -21,18 +18,6 @@ var Engine = engine.New("badger", "DIRECTORY", []engine.Option[Options]{
 	engine.Size("min-free", func(o *Options, bytes int64) { o.MinFree = bytes }),
 	engine.Text("key-file", "the path of a file that holds the key", func(o *Options, path string) { o.KeyFile = path }),
 	engine.Text("key-env", "the name of an environment variable that holds the key", func(o *Options, name string) { o.KeyEnv = name }),
-	engine.Value("gc", "off or a time such as 5m or 1h", func(o *Options, value string) error {
-		if value == "off" {
-			o.GCInterval = -1
-			return nil
-		}
-		interval, err := time.ParseDuration(value)
-		if err != nil || interval <= 0 {
-			return fmt.Errorf("%q is no positive time", value)
-		}
-		o.GCInterval = interval
-		return nil
-	}),
 	// verify=off leaves the reading of all tables to a check.
 	engine.Switch("verify", func(o *Options, on bool) { o.SkipVerify = !on }),
 }, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) }).Recognized(func(location string) (bool, error) {

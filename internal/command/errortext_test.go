@@ -98,7 +98,7 @@ func TestErrorTexts(t *testing.T) {
 	for _, location := range []string{
 		"", "nope:x", "mysql:x", "pebble:", "pebble://x/y", "pebble:~/x", "pebble: x", "pebble:x ", "pebble:%zz", "pebble:%00", "pebble:x?%zz", "pebble:x?nope=1", "pebble:x?sync=maybe", "pebble:x?sync",
 		"pebble:x?sync=on&sync=off", "pebble:x?cache=x", "pebble:x?cache=-1", "pebble:x?cache=99999999999999999999", "pebble:x?cache=", "pebble:x?readonly=x", "sqlite::memory:", "sqlite:file:x", "sqlite:x?sync=x", "sqlite:x?cache=x",
-		"badger:x?gc=x", "badger:x?gc=5", "badger:x?min-free=x", "badger:x?verify=x", "badger:x?key-file=" + none, "badger:x?key-env=NOPE", "ko:x?recover=x", "ko:x?invalid=x", "ko:x?sync=x", "memory:x", "memory:?x=1",
+		"badger:x?gc=5m", "badger:x?min-free=x", "badger:x?verify=x", "badger:x?key-file=" + none, "badger:x?key-env=NOPE", "ko:x?recover=x", "ko:x?invalid=x", "ko:x?sync=x", "memory:x", "memory:?x=1",
 		"pebble:" + text, "sqlite:" + text, "badger:" + text, "ko:" + text, "pebble:" + none + "?readonly=on", "sqlite:" + none + "?readonly=on", text, none,
 	} {
 		wrong = append(wrong, []string{"keys", "--store", location}, []string{"set", "a", "1", "--read-only", "--store", location})

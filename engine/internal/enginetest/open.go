@@ -71,7 +71,7 @@ func TestFormat(t *testing.T, in func(dir string) storage.Layer, format, lock st
 		}
 	})
 	for _, c := range []struct{ name, content, text string }{
-		{"a newer format", format + " 2\n", "use a newer build"},
+		{"a newer format", format + " 99\n", "use a newer build"},
 		{"another format", "oolith-other 1\n", "oolith-other"},
 		{"an empty format", "", "no store of this kind"},
 		{"a broken version", format + " one\n", format + " one"},

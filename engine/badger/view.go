@@ -1,16 +1,11 @@
 package badger
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
-
-	"github.com/oolith-db/oolith/storage"
 )
 
 // A store that is opened to read only.
@@ -20,38 +15,12 @@ import (
 // never do. So such a store is opened by way of a view: a temporary directory with links to its files, and with a copy
 // of each log up to its last whole transaction.
 //
-// What a crash left of a batch of several transactions is not taken back (undo.go): readers see the version
-// before it.
-
-func (s *store) readOnlyError() error {
-	return fmt.Errorf("badger: %s: %w", s.dir, storage.ErrReadOnly)
-}
-
-// existing returns the one true name of a directory that is there.
-func existing(dir string) (string, error) {
-	if dir == "" {
-		return "", errors.New("the path of the directory is empty")
-	}
-	absolute, err := filepath.Abs(dir)
-	if err == nil {
-		absolute, err = filepath.EvalSymlinks(absolute)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there is no store to read: %w", err)
-	}
-	if err != nil {
-		return "", err
-	}
-	if info, err := os.Stat(absolute); err == nil && !info.IsDir() {
-		return "", fmt.Errorf("%s is a file, expected a directory", absolute)
-	}
-	return absolute, nil
-}
+// What a crash left of a batch of several transactions is not taken back (undo.go): readers see the version before it.
 
 // readOptions returns the options to open the store to read only, by way of a view if need be.
 func (s *store) readOptions(o badger.Options, found inspected) (badger.Options, error) {
 	o.ReadOnly = true
-	if len(found.logs)+len(found.unfinished) == 0 && !found.unlisted {
+	if found.closed() {
 		return o, nil
 	}
 	view, err := os.MkdirTemp("", "oolith-badger-")
@@ -106,18 +75,4 @@ func (s *store) removeView() error {
 		return nil
 	}
 	return os.RemoveAll(s.copied)
-}
-
-// readID returns what tells the store from others: a number that is not kept, when it has none yet.
-func (l *Layer) readID() (id uint64, err error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.store == nil {
-		return 0, storage.ErrNotActive
-	}
-	id, err = l.store.note(idKey, l.store.version)
-	if err == nil && id == 0 {
-		id = rand.Uint64() | 1
-	}
-	return id, l.store.wrap("read the store's id", err)
 }

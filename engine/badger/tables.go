@@ -1,0 +1,136 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/fb"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/dgraph-io/ristretto/v2/z"
+
+	"github.com/oolith-db/oolith/storage/enginekit"
+)
+
+// The tables on the disk.
+//
+// Badger ends the process, or goes on without an answer, when it opens a table whose end is damaged, and takes what is
+// behind a damaged block for absent, also when it compacts. So each table that is listed is opened by Badger's own
+// reader first, where its panics can be caught, and read to its end.
+
+// tableFound is what a table holds.
+type tableFound struct {
+	entries int64
+	version uint64 // the newest
+}
+
+// verifyTable opens a table, and reads all of it if asked to.
+func (s *store) verifyTable(id uint64, listed badger.TableManifest, registry *badger.KeyRegistry, all bool) (found tableFound, err error) {
+	name := s.tableName(id)
+	key, err := dataKeyOf(registry, listed.KeyID)
+	if err == nil && int(listed.Level) >= badger.DefaultOptions("").MaxLevels {
+		err = fmt.Errorf("its level is %d", listed.Level)
+	}
+	if err == nil {
+		err = unpanicked(func() error {
+			found, err = readTable(name, table.Options{
+				ReadOnly: true, ChkMode: options.OnBlockRead, BlockSize: 4096, Compression: listed.Compression, DataKey: key,
+			}, all)
+			return err
+		})
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("it is missing")
+	}
+	if err != nil {
+		return found, fmt.Errorf("%w: table %s: %w", errCorrupt, filepath.Base(name), err)
+	}
+	return found, nil
+}
+
+func readTable(name string, o table.Options, all bool) (found tableFound, err error) {
+	if info, err := os.Stat(name); err != nil || info.Size() == 0 {
+		return found, enginekit.FirstError(err, errors.New("it is empty"))
+	}
+	if o.DataKey != nil {
+		if o.IndexCache, err = ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 10, MaxCost: 1 << 30, BufferItems: 64}); err != nil {
+			return found, err
+		}
+		defer o.IndexCache.Close()
+	}
+	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = enginekit.FirstError(err, file.Close(-1)) }() // the table's Close is the same
+	t, err := table.OpenTable(file, o)
+	if err == nil && all {
+		err = t.VerifyChecksum()
+	}
+	if err != nil {
+		return found, err
+	}
+	return tableFound{entries: int64(t.KeyCount()), version: t.MaxVersion()}, nil
+}
+
+// unpanicked reads what may be damaged, where a panic is one more sign of it: the code below us trusts what it reads.
+func unpanicked(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if value := recover(); value != nil {
+			err = errors.New("its content is damaged")
+		}
+	}()
+	return read()
+}
+
+// eachTable calls a function with each table of a list, several at a time, and returns the first error.
+func eachTable(manifest badger.Manifest, visit func(id uint64, listed badger.TableManifest) error) (err error) {
+	var group sync.WaitGroup
+	var mu sync.Mutex // guards err
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for id, listed := range manifest.Tables {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			wrong := visit(id, listed)
+			mu.Lock()
+			defer mu.Unlock()
+			err = enginekit.FirstError(err, wrong)
+		})
+	}
+	group.Wait()
+	return err
+}
+
+func (s *store) tableName(id uint64) string { return filepath.Join(s.dir, fmt.Sprintf("%06d.sst", id)) }
+
+// readManifest reads the list of tables.
+func (s *store) readManifest() (badger.Manifest, error) {
+	file, err := os.Open(filepath.Join(s.dir, badger.ManifestFilename))
+	if err != nil {
+		return badger.Manifest{}, err
+	}
+	manifest, _, err := badger.ReplayManifestFile(file, 0, badger.Options{Logger: logger{s}})
+	return manifest, enginekit.FirstError(err, file.Close())
+}
+
+// dataKeyOf returns a data key by its number; nil for number 0, which says that nothing is encrypted.
+func dataKeyOf(registry *badger.KeyRegistry, number uint64) (*pb.DataKey, error) {
+	if number == 0 {
+		return nil, nil
+	}
+	if registry == nil {
+		return nil, fmt.Errorf("it is encrypted with data key %d, and there is no file %s", number, badger.KeyRegistryFileName)
+	}
+	return registry.DataKey(number)
+}
