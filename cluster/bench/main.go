@@ -41,6 +41,8 @@ func main() {
 // sizes of a run.
 type sizes struct {
 	rounds, writes, delivered, objects, missed int
+
+	counts []int // of nodes
 }
 
 // bench is a cluster, three nodes, and a bare client.
@@ -64,9 +66,9 @@ func run(args []string, out io.Writer) error {
 	if *only != "" && !slices.Contains(sectionNames(), *only) {
 		return fmt.Errorf("-only %s: expected one of %s", *only, strings.Join(sectionNames(), ", "))
 	}
-	b := &bench{sizes: sizes{rounds: 7, writes: 2000, delivered: 3000, objects: *objects, missed: 100_000}, out: out}
+	b := &bench{sizes: sizes{rounds: 7, writes: 2000, delivered: 3000, objects: *objects, missed: 100_000, counts: []int{3, 30, 100}}, out: out}
 	if *quick {
-		b.sizes = sizes{rounds: 1, writes: 64, delivered: 50, objects: 500, missed: 200}
+		b.sizes = sizes{rounds: 1, writes: 64, delivered: 50, objects: 500, missed: 200, counts: []int{3, 5}}
 	}
 	data, err := os.MkdirTemp(*dir, "oolith-cluster-bench-")
 	if err != nil {
@@ -99,7 +101,7 @@ var sections = []struct {
 	measure func(*bench) error
 }{
 	{"leader", (*bench).leaderKilled}, {"writers", (*bench).manyWriters}, {"writer", (*bench).oneWriter}, {"reads", (*bench).reads},
-	{"delivery", (*bench).delivery}, {"missed", (*bench).catchUp}, {"mirror", (*bench).mirror},
+	{"delivery", (*bench).delivery}, {"missed", (*bench).catchUp}, {"mirror", (*bench).mirror}, {"nodes", (*bench).manyNodes},
 }
 
 func sectionNames() (names []string) {

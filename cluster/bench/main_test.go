@@ -19,7 +19,7 @@ func TestRun(t *testing.T) {
 	if err := run([]string{"-quick", "-dir", t.TempDir()}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if rows := strings.Count(out.String(), "\n"); rows != 12 {
-		t.Errorf("%d rows, want 12:\n%s", rows, out.String())
+	if rows := strings.Count(out.String(), "\n"); rows != 14 {
+		t.Errorf("%d rows, want 14:\n%s", rows, out.String())
 	}
 }

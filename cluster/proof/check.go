@@ -91,7 +91,7 @@ func (f *follower) follow(ctx context.Context, node int) {
 		next, err := f.stay(ctx, f.round.stores[node], from)
 		if errors.Is(err, storage.ErrNotActive) { // the node is restarted
 			f.round.tally.add("subscriptions ended by a restart", 1)
-			err = nil
+			err = pause(ctx, 10*time.Millisecond)
 		}
 		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind, and cannot know whether the revision is real
 			f.round.tally.add("resumptions refused while the engine was lost", 1)

@@ -90,6 +90,8 @@ func (r *round) write(node, writer int, over <-chan struct{}) {
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
 			time.Sleep(10 * time.Millisecond) // a loop that finds nobody there must not spin
+		case errors.Is(err, storage.ErrNotActive): // the round is over: a node that is restarted takes no writes meanwhile
+			return
 		default:
 			r.fail("writer %d: %w", writer, err)
 			return

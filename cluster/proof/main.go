@@ -95,6 +95,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			r := &round{bed: b, prefix: fmt.Sprintf("round/%d/", i), ledger: newLedger()}
 			if err = r.run(ctx, faults, *n); err != nil {
 				err = fmt.Errorf("round %d: %w", i, err)
+				break
 			}
 			t.add("rounds", 1)
 		}

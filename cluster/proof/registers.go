@@ -189,6 +189,8 @@ func (r *round) look(node int, over <-chan struct{}) {
 		value, revision, err := getRegister(r.stores[node], at)
 		r.gates[node].RUnlock()
 		switch {
+		case errors.Is(err, storage.ErrNotActive): // the round is over
+			return
 		case err != nil:
 			r.fail("a read of node %d: %w", node, err)
 			return

@@ -49,6 +49,7 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 			return err
 		}
 	}
+	defer context.AfterFunc(ctx, r.close)() // who waits for a cluster that is lost for good
 	over := make(chan struct{})
 	followed, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
@@ -66,6 +67,9 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 	}
 	err := r.faults(ctx, faults, n)
 	close(over)
+	if err != nil {
+		r.close() // they may wait for a cluster that is lost for good
+	}
 	writers.Wait()
 	if err == nil {
 		err = r.failed()
@@ -75,6 +79,9 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 	}
 	stopFollowing()
 	followers.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return errors.Join(err, r.failed())
 }
 
@@ -140,10 +147,17 @@ func (r *round) faults(ctx context.Context, faults []fault, n int) error {
 	return r.progress(ctx)
 }
 
+// stall is for how long a cluster may acknowledge nothing that has all it needs.
+const stall = 3 * time.Minute
+
 // progress returns once some more writes are acknowledged.
 func (r *round) progress(ctx context.Context) error {
+	began := time.Now()
 	want := r.acknowledged() + 20
 	for r.acknowledged() < want {
+		if time.Since(began) > stall {
+			return fmt.Errorf("the cluster acknowledged %d writes in %v", r.acknowledged()+20-want, stall)
+		}
 		if err := r.failed(); err != nil {
 			return err
 		}

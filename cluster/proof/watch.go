@@ -32,6 +32,7 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 			return err
 		}
 	}
+	defer context.AfterFunc(ctx, r.close)() // who waits for a cluster that is lost for good
 	over, done := context.WithCancel(ctx)
 	defer done()
 	var writers, others sync.WaitGroup
@@ -66,6 +67,9 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 		}
 	}
 	done()
+	if err != nil {
+		r.close() // they may wait for a cluster that is lost for good
+	}
 	writers.Wait()
 	if err == nil {
 		if err = <-broken; errors.Is(err, context.Canceled) {
@@ -83,6 +87,9 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 	others.Wait()
 	r.tally.add("changes delivered and checked", int(delivered.Load()))
 	r.tally.add("subscribers", len(all))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return errors.Join(err, r.failed())
 }
 
@@ -104,6 +111,8 @@ func (r *round) count(ctx context.Context, writer int) (last int) {
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
 			_ = pause(ctx, 10*time.Millisecond) // the loop looks at ctx
+		case errors.Is(err, storage.ErrNotActive): // the round is over
+			return last
 		default:
 			r.fail("writer %d: %w", writer, err)
 			return last

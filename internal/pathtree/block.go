@@ -37,7 +37,7 @@ const versionSize = int(unsafe.Sizeof(Version{}))
 // sized is a block with room for some bytes, an array.
 type sized[Bytes any] struct {
 	Version
-	bytes Bytes
+	_ Bytes
 }
 
 func newSized[Bytes any]() *Version { return &new(sized[Bytes]).Version }

@@ -58,7 +58,7 @@ func newPlatter(dir string) (p *platter, err error) {
 	}
 	if err = p.kept.Truncate(diskSize); err == nil {
 		p.server, err = fs.Mount(p.dir, &root{disk: p}, &fs.Options{MountOptions: fuse.MountOptions{
-			FsName: "oolith", Name: "oolith", DirectMount: true, MaxWrite: 1 << 20,
+			FsName: "oolith", Name: "oolith", DirectMount: true, MaxWrite: 1 << 18,
 		}})
 	}
 	if err != nil {
