@@ -30,6 +30,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if e.Kind == "not-found" && strings.HasPrefix(e.Detail, "there is no object at ") {
+		return storage.ErrNotFound.Error() // the same text as in the process
+	}
 	kind := e.Kind
 	if kind == "" {
 		kind = http.StatusText(e.Status)

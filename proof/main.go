@@ -41,20 +41,20 @@ type config struct {
 }
 
 var campaigns = []campaign{
-	{"crash", "what was acknowledged survives a loss of power at every operation of the file system, whole", crashRound},
-	{"fsync", "a failed write or sync of the disk stops the writes, says why, leaves the reads, and loses nothing", fsyncRound},
-	{"full", "a disk that is full after any number of bytes is an error, and nothing is lost or torn", fullRound},
+	{"crash", "acknowledged writes survive a power loss at every operation of the file system", crashRound},
+	{"fsync", "a failed write or sync of the disk stops writes with the cause; reads continue and nothing is lost", fsyncRound},
+	{"full", "a disk that is full after any number of bytes causes an error, and nothing is lost or torn", fullRound},
 	{"bytes", "the same after every number of bytes that a few writes need", bytesRound},
-	{"kill", "what was acknowledged survives kill -9 of the process, on every engine", killRound},
-	{"linear", "every call takes effect in one instant between its beginning and its end", linearRound},
-	{"watch", "subscriptions miss nothing, repeat nothing, reorder nothing, and begin with a state that is one", watchRound},
-	{"stream", "clients of every protocol miss nothing, repeat nothing, reorder nothing, over cuts, restarts and pauses", streamRound},
-	{"retries", "a request with an Idempotency-Key that is sent until it is answered is made once, over kill -9", retriesRound},
-	{"overload", "consumers of events that cannot keep up hold up nobody, and end with what the store holds", overloadRound},
-	{"meta", "every engine and mode gives the same answers to the same calls, restarts between them", metaRound},
-	{"fuzz", "no input makes a parser panic, or disagree with its plain twin", fuzzRound},
-	{"mutate", "a store that is broken on purpose fails a test", mutateRound},
-	{"soak", "hours of mixed load leave memory, goroutines, files and latencies as they were", soakRound},
+	{"kill", "acknowledged writes survive kill -9 of the process, on every engine", killRound},
+	{"linear", "every call takes effect at one instant between its start and its end", linearRound},
+	{"watch", "subscriptions miss, repeat and reorder nothing, and begin with a consistent state", watchRound},
+	{"stream", "clients of every protocol miss, repeat and reorder nothing across cuts, restarts and pauses", streamRound},
+	{"retries", "a request with an Idempotency-Key that is sent until it is answered is made exactly once, across kill -9", retriesRound},
+	{"overload", "slow event consumers block nobody and end with the state of the store", overloadRound},
+	{"meta", "every engine and mode gives the same answers to the same calls, across restarts", metaRound},
+	{"fuzz", "no input makes a parser panic or disagree with a simple reference", fuzzRound},
+	{"mutate", "a deliberately broken store fails a test", mutateRound},
+	{"soak", "memory, goroutines, files and latencies stay constant under hours of mixed load", soakRound},
 }
 
 // proveChild is the environment variable that makes this program the victim of the kill campaign.
@@ -78,10 +78,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		names, args = append(names, args[0]), args[1:]
 	}
 	flags := flag.NewFlagSet("proof", flag.ContinueOnError)
-	budget := flags.Duration("budget", time.Minute, "time for all campaigns together")
-	rounds := flags.Int("rounds", 0, "rounds of each campaign at most; 0 for as many as the budget allows")
-	seed := flags.Uint64("seed", 0, "seed of the first round; the next ones count up. 0 draws one")
-	dir := flags.String("dir", "", "where to put stores on disk; the system's temporary directory when empty")
+	budget := flags.Duration("budget", time.Minute, "total time of all campaigns")
+	rounds := flags.Int("rounds", 0, "maximum rounds of each campaign; 0 for as many as the budget allows")
+	seed := flags.Uint64("seed", 0, "seed of the first round, incremented for each round; 0 draws one")
+	dir := flags.String("dir", "", "directory of stores on disk; the system's temporary directory if empty")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func choose(names []string) ([]campaign, error) {
 	for _, name := range names {
 		at := slices.IndexFunc(campaigns, func(c campaign) bool { return c.name == name })
 		if at < 0 {
-			return nil, fmt.Errorf("unknown campaign %q, expected all, list or one of those that list prints", name)
+			return nil, fmt.Errorf("unknown campaign %q, expected all, list or a campaign that list prints", name)
 		}
 		chosen = append(chosen, campaigns[at])
 	}
@@ -130,7 +130,7 @@ func runCampaign(ctx context.Context, c campaign, budget time.Duration, rounds i
 	n := 0
 	for ; ctx.Err() == nil && (rounds == 0 || n < rounds); n++ {
 		if err := runRound(ctx, c, seed+uint64(n), dir, &t); err != nil {
-			return fmt.Errorf("%s: round %d: %w\nbefore it: %s\nto repeat it: go run . %s -seed %d -rounds 1", c.name, n, err, t.String(), c.name, seed+uint64(n))
+			return fmt.Errorf("%s: round %d: %w\nbefore it: %s\nto reproduce it: go run . %s -seed %d -rounds 1", c.name, n, err, t.String(), c.name, seed+uint64(n))
 		}
 	}
 	fmt.Fprintf(out, "%-8s ok  %d rounds from seed %d, %s: %s\n", c.name, n, seed, time.Since(began).Round(time.Second), t.String())

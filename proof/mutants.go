@@ -165,8 +165,8 @@ var mutants = []mutant{
 		old: "d.parent.endChild(d, last)", new: "d.last = last",
 	},
 	{
-		name: "a write is not synced", in: "engine/pebble Layer.apply", tests: "./engine/pebble",
-		old: "l.db.ApplyNoSyncWait(b, pebble.Sync)", new: "l.db.Apply(b, pebble.NoSync)",
+		name: "a write is not synced", in: "engine/pebble database.apply", tests: "./engine/pebble",
+		old: "d.db.ApplyNoSyncWait(b, pebble.Sync)", new: "d.db.Apply(b, pebble.NoSync)",
 	},
 	{
 		name: "a flipped bit is not noticed", in: "internal/codec Decode", tests: "./internal/codec ./engine/pebble",

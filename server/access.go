@@ -11,19 +11,19 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Who a request is from, and what they may do.
+// Authentication and authorization of requests.
 
-// reserved is the directory of the store that belongs to the server. What is in it is six levels deep, so that hardly a
-// pattern of an application matches it.
+// reserved is the directory of the store that belongs to the server. Its content is six levels deep, so it hardly
+// matches a pattern of an application.
 const reserved = "_oolith"
 
-// isReserved reports whether a path is the server's own.
+// isReserved reports whether a path belongs to the server.
 func isReserved(path string) bool {
 	rest, ok := strings.CutPrefix(path, reserved)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// reaches reports whether a pattern can match what belongs to the server.
+// reaches reports whether a pattern can match paths that belong to the server.
 func reaches(pattern string) bool {
 	first, rest, _ := strings.Cut(pattern, "/")
 	if first == "**" {
@@ -35,7 +35,8 @@ func reaches(pattern string) bool {
 	return isReserved(pattern) || strings.HasSuffix(pattern, "/**") || strings.Count(rest, "/") == strings.Count(outcomesDir, "/")
 }
 
-// covers reports whether all that a pattern can match is matched by a scope, which may end in ** for all that is below.
+// covers reports whether a scope matches everything that a pattern can match. A scope may end in ** for everything
+// below.
 func covers(scope, pattern string) bool {
 	below := func(s string) (head string, ok bool) {
 		if s == "**" {
@@ -46,7 +47,7 @@ func covers(scope, pattern string) bool {
 	head, deep := below(scope)
 	wanted, wantsDeep := below(pattern)
 	if !deep {
-		// A star of the pattern, taken for a byte, is matched by a star of the scope alone.
+		// A star in the pattern is treated as a byte, so only a star of the scope matches it.
 		return !wantsDeep && key.Match(scope, pattern)
 	}
 	if head == "" {
@@ -55,7 +56,7 @@ func covers(scope, pattern string) bool {
 	if !wantsDeep {
 		wanted = pattern
 	}
-	// The first segments of what is wanted are as the head says; at least one more follows.
+	// The first segments of wanted must match the head, and at least one more must follow.
 	segments, have := strings.Count(head, "/")+1, strings.Count(wanted, "/")+1
 	if have < segments || have == segments && !wantsDeep {
 		return false
@@ -72,10 +73,10 @@ func covers(scope, pattern string) bool {
 	return key.Match(head, wanted[:end-1])
 }
 
-// ender is an identity whose rights can end while a stream is open.
+// ender is an identity whose access can end while a stream is open.
 type ender interface{ Done() <-chan struct{} }
 
-// nameOf names an identity for the audit log; empty for one without a name.
+// nameOf returns the name of an identity for the audit log; empty for one without a name.
 func nameOf(identity any) string {
 	switch named := identity.(type) {
 	case string:
@@ -86,13 +87,13 @@ func nameOf(identity any) string {
 	return ""
 }
 
-// authenticates reports whether the server asks who a request is from.
+// authenticates reports whether the server authenticates requests.
 func (s *Server) authenticates() bool { return s.opt.Tokens != nil || s.opt.Authenticate != nil }
 
 // challenge says how to authenticate.
 const challenge = `Bearer realm="oolith"`
 
-// identify finds out who a request is from.
+// identify authenticates a request.
 func (c *call) identify() error {
 	if !c.s.authenticates() {
 		return nil
@@ -113,7 +114,7 @@ func (c *call) identify() error {
 	return nil
 }
 
-// allow says whether the request may do what a verb says with a path or pattern. It looks at no object.
+// allow authorizes the request for a verb on a path or pattern. It does not look at objects.
 func (c *call) allow(verb Verb, pattern string) error {
 	err := c.s.allowed(c.identity, verb, pattern)
 	if p, ok := err.(*Problem); ok {
@@ -143,7 +144,7 @@ func (s *Server) allowed(identity any, verb Verb, pattern string) error {
 	return problem(Forbidden, "%v", err).saying("not authorized")
 }
 
-// view is what the request gets to see of an object: false for nothing.
+// view returns what the request may see of an object, or false for nothing.
 func (c *call) view(obj *meta.Object) (*meta.Object, bool) {
 	if isReserved(obj.Path) {
 		return nil, false
@@ -159,7 +160,7 @@ func (c *call) view(obj *meta.Object) (*meta.Object, bool) {
 		if !jsonvalid.Valid(seen.Data) {
 			panic("server: View returned invalid JSON")
 		}
-		// Who it is stays as it is.
+		// The hook must not change the identity of the object.
 		shown := *obj
 		shown.Data, shown.Created, shown.Updated = seen.Data, seen.Created, seen.Updated
 		return &shown, true
@@ -167,7 +168,7 @@ func (c *call) view(obj *meta.Object) (*meta.Object, bool) {
 	return obj, true
 }
 
-// clip shortens what a client sent for a message of one line.
+// clip shortens untrusted text for an error of one line.
 func clip(text string) string {
 	const most = 80
 	if len(text) > most {
@@ -176,8 +177,8 @@ func clip(text string) string {
 	return text
 }
 
-// bearer returns the token of a request: that of its Authorization or, from a browser's WebSocket, which cannot set that,
-// the subprotocol that follows "bearer".
+// bearer returns the token of a request: from its Authorization header or, for a browser's WebSocket, which cannot
+// set it, from the subprotocol after "bearer".
 func bearer(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)
@@ -194,7 +195,7 @@ func bearer(r *http.Request) string {
 	return ""
 }
 
-// isUpgrade reports whether a request is a WebSocket's handshake.
+// isUpgrade reports whether a request is a WebSocket handshake.
 func isUpgrade(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }

@@ -308,7 +308,7 @@ func TestOperations(t *testing.T) {
 		t.Errorf("stats: %s", stats)
 	}
 	f.handler.Close()
-	f.do("GET", "/~/readyz", "").isProblem(server.Unavailable, "the server ends")
+	f.do("GET", "/~/readyz", "").isProblem(server.Unavailable, "the server is shutting down")
 	f.do("GET", "/a", "").is(200, "*")
 
 	apart := serve(t, server.Options{SeparateAdmin: true})

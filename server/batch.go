@@ -35,7 +35,7 @@ type batchChange struct {
 	Updated     *int64          `json:"updated"`
 }
 
-// commitBatch answers POST /~/batch: all changes, or none.
+// commitBatch answers POST /~/batch: all changes or none.
 func (c *call) commitBatch() error {
 	if c.r.Method != http.MethodPost {
 		return allowed("POST", c.r.Method)
@@ -89,8 +89,8 @@ func (c *call) commitBatch() error {
 	return nil
 }
 
-// appendTimes writes the times of what an entry stored. What an earlier request stored may be something else by now: then
-// nobody knows them.
+// appendTimes appends the times of a stored object. An object stored by an earlier request may have changed since;
+// then its times are unknown.
 func (c *call) appendTimes(b []byte, out outcome) []byte {
 	obj := out.object
 	if obj == nil {
@@ -111,7 +111,7 @@ func (c *call) appendTimes(b []byte, out outcome) []byte {
 	return b
 }
 
-// readBatch reads the changes of a batch, and refuses those that are not allowed.
+// readBatch parses and authorizes the changes of a batch.
 func (c *call) readBatch(body []byte) ([]entry, error) {
 	var request batchRequest
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -148,7 +148,7 @@ func (c *call) readBatch(body []byte) ([]entry, error) {
 	return entries, nil
 }
 
-// readEntry reads one change of a batch.
+// readEntry parses one change of a batch.
 func (c *call) readEntry(change batchChange) (e entry, err error) {
 	e = entry{operation: change.Operation, path: change.Path, data: change.Data}
 	if err := key.Check(e.path); err != nil {
@@ -204,8 +204,8 @@ func (c *call) readEntry(change batchChange) (e entry, err error) {
 	return e, c.readTimes(&e, change)
 }
 
-// readTimes reads when the object of a change ends, and which times it is to have. A time of creation that a client chooses
-// gives an object another place in its lists: that is for who restores, and needs the verb admin.
+// readTimes parses the expiry and the times of a change. A creation time chosen by a client moves the object in its
+// lists, so it needs the verb admin.
 func (c *call) readTimes(e *entry, change batchChange) error {
 	e.keepTTL = change.KeepTTL
 	if change.Expires != nil {
@@ -243,7 +243,7 @@ func given(header string) []string {
 	return []string{header}
 }
 
-// batchTTL reads a time to live: a number of seconds, or a text such as "90m".
+// batchTTL parses a time to live: a number of seconds, or a text such as "90m".
 func batchTTL(raw json.RawMessage) (time.Duration, bool, error) {
 	if len(raw) == 0 {
 		return 0, false, nil

@@ -17,9 +17,9 @@ import (
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
-// Reading the body of a request: bounded in bytes, in what they become, and in time.
+// Reading request bodies, with limits on size, decompressed size and time.
 
-// body reads the body of a request, decompressed.
+// body reads and decompresses the body of a request.
 func (c *call) body() ([]byte, error) {
 	limits := &c.s.limits
 	if c.r.ContentLength > limits.Body {
@@ -45,7 +45,7 @@ func (c *call) body() ([]byte, error) {
 		return nil, problem(UnsupportedType, "the content encoding %q is not supported, expected gzip or none", clip(encoding)).header("Accept-Encoding", "gzip, identity")
 	}
 	if length := c.r.ContentLength; length > 0 && length <= 64<<10 && name == "Body" {
-		data := make([]byte, length) // no more memory than what was announced, which is little
+		data := make([]byte, length) // the announced length is small
 		if _, err := io.ReadFull(patient, data); err != nil {
 			return nil, c.bodyError(err)
 		}
@@ -70,7 +70,7 @@ func tooLarge(name string, most int64) *Problem {
 		with("limit", most).saying("Request Entity Too Large")
 }
 
-// bodyError makes a problem of a body that cannot be read to its end.
+// bodyError builds the problem for a body that cannot be read completely.
 func (c *call) bodyError(err error) error {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge("Body", large.Limit).header("Connection", "close")
@@ -85,17 +85,17 @@ func (c *call) bodyError(err error) error {
 	return problem(InvalidJSON, "the body ends too early")
 }
 
-// patientReader gives a body time as long as it goes on.
+// patientReader allows a body time as long as it makes progress.
 type patientReader struct {
 	r       io.Reader
 	control *http.ResponseController
 	stall   time.Duration
-	end     time.Time // of all of it; zero for never
-	set     time.Time // when the deadline was set last; zero for not yet
+	end     time.Time // of the whole body; zero for none
+	set     time.Time // last time the deadline was set; zero for never
 }
 
 func (p *patientReader) Read(b []byte) (int, error) {
-	// A deadline costs a system call or a timer: one in a while is enough.
+	// Setting a deadline costs a system call or a timer, so do it rarely.
 	if now := time.Now(); p.set.IsZero() || now.Sub(p.set) > p.stall/16 {
 		deadline := later(now, p.stall)
 		if deadline.IsZero() || !p.end.IsZero() && p.end.Before(deadline) {
@@ -109,10 +109,10 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// stop takes the deadline away: what follows on the connection has its own. One that is gone needs none.
+// stop removes the deadline, since later requests on the connection have their own. It ignores a closed connection.
 func (p *patientReader) stop() { _ = p.control.SetReadDeadline(time.Time{}) }
 
-// later is a time after another one; zero, for never, where that is no limit.
+// later adds a duration to a time; it returns zero, for never, if the duration is no limit.
 func later(now time.Time, after time.Duration) time.Time {
 	if after >= 1<<61 {
 		return time.Time{}
@@ -120,7 +120,7 @@ func later(now time.Time, after time.Duration) time.Time {
 	return now.Add(after)
 }
 
-// json reads a body that is one JSON value, and returns it without white space between its tokens.
+// json reads a body that is one JSON value and removes white space between its tokens.
 func (c *call) json() ([]byte, error) {
 	data, err := c.body()
 	if err != nil {
@@ -148,14 +148,14 @@ func (s *Server) checkJSON(data []byte) error {
 	return nil
 }
 
-// notJSON says where data that is no JSON breaks: at which byte, from 0.
+// notJSON returns the offset, from 0, and the reason why data is invalid JSON.
 func notJSON(data []byte) (int, error) {
 	if at := jsonvalid.NotUTF8(data); at >= 0 {
 		return at, fmt.Errorf("the byte 0x%02x is not UTF-8", data[at])
 	}
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			// Its offset counts what was read, the byte that is wrong included.
+			// The offset counts the bytes read, including the wrong one.
 			at := int(syntax.Offset)
 			if !strings.Contains(syntax.Error(), "unexpected end") {
 				at = max(0, at-1)
@@ -167,7 +167,7 @@ func notJSON(data []byte) (int, error) {
 	return 0, errors.New("expected one JSON value")
 }
 
-// compact returns valid JSON without white space between its tokens: the data itself where there is none.
+// compact removes white space between the tokens of valid JSON. It returns the data itself if there is none.
 func compact(data []byte) []byte {
 	inString, escaped := false, false
 	for _, b := range data {
@@ -183,7 +183,7 @@ func compact(data []byte) []byte {
 			var out bytes.Buffer
 			out.Grow(len(data))
 			if err := json.Compact(&out, data); err != nil {
-				return data // it is valid, and stays as it is
+				return data // cannot happen for valid JSON
 			}
 			return out.Bytes()
 		}
@@ -191,12 +191,12 @@ func compact(data []byte) []byte {
 	return data
 }
 
-// inspector looks at valid JSON for what is valid and still refused: deep nesting, members of one name.
+// inspector finds reasons to reject valid JSON: deep nesting and duplicate members.
 type inspector struct {
 	data  []byte
 	at    int
 	depth int
-	twice bool // two members of one name may be
+	twice bool // allow duplicate members
 }
 
 var (
@@ -211,7 +211,7 @@ func (in *inspector) run() (int, error) {
 	return 0, nil
 }
 
-// space skips white space and returns the byte behind it.
+// space skips white space and returns the next byte.
 func (in *inspector) space() byte {
 	for {
 		switch b := in.data[in.at]; b {
@@ -235,7 +235,7 @@ func (in *inspector) text() []byte {
 	return in.data[start:in.at]
 }
 
-// value reads a value that is inside of level others, which is at most the depth.
+// value skips a value inside level others, which is at most the depth.
 func (in *inspector) value(level int) error {
 	switch in.space() {
 	case '{':
@@ -268,7 +268,7 @@ func (in *inspector) array(level int) error {
 	return nil
 }
 
-// fewNames is up to how many names a search beats a map.
+// fewNames is the number of names up to which a search is faster than a map.
 const fewNames = 8
 
 func (in *inspector) object(level int) error {
@@ -316,7 +316,7 @@ func (in *inspector) object(level int) error {
 	return nil
 }
 
-// plainName is the name that a quoted one stands for.
+// plainName returns the value of a quoted name.
 func plainName(quoted []byte) []byte {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
@@ -324,13 +324,13 @@ func plainName(quoted []byte) []byte {
 	}
 	var name string
 	if err := json.Unmarshal(quoted, &name); err != nil {
-		return inner // it is valid, and this does not happen
+		return inner // cannot happen for valid JSON
 	}
 	return []byte(name)
 }
 
-// mediaType is the type of the body, in lower case without parameters; empty for none. One that cannot be read is
-// returned as it is.
+// mediaType is the type of the body, in lower case without parameters; empty for none. An invalid one is returned as
+// it is.
 func (c *call) mediaType() string {
 	header := c.r.Header.Get("Content-Type")
 	if header == "" {
@@ -343,7 +343,7 @@ func (c *call) mediaType() string {
 	return kind
 }
 
-// isJSON reports whether a media type is one of JSON.
+// isJSON reports whether a media type is JSON.
 func isJSON(mediaType string) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }

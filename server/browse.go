@@ -9,10 +9,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What a browser of the store asks for beside objects: how many there are, and which directories.
+// Counts and directories, for clients that browse the store.
 
-// count answers /~/count: how many objects match a pattern. Where some of them are not the request's to see, it counts
-// those that are.
+// count answers /~/count: the number of objects that match a pattern. If the request may see only some of them, it
+// counts those.
 func (c *call) count() error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -47,8 +47,9 @@ func (c *call) count() error {
 	return c.writeJSON(http.StatusOK, map[string]int{"count": count})
 }
 
-// directories answers /~/directories: a page of those directly below a path, with how many objects and directories each
-// has. The counts are of all objects, whatever View shows: a request that gets to see a part only is refused.
+// directories answers /~/directories: a page of the directories directly below a path, with their numbers of objects
+// and directories. The counts include objects that View hides, so it rejects a request that may see only some
+// objects.
 func (c *call) directories() error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -96,7 +97,7 @@ func (c *call) directories() error {
 	return c.writeJSON(http.StatusOK, page)
 }
 
-// hasReserved reports whether the store has the directory that belongs to the server.
+// hasReserved reports whether the store has the directory of the server.
 func (s *Server) hasReserved() bool {
 	page, err := s.store.DirectoriesPage(reserved, storage.DirectoryOptions{Limit: 1})
 	return err == nil && len(page.Directories) > 0

@@ -12,26 +12,26 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A stream that tells that something changed, and not what: who shows a window of a long list reads the window again. It
-// costs the same for a list of a million objects as for one of ten, and no client falls behind it.
+// A stream of notifications without the changes. A client that shows a window of a long list reads the window again.
+// The cost does not depend on the length of the list, and no client falls behind.
 
 const (
-	// changesPause is the least time between two events of a stream.
+	// changesPause is the minimum time between two events of a stream.
 	changesPause = 100 * time.Millisecond
-	// changesAlive is how often a stream says that it is there.
+	// changesAlive is the interval of keep-alive comments.
 	changesAlive = 15 * time.Second
-	// changesPatterns is how many patterns a stream follows at most.
+	// changesPatterns is the maximum number of patterns of a stream.
 	changesPatterns = 16
-	// changesBuffer is how many changes wait for a stream. Past that it is told of a reset, which is one event too.
+	// changesBuffer is how many changes may wait for a stream. Beyond that it gets a reset, which is also one event.
 	changesBuffer = 1024
 )
 
-// changed is what happened below one pattern since the last event.
+// changed is what changed below one pattern since the last event.
 type changed struct {
 	Pattern string `json:"pattern"`
 	Changes int    `json:"changes"`
 	Removed int    `json:"removed"`
-	// Reset says that there were more, which nobody counted.
+	// Reset means that there were more changes, which were not counted.
 	Reset bool `json:"reset,omitempty"`
 }
 
@@ -101,18 +101,18 @@ func (c *call) tellChanges() error {
 	return nil
 }
 
-// changeFeed gathers what subscriptions tell, for one stream.
+// changeFeed collects the changes of the subscriptions of one stream.
 type changeFeed struct {
 	*call
-	signal chan struct{} // something is to be told
+	signal chan struct{} // there is something to send
 
 	mu       sync.Mutex // guards the fields below
 	changed  []changed
 	revision uint64
-	began    int // subscriptions that are live
+	began    int // number of live subscriptions
 }
 
-// follow counts what a subscription tells.
+// follow counts the changes of a subscription.
 func (f *changeFeed) follow(ctx context.Context, sub *storage.Subscription, at int) {
 	for {
 		n, err := sub.Next(ctx)
@@ -120,7 +120,7 @@ func (f *changeFeed) follow(ctx context.Context, sub *storage.Subscription, at i
 			return
 		}
 		if n.Object != nil {
-			// What the client may not see did not happen.
+			// A change that the client may not see does not count.
 			if _, seen := f.view(n.Object); !seen {
 				continue
 			}
@@ -166,8 +166,8 @@ func (f *changeFeed) take() (event []byte, ok bool) {
 	return event, err == nil
 }
 
-// tell writes events until the stream ends: that of the client, of the server, or of the client's rights. The first one
-// says that from then on no change is missed.
+// tell writes events until the client disconnects, the server closes, or the client's access ends. After the first
+// event no change is missed.
 func (f *changeFeed) tell(ctx context.Context) {
 	alive := time.NewTicker(changesAlive)
 	defer alive.Stop()

@@ -12,9 +12,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// commit makes all entries, or none, in one commit of the store, with the record of the request's idempotency key, if it
-// has one. The body is what the request asks for. It returns an outcome for each entry, and whether an earlier request
-// made them.
+// commit makes all entries or none in one commit of the store, together with the record of the request's idempotency
+// key, if it has one. The body is the content of the request. commit returns an outcome for each entry, and whether
+// an earlier request made them.
 func (c *call) commit(entries []entry, body []byte) (outcomes []outcome, replayed bool, err error) {
 	retried, err := c.idempotency(body)
 	if err != nil {
@@ -27,20 +27,20 @@ func (c *call) commit(entries []entry, body []byte) (outcomes []outcome, replaye
 			}
 		}
 		outcomes, err = c.attempt(entries, retried)
-		// Another writer was faster: there is progress. What it wrote decides anew.
+		// Another writer was faster, so there is progress. Decide again from its result.
 		if !errors.Is(err, storage.ErrConflict) {
 			return outcomes, false, err
 		}
 	}
 }
 
-// attempt makes all entries if what they find is still there when they are committed; else it is a
+// attempt makes all entries if the objects are unchanged when they are committed. Otherwise it returns a
 // storage.ConflictError.
 func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 	changes := make([]change, len(entries))
 	for i := range entries {
 		var err error
-		// A record has the outcomes, which are to be known before the commit.
+		// A record contains the outcomes, so they must be known before the commit.
 		if changes[i], err = c.resolve(&entries[i], retried != nil); err != nil {
 			if c.batch {
 				return nil, atEntry(err, i)
@@ -48,7 +48,7 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 			return nil, err
 		}
 	}
-	first := 0 // of the changes, in the batch
+	first := 0 // index of the first change in the batch
 	if retried != nil {
 		first = 1
 	}
@@ -81,10 +81,10 @@ func (c *call) attempt(entries []entry, retried *retry) ([]outcome, error) {
 	return outcomes, nil
 }
 
-// store makes the changes in one commit, behind the record of a request that may be sent again.
+// store makes the changes in one commit, after the record of a request that may be repeated.
 func (c *call) store(changes []change, retried *retry) ([]meta.Object, error) {
 	if ch := &changes[0]; retried == nil && len(changes) == 1 && ch.operation == "set" {
-		// A write alone costs less than a batch of one.
+		// A single write is cheaper than a batch of one.
 		obj, err := c.s.store.SetContext(c.r.Context(), ch.path, ch.data, ch.opt)
 		return []meta.Object{obj}, err
 	}
@@ -111,17 +111,17 @@ func (c *call) store(changes []change, retried *retry) ([]meta.Object, error) {
 	return c.s.store.CommitContext(c.r.Context(), &batch)
 }
 
-// change is an entry as the store gets it.
+// change is an entry in the form of the store.
 type change struct {
 	operation string
 	path      string
 	data      []byte
 	opt       storage.SetOptions
-	status    int // what becomes of it; known where it is pinned
+	status    int // of the outcome; known if it is pinned
 }
 
-// resolve makes the change of an entry: what it demands holds for what is there now, and the change demands that this is
-// still there. So does one that is pinned, and its path and status are known.
+// resolve turns an entry into a change. It checks the entry's conditions against the present object, and makes the
+// change depend on that object. A pinned change depends on it too, so its path and status are known in advance.
 func (c *call) resolve(e *entry, pinned bool) (change, error) {
 	ch := change{operation: e.operation, path: e.path, data: e.data, status: http.StatusOK}
 	ch.opt = storage.SetOptions{Expires: e.expires, KeepTTL: e.keepTTL, Times: e.times}
@@ -136,7 +136,7 @@ func (c *call) resolve(e *entry, pinned bool) (change, error) {
 		case err == nil:
 			current = &obj
 		case errors.Is(err, storage.ErrUndecodable) && e.cond.none() && !pinned && e.operation != "patch":
-			// To be replaced or removed, as the store allows.
+			// An undecodable entry may be replaced or deleted, as the store allows.
 		case !errors.Is(err, storage.ErrNotFound):
 			return ch, err
 		}
@@ -185,7 +185,7 @@ func (c *call) resolve(e *entry, pinned bool) (change, error) {
 	return ch, err
 }
 
-// demand says whether what is there, nil for nothing, is what an entry demands.
+// demand checks the condition of an entry against the present object, nil for none.
 func (c *call) demand(e *entry, current *meta.Object, required bool) error {
 	revision := uint64(0)
 	if current != nil {
@@ -205,7 +205,7 @@ func (c *call) demand(e *entry, current *meta.Object, required bool) error {
 	return nil
 }
 
-// requires reports whether what is at a path is changed only under a condition.
+// requires reports whether objects at a path may only be changed with a condition.
 func (s *Server) requires(path string) bool {
 	return slices.ContainsFunc(s.opt.RequireCondition, func(pattern string) bool {
 		if key.HasGlob(path) {
@@ -215,7 +215,7 @@ func (s *Server) requires(path string) bool {
 	})
 }
 
-// atEntry says of which entry a problem is.
+// atEntry adds the index of an entry to a problem.
 func atEntry(err error, i int) error {
 	p := *problemOf(err)
 	if p.Kind == Internal {

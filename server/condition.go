@@ -10,40 +10,41 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// An entity tag is "<store>-<number>": the identity of the store, so that after a restore 42 means something else, and the
-// revision of the object, or a number that a list has as long as the same objects are in it at the same revisions.
+// An entity tag is "<store>-<number>". The identity of the store makes tags from before a restore invalid. The number
+// is the revision of the object, or a number for a list that stays the same while it has the same objects at the same
+// revisions.
 
-// storeID is the store's identity, in 16 hexadecimal digits.
+// storeID returns the store's identity in 16 hexadecimal digits.
 func (s *Server) storeID() string { return s.streams.StoreID() }
 
-// tag makes the entity tag of a revision.
+// tag returns the entity tag of a revision.
 func (s *Server) tag(revision uint64) string {
 	return `"` + s.storeID() + "-" + strconv.FormatUint(revision, 10) + `"`
 }
 
-// listNumber is the number of a list, or of a page behind which there may be more.
+// listNumber returns the number of a list, or of a page that may not be the last one.
 func listNumber(objects []meta.Object, more bool) uint64 {
 	hash := sha256.New()
 	var b []byte
 	for i := range objects {
 		b = binary.LittleEndian.AppendUint64(b[:0], objects[i].Revision)
-		b = append(append(b, objects[i].Path...), '\n') // which no path has
+		b = append(append(b, objects[i].Path...), '\n') // paths never contain it
 		hash.Write(b)
 	}
 	if more {
 		hash.Write([]byte{'+'})
 	}
-	return binary.LittleEndian.Uint64(hash.Sum(nil)) | 1 // 0 is nothing
+	return binary.LittleEndian.Uint64(hash.Sum(nil)) | 1 // 0 means nothing
 }
 
-// tags are those of one header, or any one at all.
+// tags are the entity tags of a header, or "*".
 type tags struct {
 	any       bool
 	revisions []uint64 // of this store
 	given     bool
 }
 
-// has reports whether the tags name what is there; 0 is nothing.
+// has reports whether the tags include a revision; 0 means no object.
 func (t tags) has(revision uint64) bool {
 	if revision == 0 {
 		return false
@@ -56,8 +57,8 @@ func (t tags) has(revision uint64) bool {
 	return t.any
 }
 
-// readTags reads a header of entity tags. Those of another store, and what is no tag of a store, match nothing. Weak ones do
-// where the comparison is a weak one.
+// readTags parses a header of entity tags. Tags of other stores and unknown tags match nothing. Weak tags match only
+// in weak comparisons.
 func (s *Server) readTags(name string, headers []string, weak bool) (t tags, err error) {
 	if len(headers) == 0 {
 		return tags{}, nil
@@ -90,7 +91,7 @@ func (s *Server) readTags(name string, headers []string, weak bool) (t tags, err
 	return t, nil
 }
 
-// revisionOf is the revision of an entity tag of this store, without its quotes.
+// revisionOf returns the revision in an entity tag of this store, without quotes.
 func (s *Server) revisionOf(tag string) (uint64, bool) {
 	store, number, ok := strings.Cut(tag, "-")
 	if !ok || store != s.storeID() {
@@ -100,7 +101,7 @@ func (s *Server) revisionOf(tag string) (uint64, bool) {
 	return revision, err == nil && revision > 0
 }
 
-// condition is what a write demands of the object that is there.
+// condition is the condition of a write on the present object.
 type condition struct {
 	match, noneMatch tags
 }
@@ -108,7 +109,7 @@ type condition struct {
 // none reports whether there is no condition.
 func (c condition) none() bool { return !c.match.given && !c.noneMatch.given }
 
-// conditions reads those of a request.
+// conditions parses the conditions of a request.
 func (c *call) conditions() (condition, error) {
 	var cond condition
 	var err error
@@ -119,7 +120,7 @@ func (c *call) conditions() (condition, error) {
 	return cond, err
 }
 
-// holds reports whether the condition holds for what is there, a revision of 0 for nothing.
+// holds reports whether the condition holds for a revision, 0 for no object.
 func (c condition) holds(revision uint64) bool {
 	if c.match.given && !c.match.has(revision) {
 		return false
@@ -127,8 +128,8 @@ func (c condition) holds(revision uint64) bool {
 	return !c.noneMatch.given || !c.noneMatch.has(revision)
 }
 
-// failed is the problem of a condition that does not hold for what is there, nil for nothing. The answer has the
-// revision, and the object where the request asks for it and may see it.
+// failed is the problem for a condition that does not hold; current is nil if there is no object. The answer has the
+// revision, and the object if the request asks for it and may see it.
 func (c *call) failed(path string, current *meta.Object) error {
 	revision := uint64(0)
 	found := "there is no object"

@@ -6,14 +6,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The tree of the store without what belongs to the server; and who asks.
+// Directories without the server's own, and the identity of a client.
 
-// directoriesPage is a page of directories without the server's own. The rest keep their ranks among themselves.
+// directoriesPage returns a page of directories without the server's own, which does not count in ranks.
 func (s *Server) directoriesPage(path string, opt storage.DirectoryOptions) (page storage.DirectoryPage, err error) {
 	if path != "" || !s.hasReserved() {
 		return s.store.DirectoriesPage(path, opt)
 	}
-	// Where the one that is hidden stands: behind all of smaller names.
+	// The rank of the hidden directory is the number of smaller names.
 	at, err := s.store.DirectoriesPage("", storage.DirectoryOptions{After: reserved, Limit: 1})
 	if err != nil {
 		return page, err
@@ -38,7 +38,7 @@ func (s *Server) directoriesPage(path string, opt storage.DirectoryOptions) (pag
 	return page, nil
 }
 
-// whoami answers /~/whoami: who the server takes the client for, and what that one may do everywhere.
+// whoami answers /~/whoami: the client's identity and rights.
 func (c *call) whoami() error {
 	if err := c.onlyRead(); err != nil {
 		return err

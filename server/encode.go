@@ -7,11 +7,11 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// fullType is the media type of objects with all that the store knows of them: revision and expires too. An answer of
-// application/json has the members that older clients know, and no other.
+// fullType is the media type of objects with all metadata, including revision and expires. application/json has only
+// the members that older clients know.
 const fullType = "application/vnd.oolith+json"
 
-// appendObject writes an object as JSON. A path has no byte that a string would have to escape.
+// appendObject appends an object as JSON. Paths need no escaping.
 func appendObject(b []byte, obj *meta.Object, full bool) []byte {
 	b = append(b, `{"created":`...)
 	b = strconv.AppendInt(b, obj.Created, 10)
@@ -38,7 +38,7 @@ func rawObject(obj *meta.Object, full bool) json.RawMessage {
 	return appendObject(make([]byte, 0, len(obj.Data)+len(obj.Path)+160), obj, full)
 }
 
-// appendList writes objects as a JSON array.
+// appendList appends objects as a JSON array.
 func appendList(objects []meta.Object, full bool) []byte {
 	size := 2
 	for i := range objects {
@@ -54,7 +54,7 @@ func appendList(objects []meta.Object, full bool) []byte {
 	return append(b, ']')
 }
 
-// full reports whether the request asks for all that the store knows, and says in the answer which type it has.
+// full reports whether the request asks for all metadata, and returns the media type of the answer.
 func (c *call) full() (bool, string) {
 	if c.accepts(fullType) {
 		return true, fullType

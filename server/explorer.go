@@ -6,14 +6,14 @@ import (
 	"github.com/oolith-db/oolith/server/ui"
 )
 
-// The explorer: a page that shows the store. It has no data of its own and so asks for no token; what it reads does.
+// The explorer. The page contains no data, so it needs no token; the requests it makes do.
 
-// isNavigation reports whether a request for "/" is that of a browser which shows a page.
+// isNavigation reports whether a request for "/" comes from a browser that shows a page.
 func (c *call) isNavigation() bool {
 	return (c.r.Method == http.MethodGet || c.r.Method == http.MethodHead) && !isUpgrade(c.r) && c.accepts("text/html") && c.query().Get("api") == ""
 }
 
-// explorer answers with a file of the explorer, or its page for any other name: that is what a view of it is called.
+// explorer answers with a file of the explorer, or with its page for any other name, which is the name of a view.
 func (c *call) explorer(name string) error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (c *call) explorer(name string) error {
 		file = ui.Page()
 		header.Set("Cache-Control", "no-cache")
 	}
-	// Nothing but its own files runs in the page, and no other page frames it.
+	// The page may load only its own files, and no other page may embed it.
 	header.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -18,7 +18,7 @@ import (
 	"github.com/oolith-db/oolith/server/internal/live"
 )
 
-// figures are what the server counts, beside those of the store.
+// figures are the metrics of the server, in addition to those of the store.
 type figures struct {
 	handler     http.Handler
 	answers     *prometheus.CounterVec
@@ -71,7 +71,7 @@ func newFigures(s *Server) *figures {
 	return f
 }
 
-// count counts a request. A method that is none of HTTP's is "other": what clients send makes no new figure.
+// count counts a request. An unknown method counts as "other", so clients cannot create new metrics.
 func (f *figures) count(method string, status int, took time.Duration, stream bool) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -95,19 +95,19 @@ func (c *call) writeJSON(status int, value any) error {
 	return nil
 }
 
-// compressFrom is from how many bytes on an answer is compressed.
+// compressFrom is the minimum size of a compressed answer.
 const compressFrom = 1024
 
 var compressors = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // the level is a constant
+		panic(err) // the level is valid
 	}
 	return w
 }}
 
-// compress compresses the body of an answer where the client takes that. The entity tag stays as it is: it names what a
-// condition is about, which is the object and not its coding.
+// compress compresses the body of an answer if the client accepts that. The entity tag does not change, because
+// conditions are about the object, not its encoding.
 func (c *call) compress(body *[]byte) {
 	if len(*body) < compressFrom || !c.takesGzip() {
 		return
@@ -122,7 +122,7 @@ func (c *call) compress(body *[]byte) {
 		err = w.Close()
 	}
 	if err != nil {
-		return // a buffer takes everything
+		return // writing to a buffer cannot fail
 	}
 	c.w.Header().Set("Content-Encoding", "gzip")
 	*body = out.Bytes()

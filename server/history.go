@@ -7,15 +7,15 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The figures of the last minutes, so that who looks at a server sees how it came to where it is.
+// The metrics of the last minutes, which show how the server got into its present state.
 
 const (
-	// historyEvery is how often a sample is taken, historyLength how many are kept: ten minutes.
+	// historyEvery is the interval of samples, historyLength the number kept: ten minutes.
 	historyEvery  = 2 * time.Second
 	historyLength = 300
 )
 
-// sample is the figures at an instant. Counters are since the start: what a plot shows is their differences.
+// sample contains the metrics at an instant. Counters start with the server; plots show differences.
 type sample struct {
 	Time        int64   `json:"time"` // Unix milliseconds
 	Objects     int     `json:"objects"`
@@ -28,12 +28,12 @@ type sample struct {
 	CatchUps    uint64  `json:"catchUps"`
 	Resets      uint64  `json:"resets"`
 	Lag         int     `json:"lag"`
-	CommitNanos float64 `json:"commitNanos"` // the mean of the commits since the sample before
+	CommitNanos float64 `json:"commitNanos"` // mean of the commits since the previous sample
 }
 
 // history keeps samples.
 type history struct {
-	done chan struct{} // closed once no more are taken
+	done chan struct{} // closed after the last sample
 
 	mu      sync.Mutex // guards the fields below
 	samples []sample   // a ring

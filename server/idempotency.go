@@ -12,33 +12,33 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A request with an Idempotency-Key is made once, however often it is sent: the record of its outcome is stored in the
-// same commit as what it changes. A failed request changes nothing and leaves no record: sent again, it is
-// tried again.
+// A request with an Idempotency-Key is made exactly once, however often it is sent: the record of its outcome is
+// stored in the same commit as its changes. A failed request changes nothing and leaves no record, so it can be
+// repeated.
 
 const (
 	// outcomesDir is the directory of the records; see reserved.
 	outcomesDir = reserved + "/http/idempotency/v1/outcome"
-	// outcomesKept is how long a record lives.
+	// outcomesKept is the time to live of a record.
 	outcomesKept = 24 * time.Hour
-	// maxIdempotencyKey is how many bytes a key may have.
+	// maxIdempotencyKey is the maximum length of a key in bytes.
 	maxIdempotencyKey = 255
 )
 
 // retry is a request that may have been made before.
 type retry struct {
 	path string // of the record
-	// fingerprint tells the request from another one with the same key.
+	// fingerprint distinguishes the request from another one with the same key.
 	fingerprint string
 }
 
-// record is what is kept of a request that was made. The changes have the revisions that follow the record's.
+// record is the stored outcome of a request. The changes have the revisions after the record's own.
 type record struct {
 	Fingerprint string    `json:"fingerprint"`
 	Outcomes    []outcome `json:"outcomes"`
 }
 
-// idempotency reads the key of a request; nil without one.
+// idempotency returns the retry of a request with a key; nil without one.
 func (c *call) idempotency(body []byte) (*retry, error) {
 	values := c.r.Header.Values("Idempotency-Key")
 	if len(values) == 0 {
@@ -59,7 +59,7 @@ func (c *call) idempotency(body []byte) (*retry, error) {
 	}, nil
 }
 
-// asked is what a request asks for beside its body.
+// asked returns the parts of a request other than its body.
 func (c *call) asked() [][]byte {
 	parts := [][]byte{[]byte(c.r.Method), []byte(c.r.URL.EscapedPath()), []byte(c.mediaType())}
 	for _, name := range []string{"If-Match", "If-None-Match", "Oolith-Ttl"} {
@@ -68,17 +68,17 @@ func (c *call) asked() [][]byte {
 	return parts
 }
 
-// digest is a hash of parts, each with its length, so that no two lists of parts have one by their joints.
+// digest hashes parts with their lengths, so different lists of parts have different hashes.
 func digest(parts ...[]byte) string {
 	hash := sha256.New()
 	for _, part := range parts {
-		_, _ = fmt.Fprintf(hash, "%d:", len(part)) // it never fails
+		_, _ = fmt.Fprintf(hash, "%d:", len(part)) // cannot fail
 		hash.Write(part)
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// record is what is to be stored of a request: the outcomes of its changes.
+// record returns the record of a request with the outcomes of its changes.
 func (r *retry) record(changes []change) (json.RawMessage, error) {
 	made := record{Fingerprint: r.fingerprint, Outcomes: make([]outcome, len(changes))}
 	for i, ch := range changes {
@@ -87,7 +87,7 @@ func (r *retry) record(changes []change) (json.RawMessage, error) {
 	return json.Marshal(made)
 }
 
-// earlier returns the outcomes of a request that was made before; nil when it was not.
+// earlier returns the outcomes of an earlier identical request; nil if there was none.
 func (c *call) earlier(retried *retry, count int) ([]outcome, error) {
 	obj, err := c.s.store.Get(retried.path)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -109,6 +109,6 @@ func (c *call) earlier(retried *retry, count int) ([]outcome, error) {
 	return made.Outcomes, nil
 }
 
-// Reserved is the pattern of what the server keeps in the store: the outcomes of requests with an Idempotency-Key. It is
-// for Options.NoBroadcastKeys of the store: then no watcher and no subscription hears of them.
+// Reserved is the pattern of the server's own objects in the store: the outcomes of requests with an Idempotency-Key.
+// Add it to the store's Options.NoBroadcastKeys, so that watchers and subscriptions do not receive them.
 const Reserved = outcomesDir + "/*"

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// How many requests and connections there may be.
+// Limits on requests and connections.
 
-// rates bounds how many requests a second each client makes: a bucket of Burst requests that fills at the rate.
+// rates limits the requests per second of each client, with a bucket of Burst requests that refills at the rate.
 type rates struct {
-	rate  float64 // a second; negative for no limit
+	rate  float64 // per second; negative for no limit
 	burst float64
 	seed  maphash.Seed
 	parts [16]rateShard
@@ -24,10 +24,10 @@ type rates struct {
 type rateShard struct {
 	mu      sync.Mutex // guards buckets
 	buckets map[string]bucket
-	sweep   int // how many buckets there may be before full ones are dropped
+	sweep   int // number of buckets at which full ones are dropped
 }
 
-// bucket is what a client has left.
+// bucket is the remaining budget of a client.
 type bucket struct {
 	left float64
 	at   time.Time
@@ -41,7 +41,8 @@ func newRates(rate float64, burst int) *rates {
 	return r
 }
 
-// take takes a request of a client, or returns how long it has to wait for the next one. An empty client has no limit.
+// take takes a request from a client's budget, or returns how long the client has to wait. An empty client has no
+// limit.
 func (r *rates) take(client string) time.Duration {
 	if r.rate < 0 || client == "" {
 		return 0
@@ -71,7 +72,7 @@ func (r *rates) filled(b bucket, now time.Time) float64 {
 	return min(r.burst, b.left+now.Sub(b.at).Seconds()*r.rate)
 }
 
-// drop forgets the buckets that are as good as new ones.
+// drop removes full buckets.
 func (s *rateShard) drop(full func(bucket) bool) {
 	for client, b := range s.buckets {
 		if full(b) {
@@ -81,7 +82,7 @@ func (s *rateShard) drop(full func(bucket) bool) {
 	s.sweep = max(1024, 2*len(s.buckets))
 }
 
-// client names whom a request counts for; empty for nobody, on this machine.
+// client names the client that a request counts for; empty for none, on this machine.
 func (c *call) client() string {
 	if name := nameOf(c.identity); name != "" {
 		return "id " + name
@@ -100,7 +101,7 @@ func (c *call) client() string {
 	return addr.Unmap().String()
 }
 
-// connections counts those that Serve keeps.
+// connections counts the connections of Serve.
 type connections struct {
 	open atomic.Int64
 	most int64
@@ -108,7 +109,8 @@ type connections struct {
 
 type overLimit struct{}
 
-// enter counts a connection, and marks one that is too many: its first request is answered, and it is closed.
+// enter counts a connection and marks one that exceeds the limit. Its first request is answered with an error, and it
+// is closed.
 func (n *connections) enter(ctx context.Context, _ net.Conn) context.Context {
 	if n.open.Load() > n.most {
 		return context.WithValue(ctx, overLimit{}, n.most)
@@ -116,7 +118,7 @@ func (n *connections) enter(ctx context.Context, _ net.Conn) context.Context {
 	return ctx
 }
 
-// checkConnection refuses the request of a connection that is one too many.
+// checkConnection rejects requests on a connection that exceeds the limit.
 func (c *call) checkConnection() error {
 	most, over := c.r.Context().Value(overLimit{}).(int64)
 	if !over {

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// drainTime is how long a server that ends gives to what it is still doing.
+// drainTime is how long a stopping server may finish its work.
 const drainTime = 10 * time.Second
 
-// Serve serves a listener until the context ends, within all limits, and closes it. Then the server ends well: readyz says so,
-// requests that are under way are answered, streams are closed, and after 10 seconds at most what is left is cut
-// off. It returns nil after that, or why the listener cannot be served.
+// Serve serves a listener until the context ends, within all limits, and closes it. Then it shuts down gracefully:
+// readyz reports it, requests in progress are answered, streams are closed, and after at most 10 seconds the
+// remaining connections are cut. Serve returns nil after that, or the error of the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return s.serveOn(ctx, listener, nil, s)
 }
@@ -29,7 +29,7 @@ func (s *Server) ServeTLS(ctx context.Context, listener net.Listener, config *tl
 	return s.serveOn(ctx, listener, config, s)
 }
 
-// ServeAdmin is Serve of the handler of Admin.
+// ServeAdmin is Serve for the handler of Admin.
 func (s *Server) ServeAdmin(ctx context.Context, listener net.Listener) error {
 	return s.serveOn(ctx, listener, nil, s.Admin())
 }
@@ -45,7 +45,7 @@ func (s *Server) serveOn(ctx context.Context, listener net.Listener, config *tls
 	srv := &http.Server{
 		Handler: handler, ReadHeaderTimeout: s.limits.HeaderTime, IdleTimeout: s.limits.IdleTime,
 		MaxHeaderBytes: s.limits.HeaderBytes, ConnContext: s.figures.connections.enter, Protocols: protocols,
-		// What it logs are handshakes and connections of clients that went wrong.
+		// These are failed handshakes and connections of clients.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
@@ -76,8 +76,8 @@ func (s *Server) serveOn(ctx context.Context, listener net.Listener, config *tls
 	return err
 }
 
-// countingListener counts the connections that are open. Far beyond the limit they are closed at once: an answer costs
-// more than a client that asks for nothing.
+// countingListener counts open connections. Far beyond the limit it closes new ones immediately, because an answer
+// costs more than an idle client.
 type countingListener struct {
 	net.Listener
 	connections *connections
@@ -91,7 +91,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 		}
 		if l.connections.open.Add(1)/2 > l.connections.most {
 			l.connections.open.Add(-1)
-			_ = conn.Close() // its client gets no more of it
+			_ = conn.Close() // the client gets nothing more
 			continue
 		}
 		return &countedConn{Conn: conn, left: sync.OnceFunc(func() { l.connections.open.Add(-1) })}, nil
@@ -108,19 +108,20 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TLSFiles name the files of a server that speaks TLS.
+// TLSFiles are the files for TLS.
 type TLSFiles struct {
-	// Certificate and Key are files in PEM: the certificate with those between it and the root, and its private key.
+	// Certificate and Key are PEM files: the certificate with its intermediates, and its private key.
 	Certificate, Key string
-	// ClientCA is a file of certificates in PEM; where it is set, clients need one that these signed.
+	// ClientCA is a PEM file with certificates. If it is set, clients need a certificate signed by one of them.
 	ClientCA string
 }
 
-// tlsPoll is how often the files are looked at.
+// tlsPoll is the interval at which the files are checked.
 const tlsPoll = time.Second
 
-// Config reads the files and returns a configuration that follows them: a certificate that is renewed counts
-// for the next connection. After a failed look the one before stays, and the logger, slog.Default() when nil, is told.
+// Config reads the files and returns a configuration that follows them: a renewed certificate applies to the next
+// connection. If reading fails later, the previous certificate stays, and the logger, slog.Default() if nil, gets the
+// error.
 func (f TLSFiles) Config(logger *slog.Logger) (*tls.Config, error) {
 	if logger == nil {
 		logger = slog.Default()
@@ -136,7 +137,7 @@ func (f TLSFiles) Config(logger *slog.Logger) (*tls.Config, error) {
 	}, nil
 }
 
-// certificates are what the files held last.
+// certificates are the last valid content of the files.
 type certificates struct {
 	files  TLSFiles
 	logger *slog.Logger
@@ -157,7 +158,7 @@ func (c *certificates) current() *tls.Config {
 	if state := c.stat(); state != c.state {
 		if err := c.loadLocked(); err != nil {
 			c.logger.Error("the new certificate cannot be read; the previous one stays in use", "error", err)
-			c.state = state // said once for each change
+			c.state = state // log once for each change
 		}
 	}
 	return c.config
@@ -169,7 +170,7 @@ func (c *certificates) load() error {
 	return c.loadLocked()
 }
 
-// stat tells whether the files are others than they were.
+// stat returns a text that changes when the files change.
 func (c *certificates) stat() (state string) {
 	for _, name := range []string{c.files.Certificate, c.files.Key, c.files.ClientCA} {
 		info, err := os.Stat(name)

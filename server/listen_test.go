@@ -135,7 +135,7 @@ func TestConnections(t *testing.T) {
 			t.Errorf("within the limit: %d %s", status, body)
 		}
 	}
-	if status, body := ask(third); status != 429 || !strings.Contains(body, "the limit is Connections") {
+	if status, body := ask(third); status != 429 || !strings.Contains(body, "the limit Connections") {
 		t.Errorf("beyond the limit: %d %s", status, body)
 	}
 	if n, err := third.Read(make([]byte, 1)); err != io.EOF {
@@ -240,7 +240,7 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(files.Certificate, []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for !strings.Contains(log.String(), "the one before stays") {
+	for !strings.Contains(log.String(), "the previous one stays") {
 		if got, err := ask(client); err != nil || got != first {
 			t.Fatalf("with a broken file: %s, %v", got, err)
 		}

@@ -9,7 +9,8 @@ import (
 	"github.com/oolith-db/oolith/server/internal/live"
 )
 
-// What is at "/": the explorer for a browser, the clock for a WebSocket, and what the explorer of the older servers asks for.
+// The content of "/": the explorer for browsers, the clock for WebSockets, and the resources of the older servers'
+// explorer.
 
 func (c *call) root() error {
 	switch c.r.Method {
@@ -39,7 +40,7 @@ func (c *call) root() error {
 	return c.explorer("")
 }
 
-// keys returns the paths of what the request may see, in byte order, that begin with a prefix.
+// keys returns the paths with a prefix that the request may see, in byte order.
 func (c *call) keys(prefix string) ([]string, error) {
 	if err := c.requireAllowed(Read, "**"); err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func (c *call) keys(prefix string) ([]string, error) {
 		if c.s.opt.View != nil {
 			obj, err := c.s.store.Get(path)
 			if err != nil {
-				continue // it went meanwhile
+				continue // deleted in the meantime
 			}
 			if _, seen := c.view(&obj); !seen {
 				continue
@@ -67,7 +68,7 @@ func (c *call) keys(prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// api answers what the older explorer asks for. This server has no filters, endpoints, proxies and pivots.
+// api answers the requests of the older explorer. This server has no filters, endpoints, proxies and pivots.
 func (c *call) api(name string) error {
 	limits := &c.s.limits
 	switch name {
@@ -104,7 +105,7 @@ func (c *call) api(name string) error {
 	return badParameter("api", "%q, expected one of keys, info, filters, state, pivot, endpoints, proxies, orphan-keys", clip(name))
 }
 
-// keysPage answers ?api=keys. A page or limit that makes no sense is the first and the usual one, as ever.
+// keysPage answers ?api=keys. An invalid page or limit means the first and the default one.
 func (c *call) keysPage() error {
 	query := c.query()
 	filter := query.Get("filter")
@@ -130,7 +131,7 @@ func (c *call) keysPage() error {
 	})
 }
 
-// state is how many follow what: each pattern, and the clock.
+// state returns the number of streams of each pattern and of the clock.
 func (s *Server) state() map[string]any {
 	type pool struct {
 		Key         string `json:"key"`

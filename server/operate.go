@@ -15,12 +15,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What an operator sees and does: who follows what, which tokens there are, what is served.
+// Resources for operators: connections, tokens, the description of the server.
 
-// mostConnections is how many connections an answer names.
+// mostConnections is the maximum number of connections in an answer.
 const mostConnections = 1000
 
-// connections answers /~/connections: the streams that are open, the oldest first, and the subscriptions of the store itself.
+// connections answers /~/connections: the open streams, oldest first, and the subscriptions of the store itself.
 func (c *call) connections() error {
 	type connection struct {
 		ID        uint64    `json:"id"`
@@ -56,7 +56,7 @@ func (c *call) connections() error {
 	})
 }
 
-// end ends a connection, or a token for good.
+// end closes a connection or revokes a token.
 func (c *call) end(kind, id string) error {
 	if c.r.Method != http.MethodDelete {
 		return allowed("DELETE", c.r.Method)
@@ -73,7 +73,7 @@ func (c *call) end(kind, id string) error {
 	return problem(NotFound, "there is no open connection %q; it may have ended already", clip(id))
 }
 
-// describe answers /~/about: what is served, by which program, within which limits.
+// describe answers /~/about: the store, the program, the limits.
 func (c *call) describe() error {
 	stats := c.s.store.Stats()
 	version := "unknown"
@@ -106,7 +106,7 @@ func (c *call) describe() error {
 	})
 }
 
-// checked is what readyz looks at, as JSON.
+// checked returns the checks of readyz as JSON.
 func (s *Server) checked() []map[string]any {
 	var all []map[string]any
 	for _, check := range s.checks() {
@@ -115,7 +115,7 @@ func (s *Server) checked() []map[string]any {
 	return all
 }
 
-// tokens answers /~/tokens: those there are, or a new one. None is for a server that asks for none.
+// tokens answers /~/tokens: the existing tokens, or a new one. A server without tokens has no such resource.
 func (c *call) tokens() error {
 	if err := c.requireAllowed(Admin, "**"); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (c *call) tokens() error {
 	return allowed("GET, HEAD, POST", c.r.Method)
 }
 
-// makeToken makes a token that may do no more than who makes it.
+// makeToken creates a token with at most the rights of its creator.
 func (c *call) makeToken() error {
 	body, err := c.json()
 	if err != nil {
@@ -188,7 +188,7 @@ func (c *call) makeToken() error {
 	return c.writeJSON(http.StatusCreated, map[string]any{"token": token, "text": text})
 }
 
-// revoke ends a token.
+// revoke revokes a token.
 func (c *call) revoke(id string) error {
 	if c.s.opt.Tokens == nil {
 		return problem(NoSuchResource, "this server uses no tokens; serve with --auth, or set Options.Tokens")

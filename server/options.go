@@ -15,68 +15,70 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Verb is what a request wants to do with a path or pattern.
+// Verb is an action on a path or pattern.
 type Verb = string
 
 // The verbs.
 const (
-	// Read is to get, list or follow objects.
+	// Read gets, lists or follows objects.
 	Read Verb = "read"
-	// Write is to store or delete objects.
+	// Write stores or deletes objects.
 	Write Verb = "write"
-	// Admin is to look at the server itself, its figures, its connections, and to restore objects with the times that they had.
+	// Admin reads the server's metrics and connections, and restores objects with their times.
 	Admin Verb = "admin"
 )
 
-// Options of a server. The zero value serves everything to everybody who reaches the handler: the listener decides who
-// that is.
+// Options configure a server. The zero value serves everything to every client that reaches the handler; the listener
+// decides who that is.
 //
-// Hooks run on the goroutine of a request, holding no lock, and several at a time. One that panics makes the answer
-// a 500, with nothing written, and the server goes on.
+// Hooks run concurrently, on the goroutine of a request and without a lock. If one panics, the answer is 500, nothing
+// is written, and the server continues.
 type Options struct {
-	// Tokens authenticates and authorizes by tokens. It excludes Authenticate and Authorize.
+	// Tokens authenticates and authorizes with tokens. It excludes Authenticate and Authorize.
 	Tokens *Tokens
-	// Authenticate says who sends a request; nil lets everybody in, as a nil identity. An error is the answer 401, or
-	// the *Problem that it is. An identity that has a method Done() <-chan struct{} ends its streams once
-	// that is closed. A string or a fmt.Stringer names it in the audit log and keeps its idempotency keys apart.
+	// Authenticate returns the identity of a request; if nil, every request is accepted with a nil identity. An error
+	// is answered with 401, or as the *Problem that it is. If an identity has a method Done() <-chan struct{}, its
+	// streams end when that channel is closed. A string or a fmt.Stringer names the identity in the audit log and
+	// separates its idempotency keys.
 	Authenticate func(r *http.Request) (identity any, err error)
-	// Authorize says whether an identity may do what a verb says with a path or pattern, all of what that
-	// matches; nil allows all. An error is the answer 403, or the *Problem that it is. It is asked before the store is:
-	// the answer is the same whether there is an object or not.
+	// Authorize decides whether an identity may use a verb on everything that a path or pattern matches; nil allows
+	// everything. An error is answered with 403, or as the *Problem that it is. It is called before the store is
+	// read, so the answer does not depend on the existence of an object.
 	Authorize func(identity any, verb Verb, pattern string) error
-	// BeforeWrite sees each write before it is made, and may change its data; nil for none. An error refuses it: the
-	// answer is 400 with the error's text, or the *Problem that it is. It may run several times for a write that
-	// others were faster than.
+	// BeforeWrite sees each write before it is made, and may change its data; nil for none. An error rejects the
+	// write: the answer is 400 with the error's text, or the *Problem that it is. It may run several times for a
+	// write that conflicts with others.
 	BeforeWrite func(identity any, change *Change) error
-	// View returns what an identity gets to see of an object, or false for nothing: then the object is absent to
-	// it. Nil shows all as it is. It must not change the object that it gets, but return another one. What it returns of an
-	// object must stay the same for an identity until the object changes: entity tags, and clients that come back, rely on it.
+	// View returns what an identity may see of an object, or false if the object is invisible to it. If nil, objects
+	// are shown unchanged. It must not modify the object, but return another one. For an identity, its result must
+	// not change until the object changes, because entity tags and reconnecting clients rely on it.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
 
-	// RequireCondition are paths and patterns whose objects are overwritten, patched and deleted only with
-	// If-Match; without it the answer is 428.
+	// RequireCondition are paths and patterns. Overwriting, patching and deleting their objects needs If-Match;
+	// otherwise the answer is 428.
 	RequireCondition []string
-	// Hosts are the host names that the server answers for, without a port. Without any, a connection that came to a
-	// loopback address must name one in Host, such as localhost: a page elsewhere whose name leads to it gets 421. So
-	// must, by an IP address, a connection from elsewhere where nobody is authenticated.
+	// Hosts are the host names that the server accepts, without port. If empty, a connection to a loopback address
+	// must have a loopback name in Host, such as localhost, because a foreign page can point its own name at this
+	// machine; other names get 421. Without authentication, a connection from another machine must use an IP address.
 	Hosts []string
-	// Origins are the origins whose pages may use the server across origins, such as https://app.example.com, or "*" for
-	// all of them. Others get 403. Requests without an Origin come from no page.
+	// Origins are the origins whose pages may use the server, such as https://app.example.com, or "*" for all. Other
+	// origins get 403. Requests without an Origin do not come from a page.
 	Origins []string
-	// AllowDuplicateMembers accepts JSON objects with two members of one name, which readers take differently.
+	// AllowDuplicateMembers accepts JSON objects with two members of the same name, which readers interpret
+	// differently.
 	AllowDuplicateMembers bool
-	// SeparateAdmin leaves health, metrics and stats to the handler of Admin: they are not below /~/ then.
+	// SeparateAdmin serves health, metrics and stats only on the handler of Admin, not below /~/.
 	SeparateAdmin bool
 
-	// StoreURL is the URL of the store, which operators are shown; empty for an unnamed one.
+	// StoreURL is the URL of the store, shown to operators; optional.
 	StoreURL string
 
-	// Limits bound what a request and all of them can cost.
+	// Limits limit the cost of requests.
 	Limits Limits
-	// Logger gets what fails, and at its debug level each request. slog.Default() when nil.
+	// Logger gets errors, and each request at its debug level. slog.Default() if nil.
 	Logger *slog.Logger
-	// Audit gets one record for each write and each request that was not allowed: who, what, and with which outcome,
-	// without data and secrets; nil for none.
+	// Audit gets a record for each write and each denied request: who, what, and the outcome, without data and
+	// secrets; nil for none.
 	Audit *slog.Logger
 }
 
@@ -84,68 +86,68 @@ type Options struct {
 type Change struct {
 	// Operation is "set", "push", "patch", "touch" or "delete".
 	Operation string
-	// Path is the path, or the pattern of a push or of the delete of many.
+	// Path is the path, or the pattern of a push or of a pattern delete.
 	Path string
-	// Data is what is to be stored: of a patch, the result of it. It is nil for a delete and a touch. A hook may put
-	// another JSON value in its place.
+	// Data is the data to store; for a patch, its result. It is nil for a delete and a touch. A hook may replace it
+	// with another JSON value.
 	Data json.RawMessage
 }
 
-// Limits of a server. Zero is the default, and a negative number no limit.
+// Limits of a server. Zero means the default, a negative number no limit.
 type Limits struct {
-	// Body is how many bytes the body of a request may have: 10 MiB.
+	// Body is the maximum size of a request body in bytes: 10 MiB.
 	Body int64
-	// Decompressed is how many bytes a compressed body may become: 10 MiB.
+	// Decompressed is the maximum size of a decompressed body in bytes: 10 MiB.
 	Decompressed int64
-	// Depth is how many levels of arrays and objects JSON may have: 1,000. Never more than the store's 10,000.
+	// Depth is the maximum nesting of JSON: 1,000 levels, and never more than the store's 10,000.
 	Depth int
 	// BodyStall is how long a body may pause: 10 seconds.
 	BodyStall time.Duration
-	// BodyTime is how long a body may take in all: 60 seconds.
+	// BodyTime is how long a body may take in total: 60 seconds.
 	BodyTime time.Duration
-	// AnswerTime is how long an answer that is no stream may take to be written: 60 seconds.
+	// AnswerTime is how long writing an answer, other than a stream, may take: 60 seconds.
 	AnswerTime time.Duration
-	// HeaderBytes is how many bytes the header of a request may have: 64 KiB.
+	// HeaderBytes is the maximum size of request headers in bytes: 64 KiB.
 	HeaderBytes int
-	// HeaderTime is how long a header may take: 10 seconds.
+	// HeaderTime is how long the headers may take: 10 seconds.
 	HeaderTime time.Duration
-	// IdleTime is how long a connection may wait for its next request: 2 minutes.
+	// IdleTime is how long a connection may be idle between requests: 2 minutes.
 	IdleTime time.Duration
-	// Connections is how many connections Serve keeps at a time: 20,000. Those beyond get 429.
+	// Connections is the maximum number of connections of Serve: 20,000. Further ones get 429.
 	Connections int
-	// Streams is how many subscriptions over SSE, WebSocket and long poll there are at a time: 16,384.
+	// Streams is the maximum number of subscriptions over SSE, WebSocket and long poll: 16,384.
 	Streams int
-	// Subscriptions is how many patterns one connection may follow: 100.
+	// Subscriptions is the maximum number of patterns of a connection: 100.
 	Subscriptions int
-	// Message is how many bytes a message of a WebSocket client may have, also when it is decompressed: 1 MiB.
+	// Message is the maximum size of a WebSocket client's message in bytes, also after decompression: 1 MiB.
 	Message int
-	// Present is how many objects one connection may keep with enter: 16.
+	// Present is the maximum number of objects that a connection keeps with enter: 16.
 	Present int
-	// Unsent is how many bytes of changes wait for a connection before it gets the fresh state instead: 64 KiB.
+	// Unsent is how many bytes of changes may wait for a connection before it gets a fresh state instead: 64 KiB.
 	Unsent int
-	// Stall is how long a stream may take none of what is written to it before it is closed: 10 seconds.
+	// Stall is how long a stream may make no progress before it is closed: 10 seconds.
 	Stall time.Duration
-	// Rate is how many requests a second a client may make in the long run, messages on a WebSocket included: 10,000. A client is an identity with a
-	// name, or else an address, an IPv6 one by its /64. Loopback addresses have no rate.
+	// Rate is the maximum number of requests per second and client, including messages on a WebSocket: 10,000. A
+	// client is a named identity, or else an IP address (for IPv6 its /64). Loopback addresses have no limit.
 	Rate float64
-	// Burst is how many requests a client may make at once: 20,000.
+	// Burst is the maximum number of requests of a client at once: 20,000.
 	Burst int
-	// ListObjects is how many objects an answer may have: 10,000.
+	// ListObjects is the maximum number of objects in an answer: 10,000.
 	ListObjects int
-	// ListBytes is how many bytes of data a list may have that was asked for without a limit: 16 MiB.
+	// ListBytes is the maximum size of the data of a list without a limit, in bytes: 16 MiB.
 	ListBytes int64
-	// BatchChanges is how many changes a batch may have: 1,000.
+	// BatchChanges is the maximum number of changes in a batch: 1,000.
 	BatchChanges int
 }
 
 const (
-	// unlimited stands for no limit within.
+	// unlimited is the internal value for no limit.
 	unlimited = 1 << 62
-	// deepest is the nesting that a store takes.
+	// deepest is the maximum nesting of the store.
 	deepest = 10_000
 )
 
-// complete puts defaults in place of zeros, and numbers that are never reached in place of negative ones.
+// complete replaces zeros with defaults, and negative numbers with numbers that are never reached.
 func (l Limits) complete() Limits {
 	integer(&l.Body, 10<<20)
 	integer(&l.Decompressed, 10<<20)
@@ -187,8 +189,8 @@ func integer[T ~int | ~int64](limit *T, preset T) {
 	}
 }
 
-// Check returns what is wrong with the options, or nil. New takes wrong ones too, and keeps to the safe side: what cannot be
-// understood allows nothing, and the logger is told.
+// Check returns what is wrong with the options, or nil. New also accepts wrong options. It then errs on the safe
+// side: an option that it cannot interpret allows nothing, and the logger gets the error.
 func (o *Options) Check() error {
 	var wrong []error
 	if o.Tokens != nil && (o.Authenticate != nil || o.Authorize != nil) {

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Which hosts the server answers for, and whose pages may use it.
+// The accepted hosts, and the origins whose pages may use the server.
 
-// checkHost refuses a request for a host that the server does not answer for. A page whose name was made to lead to this
-// machine (DNS rebinding) is of one origin with the server to its browser: only the name tells.
+// checkHost rejects a request for a host that the server does not serve. To a browser, a page whose name was pointed
+// at this machine (DNS rebinding) has the same origin as the server; only the name reveals it.
 func (c *call) checkHost() error {
 	host := hostOf(c.r.Host)
 	if slices.ContainsFunc(c.s.opt.Hosts, func(own string) bool { return strings.EqualFold(strings.Trim(own, "[]"), host) }) {
@@ -40,7 +40,7 @@ func (c *call) checkHost() error {
 	return problem(ForeignHost, "the server does not serve the host %q; add it to Options.Hosts, or with --host", clip(c.r.Host))
 }
 
-// hostOf is a host without its port.
+// hostOf returns a host without its port.
 func hostOf(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
 		hostport = host
@@ -57,7 +57,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// origins are those whose pages may use the server across origins.
+// origins are the origins whose pages may use the server.
 type origins struct {
 	all    bool
 	listed []string
@@ -75,7 +75,7 @@ const (
 	corsExposed = "ETag, Location, Link, Oolith-TTL, Oolith-Revision, Idempotent-Replayed, Retry-After, X-Request-Id, Accept-Patch, Preference-Applied"
 )
 
-// checkOrigin refuses a request of a page of another origin that is not listed, and answers a preflight.
+// checkOrigin rejects requests from pages of other origins that are not listed, and answers preflight requests.
 func (c *call) checkOrigin() (preflight bool, err error) {
 	origin := c.r.Header.Get("Origin")
 	allowed := origin != "" && (c.s.origins.all || slices.Contains(c.s.origins.listed, origin))
@@ -95,7 +95,7 @@ func (c *call) checkOrigin() (preflight bool, err error) {
 		}
 		return false, nil
 	}
-	// A browser names the origin of each request that can change something and of each WebSocket.
+	// Browsers send the origin with each request that can change something and with each WebSocket.
 	foreign := c.s.origins.cross.Check(c.r)
 	if foreign == nil && origin != "" {
 		if u, err := url.Parse(origin); err != nil || u.Host == "" || !strings.EqualFold(u.Host, c.r.Host) {

@@ -12,7 +12,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The resources of the server itself, below /~/: no path of an object has that character.
+// The resources of the server itself, below /~/. Paths of objects cannot contain that character.
 
 //go:embed openapi.json
 var openAPI []byte
@@ -60,7 +60,7 @@ func (c *call) own(name string) error {
 	return noSuchResource(name)
 }
 
-// resources are those that ask who comes, and decide themselves what that one may do.
+// resources authenticate the client and authorize it themselves.
 var resources = map[string]func(*call) error{
 	"batch":       (*call).commitBatch,
 	"live":        (*call).follows,
@@ -72,7 +72,7 @@ var resources = map[string]func(*call) error{
 	"tokens":      (*call).tokens,
 }
 
-// operated are the resources for operators: on the listener of Admin, where there is one.
+// operated are the resources for operators; on the listener of Admin, if there is one.
 var operated = map[string]func(*call) error{
 	"metrics": func(c *call) error {
 		c.s.figures.handler.ServeHTTP(c.w, c.r)
@@ -84,7 +84,7 @@ var operated = map[string]func(*call) error{
 	"about":       (*call).describe,
 }
 
-// enterAdmin lets an operator in.
+// enterAdmin admits an operator.
 func (c *call) enterAdmin() error {
 	if err := c.enter(); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (c *call) onlyRead() error {
 	return nil
 }
 
-// operate answers with figures.
+// operate answers with metrics.
 func (c *call) operate(name string) error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -126,14 +126,14 @@ func (c *call) operate(name string) error {
 	return operated[name](c)
 }
 
-// check is one thing that must be well for the server to be ready.
+// check is a condition for the server to be ready.
 type check struct {
 	name  string
-	wrong string // empty for well
-	note  string // what verbose adds to one that is well
+	wrong string // empty if it holds
+	note  string // addition of verbose if it holds
 }
 
-// checks are what readyz looks at.
+// checks returns the checks of readyz.
 func (s *Server) checks() []check {
 	stats := s.store.Stats()
 	serving, store, writes := check{name: "serving"}, check{name: "store"}, check{name: "writes"}
@@ -158,7 +158,7 @@ func (s *Server) checks() []check {
 	return checks
 }
 
-// health answers livez, which is well as long as it answers, and readyz.
+// health answers livez, which always succeeds, and readyz.
 func (c *call) health(name string) error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -196,7 +196,7 @@ func (c *call) health(name string) error {
 	return nil
 }
 
-// directoriesOf is how many directories hold the server's own objects.
+// directoriesOf returns the number of directories of the server's own objects.
 func directoriesOf(own int) int {
 	if own == 0 {
 		return 0
@@ -204,7 +204,7 @@ func directoriesOf(own int) int {
 	return strings.Count(outcomesDir, "/") + 1
 }
 
-// stats answers with the present figures, as JSON.
+// stats answers with the present metrics as JSON.
 func (c *call) stats() error {
 	stats := c.s.store.Stats()
 	own, err := c.s.store.Count(Reserved)
@@ -212,7 +212,7 @@ func (c *call) stats() error {
 	case err == nil:
 		c.s.ownObjects.Store(int64(own))
 	case errors.Is(err, storage.ErrStale):
-		own = int(c.s.ownObjects.Load()) // figures are what an operator needs now
+		own = int(c.s.ownObjects.Load()) // operators need the metrics now
 	case stats.Active:
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// ProblemBase is what the type of every problem begins with: the page that explains them.
+// ProblemBase is the beginning of the type of every problem: the page that explains it.
 const ProblemBase = "https://github.com/oolith-db/oolith/blob/main/docs/problems.md#"
 
-// Kind names a kind of problem: the end of its type, and a heading of docs/problems.md.
+// Kind is the kind of a problem: the end of its type, and a heading of docs/problems.md.
 type Kind string
 
 // The kinds of problems.
@@ -53,7 +53,7 @@ const (
 	ReadOnly           Kind = "read-only"
 )
 
-// kinds are the status and the title of each kind.
+// kinds has the status and the title of each kind.
 var kinds = map[Kind]struct {
 	status int
 	title  string
@@ -91,7 +91,7 @@ var kinds = map[Kind]struct {
 	ReadOnly:           {503, "The store is open read-only"},
 }
 
-// Problem is an error as a client sees it: a problem of RFC 9457. A hook may return one to choose it.
+// Problem is an error for clients (RFC 9457). A hook can return one to choose the answer.
 type Problem struct {
 	// Kind decides the type, the title and the status.
 	Kind Kind
@@ -99,10 +99,10 @@ type Problem struct {
 	Detail string
 	// Members are further members of the problem, such as "offset" or "limit".
 	Members map[string]any
-	// Header has headers that the answer needs, such as Allow; nil for none.
+	// Header has additional headers of the answer, such as Allow; nil for none.
 	Header http.Header
 
-	// older is the text by which the servers of older clients say this; empty where they cannot say it.
+	// older is the text for older clients; empty if they cannot cause the error.
 	older string
 }
 
@@ -116,7 +116,7 @@ func (p *Problem) Status() int {
 	return http.StatusInternalServerError
 }
 
-// problem makes a problem of a kind.
+// problem returns a problem of a kind.
 func problem(kind Kind, format string, args ...any) *Problem {
 	return &Problem{Kind: kind, Detail: fmt.Sprintf(format, args...)}
 }
@@ -139,7 +139,7 @@ func (p *Problem) header(name, value string) *Problem {
 	return p
 }
 
-// saying sets the text for an older client.
+// saying sets the text for older clients.
 func (p *Problem) saying(older string) *Problem {
 	p.older = older
 	return p
@@ -156,8 +156,8 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// problemOf makes the problem of an error of the store. An error that a client can do nothing about is Internal, and
-// the caller logs it: its text may tell of what is not the client's.
+// problemOf returns the problem for an error of the store. An error that the client cannot influence is Internal, and
+// the caller logs it, because its text may reveal something.
 func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		if _, known := kinds[p.Kind]; !known {
@@ -193,7 +193,7 @@ func problemOf(err error) *Problem {
 	return problem(Internal, "the server failed; its log has the reason under the id of this request")
 }
 
-// retryAfter is how many seconds a client is asked to wait before it tries again.
+// retryAfter is how many seconds a client should wait before it retries.
 const retryAfter = 1
 
 var known = []struct {

@@ -50,7 +50,7 @@ func (c *call) resource() error {
 	return allowed(methods, c.r.Method)
 }
 
-// read answers with what is at a path or pattern.
+// read answers with the object at a path or the list of a pattern.
 func (c *call) read() error {
 	if key.HasGlob(c.path) {
 		return c.list()
@@ -87,7 +87,7 @@ func notFound(path string) *Problem {
 	return problem(NotFound, "there is no object at %q", clip(path))
 }
 
-// sendObject answers with an object, or with 304 where the client has it.
+// sendObject answers with an object, or with 304 if the client has it.
 func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
 	header := c.w.Header()
 	header.Set("Etag", c.s.tag(obj.Revision))
@@ -107,7 +107,7 @@ func (c *call) sendObject(status int, obj *meta.Object, cond condition) error {
 	return nil
 }
 
-// list answers with what matches a pattern: all of it, newest first, or the page that the parameters say.
+// list answers with the objects that match a pattern: the whole list, newest first, or the requested page.
 func (c *call) list() error {
 	query, err := c.listQuery()
 	if err != nil {
@@ -158,7 +158,7 @@ func (c *call) list() error {
 	return nil
 }
 
-// checkSize refuses a list, or a page, that is too large for one answer: it is never cut.
+// checkSize rejects a list or a page that is too large for one answer. It is never truncated.
 func (s *Server) checkSize(page *storage.Page, whole bool) error {
 	const hint = "request a part with the parameter limit, such as ?limit=100"
 	if whole && page.Next != "" {
@@ -176,7 +176,7 @@ func (s *Server) checkSize(page *storage.Page, whole bool) error {
 	return nil
 }
 
-// nextPage is the address of the page behind a cursor: this one's, with the cursor.
+// nextPage returns the address of the page after a cursor.
 func (c *call) nextPage(cursor string) string {
 	query := c.r.URL.Query()
 	query.Set("cursor", cursor)
@@ -184,7 +184,7 @@ func (c *call) nextPage(cursor string) string {
 	return c.r.URL.EscapedPath() + "?" + query.Encode()
 }
 
-// listQuery reads the parameters of a list. An older client's are not looked at.
+// listQuery parses the parameters of a list. It ignores those of older clients.
 func (c *call) listQuery() (opt storage.ListOptions, err error) {
 	query, err := c.parameters("limit", "cursor", "order", "from", "to", "at", "v")
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *call) listQuery() (opt storage.ListOptions, err error) {
 	return listOptions(query, c.s.limits.ListObjects)
 }
 
-// listOptions reads which part of a list is asked for, newest first unless it is said.
+// listOptions parses the requested part of a list, newest first by default.
 func listOptions(query url.Values, most int) (opt storage.ListOptions, err error) {
 	opt.Descending = true
 	if text := query.Get("limit"); query.Has("limit") {
@@ -242,7 +242,7 @@ func timeParameter(query url.Values, name string) (*int64, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return &n, nil
 	}
-	// A plus sign that was not escaped is a space by now.
+	// An unescaped plus sign has become a space.
 	t, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(text, " ", "+"))
 	if err != nil {
 		return nil, badParameter(name, "%q, expected Unix nanoseconds, or a time such as 2026-01-31T12:00:00Z", clip(text))

@@ -11,10 +11,10 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// What a request asks for: its path, its preferences, its parameters.
+// The path, preferences and parameters of a request.
 
-// isOlder reports whether a request is one that an older client makes, and asks for no more than such a client
-// gets: such a client knows no parameters, conditions and media types.
+// isOlder reports whether a request could come from an older client and asks for nothing that such a client does not
+// know: parameters, conditions and media types.
 func (c *call) isOlder() bool {
 	switch c.r.Method {
 	case http.MethodGet, http.MethodPost, http.MethodDelete:
@@ -38,7 +38,7 @@ func (c *call) isOlder() bool {
 	return !c.accepts("application/problem+json") && !c.accepts("application/json") && !c.accepts(fullType)
 }
 
-// accepts reports whether the request names a media type as one that it takes.
+// accepts reports whether the request accepts a media type.
 func (c *call) accepts(mediaType string) bool {
 	for _, header := range c.r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(header, ",") {
@@ -52,15 +52,15 @@ func (c *call) accepts(mediaType string) bool {
 	return false
 }
 
-// query is the query of the request; what cannot be read of it is left out, and findPath refuses it.
+// query returns the query of the request without its invalid parts. findPath rejects those.
 func (c *call) query() url.Values {
 	if c.r.URL.RawQuery == "" {
-		return nil // as it mostly is
+		return nil // the common case
 	}
 	return c.r.URL.Query()
 }
 
-// findPath finds the path or pattern of a request, "" for the root, and refuses one that is none.
+// findPath parses the path or pattern of a request, "" for the root, and rejects an invalid one.
 func (c *call) findPath() error {
 	escaped := strings.TrimPrefix(c.r.URL.EscapedPath(), "/")
 	if at := strings.Index(strings.ToLower(escaped), "%2f"); at >= 0 {
@@ -84,7 +84,7 @@ func (c *call) findPath() error {
 	return nil
 }
 
-// invalidPath is the problem of a path; its text for older clients is theirs, with the reason behind it.
+// invalidPath is the problem for an invalid path. Its text for older clients is theirs, followed by the reason.
 func invalidPath(format string, args ...any) *Problem {
 	p := problem(InvalidPath, format, args...)
 	return p.saying("ooo: key is not valid: " + p.Detail)
@@ -110,7 +110,8 @@ func (c *call) wantsObject() bool {
 	return strings.EqualFold(value, "representation")
 }
 
-// ttl is the time to live that a write asks for: seconds, or a number with a unit such as 90m or 7d. False without one.
+// ttl parses the time to live of a write: seconds, or a number with a unit such as 90m or 7d. It returns false if
+// there is none.
 func (c *call) ttl() (time.Duration, bool, error) {
 	header := c.r.Header.Get("Oolith-Ttl")
 	if header == "" {
@@ -137,7 +138,7 @@ func parseTTL(text string) (time.Duration, bool) {
 	return ttl, err == nil && ttl > 0
 }
 
-// parameters accepts the query of a request: each parameter once, and none but the known ones.
+// parameters returns the query of a request. Each parameter must be known and occur only once.
 func (c *call) parameters(known ...string) (url.Values, error) {
 	query := c.query()
 	for name, values := range query {
@@ -156,7 +157,7 @@ func badParameter(name, format string, args ...any) *Problem {
 	return p.with("parameter", clip(name))
 }
 
-// allowed is the problem of a method that a resource does not have.
+// allowed is the problem for a method that a resource does not have.
 func allowed(methods, method string) error {
 	return problem(MethodNotAllowed, "the method %s is not allowed, expected one of %s", clip(method), methods).header("Allow", methods)
 }

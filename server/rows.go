@@ -14,29 +14,29 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What a browser of the store shows of a list: a window of it, with long data cut short, and how long the whole is.
+// A window of a list with truncated data and the length of the whole list, for clients that browse the store.
 
 const (
-	// rowsLimit is how many rows an answer has without a limit, mostRows how many with one.
+	// rowsLimit is the default number of rows, mostRows the maximum.
 	rowsLimit, mostRows = 100, 1000
-	// clipData is from how many bytes on data is cut short without the parameter clip, mostClip with it.
+	// clipData is the default length at which data is truncated, mostClip the maximum.
 	clipData, mostClip = 1000, 64 << 10
-	// searchStep is how many objects a search looks at in one instant, searchSteps how often it does that for one answer, and
-	// searchBytes from how many bytes of data on it ends before.
+	// searchStep is how many objects a search looks at in one instant, searchSteps how many steps an answer has, and
+	// searchBytes the size of data after which it ends earlier.
 	searchStep, searchSteps, searchBytes = 2000, 10, 32 << 20
 )
 
-// rowsQuery is what a request for rows asks for.
+// rowsQuery is a request for rows.
 type rowsQuery struct {
 	pattern string
 	list    storage.ListOptions
 	text    []byte // in lower case; nil for no search
 	clip    int
-	hidden  int // how many objects of the server's own match
+	hidden  int // number of matching objects of the server's own
 }
 
-// rows answers /~/rows. Where the length of the list is known without a look at its objects the rows are ranked: "total" is exact
-// and the parameter at leads anywhere. Else the answer is the first objects that are found, and a cursor.
+// rows answers /~/rows. If the length of the list is known without looking at its objects, the rows are ranked:
+// "total" is exact, and the parameter at works. Otherwise the answer is the first matches and a cursor.
 func (c *call) rows() error {
 	if err := c.onlyRead(); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (c *call) rows() error {
 	return nil
 }
 
-// rowsQuery reads the parameters of rows.
+// rowsQuery parses the parameters of rows.
 func (c *call) rowsQuery() (q rowsQuery, err error) {
 	query, err := c.parameters("pattern", "limit", "cursor", "at", "order", "from", "to", "text", "clip")
 	if err != nil {
@@ -122,7 +122,7 @@ func patternParameter(query url.Values) (string, error) {
 	return pattern, nil
 }
 
-// rank returns how many rows there are, and false where only a look at the objects tells.
+// rank returns the number of rows, or false if it is known only by looking at the objects.
 func (s *Server) rank(q *rowsQuery) (total int, ranked bool, err error) {
 	if q.text != nil || s.opt.View != nil {
 		return 0, false, nil
@@ -143,7 +143,7 @@ func (s *Server) rank(q *rowsQuery) (total int, ranked bool, err error) {
 	return total, err == nil, err
 }
 
-// reservedPart is the part of a pattern that reaches what belongs to the server.
+// reservedPart returns the part of a pattern that covers the server's own objects.
 func reservedPart(pattern string) string {
 	if _, rest, deep := cutFirst(pattern); deep {
 		return reserved + "/" + rest
@@ -160,8 +160,8 @@ func cutFirst(pattern string) (first, rest string, ok bool) {
 	return pattern, "", false
 }
 
-// countRange counts what is within bounds of time in the list of one directory: the first rank that has no object, by a
-// search, each step of which is one too.
+// countRange counts the objects of a directory between two times by searching for the first rank without an object.
+// Each step is a search too.
 func (s *Server) countRange(q *rowsQuery) (int, error) {
 	most, err := s.store.Count(q.pattern)
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *Server) countRange(q *rowsQuery) (int, error) {
 	return low, nil
 }
 
-// found is what a search has found.
+// found is the result of a search.
 type found struct {
 	objects  []meta.Object
 	revision uint64
@@ -191,9 +191,9 @@ type found struct {
 	examined int
 }
 
-// search reads the rows. Where it has to look at each object it goes on until there are enough, which may be some more than the limit, or
-// until it has looked at so many that the answer is due without them. Where objects of the server's own are among them, only what is
-// shown has a rank: it passes over the rest, from the first on.
+// search reads the rows. If it has to look at each object, it continues until there are enough, possibly slightly
+// more than the limit, or until it has looked at the maximum number of objects. If objects of the server's own are
+// among them, only visible objects have a rank, so it skips the others from the beginning.
 func (c *call) search(q rowsQuery, look bool) (f found, err error) {
 	limit, skip := q.list.Limit, 0
 	steps, size := 1, int64(0)
@@ -243,7 +243,8 @@ func (c *call) search(q rowsQuery, look bool) (f found, err error) {
 	return f, nil
 }
 
-// lowerASCII writes a text in lower case over a buffer: ASCII letters, which are what JSON leaves as they are.
+// lowerASCII writes a text in lower case over a buffer. It changes only ASCII letters, as JSON escapes may contain
+// others.
 func lowerASCII[T ~string | ~[]byte](buffer []byte, text T) []byte {
 	buffer = append(buffer[:0], text...)
 	for i, b := range buffer {
@@ -254,7 +255,7 @@ func lowerASCII[T ~string | ~[]byte](buffer []byte, text T) []byte {
 	return buffer
 }
 
-// appendRow writes an object as a row: data that is longer than clip is its length and how it begins.
+// appendRow appends an object as a row. Data longer than clip is replaced with its length and its beginning.
 func appendRow(b []byte, obj *meta.Object, clip int) []byte {
 	b = append(append(append(b, `{"path":"`...), obj.Path...), '"')
 	b = strconv.AppendInt(append(b, `,"created":`...), obj.Created, 10)
@@ -272,7 +273,7 @@ func appendRow(b []byte, obj *meta.Object, clip int) []byte {
 	return append(b, '}')
 }
 
-// headOf is how a text begins, as a JSON string: at most so many bytes of it, and whole characters.
+// headOf returns the beginning of a text as a JSON string: at most most bytes, and whole characters.
 func headOf(text []byte, most int) []byte {
 	text = text[:most]
 	for at := len(text) - 1; at >= 0 && at >= len(text)-utf8.UTFMax; at-- {
@@ -285,7 +286,7 @@ func headOf(text []byte, most int) []byte {
 	}
 	quoted, err := json.Marshal(string(text))
 	if err != nil {
-		panic(err) // a string can be written
+		panic(err) // cannot fail for a string
 	}
 	return quoted
 }

@@ -1,4 +1,4 @@
-// Package server puts a store on the network: an http.Handler with the objects at their paths.
+// Package server serves a store over HTTP. It is an http.Handler with the objects at their paths.
 //
 //	store, err := oolith.Open("pebble:./data", pebble.Engine)
 //	...
@@ -6,8 +6,8 @@
 //	defer handler.Close()
 //	err = http.ListenAndServe("127.0.0.1:8800", handler)
 //
-// Server.Serve serves a listener with all limits, and ends well; a plain http.Server is the application's own to
-// configure. docs/server.md describes what is served, docs/problems.md the errors.
+// Server.Serve serves a listener with all limits and shuts down gracefully. With a plain http.Server, the application
+// sets the limits. docs/server.md describes the resources, docs/problems.md the errors.
 package server
 
 import (
@@ -44,13 +44,13 @@ type Server struct {
 	closing atomic.Bool   // it ends: readyz says so
 	closed  chan struct{} // closed by Close
 	close   func()
-	open    atomic.Int64 // streams
-	// ownObjects is how many the server had in the store when stats last counted them.
+	open    atomic.Int64 // number of streams
+	// ownObjects is the number of the server's own objects when stats last counted them.
 	ownObjects atomic.Int64
 }
 
-// New returns a server of a store, which the caller starts before and closes after it. Options that Check finds wrong allow
-// nothing by what is wrong with them, and the logger is told.
+// New returns a server for a store. The caller starts the store before and closes it after the server. Options that
+// Check rejects allow nothing, and the logger gets the error.
 func New(store *storage.Layered, opt Options) *Server {
 	s := &Server{store: store, opt: opt, limits: opt.Limits.complete(), log: opt.Logger, started: time.Now()}
 	if s.log == nil {
@@ -69,8 +69,8 @@ func New(store *storage.Layered, opt Options) *Server {
 	return s
 }
 
-// Close ends all streams and makes readyz say that the server ends. Requests are still answered: whoever has the listener
-// ends them. It may be called any number of times.
+// Close ends all streams and makes readyz report the shutdown. The server still answers requests until the owner of
+// the listener stops it. Close may be called several times.
 func (s *Server) Close() {
 	s.closing.Store(true)
 	s.close()
@@ -81,8 +81,8 @@ func (s *Server) Close() {
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r, (*call).route) }
 
-// Admin returns a handler of livez, readyz, metrics, stats, history, connections and about alone, without authentication: for a listener that only
-// operators reach.
+// Admin returns a handler with only livez, readyz, metrics, stats, history, connections and about, without
+// authentication, for a listener that only operators can reach.
 func (s *Server) Admin() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, (*call).admin) })
 }
@@ -96,13 +96,13 @@ type call struct {
 	path     string // decoded, without the leading slash
 	identity any
 	started  time.Time
-	older    bool // an older client may have sent it: its errors have the texts of old
-	streams  bool // it is a stream, which may outlive its handler
-	batch    bool // it is a batch: problems say of which entry they are
-	waits    bool // it is a long poll: what the client has is no answer yet
+	older    bool // possibly from an older client, which gets plain text errors
+	streams  bool // a stream, which may outlive its handler
+	batch    bool // a batch, whose problems have the index of the entry
+	waits    bool // a long poll: an unchanged object is no answer yet
 }
 
-// serve runs a request and answers what goes wrong with it. Nothing that panics in it, a hook, say, goes further.
+// serve runs a request and answers its errors. It contains panics, for example of a hook.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, run func(*call) error) {
 	c := &call{s: s, r: r, w: &answer{ResponseWriter: w}, started: time.Now(), id: requestID(r)}
 	c.w.Header().Set("X-Request-Id", c.id)
@@ -115,7 +115,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, run func(*call) e
 			}
 			s.log.Error("a request panicked", c.about("panic", fmt.Sprint(cause), "stack", string(debug.Stack()))...)
 			if c.w.status != 0 {
-				// A part of the answer is out: what was cut off must not look whole.
+				// Part of the answer is sent already. The client must notice that it is incomplete.
 				panic(http.ErrAbortHandler)
 			}
 			c.fail(problem(Internal, "the server failed; its log has the reason under the id of this request"))
@@ -127,7 +127,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, run func(*call) e
 	}
 }
 
-// done accounts for a request.
+// done records a request in metrics and logs.
 func (c *call) done() {
 	took := time.Since(c.started)
 	if c.w.status == 0 && c.streams { // the connection was taken over
@@ -142,7 +142,7 @@ func (c *call) done() {
 	}
 }
 
-// about returns what a log says of a request, without its query and headers, which may hold secrets.
+// about returns the log attributes of a request, without its query and headers, which may contain secrets.
 func (c *call) about(more ...any) []any {
 	attrs := []any{"request", c.id, "method", c.r.Method, "path", clip(c.r.URL.EscapedPath()), "remote", c.r.RemoteAddr}
 	if trace, span, ok := traceParent(c.r.Header.Get("Traceparent")); ok {
@@ -154,7 +154,7 @@ func (c *call) about(more ...any) []any {
 	return append(attrs, more...)
 }
 
-// audit records what was asked for, and how it ended.
+// audit records a request and its outcome.
 func (c *call) audit(verb Verb, pattern string, err error) {
 	if c.s.opt.Audit == nil {
 		return
@@ -166,7 +166,7 @@ func (c *call) audit(verb Verb, pattern string, err error) {
 	c.s.opt.Audit.Info("audit", c.about("verb", verb, "pattern", clip(pattern), "outcome", outcome)...)
 }
 
-// fail answers with a problem, or with the text that older clients know.
+// fail answers with a problem, or with plain text for older clients.
 func (c *call) fail(err error) {
 	p := problemOf(err)
 	if p.Status() == http.StatusInternalServerError {
@@ -189,7 +189,7 @@ func (c *call) fail(err error) {
 	c.write(p.Status(), contentType, body)
 }
 
-// write sends an answer. What goes wrong with that concerns a client that is gone.
+// write sends an answer. It ignores errors, since the client is gone then.
 func (c *call) write(status int, contentType string, body []byte) {
 	header := c.w.Header()
 	header["X-Content-Type-Options"] = noSniff
@@ -200,7 +200,7 @@ func (c *call) write(status int, contentType string, body []byte) {
 	c.send(status, body)
 }
 
-// send sends an answer as it is.
+// send sends an answer unchanged.
 func (c *call) send(status int, body []byte) {
 	header := c.w.Header()
 	c.w.deadline(c.s.limits.AnswerTime)
@@ -213,7 +213,7 @@ func (c *call) send(status int, body []byte) {
 	}
 }
 
-// Values of headers that are the same in all answers. Nothing changes them: what is added to one makes another.
+// Header values that are the same in all answers. They are never modified, only replaced.
 var (
 	varies      = []string{"Origin, Accept-Encoding"}
 	variesByAll = []string{"Origin, Accept-Encoding, Accept"}
@@ -221,7 +221,7 @@ var (
 	noCache     = []string{"no-cache"}
 )
 
-// route answers a request on a connection of any client.
+// route answers a request on a client connection.
 func (c *call) route() error {
 	c.w.Header()["Vary"] = varies
 	own, isOwn := strings.CutPrefix(c.r.URL.EscapedPath(), "/~/")
@@ -253,10 +253,10 @@ func (c *call) route() error {
 	return c.resource()
 }
 
-// enter lets a request in: it is from somebody, and not one too many.
+// enter authenticates a request and applies the rate limit.
 func (c *call) enter() error {
 	refused := c.identify()
-	// Who is nobody counts by the address.
+	// A client without an identity counts by address.
 	if wait := c.s.rate.take(c.client()); wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		return problem(TooManyRequests, "more than %v requests a second, the limit Rate with bursts of %d; try again later", c.s.limits.Rate, c.s.limits.Burst).
@@ -268,7 +268,7 @@ func (c *call) enter() error {
 	return refused
 }
 
-// requireAllowed is allow that tells the audit log of a refusal.
+// requireAllowed is allow with an audit record of a denial.
 func (c *call) requireAllowed(verb Verb, pattern string) error {
 	err := c.allow(verb, pattern)
 	if err != nil {
@@ -277,7 +277,7 @@ func (c *call) requireAllowed(verb Verb, pattern string) error {
 	return err
 }
 
-// answer is a ResponseWriter that knows what was sent.
+// answer is a ResponseWriter that records what was sent.
 type answer struct {
 	http.ResponseWriter
 	status int
@@ -303,27 +303,27 @@ func (a *answer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// deadline bounds the writing of an answer; 0 takes the bound away. A writer that is no connection has none.
+// deadline limits the writing of an answer; 0 removes the limit. It ignores writers that are not connections.
 func (a *answer) deadline(after time.Duration) {
 	var at time.Time
 	if after > 0 && after < unlimited {
 		at = time.Now().Add(after)
 	}
 	if err := http.NewResponseController(a.ResponseWriter).SetWriteDeadline(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return // the connection is gone: writing says so
+		return // the connection is closed; writing reports it
 	}
 }
 
-// requestID is the id of a request: the client's own, where it has one that can be logged, or a new one.
+// requestID returns the client's request id if it can be logged, or a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if len(id) > 0 && len(id) <= 128 && strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
 		return id
 	}
-	return strconv.FormatUint(rand.Uint64()|1<<63, 16) // 16 digits, and no secret
+	return strconv.FormatUint(rand.Uint64()|1<<63, 16) // 16 digits; not secret
 }
 
-// traceParent reads a trace context (W3C): version, trace, parent, flags.
+// traceParent parses a trace context (W3C): version, trace, parent, flags.
 func traceParent(header string) (trace, parent string, ok bool) {
 	parts := strings.Split(header, "-")
 	if len(parts) < 4 || len(parts[0]) != 2 || parts[0] == "ff" || len(parts[1]) != 32 || len(parts[2]) != 16 {

@@ -115,7 +115,7 @@ func TestSharedEngine(t *testing.T) {
 	b.do("PUT", "/k/1", "1").is(201, "*")
 	b.do("POST", "/k/*", "1", "Idempotency-Key: once").is(200, "*")
 	b.becomes("GET", "/~/readyz", 200)
-	if got := b.do("GET", "/~/readyz?verbose", "").is(200, "*").body; !strings.Contains(got, "[+] shared engine: ok, what this node holds is at most ") {
+	if got := b.do("GET", "/~/readyz?verbose", "").is(200, "*").body; !strings.Contains(got, "[+] shared engine: ok, the data of this node is at most ") {
 		t.Errorf("readyz: %s", got)
 	}
 	before := b.sharedFigures()
@@ -127,7 +127,7 @@ func TestSharedEngine(t *testing.T) {
 	b.becomes("GET", "/~/readyz", 503)
 	b.do("GET", "/~/readyz", "").has("Retry-After: 1").isProblem(server.Unavailable, "shared engine: lost")
 	got := b.do("GET", "/~/readyz?verbose", "").is(503, "*").body
-	if !strings.Contains(got, "[-] shared engine: lost, what this node holds is ") || !strings.Contains(got, "[+] writes: ok\n") {
+	if !strings.Contains(got, "[-] shared engine: lost, the data of this node is ") || !strings.Contains(got, "[+] writes: ok\n") {
 		t.Errorf("readyz: %s", got)
 	}
 	b.do("GET", "/k/1", "").is(200, "*")

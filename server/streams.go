@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/server/internal/live"
 )
 
-// newStreams returns what follows the store for clients.
+// newStreams returns the hub that follows the store for clients.
 func newStreams(s *Server) *live.Live {
 	l := &s.limits
 	return live.New(s.store, live.Options{Logger: s.log, View: s.opt.View, Hidden: isReserved, Limits: live.Limits{
@@ -22,14 +22,14 @@ func newStreams(s *Server) *live.Live {
 	}})
 }
 
-// stream begins a stream, unless there are too many.
+// stream starts a stream, unless there are too many.
 func (c *call) stream(run func(live.Caller)) error {
 	if c.s.open.Add(1) > int64(c.s.limits.Streams) {
 		c.s.open.Add(-1)
 		return problem(TooManyStreams, "the server has %d streams, the limit Streams; try again later", c.s.limits.Streams).
 			with("limit", c.s.limits.Streams).header("Retry-After", "10")
 	}
-	// A stream may outlive its request, and holds no more of it than that.
+	// A stream may outlive its request, so it keeps only these.
 	s, identity, client := c.s, c.identity, c.client()
 	who := live.Caller{
 		Identity: identity,
@@ -64,7 +64,7 @@ func (c *call) stream(run func(live.Caller)) error {
 	return nil
 }
 
-// follow answers a request for a path or pattern that is to be followed. False when it is none.
+// follow answers a request that follows a path or pattern. It returns false for other requests.
 func (c *call) follow() (bool, error) {
 	if c.r.Method != http.MethodGet {
 		return false, nil
@@ -95,13 +95,13 @@ func (c *call) follow() (bool, error) {
 	return true, err
 }
 
-// longestWait is how long a poll may wait.
+// longestWait is the maximum duration of a poll.
 const longestWait = 5 * time.Minute
 
-// errNotModified is what a read returns that is to wait, and finds what the client has.
+// errNotModified is returned by the read of a poll that finds the object which the client has.
 var errNotModified = errors.New("server: not modified")
 
-// poll answers a GET once what it finds is something else than its If-None-Match names, or with 304 when it waited for so long.
+// poll answers a GET once its result differs from the If-None-Match, or with 304 after the wait.
 func (c *call) poll(who live.Caller, wait time.Duration) error {
 	defer who.Ended()
 	timer := time.NewTimer(wait)
@@ -126,17 +126,17 @@ func (c *call) poll(who live.Caller, wait time.Duration) error {
 		case <-c.s.streams.Closed():
 			return notNow(live.ErrClosed)
 		case <-gone:
-			return nil // there is nobody to answer
+			return nil // there is no client to answer
 		}
 	}
 }
 
-// notNow is the problem of a stream that cannot begin, or go on.
+// notNow is the problem for a stream that cannot start or continue.
 func notNow(err error) error {
 	return problem(Unavailable, "%v", err).header("Retry-After", strconv.Itoa(retryAfter))
 }
 
-// notModified says that the client has what there is.
+// notModified answers that the client has the present object.
 func (c *call) notModified() error {
 	if c.waits {
 		return errNotModified
@@ -171,7 +171,7 @@ func (c *call) follows() error {
 			return badParameter("watch", "%q: %v", clip(pattern), err).with("pattern", pattern)
 		}
 		if err := c.requireAllowed(Read, pattern); err != nil {
-			refused := *problemOf(err) // a hook's own may be in use elsewhere
+			refused := *problemOf(err) // the problem of a hook may be shared
 			refused.Members = maps.Clone(refused.Members)
 			return (&refused).with("pattern", pattern)
 		}

@@ -223,7 +223,7 @@ func TestLongPollOfATokenThatIsRevoked(t *testing.T) {
 	if err := known.Revoke(made.ID); err != nil {
 		t.Fatal(err)
 	}
-	(<-changed).isProblem(server.Unauthenticated, "rights")
+	(<-changed).isProblem(server.Unauthenticated, "access has ended")
 }
 
 // A stream is for who may read, and ends when that right does.
@@ -262,7 +262,7 @@ func TestStreamsOfTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	if got := read(); !strings.HasPrefix(got, "close 4") || !strings.Contains(got, "rights") {
+	if got := read(); !strings.HasPrefix(got, "close 4") || !strings.Contains(got, "access has ended") {
 		t.Errorf("after the token was revoked a WebSocket got %s", got)
 	}
 	if got := next(); got != "end" {
@@ -279,7 +279,7 @@ func TestStreamsLimit(t *testing.T) {
 		t.Errorf("a third stream: %d", status)
 	}
 	_, _, a := f.events("/box", asProblem)
-	a.has("Retry-After: 10").isProblem(server.TooManyStreams, "the limit is Streams").member(t, "limit", 2)
+	a.has("Retry-After: 10").isProblem(server.TooManyStreams, "the limit Streams").member(t, "limit", 2)
 	f.do("GET", "/box", "").is(404, "*")
 	first()
 	for {
@@ -344,7 +344,7 @@ func TestPresenceIsAWrite(t *testing.T) {
 		{`"refuse"`, "problem", "refused", "not this one"},
 		{`"panic"`, "problem", "unavailable", "log"},
 		{`[[[[1]]]]`, "problem", "refused", "the limit Depth"},
-		{`{"a":1,"a":2}`, "problem", "refused", "second member"},
+		{`{"a":1,"a":2}`, "problem", "refused", "two members"},
 		{` [ 1 ]`, "entered", "", ""},
 		{`2`, "entered", "", ""},
 	} {
@@ -372,15 +372,15 @@ func TestPresenceIsAWrite(t *testing.T) {
 // Limits of streams are the server's own.
 func TestLimitsOfStreams(t *testing.T) {
 	f := serve(t, server.Options{Limits: server.Limits{Subscriptions: 1, Message: 200, Present: 1}})
-	f.do("GET", "/~/live?watch=a&watch=b", "").isProblem(server.InvalidParameter, "the limit is Subscriptions, 1").member(t, "parameter", "watch")
+	f.do("GET", "/~/live?watch=a&watch=b", "").isProblem(server.InvalidParameter, "the limit Subscriptions is 1").member(t, "parameter", "watch")
 	c := f.live()
 	c.next()
 	for _, step := range []struct{ send, is, detail string }{
 		{`{"type":"subscribe","id":1,"pattern":"a"}`, "snapshot", ""},
 		{``, "live", ""},
-		{`{"type":"subscribe","id":2,"pattern":"b"}`, "problem", "the limit is Subscriptions, 1"},
+		{`{"type":"subscribe","id":2,"pattern":"b"}`, "problem", "the limit Subscriptions is 1"},
 		{`{"type":"enter","id":1,"path":"p/1","data":1}`, "entered", ""},
-		{`{"type":"enter","id":2,"path":"p/2","data":1}`, "problem", "the limit is Present, 1"},
+		{`{"type":"enter","id":2,"path":"p/2","data":1}`, "problem", "the limit Present is 1"},
 		{`{"type":"enter","id":2,"path":"p/2","data":"` + strings.Repeat("x", 200) + `"}`, "close", "200 bytes"},
 	} {
 		if step.send != "" {

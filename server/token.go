@@ -22,19 +22,19 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Tokens are in a directory beside the store, and not in it: they can be made and revoked while a server holds the
-// store, and neither a backup of it nor a subscriber has their hashes. Each is a file of its own, written whole: two that
-// are made at a time cannot lose each other.
+// Tokens are in a directory beside the store, not in it. They can be created and revoked while a server holds the
+// store, and backups and subscribers do not contain their hashes. Each is a separate file, written completely, so
+// concurrent creations cannot lose each other.
 
-// Scope is what a token allows: verbs, each with everything below a pattern.
+// Scope is what a token allows: verbs for everything that a pattern matches.
 type Scope struct {
-	// Pattern is a path or pattern; one that ends in ** stands for all that is below.
+	// Pattern is a path or pattern. One that ends in ** matches everything below.
 	Pattern string `json:"pattern"`
 	// Verbs are some of "read", "write" and "admin".
 	Verbs []Verb `json:"verbs"`
 }
 
-// ParseScope reads a scope as the command line has it: VERB,VERB:PATTERN, such as read,write:devices/**.
+// ParseScope parses a scope in the form of the command line: VERB,VERB:PATTERN, such as read,write:devices/**.
 func ParseScope(text string) (Scope, error) {
 	verbs, pattern, ok := strings.Cut(text, ":")
 	if !ok {
@@ -63,27 +63,27 @@ func (s Scope) String() string { return strings.Join(s.Verbs, ",") + ":" + s.Pat
 
 // Token is a token without its secret.
 type Token struct {
-	// ID names the token: it is a part of it, and no secret.
+	// ID identifies the token. It is part of the token but not secret.
 	ID string `json:"id"`
-	// Name says whose it is, for people.
+	// Name is a name for people.
 	Name string `json:"name"`
-	// Scopes are what it allows.
+	// Scopes are the scopes of the token.
 	Scopes []Scope `json:"scopes"`
-	// Created is when it was made.
+	// Created is the time of creation.
 	Created time.Time `json:"created"`
-	// Expires is when it ends; zero for never.
+	// Expires is the end of its validity; zero for none.
 	Expires time.Time `json:"expires,omitzero"`
 }
 
-// tokenFile is a token as it is kept.
+// tokenFile is the stored form of a token.
 type tokenFile struct {
 	Token
-	// Hash is the SHA-256 of the whole token, in hexadecimal. The secret has 256 random bits: a slower hash would add
-	// nothing.
+	// Hash is the SHA-256 of the whole token, in hexadecimal. The secret has 256 random bits, so a slower hash would
+	// add nothing.
 	Hash string `json:"hash"`
 }
 
-// held is a token that a server knows. It never changes; what ends it is done.
+// held is a token that a server knows. It is immutable, except that done is closed at its end.
 type held struct {
 	tokenFile
 	done chan struct{} // closed when the token is revoked or expired
@@ -92,7 +92,7 @@ type held struct {
 // String names the token in logs.
 func (h *held) String() string { return h.ID }
 
-// Done is closed when the token allows nothing any more.
+// Done is closed when the token is no longer valid.
 func (h *held) Done() <-chan struct{} { return h.done }
 
 func (h *held) expired(now time.Time) bool { return !h.Expires.IsZero() && !now.Before(h.Expires) }
@@ -100,11 +100,11 @@ func (h *held) expired(now time.Time) bool { return !h.Expires.IsZero() && !now.
 const (
 	tokenPrefix = "oolith_"
 	tokenSuffix = ".json"
-	// tokenPoll is how often the directory is looked at: a token that is revoked allows nothing after this time.
+	// tokenPoll is the interval at which the directory is read. A revoked token is rejected after that time.
 	tokenPoll = 250 * time.Millisecond
 )
 
-// Tokens are the tokens in a directory. All methods may be called from any goroutine.
+// Tokens are the tokens in a directory. All methods may be called concurrently.
 type Tokens struct {
 	dir    string
 	logger *slog.Logger
@@ -117,9 +117,9 @@ type Tokens struct {
 	gone chan struct{}
 }
 
-// OpenTokens reads the tokens in a directory, which is made where it is missing, and follows what is made and
-// revoked there, by this process or another one, until Close. The logger gets what cannot be read later on; nil for
-// slog.Default().
+// OpenTokens reads the tokens in a directory, which it creates if it does not exist. Until Close it follows tokens
+// that are created and revoked there, by this process or another one. The logger, slog.Default() if nil, gets later
+// read errors.
 func OpenTokens(dir string, logger *slog.Logger) (*Tokens, error) {
 	if logger == nil {
 		logger = slog.Default()
@@ -139,7 +139,7 @@ func OpenTokens(dir string, logger *slog.Logger) (*Tokens, error) {
 	return t, nil
 }
 
-// Close ends the following of the directory. Tokens that are known stay.
+// Close stops following the directory. Known tokens stay valid.
 func (t *Tokens) Close() {
 	t.stop()
 	<-t.gone
@@ -166,7 +166,7 @@ func (t *Tokens) follow(quit chan struct{}) {
 	}
 }
 
-// Reload looks at the directory now. After an error what was known stays known.
+// Reload reads the directory now. After an error the known tokens stay valid.
 func (t *Tokens) Reload() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,12 +182,12 @@ func (t *Tokens) Reload() error {
 		if !ok {
 			continue
 		}
-		// A file is written once and never changed.
+		// Files are written once and never changed.
 		token := before[id]
 		if token == nil {
 			read, err := readToken(filepath.Join(t.dir, entry.Name()))
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // revoked meanwhile
+				continue // revoked in the meantime
 			}
 			if err != nil {
 				return fmt.Errorf("tokens: %w", err)
@@ -230,8 +230,8 @@ func readToken(path string) (tokenFile, error) {
 	return file, nil
 }
 
-// Create makes a token and returns it with its text, which holds the secret and is kept nowhere. A lifetime of 0 is for
-// ever.
+// Create creates a token and returns it with its text, which contains the secret and is not stored. A lifetime of 0
+// means no expiry.
 func (t *Tokens) Create(name string, scopes []Scope, lifetime time.Duration) (Token, string, error) {
 	token, text, err := CreateToken(t.dir, name, scopes, lifetime)
 	if err == nil {
@@ -240,7 +240,7 @@ func (t *Tokens) Create(name string, scopes []Scope, lifetime time.Duration) (To
 	return token, text, err
 }
 
-// CreateToken is Tokens.Create for who serves nothing.
+// CreateToken is Tokens.Create for a program that serves nothing.
 func CreateToken(dir, name string, scopes []Scope, lifetime time.Duration) (Token, string, error) {
 	if len(scopes) == 0 {
 		return Token{}, "", errors.New("a token without scopes allows nothing, expected one such as read:**")
@@ -254,7 +254,7 @@ func CreateToken(dir, name string, scopes []Scope, lifetime time.Duration) (Toke
 		return Token{}, "", fmt.Errorf("a lifetime of %v, expected 0 or more", lifetime)
 	}
 	var random [6 + 32]byte
-	_, _ = rand.Read(random[:]) // it never fails
+	_, _ = rand.Read(random[:]) // cannot fail
 	id := hex.EncodeToString(random[:6])
 	text := tokenPrefix + id + "_" + hex.EncodeToString(random[6:])
 	hash := sha256.Sum256([]byte(text))
@@ -275,7 +275,7 @@ func CreateToken(dir, name string, scopes []Scope, lifetime time.Duration) (Toke
 	return file.Token, text, nil
 }
 
-// writeWhole writes a file that is there whole or not at all, readable by its owner only.
+// writeWhole writes a file, completely or not at all, readable only by its owner.
 func writeWhole(dir, name string, data []byte) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -299,10 +299,10 @@ func writeWhole(dir, name string, data []byte) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// ErrNoToken is returned for a token that is not there.
+// ErrNoToken is returned for a token that does not exist.
 var ErrNoToken = errors.New("there is no such token")
 
-// RevokeToken ends a token for good. A server that follows the directory closes its streams within a second.
+// RevokeToken revokes a token. A server that follows the directory closes its streams within a second.
 func RevokeToken(dir, id string) error {
 	if _, err := hex.DecodeString(id); err != nil || id == "" {
 		return fmt.Errorf("token %q: %w, expected an ID of twelve hexadecimal digits", clip(id), ErrNoToken)
@@ -314,7 +314,7 @@ func RevokeToken(dir, id string) error {
 	return err
 }
 
-// Revoke is RevokeToken, effective at once.
+// Revoke is RevokeToken with immediate effect.
 func (t *Tokens) Revoke(id string) error {
 	if err := RevokeToken(t.dir, id); err != nil {
 		return err
@@ -322,8 +322,8 @@ func (t *Tokens) Revoke(id string) error {
 	return t.Reload()
 }
 
-// ListTokens returns the tokens in a directory, those that expired included, by their time of creation; none when there
-// is no directory.
+// ListTokens returns the tokens in a directory by creation time, including expired ones; none if there is no
+// directory.
 func ListTokens(dir string) ([]Token, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -352,7 +352,7 @@ var (
 	errInvalidToken = errors.New("the token is invalid; it is unknown, revoked or expired")
 )
 
-// Authenticate finds the token of a request. Its error says no more than whether there was one.
+// Authenticate returns the token of a request. Its error says only whether there was one.
 func (t *Tokens) Authenticate(r *http.Request) (identity any, err error) {
 	text := bearer(r)
 	if text == "" {
@@ -374,7 +374,7 @@ func (t *Tokens) Authenticate(r *http.Request) (identity any, err error) {
 	return token, nil
 }
 
-// Authorize says whether a token that Authenticate returned allows what a verb says with a path or pattern.
+// Authorize reports whether a token from Authenticate allows a verb on a path or pattern.
 func (t *Tokens) Authorize(identity any, verb Verb, pattern string) error {
 	token, ok := identity.(*held)
 	if ok && !token.expired(time.Now()) && token.allows(verb, pattern) {

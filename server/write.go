@@ -14,35 +14,35 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// entry is one change that a request asks for.
+// entry is one change of a request.
 type entry struct {
 	operation string // "set", "push", "patch", "touch" or "delete"
 	path      string
 	data      json.RawMessage // of a set or a push
-	// apply is the patch: it returns what becomes of the data that is there, empty for none.
+	// apply is the patch: it returns the new data for the present data, which is empty if there is no object.
 	apply func(old []byte) ([]byte, error)
-	// makes says that the patch makes an object where there is none.
+	// makes means that the patch creates an object if there is none.
 	makes  bool
 	cond   condition
 	ttl    time.Duration
 	hasTTL bool
-	// What a batch alone asks for.
+	// Only in batches.
 	keepTTL bool
 	expires int64          // in place of ttl; 0 for none
-	times   *storage.Times // of an object that is restored
+	times   *storage.Times // of a restored object
 }
 
-// outcome is what became of an entry.
+// outcome is the result of an entry.
 type outcome struct {
 	Status int    `json:"status"`
 	Path   string `json:"path"`
-	// object is as it was stored; nil for a delete, and when an earlier request stored it.
+	// object is the stored object; nil for a delete, and if an earlier request stored it.
 	object *meta.Object
-	// revision is that of the change.
+	// revision is the revision of the change.
 	revision uint64
 }
 
-// change answers a request that changes what is at a path.
+// change answers a request that changes the objects at a path or pattern.
 func (c *call) change() error {
 	err := c.changes()
 	c.audit(Write, c.path, err)
@@ -93,7 +93,7 @@ func (c *call) changes() error {
 	return c.answerChange(e, outcomes[0], replayed)
 }
 
-// checkTarget refuses a path that the method does not take, and says which change it makes.
+// checkTarget rejects a path that the method does not accept, and sets the operation.
 func (c *call) checkTarget(e *entry) error {
 	glob := key.HasGlob(c.path)
 	switch c.r.Method {
@@ -133,7 +133,7 @@ func (c *call) checkTarget(e *entry) error {
 	return nil
 }
 
-// readPatch reads the body of a PATCH by its media type. The older clients' has none, or that of all JSON.
+// readPatch reads the body of a PATCH by its media type. Older clients send none, or that of JSON.
 func (c *call) readPatch(e *entry) ([]byte, error) {
 	kind := c.mediaType()
 	switch kind {
@@ -172,7 +172,7 @@ func (c *call) readPatch(e *entry) ([]byte, error) {
 	return body, nil
 }
 
-// curlHint is what to do about the media type that curl sends by default.
+// curlHint is the advice for the media type that curl sends by default.
 func curlHint(kind string) string {
 	if kind == "application/x-www-form-urlencoded" {
 		return "; curl sends this type by default, add -H 'Content-Type: application/json'"
@@ -180,7 +180,7 @@ func curlHint(kind string) string {
 	return ""
 }
 
-// deleteAll deletes all that matches a pattern, in one change.
+// deleteAll deletes all objects that match a pattern, in one change.
 func (c *call) deleteAll() error {
 	if reaches(c.path) {
 		return problem(ReservedPath, "the pattern %q covers %s/, which is reserved; name the first directory", clip(c.path), reserved)
@@ -230,7 +230,7 @@ func (s *Server) before(identity any, operation, path string, data *json.RawMess
 	return nil
 }
 
-// answerChange answers a request that made one change.
+// answerChange answers a request with one change.
 func (c *call) answerChange(e entry, out outcome, replayed bool) error {
 	header := c.w.Header()
 	if replayed {
@@ -249,7 +249,7 @@ func (c *call) answerChange(e entry, out outcome, replayed bool) error {
 		status = http.StatusOK // as older clients expect it, also for an object that is new
 	}
 	if c.wantsObject() && out.object == nil {
-		// An earlier request stored it: it is shown if it is still that.
+		// An earlier request stored the object. It is shown if it has not changed since.
 		if obj, err := c.s.store.Get(out.Path); err == nil && obj.Revision == out.revision {
 			out.object = &obj
 		}
@@ -264,7 +264,7 @@ func (c *call) answerChange(e entry, out outcome, replayed bool) error {
 	return nil
 }
 
-// appendIndex writes the answer that older clients expect of a write.
+// appendIndex appends the answer that older clients expect of a write.
 func appendIndex(b []byte, path string) []byte {
 	b = append(b, `{"index":"`...)
 	b = append(b, key.LastIndex(path)...)

@@ -256,7 +256,7 @@ func TestBatch(t *testing.T) {
 	}{
 		{fmt.Sprintf(`{"changes":[{"op":"set","path":"b/z","data":1},{"op":"set","path":"b/x","data":1,"ifMatch":%q}]}`, tag), server.ConditionFailed, "revision", 1},
 		{`{"changes":[{"op":"set","path":"b/x","data":1,"ifNoneMatch":"*"}]}`, server.ConditionFailed, "b/x", 0},
-		{`{"changes":[{"op":"set","path":"b/x","data":1},{"op":"delete","path":"b/x"}]}`, server.InvalidBatch, "name one path", 1},
+		{`{"changes":[{"op":"set","path":"b/x","data":1},{"op":"delete","path":"b/x"}]}`, server.InvalidBatch, "have the same path", 1},
 		{`{"changes":[{"op":"set","path":"b//x","data":1}]}`, server.InvalidPath, "byte 2", 0},
 		{`{"changes":[{"op":"set","path":"b/*","data":1}]}`, server.InvalidPath, "pattern", 0},
 		{`{"changes":[{"op":"push","path":"b","data":1}]}`, server.InvalidPath, "pattern", 0},

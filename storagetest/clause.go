@@ -10,8 +10,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// T is the part of *testing.T that the suite reports through, so that it can also be run
-// where a failure is what is expected.
+// T is the part of *testing.T that the suite uses, so that tests can run it where they expect a failure.
 type T interface {
 	Helper()
 	Logf(format string, args ...any)
@@ -25,38 +24,36 @@ type T interface {
 
 // Clause is one rule of the contract.
 type Clause struct {
-	// ID names the clause and its subtest, LAYER-07 for example. It never changes.
+	// ID is the id of the clause and the name of its subtest, for example LAYER-07. It never changes.
 	ID string
-	// Demand says in a sentence what is demanded.
+	// Demand is the rule in one sentence.
 	Demand string
 
 	run func(t T, s *subject)
 }
 
-// Clauses returns all clauses in order: those of a Layer, an EmbeddedLayer, a Database,
-// of events and of subscriptions.
+// Clauses returns all clauses in order: of layers, embedded layers, databases, events and subscriptions.
 func Clauses() []Clause {
 	return slices.Concat(layerClauses, embeddedClauses, databaseClauses, eventClauses, subscribeClauses)
 }
 
-// Options say in what the tested thing differs from others. The zero value is right for
-// a store in memory.
+// Options describe the tested layer or database. The zero value is right for a store in memory.
 type Options struct {
-	// Persistent says that the content survives Close and Start.
+	// Persistent means that the content survives Close and Start.
 	Persistent bool
-	// Reopen returns another database over the same persistent data as a closed one, not
-	// started yet. When it is nil the closed database itself is started again.
+	// Reopen returns another database, not started, over the persistent data of a closed one. If nil, the closed
+	// database itself is started again.
 	Reopen func(t T, closed storage.Database) storage.Database
-	// Exclusive says that a second instance on a directory in use is refused.
+	// Exclusive means that a second instance on a directory in use is rejected.
 	Exclusive bool
-	// PartialGlobDel says that a glob delete may be seen half done by readers: a store
-	// over a layer that is no Batcher, without memory above it, cannot hide it.
+	// PartialGlobDel means that readers may see part of a glob delete: a store over a layer that is not a Batcher
+	// cannot hide it without memory.
 	PartialGlobDel bool
-	// Corrupt damages the stored value of a key in the directory of a closed layer. When
-	// it is nil the clauses on corruption check nothing.
+	// Corrupt damages the stored value of a key in the directory of a closed layer. If nil, the clauses on corruption
+	// test nothing.
 	Corrupt func(t T, dir, key string)
-	// Patience is how long nothing may advance, no call return and no event come, before the suite says that
-	// what must happen does not; 30 seconds when zero. It is no limit on what goes on slowly.
+	// Patience is how long nothing may advance (no call returns and no event arrives) before the suite reports a
+	// failure; 30 seconds when zero. It does not limit slow progress.
 	Patience time.Duration
 }
 

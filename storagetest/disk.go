@@ -15,20 +15,20 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Disk is a disk in memory: named directories of encoded records that outlive the layers
-// that are opened on them. The zero value is an empty disk.
+// Disk is a disk in memory: named directories of encoded records that outlive the layers opened on them. The zero
+// value is an empty disk.
 type Disk struct {
 	// mu guards the content of the disk, that of its directories included.
 	mu   sync.RWMutex
 	dirs map[string]*directory
 }
 
-// directory is what a layer left on a Disk. Its records are replaced, never changed.
+// directory is the content of a layer on a Disk. Its records are replaced, never changed.
 type directory struct {
 	records  map[string][]byte
 	revision uint64
 	inUse    bool
-	// id tells the directory from others; 0 before it was asked for.
+	// id identifies the directory; 0 until it is requested.
 	id uint64
 	// incomplete is why the content is only a part; empty when it is whole.
 	incomplete string
@@ -51,7 +51,7 @@ func (d *Disk) Corrupt(dir, path string) error {
 	return nil
 }
 
-// directoryLocked returns a directory, made at its first use.
+// directoryLocked returns a directory and creates it on first use.
 func (d *Disk) directoryLocked(name string) *directory {
 	if d.dirs == nil {
 		d.dirs = make(map[string]*directory)
@@ -64,8 +64,7 @@ func (d *Disk) directoryLocked(name string) *directory {
 	return dir
 }
 
-// PlainLayer is an EmbeddedLayer on a Disk that offers none of the optional interfaces:
-// with it a store shows what it does for a layer that lacks them.
+// PlainLayer is an EmbeddedLayer on a Disk without any optional interface. It tests the store's fallbacks.
 type PlainLayer struct {
 	disk *Disk
 	name string
@@ -78,8 +77,8 @@ func NewPlainLayer(disk *Disk, dir string) *PlainLayer {
 	return &PlainLayer{disk: disk, name: dir}
 }
 
-// BatchLayer is a PlainLayer that offers the optional interfaces: it is a Batcher, a Scanner, a
-// SizeHinter, a Checker, a Compacter and an IncompleteMarker.
+// BatchLayer is a PlainLayer with the optional interfaces: Batcher, Scanner, SizeHinter, Checker, Compacter and
+// IncompleteMarker.
 type BatchLayer struct{ PlainLayer }
 
 // NewBatchLayer returns a layer on a directory of a disk.
@@ -248,7 +247,7 @@ func (l *PlainLayer) usableLocked(path string) error {
 	return nil
 }
 
-// selectLocked decodes what matches a pattern, everything for an empty one, in no order.
+// selectLocked decodes the matches of a pattern, everything for an empty one, unordered.
 func (l *PlainLayer) selectLocked(pattern string) ([]meta.Object, error) {
 	list := []meta.Object{}
 	for path, record := range l.open.records {
@@ -318,7 +317,7 @@ func (l *BatchLayer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	}
 }
 
-// snapshot decodes what matches a pattern, so that a scan holds no lock.
+// snapshot decodes the matches of a pattern, so that a scan holds no lock.
 func (l *BatchLayer) snapshot(pattern string) ([]meta.Object, error) {
 	l.disk.mu.RLock()
 	defer l.disk.mu.RUnlock()
@@ -341,8 +340,8 @@ func (l *BatchLayer) SizeHint() int {
 	return len(l.open.records)
 }
 
-// recordHeader is the length of what comes before the data in a record: a CRC-32 of the
-// rest, Created, Updated, Revision and Expires, all in big-endian.
+// recordHeader is the length of a record before the data: a CRC-32 of the rest, Created, Updated, Revision and
+// Expires, all big-endian.
 const recordHeader = 4 + 4*8
 
 // encode makes the record of an object. It shares nothing with the object.

@@ -1,5 +1,4 @@
-// Package storagetest holds the rules of the store as tests: a conformance suite for any
-// persistent layer and any database, ours or another's.
+// Package storagetest is a conformance suite for any persistent layer and any database, ours or another's.
 //
 // A new engine runs the suite in a few lines:
 //
@@ -26,16 +25,13 @@
 //		storagetest.TestSubscriptions(t, database, opts, 1)
 //	}
 //
-// Every open function returns a fresh value that is not started yet: the suite starts
-// and closes it.
+// Every open function returns a new value that is not started yet. The suite starts and closes it.
 //
-// Each rule is a [Clause] with an id and a demand, and a subtest named by its id. A
-// failure prints the demand, with the line of whoever runs the suite. [Clauses] lists them all. What a layer may leave out, the
-// optional interfaces of package storage, is checked where it is there; the suite logs
-// what it found.
+// Each rule is a [Clause] with an id and a demand, and a subtest with its id as the name. A failure prints the
+// demand, and the line of the test that runs the suite. [Clauses] lists all of them. The suite tests the optional
+// interfaces of package storage that a layer implements, and logs which it found.
 //
-// The package also has what such tests need: [Faults], which wraps a layer and injects
-// errors, delays and panics; [Disk], a persistent layer in memory; and [Model], the store
-// as a map and a sort, against which [TestModel] compares random operations. What the subscriptions of a
-// random run tell is recorded ([Told]) and held against their [Guarantees] by [TestSubscriptions].
+// The package also has what such tests need: [Faults] wraps a layer and injects errors, delays and panics. [Disk] is
+// a persistent layer in memory. [Model] is a simple store, with which [TestModel] compares random operations.
+// [TestSubscriptions] records the subscriptions of a random run ([Told]) and checks their [Guarantees].
 package storagetest

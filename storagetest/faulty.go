@@ -10,26 +10,25 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Fault is what is to go wrong at one call of a layer.
+// Fault is a fault at one call of a layer.
 type Fault struct {
-	// Method is the name of the method to count, "Set" for example; all of Start, Get,
-	// GetList, Set, Del, Keys, Load, Commit, LastRevision, Scan and Clear when empty.
+	// Method is the name of the counted method, for example "Set"; if empty, all of Start, Get, GetList, Set, Del,
+	// Keys, Load, Commit, LastRevision, Scan and Clear count.
 	Method string
-	// N is which of these calls it is, from 1; 0 means each of them.
+	// N selects one of these calls, from 1; 0 selects all of them.
 	N int
-	// Err is returned instead of making the call. Clear, which returns no error, ignores
-	// it. Of a *storage.EntryError the Index is limited to the batch at hand.
+	// Err is returned instead of making the call. Clear returns no error and ignores it. The Index of a
+	// *storage.EntryError is limited to the present batch.
 	Err error
-	// After makes the call first and then returns Err, as when the answer was lost.
+	// After makes the call before returning Err, as if the answer had been lost.
 	After bool
-	// Delay is waited before anything else.
+	// Delay delays the call.
 	Delay time.Duration
-	// Panic, unless nil, is the value to panic with instead of making the call.
+	// Panic, unless nil, is the value of a panic instead of the call.
 	Panic any
 }
 
-// Faults injects faults into the layers that it wraps. Its methods may be called at any
-// time, from any number of goroutines.
+// Faults injects faults into the layers that it wraps. Its methods may be called at any time and concurrently.
 type Faults struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -38,21 +37,21 @@ type Faults struct {
 	counts map[string]int
 }
 
-// Inject adds a fault. Calls are counted from the making of the Faults or the last Reset.
+// Inject adds a fault. Calls count from the creation of the Faults or from the last Reset.
 func (f *Faults) Inject(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.plan = append(f.plan, fault)
 }
 
-// Reset forgets all faults and counts.
+// Reset removes all faults and counts.
 func (f *Faults) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.plan, f.total, f.counts = nil, 0, nil
 }
 
-// Calls returns how many calls of a method were made; of all methods for an empty name.
+// Calls returns the number of calls of a method, or of all methods for an empty name.
 func (f *Faults) Calls(method string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,9 +135,8 @@ func doValue[V any](f *Faults, method string, call func() (V, error)) (V, error)
 	return value, nil
 }
 
-// Wrap returns a layer that makes its calls to another one as far as no fault is in the
-// way. It is a Batcher or a Scanner exactly when the other one is. Active and Close pass
-// through uncounted.
+// Wrap returns a layer that forwards its calls unless a fault applies. It is a Batcher or a Scanner exactly if the
+// wrapped layer is. Active and Close are forwarded and not counted.
 func (f *Faults) Wrap(layer storage.EmbeddedLayer) storage.EmbeddedLayer {
 	base := faulty{layer, f}
 	batcher, isBatcher := storage.As[storage.Batcher](layer)

@@ -8,18 +8,18 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Guarantee is one of the promises that a subscription makes.
+// Guarantee is a guarantee of a subscription.
 type Guarantee struct {
-	// Name is one word, "ordered" for example.
+	// Name is one word, for example "ordered".
 	Name string
-	// Demand says in a sentence what is promised.
+	// Demand is the guarantee in one sentence.
 	Demand string
-	// Check reports where what a subscription told breaks the promise.
+	// Check reports where the recorded notices of a subscription violate the guarantee.
 	Check func(t T, told *Told, log *Log)
 }
 
-// Guarantees returns the promises of a subscription. Each check looks at its own promise only: that
-// a change is missing is a matter of "reliable", and of no other.
+// Guarantees returns the guarantees of a subscription. Each check tests only its own guarantee: a missing change, for
+// example, is a matter of "reliable" only.
 func Guarantees() []Guarantee {
 	return []Guarantee{
 		{"ordered", "Changes come in commit order: their revisions never go back.", CheckOrdered},
@@ -32,7 +32,7 @@ func Guarantees() []Guarantee {
 	}
 }
 
-// CheckOrdered checks that changes come in commit order. The keys of a glob delete share a revision.
+// CheckOrdered checks that changes arrive in commit order. The keys of a glob delete share a revision.
 func CheckOrdered(t T, told *Told, _ *Log) {
 	t.Helper()
 	var last uint64
@@ -48,8 +48,8 @@ func CheckOrdered(t T, told *Told, _ *Log) {
 	}
 }
 
-// CheckUnique checks that no change, and no object of one state, is told twice. What was told of a batch or
-// a glob delete that was cut off is told again by a subscription that resumes.
+// CheckUnique checks that no change, and no object of one state, is delivered twice. A subscription that resumes
+// repeats the delivered part of an interrupted batch or glob delete.
 func CheckUnique(t T, told *Told, _ *Log) {
 	t.Helper()
 	seen := map[pathRevision]bool{}
@@ -77,7 +77,7 @@ func CheckUnique(t T, told *Told, _ *Log) {
 	}
 }
 
-// CheckAtomic checks that the keys of a change come together, and that More is true of each but the last.
+// CheckAtomic checks that the keys of a change arrive together, and that More is set on all but the last.
 func CheckAtomic(t T, told *Told, log *Log) {
 	t.Helper()
 	notes := told.once()
@@ -86,7 +86,7 @@ func CheckAtomic(t T, told *Told, log *Log) {
 		if !ok {
 			continue
 		}
-		// The run of notices that are of this change.
+		// The consecutive notices of this change.
 		end := i + 1
 		for end < len(notes) {
 			next, ok := log.find(notes[end].Notice)
@@ -96,7 +96,7 @@ func CheckAtomic(t T, told *Told, log *Log) {
 			end++
 		}
 		run := notes[i:end]
-		// Whoever leaves in the middle has only a part.
+		// A subscriber that leaves in the middle has only a part.
 		left := end == len(notes) && run[len(run)-1].More &&
 			!errors.Is(told.End, storage.ErrNotActive) && !errors.Is(told.End, storage.ErrLagged)
 		for k, n := range run {
@@ -114,7 +114,7 @@ func CheckAtomic(t T, told *Told, log *Log) {
 	}
 }
 
-// once returns the notes without changes that come again.
+// once returns the notes without repeated changes.
 func (told *Told) once() (notes []Note) {
 	seen := map[pathRevision]bool{}
 	for _, n := range told.Notes {
@@ -128,8 +128,8 @@ func (told *Told) once() (notes []Note) {
 	return notes
 }
 
-// keysOf is how many keys of the change at a place in the log the subscription has to tell: one that resumes
-// from the middle of a batch gets those behind it.
+// keysOf returns how many keys of a change in the log the subscription must deliver. One that resumes in the middle
+// of a batch gets the rest.
 func (told *Told) keysOf(log *Log, at int) (keys int) {
 	group := log.group[at]
 	for at > 0 && log.group[at-1] == group {
@@ -143,9 +143,9 @@ func (told *Told) keysOf(log *Log, at int) (keys int) {
 	return keys
 }
 
-// CheckReliable checks that behind each NoticeLive every matching change is told, up to the highest revision that
-// the subscription gave, before a NoticeReset or at its end. With LagNewest it is the newest one of
-// each key. A change that is told must be one that was committed.
+// CheckReliable checks that after each NoticeLive every matching change is delivered, up to the highest revision of
+// the subscription before a NoticeReset or at its end. With LagNewest this applies to the newest change of each key.
+// A delivered change must have been committed.
 func CheckReliable(t T, told *Told, log *Log) {
 	t.Helper()
 	for i, n := range told.Notes {
@@ -178,13 +178,12 @@ func CheckReliable(t T, told *Told, log *Log) {
 	}
 }
 
-// wantNewest checks that the newest change of each key was told. One that has a newer change behind all
-// that was told is superseded by that, which may wait. The removal of what the subscriber was never told of
-// needs not be told.
+// wantNewest checks that the newest change of each key was delivered. A change is superseded by a newer one after all
+// delivered ones, which may be waiting. The delete of an object that was never delivered need not be delivered.
 func (told *Told) wantNewest(t T, log *Log, p *part) {
 	t.Helper()
 	had := map[string]uint64{}
-	// What was told up to NoticeLive is for the other promises to check.
+	// Other guarantees check what was delivered up to NoticeLive.
 	known := log.content(told.Pattern, p.live.Revision)
 	for _, n := range p.changes {
 		if n.Revision <= max(had[n.Path], p.live.Revision) {
@@ -210,7 +209,7 @@ func (told *Told) wantNewest(t T, log *Log, p *part) {
 	}
 }
 
-// CheckWhole checks each state that was told to its end against what the log says was there.
+// CheckWhole checks each completely delivered state against the log.
 func CheckWhole(t T, told *Told, log *Log) {
 	t.Helper()
 	for _, p := range told.parts() {
@@ -234,9 +233,9 @@ func CheckWhole(t T, told *Told, log *Log) {
 	}
 }
 
-// CheckResumable checks that a subscription that resumes tells, before anything else, all that was committed
-// between its beginning and its NoticeLive, and no state; unless it begins with a NoticeReset. Of one that catches up it
-// checks that NoticeState is what changed behind the revision that it gave, and NoticeUnchanged what did not.
+// CheckResumable checks that a subscription that resumes first delivers everything committed between its revision and
+// its NoticeLive, without a state, unless it begins with a NoticeReset. If it catches up, NoticeState must be the
+// objects changed after its revision, and NoticeUnchanged the others.
 func CheckResumable(t T, told *Told, log *Log) {
 	t.Helper()
 	for _, p := range told.parts() {
@@ -275,8 +274,8 @@ func CheckResumable(t T, told *Told, log *Log) {
 	}
 }
 
-// CheckBookmarked checks that what comes behind a revision that a subscription gave is newer, and that a
-// NoticeLive comes behind its state and is not older than it.
+// CheckBookmarked checks that everything delivered after a revision of the subscription is newer, and that a
+// NoticeLive comes after its state and is not older.
 func CheckBookmarked(t T, told *Told, _ *Log) {
 	t.Helper()
 	var given, state, since uint64 // since is where one that catches up may be resumed from

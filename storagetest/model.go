@@ -6,8 +6,8 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Model is the content of a store, as plainly as it can be written: a map, and a sort for
-// each list. It is not safe for concurrent use.
+// Model is the content of a store in its simplest form: a map, with a sort for each list. It is not safe for
+// concurrent use.
 type Model struct {
 	objects map[string]meta.Object
 }
@@ -24,7 +24,7 @@ func (m *Model) Get(path string) (meta.Object, bool) {
 	return obj, ok
 }
 
-// Del removes what a path or a pattern matches and returns how many objects that were.
+// Del deletes the objects that match a path or a pattern and returns their number.
 func (m *Model) Del(pattern string) int {
 	before := len(m.objects)
 	for path := range m.objects {
@@ -35,7 +35,7 @@ func (m *Model) Del(pattern string) int {
 	return before - len(m.objects)
 }
 
-// Clear removes everything.
+// Clear deletes everything.
 func (m *Model) Clear() { clear(m.objects) }
 
 // Keys returns all paths in byte order.
@@ -48,7 +48,7 @@ func (m *Model) Keys() []string {
 	return keys
 }
 
-// List returns what a pattern matches, ascending by Created, ties by Path.
+// List returns the objects that match a pattern, ascending by Created, ties by Path.
 func (m *Model) List(pattern string) []meta.Object {
 	list := []meta.Object{}
 	for path, obj := range m.objects {
@@ -60,22 +60,19 @@ func (m *Model) List(pattern string) []meta.Object {
 	return list
 }
 
-// Newest returns the newest limit objects that a pattern matches, newest first; all for a
-// limit of 0.
+// Newest returns the newest limit objects that match a pattern, newest first; all for a limit of 0.
 func (m *Model) Newest(pattern string, limit int) []meta.Object {
 	list := m.List(pattern)
 	slices.Reverse(list)
 	return limited(list, limit)
 }
 
-// Oldest returns the oldest limit objects that a pattern matches, oldest first; all for a
-// limit of 0.
+// Oldest returns the oldest limit objects that match a pattern, oldest first; all for a limit of 0.
 func (m *Model) Oldest(pattern string, limit int) []meta.Object {
 	return limited(m.List(pattern), limit)
 }
 
-// Range returns what a pattern matches and was created from one time to another, both
-// inclusive, ascending.
+// Range returns the objects that match a pattern and were created between two times, both inclusive, ascending.
 func (m *Model) Range(pattern string, from, to int64) []meta.Object {
 	return slices.DeleteFunc(m.List(pattern), func(obj meta.Object) bool {
 		return obj.Created < from || obj.Created > to

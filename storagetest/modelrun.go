@@ -13,9 +13,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// TestModel makes random calls to a database and to a Model and compares all that they
-// return, and the events at the end. The calls follow from the seed; a failure prints the
-// seed and the calls up to it.
+// TestModel makes random calls to a database and to a Model and compares all results, and the events at the end. The
+// calls depend only on the seed. A failure prints the seed and the calls up to it.
 func TestModel(t *testing.T, open func(t T) storage.Database, opts Options, seed uint64) {
 	t.Helper()
 	t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
@@ -24,7 +23,7 @@ func TestModel(t *testing.T, open func(t T) storage.Database, opts Options, seed
 	})
 }
 
-// RandomChoices returns n bytes that follow from a seed, for CheckModel.
+// RandomChoices returns n bytes derived from a seed, for CheckModel.
 func RandomChoices(seed uint64, n int) []byte {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	choices := make([]byte, n)
@@ -34,8 +33,7 @@ func RandomChoices(seed uint64, n int) []byte {
 	return choices
 }
 
-// CheckModel is TestModel with the calls taken from bytes, a few for each: the target of a
-// fuzz test.
+// CheckModel is TestModel with calls taken from bytes, a few for each: the target of a fuzz test.
 func CheckModel(t T, open func(t T) storage.Database, opts Options, choices []byte) {
 	t.Helper()
 	s := &subject{Options: opts, openDatabase: open}
@@ -65,7 +63,7 @@ type modelRun struct {
 	events  *collector
 	choices []byte
 	trace   []string
-	// sent are the events that the changes of this run of the store have to send.
+	// sent are the events that the changes of this run must send.
 	sent []expectedEvent
 	// revision and clock are the highest that any object got.
 	revision uint64
@@ -89,7 +87,7 @@ var modelOps = []func(r *modelRun){
 	(*modelRun).keysRange, (*modelRun).keysRange, (*modelRun).rarely,
 }
 
-// rarely does what would leave too little behind if it came often.
+// rarely makes calls that would leave too little content if they were frequent.
 func (r *modelRun) rarely() {
 	switch r.choose(8) {
 	case 0:
@@ -115,7 +113,7 @@ func (r *modelRun) log(format string, args ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, args...))
 }
 
-// path chooses one of few paths, so that they meet.
+// path chooses one of few paths, so that calls meet.
 func (r *modelRun) path() string {
 	segments := []string{"a", "b", "aa", "ab", "c-1"}
 	all := make([]string, 1+r.choose(3))
@@ -125,7 +123,7 @@ func (r *modelRun) path() string {
 	return strings.Join(all, "/")
 }
 
-// pattern makes a path into a pattern; seldom it stays without a star.
+// pattern turns a path into a pattern; rarely it stays without a star.
 func (r *modelRun) pattern() string {
 	all := strings.Split(r.path(), "/")
 	for i, segment := range all {
@@ -144,7 +142,7 @@ func (r *modelRun) pattern() string {
 	return strings.Join(all, "/")
 }
 
-// data makes a value that no other call makes.
+// data returns a unique value.
 func (r *modelRun) data() json.RawMessage { return dataOf(int64(len(r.trace))) }
 
 // wrote checks the object of a write that succeeded and takes it into the model.
@@ -170,7 +168,7 @@ func (r *modelRun) send(e storage.Event, optional bool) {
 	r.sent = append(r.sent, expectedEvent{e, optional})
 }
 
-// stamped returns what a Set has to store, with the time that the store gave it.
+// stamped returns the object that a Set must store, with the time set by the store.
 func (r *modelRun) stamped(path string, data json.RawMessage) meta.Object {
 	r.t.Helper()
 	want := meta.Object{Path: path, Data: data}
@@ -271,11 +269,11 @@ func (r *modelRun) delGlob() {
 	r.log("Del %s", pattern)
 	must(r.t, "Del "+pattern, r.db.Del(pattern))
 	removed := r.model.Del(pattern)
-	// Whether a delete of nothing sends an event is open.
+	// A delete of nothing may or may not send an event.
 	r.send(storage.Event{Key: pattern, Operation: storage.OperationDel}, removed == 0)
 }
 
-// refused makes calls that have to fail.
+// refused makes calls that must fail.
 func (r *modelRun) refused() {
 	path := r.path()
 	r.log("refused calls with %s", path)
@@ -298,7 +296,7 @@ func (r *modelRun) clear() {
 	r.send(storage.Event{Operation: storage.OperationClear}, false)
 }
 
-// restart closes the store and starts it anew; the events of a run are compared at its end.
+// restart restarts the store; the events of a run are compared at its end.
 func (r *modelRun) restart() {
 	r.t.Helper()
 	r.log("Close and Start")
@@ -437,7 +435,7 @@ func (r *modelRun) compareAll() {
 	}
 }
 
-// compareEvents checks, after Close, that each shard has carried what was sent, in order.
+// compareEvents checks after Close that each shard has delivered the sent events in order.
 func (r *modelRun) compareEvents() {
 	r.t.Helper()
 	r.s.within(r.t, "the channels close", r.events.closed.Wait)

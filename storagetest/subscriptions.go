@@ -15,10 +15,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// TestSubscriptions writes to a database at random, from several goroutines, while random subscribers come,
-// lag, go and resume, and while the database is restarted, where it is Persistent. Then it holds all that
-// they were told against the Guarantees. The choices follow from the seed, and the course of the goroutines does
-// not. A database without Subscribe is not tested.
+// TestSubscriptions writes to a database at random from several goroutines, while random subscribers start, lag, stop
+// and resume, and while the database is restarted if it is Persistent. Then it checks everything that was delivered
+// against the Guarantees. The choices depend only on the seed; the interleaving of the goroutines does not. A
+// database without Subscribe is not tested.
 func TestSubscriptions(t *testing.T, open func(t T) storage.Database, opts Options, seed uint64) {
 	t.Helper()
 	t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestSubscriptions(t *testing.T, open func(t T) storage.Database, opts Optio
 	})
 }
 
-// hold checks all that was told.
+// hold checks all recorded subscriptions.
 func (g Guarantee) hold(t T, tolds []*Told, log *Log) {
 	t.Helper()
 	for _, told := range tolds {
@@ -44,10 +44,9 @@ func (g Guarantee) hold(t T, tolds []*Told, log *Log) {
 	}
 }
 
-// RecordSubscriptions is TestSubscriptions without the check of the guarantees: it returns what each
-// subscription told, and the log of all that was committed. The log is what one subscriber to everything
-// was told, from the beginning on, once it was found to agree with what the writers know they wrote, and
-// with what the database holds.
+// RecordSubscriptions is TestSubscriptions without the check of the guarantees: it returns the recorded subscriptions
+// and the log of all commits. The log is recorded by one subscriber to everything from the beginning. It is checked
+// against the writers' records and the content of the database.
 func RecordSubscriptions(t T, open func(t T) storage.Database, opts Options, seed uint64) ([]*Told, *Log) {
 	t.Helper()
 	r := &subscriptionRun{t: t, s: &subject{Options: opts, openDatabase: open}, seed: seed, log: &Log{}}
@@ -74,7 +73,7 @@ func RecordSubscriptions(t T, open func(t T) storage.Database, opts Options, see
 	return r.tolds, r.log
 }
 
-// describe logs how much happened.
+// describe logs the amount of work.
 func (r *subscriptionRun) describe() {
 	r.t.Helper()
 	notices, resumed, resets, caughtUp, lagged := 0, 0, 0, 0, 0
@@ -107,7 +106,7 @@ type subscriptionRun struct {
 	db   storage.Database
 	log  *Log
 
-	// whole are the subscriptions that the log is made of; the last one goes on.
+	// whole are the subscriptions that make up the log; the last one continues.
 	whole *Told
 
 	mu      sync.Mutex // guards the fields below
@@ -165,7 +164,7 @@ func (r *subscriptionRun) content() map[string]uint64 {
 	return content
 }
 
-// randomSegments are those of the paths that are written and followed.
+// randomSegments are the segments of written and followed paths.
 var randomSegments = []string{"a", "b", "ab", "c"}
 
 func randomPath(rng *rand.Rand) string {
@@ -176,13 +175,13 @@ func randomPath(rng *rand.Rand) string {
 	return path
 }
 
-// randomPattern is one of few, so that all are used.
+// randomPattern chooses one of few patterns, so that all are used.
 func randomPattern(rng *rand.Rand) string {
 	patterns := []string{"", "", "*/*", "*/*", "a/*", "*/a", "a*/b*", "*", "b", "c/ab", "*/*b", "none/*"}
 	return patterns[rng.IntN(len(patterns))]
 }
 
-// value makes a value that no other write has, and knows where it is written to.
+// value returns a unique value and records its path.
 func (r *subscriptionRun) value(path string) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,7 +226,7 @@ func (r *subscriptionRun) writeAtRandom(rng *rand.Rand) {
 	}
 }
 
-// writeBatch makes several changes at once, if the database can.
+// writeBatch makes several changes in one batch, if the database supports it.
 func (r *subscriptionRun) writeBatch(rng *rand.Rand) error {
 	batches, ok := r.db.(committer)
 	if !ok {
@@ -253,7 +252,7 @@ func (r *subscriptionRun) writeBatch(rng *rand.Rand) error {
 	return err
 }
 
-// unwritten takes back values that were not written.
+// unwritten removes the records of values that were not written.
 func (r *subscriptionRun) unwritten(values []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -262,7 +261,7 @@ func (r *subscriptionRun) unwritten(values []string) {
 	}
 }
 
-// subscribeAtRandom is one subscriber, with one subscription after the other until the database is closed.
+// subscribeAtRandom is one subscriber with consecutive subscriptions until the database is closed.
 func (r *subscriptionRun) subscribeAtRandom(subscribe subscriber, rng *rand.Rand, writing *atomic.Bool) {
 	var before *Told
 	for {
@@ -305,13 +304,13 @@ func (r *subscriptionRun) subscribeAtRandom(subscribe subscriber, rng *rand.Rand
 	}
 }
 
-// readAtRandom reads for a while: to the end once nothing more is written.
+// readAtRandom reads for a while, or to the end once nothing more is written.
 func (r *subscriptionRun) readAtRandom(ctx context.Context, told *Told, rng *rand.Rand, writing *atomic.Bool) {
 	most := rng.IntN(50)
 	slow := 1 + rng.IntN(100) // how seldom it sleeps; some fall behind
 	for n := 0; told.End == nil && (n < most || !writing.Load()); n++ {
 		r.s.beats.advance()
-		// Where nothing comes it does not wait for ever, but once nothing more is written.
+		// Without new notices it waits only until nothing more is written.
 		turn, end := ctx, func() {}
 		if writing.Load() {
 			turn, end = context.WithTimeout(ctx, time.Millisecond)
@@ -333,8 +332,8 @@ func (r *subscriptionRun) readAtRandom(ctx context.Context, told *Told, rng *ran
 	}
 }
 
-// takeLog takes what the subscriber to everything was told in a run into the log, and checks it against what was
-// written and what the database holds.
+// takeLog adds what the subscriber to everything received in a run to the log, and checks it against the written
+// values and the content of the database.
 func (r *subscriptionRun) takeLog(told *Told, content map[string]uint64) {
 	r.t.Helper()
 	if !errors.Is(told.End, storage.ErrNotActive) {
@@ -363,7 +362,7 @@ func (r *subscriptionRun) takeLog(told *Told, content map[string]uint64) {
 	r.checkLog()
 }
 
-// checkLog checks that the log has every write once, and batches whole.
+// checkLog checks that the log has every write once, and complete batches.
 func (r *subscriptionRun) checkLog() {
 	r.t.Helper()
 	at := map[string]int{}

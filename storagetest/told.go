@@ -8,8 +8,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Cursor is what the Subscribe of a database returns: a *storage.Subscription, or a type of its own that
-// keeps the same rules.
+// Cursor is the result of Subscribe: a *storage.Subscription, or another type with the same rules.
 type Cursor interface {
 	Next(ctx context.Context) (storage.Notice, error)
 	Revision() uint64
@@ -20,7 +19,7 @@ type Cursor interface {
 // subscriber is the Subscribe of a database.
 type subscriber func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
 
-// subscriberOf returns the Subscribe of a database that offers it, whichever of both types it returns.
+// subscriberOf returns the Subscribe of a database that has one, whichever type it returns.
 func subscriberOf(db storage.Database) (subscriber, bool) {
 	switch s := db.(type) {
 	case interface {
@@ -41,32 +40,31 @@ func subscriberOf(db storage.Database) (subscriber, bool) {
 	return nil, false
 }
 
-// Told is what one subscription told, from Subscribe to its end: what the guarantees are held against. It
-// is recorded by one goroutine, by calls of Next.
+// Told is the record of one subscription from Subscribe to its end, for checking the guarantees. One goroutine
+// records it with calls of Next.
 type Told struct {
 	Pattern string
 	Options storage.SubscribeOptions
-	// Notes are the notices in the order in which they came.
+	// Notes are the notices in order of arrival.
 	Notes []Note
-	// Revision is that of the subscription at its end.
+	// Revision is the revision of the subscription at its end.
 	Revision uint64
-	// End is the error of the last Next; nil when the subscriber left before one.
+	// End is the error of the last Next; nil if the subscriber left before an error.
 	End error
-	// Before is the subscription of which this one is the continuation: it resumed from its Revision. Nil
-	// for none.
+	// Before is the subscription that this one resumed, from its Revision; nil for none.
 	Before *Told
 
 	cursor Cursor
 }
 
-// Note is a notice and what the subscription said right behind it.
+// Note is a notice and the state of the subscription directly after it.
 type Note struct {
 	storage.Notice
-	// Bookmark is the Revision of the subscription behind the notice.
+	// Bookmark is the Revision of the subscription after the notice.
 	Bookmark uint64
 }
 
-// record begins a subscription of which all that it tells is recorded.
+// record starts a subscription and records everything it delivers.
 func (s subscriber) record(ctx context.Context, pattern string, opt storage.SubscribeOptions) (*Told, error) {
 	cursor, err := s(ctx, pattern, opt)
 	if err != nil {
@@ -109,7 +107,7 @@ func isState(n storage.Notice) bool {
 	return n.Kind == storage.NoticeState || n.Kind == storage.NoticeUnchanged
 }
 
-// part is the stretch of a subscription up to a NoticeReset or NoticeCatchUp, or to its end.
+// part is the part of a subscription up to a NoticeReset or NoticeCatchUp, or to its end.
 type part struct {
 	told *Told
 	// reset says that a NoticeReset begins it, and catchUp that a NoticeCatchUp does; since is then the revision that it
@@ -127,7 +125,7 @@ type part struct {
 	bound uint64
 }
 
-// parts divides what a subscription told.
+// parts splits the record of a subscription.
 func (told *Told) parts() []*part {
 	all := []*part{{told: told}}
 	for i := range told.Notes {
@@ -161,15 +159,15 @@ func (told *Told) parts() []*part {
 	return all
 }
 
-// begin is the revision that a part begins behind, and whether it does with a state.
+// begin returns the revision after which a part begins, and whether it begins with a state.
 func (p *part) begin() (revision uint64, state bool) {
 	return p.told.Options.From, p.reset || p.catchUp || p.told.Options.From == 0
 }
 
-// Log is all that was committed to a database that was empty, in order.
+// Log is everything that was committed to an initially empty database, in order.
 type Log struct {
 	changes []storage.Notice
-	// group numbers the changes: the keys of a batch or a glob delete have the same.
+	// group numbers the changes: the keys of a batch or a glob delete have the same number.
 	group []int
 	// at is the place in changes of a key at a revision.
 	at map[pathRevision]int

@@ -1,5 +1,5 @@
-// Package all has all engines of this module, for a program that opens any store: the command line does. A
-// program that knows its engine imports that one alone.
+// Package all has all engines of this module, for programs that open any store, such as the command line. A program
+// with a fixed engine imports only that one.
 package all
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/oolith-db/oolith/engine/sqlite"
 )
 
-// Engines returns them, to be passed to oolith.Open, engine.Open or engine.Config.
+// Engines returns the engines, for oolith.Open, engine.Open or engine.Config.
 func Engines() []engine.Engine {
 	return []engine.Engine{pebble.Engine, sqlite.Engine, badger.Engine, ko.Engine}
 }

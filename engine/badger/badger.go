@@ -68,16 +68,15 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the log was synced. Nothing acknowledged is lost, whatever crashes. It
-	// is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when it is in the log, in memory that the operating system writes back. A
 	// crash of the process loses nothing. A crash of the machine loses the newest writes, some seconds or tens of them.
 	// Close syncs, so that nothing is lost by it.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 const (
@@ -204,7 +203,7 @@ var (
 func New(dir string, options Options) *Layer {
 	l := &Layer{dir: dir, options: options.withDefaults()}
 	l.Layer, l.life = enginekit.New(enginekit.Config[*store]{
-		Name: "badger", Place: dir, Open: l.open, Explain: restored,
+		Name: "badger", Place: dir, What: "the directory", Open: l.open, Explain: explain,
 		ReadOnly: options.ReadOnly, MaxData: l.options.MaxData, Logger: options.Logger,
 	})
 	return l

@@ -89,3 +89,11 @@ func restored(err error) error {
 	}
 	return err
 }
+
+// explain says what to do about an error.
+func explain(err error) error {
+	if err = restored(err); errors.Is(err, errFull) {
+		return err // says it better
+	}
+	return enginekit.Explain("the directory", err)
+}

@@ -168,7 +168,7 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 // old copy of the file KEYREGISTRY can read what was written before.
 func RotateKey(dir string, old, replacement []byte) error {
 	if err := rotateKey(dir, old, replacement); err != nil {
-		return fmt.Errorf("badger: rotate the key of %s: %w", dir, enginekit.Explain("the directory", restored(err)))
+		return fmt.Errorf("badger: rotate the key of %s: %w", dir, explain(err))
 	}
 	return nil
 }

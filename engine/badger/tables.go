@@ -73,13 +73,24 @@ func readTable(name string, o table.Options, all bool) (found tableFound, err er
 	}
 	defer func() { err = enginekit.FirstError(err, file.Close(-1)) }() // the table's Close is the same
 	t, err := table.OpenTable(file, o)
-	if err == nil && all {
-		err = t.VerifyChecksum()
-	}
 	if err != nil {
 		return found, err
 	}
-	return tableFound{entries: int64(t.KeyCount()), version: t.MaxVersion()}, nil
+	found = tableFound{entries: int64(t.KeyCount()), version: t.MaxVersion()}
+	if all {
+		// The table's VerifyChecksum holds all blocks in memory. An iterator ends at the first that is damaged.
+		it, n := t.NewIterator(table.NOCACHE), int64(0)
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		if err := it.Close(); err != nil {
+			return found, err
+		}
+		if n != found.entries {
+			return found, fmt.Errorf("a block is damaged: %d entries can be read of %d", n, found.entries)
+		}
+	}
+	return found, nil
 }
 
 // unpanicked reads what may be damaged, where a panic is one more sign of it: the code below us trusts what it reads.

@@ -163,7 +163,7 @@ func TestNesting(t *testing.T) {
 	if err := l.Set("a", enginetest.Object("a", 1, nested(maxNesting))); err != nil {
 		t.Errorf("set of the deepest: %v", err)
 	}
-	entry, err := l.db.Get([]byte("a"), nil)
+	entry, err := databaseOf(l).db.Get([]byte("a"), nil)
 	if err != nil || !json.Valid(entry) {
 		t.Errorf("encoding/json does not read the deepest: %v", err)
 	}

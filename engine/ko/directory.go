@@ -120,7 +120,7 @@ func lockHolder(err error) enginekit.Holder {
 	return enginekit.Nobody
 }
 
-// explain says what to do about an error of opening.
+// explain says what to do about an error.
 func explain(err error) error {
 	switch {
 	case isForeign(err):
@@ -128,7 +128,7 @@ func explain(err error) error {
 	case isCorrupt(err):
 		return fmt.Errorf("%s: %w", corruptAdvice, err)
 	}
-	return enginekit.Explain("the directory", err)
+	return err
 }
 
 // isForeign tells whether a database has its keys in another order than that of bytes.
@@ -157,15 +157,4 @@ func isCorrupt(err error) bool {
 		content *lerrors.ErrCorrupted
 	)
 	return !isForeign(err) && (errors.As(err, &ours) || errors.As(err, &files) || errors.As(err, &content))
-}
-
-// wrap names the directory and what was being done; it keeps nil.
-func (l *Layer) wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if isCorrupt(err) {
-		return fmt.Errorf("ko: %s in %s: %s: %w", doing, l.dir, corruptAdvice, err)
-	}
-	return fmt.Errorf("ko: %s in %s: %w", doing, l.dir, err)
 }

@@ -262,16 +262,16 @@ func TestErrorsAreLogged(t *testing.T) {
 	enginetest.Set(t, l, "a")
 	armed.Store(true)
 	l.Close()
-	enginekit.Drain(l.options.Logger)
+	enginekit.Drain(l.life.Log())
 	if got := logged.String(); !strings.Contains(got, "ko: close") || !strings.Contains(got, syscall.EIO.Error()) {
 		t.Errorf("logged is %q, expected the failure of Close", got)
 	}
 	armed.Store(false)
 	logged.Reset()
 	l = enginetest.Start(t, disk.layer(t, Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))}))
-	l.disk.fail(syscall.EIO)
+	databaseOf(l).disk.fail(syscall.EIO)
 	l.Clear()
-	enginekit.Drain(l.options.Logger)
+	enginekit.Drain(l.life.Log())
 	if got := logged.String(); !strings.Contains(got, "clear failed") || !strings.Contains(got, syscall.EIO.Error()) {
 		t.Errorf("logged is %q, expected the failure of Clear", got)
 	}

@@ -29,9 +29,9 @@
 //
 // # Opening
 //
-// LevelDB drops damaged records of its logs in silence, and with them what they held. Start
-// looks for such damage first, and refuses it. It then reads the whole database once, to
-// find keys that are no valid paths and revisions that other software wrote: a second or less for
+// LevelDB drops damaged records of its logs in silence, and tables that a damaged list of them does not name. Start
+// looks for such damage first, and for files that are missing, and refuses it. It then reads the whole database
+// once, to find keys that are no valid paths and revisions that other software wrote: a second or less for
 // a million small objects, where the disk keeps up. It leaves that out when nothing but
 // this layer has touched the database since it was last closed in order.
 //
@@ -53,6 +53,7 @@
 package ko
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
@@ -64,18 +65,17 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the log was synced. Nothing acknowledged is
-	// lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when the operating system has it, as the
 	// older software does. A crash of the process loses nothing. A crash of the machine
 	// loses what was not on the disk yet, some seconds or tens of them, and may leave a log
 	// with a hole, which Start refuses until it is told to recover. Close syncs, so
 	// that nothing is lost by it.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults of Options.
@@ -131,108 +131,98 @@ func (o Options) withDefaults() Options {
 	if o.MaxData <= 0 || o.MaxData > defaultMaxData {
 		o.MaxData = defaultMaxData
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	o.Logger = enginekit.Apart(o.Logger)
 	return o
 }
 
-// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
-// storage.Batcher, Scanner, SizeHinter, Checker, Compacter, IncompleteMarker and ReadOnlyLayer.
+// Layer is a persistent layer in a directory. Besides what enginekit.Layer implements it is a
+// storage.Checker, Compacter, IncompleteMarker and Skipper.
 type Layer struct {
+	*layer
+	life    *enginekit.Life[*database]
 	dir     string
 	options Options
 	// openDisk opens and locks the directory, which exists. Tests put another in its place.
 	openDisk func(dir string) (disk, error)
 	// lookAt opens the directory to look at it before openDisk; nil in tests.
 	lookAt func(dir string) (disk, error)
-	// maxBatch is the greatest length in bytes of a batch. Tests have less.
-	maxBatch int
-
-	// LOCK ORDER: life, then writes, then one of delLocks, then revisions.lock; that of scans
-	// after life. None is held while a caller's code runs.
-
-	// life guards the fields below. Every call holds it for reading while it uses them;
-	// Start and Close hold it for writing. So Close waits for calls in progress, which all
-	// end by themselves.
-	life      sync.RWMutex
-	db        *leveldb.DB // nil while not active
-	disk      *failstop
-	revisions *revisions
-	opening   opening
-	// compactions counts the parts of them under way, which use db without life.
-	compactions sync.WaitGroup
-
-	// writes is held for reading by each write, and for writing by one that clears, which
-	// reads the keys first.
-	writes sync.RWMutex
-	// delLocks make the look-up and the delete of a Del one step against other Dels of
-	// the same key.
-	delLocks enginekit.KeyLocks
-
-	// scans are those in progress.
-	scans enginekit.Scans[*scan]
 }
 
+type layer = enginekit.Layer[*database]
+
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
-	_ storage.Batcher          = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 	_ storage.Skipper          = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
-// the directory and its parents where they are missing.
+// the directory and its parents where they are missing, locks it,
+// opens the database and reads it through once where that is needed, for which see the
+// package.
+//
+// A directory that is in use, that is a file, that cannot be written, that is corrupt, that
+// holds something else or that holds keys which are no valid paths is an error of Start that says so. Close
+// puts the log on the disk, and waits for the part that a compaction is at, some tenths of a second as a rule. It sorts nothing
+// into tables: the log has it, and the next start replays that.
 func New(dir string, options Options) *Layer {
-	return &Layer{dir: dir, options: options.withDefaults(), openDisk: openFileDisk, lookAt: openReadDisk, maxBatch: defaultMaxBatch}
+	options = options.withDefaults()
+	l := &Layer{dir: dir, options: options, openDisk: openFileDisk, lookAt: openReadDisk}
+	l.layer, l.life = enginekit.New(enginekit.Config[*database]{
+		Name: "ko", Place: dir, What: "the directory", Explain: explain,
+		ReadOnly: options.ReadOnly, MaxData: options.MaxData, Logger: options.Logger,
+		Open: func(_ context.Context, o storage.LayerOptions) (*database, error) {
+			d := &database{dir: dir, options: options, maxBatch: defaultMaxBatch}
+			d.options.Logger = l.life.Log()
+			return d, l.start(d, o)
+		},
+	})
+	return l
 }
 
-// ReadOnly implements storage.ReadOnlyLayer.
-func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
+// database is the directory while it is open.
+type database struct {
+	dir     string
+	options Options
+	// maxBatch is the greatest length in bytes of a batch. Tests have less.
+	maxBatch int
 
-// Active reports whether the layer is started.
-func (l *Layer) Active() bool {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	return l.db != nil
-}
+	db        *leveldb.DB
+	disk      *failstop
+	revisions *revisions
+	// compactions counts the parts of them under way, which go on while calls are waited for.
+	compactions sync.WaitGroup
+	// writes is held for reading by each write, and for writing by one that clears, which
+	// reads the keys first. revisions.lock is taken after it.
+	writes sync.RWMutex
 
-// opening is what Start found out about the database.
-type opening struct {
-	invalid     keyList         // keys that are no valid paths
-	undecodable keyList         // keys whose entries are no objects
-	recovery    *RecoveryReport // nil when there was nothing to recover
+	// What the start found out.
+	survey   survey
+	recovery *RecoveryReport // nil when there was nothing to recover
 }
 
 // Skipped implements storage.Skipper: it returns the keys that Options.SkipInvalid left out when the layer was
 // started, the first 100 of each kind in byte order, and how many there are. It is empty while the layer is
 // not active.
 func (l *Layer) Skipped() (keys []string, count int) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil || !l.options.SkipInvalid {
-		return nil, 0
-	}
-	keys, count = l.opening.invalid.copy()
-	more, n := l.opening.undecodable.copy()
-	keys = append(keys, more...)
-	slices.Sort(keys)
-	return keys, count + n
+	_ = l.life.Use(func(d *database) error { // one that is not active has left out nothing
+		if l.options.SkipInvalid {
+			keys = slices.Sorted(slices.Values(slices.Concat(d.survey.invalid.first, d.survey.undecodable.first)))
+			count = d.survey.invalid.count + d.survey.undecodable.count
+		}
+		return nil
+	})
+	return keys, count
 }
 
 // Recovery returns what the recovery of the last Start did, or nil when there was none.
-func (l *Layer) Recovery() *RecoveryReport {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil || l.opening.recovery == nil {
+func (l *Layer) Recovery() (report *RecoveryReport) {
+	_ = l.life.Use(func(d *database) error { // one that is not active has recovered nothing
+		if d.recovery != nil {
+			copied := *d.recovery
+			report = &copied
+		}
 		return nil
-	}
-	report := *l.opening.recovery
-	return &report
+	})
+	return report
 }

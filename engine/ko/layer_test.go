@@ -40,7 +40,7 @@ func TestLayer(t *testing.T) {
 			return newMemDisk().layer(t, Options{WriteBuffer: smallBuffer})
 		},
 		In:     func(dir string, maxData int) enginetest.Layer { return New(dir, Options{MaxData: maxData}) },
-		Scans:  func(l enginetest.Layer) int { return l.(*Layer).scans.Len() },
+		Scans:  func(l enginetest.Layer) int { return l.(*Layer).life.Holding() },
 		Rounds: 30,
 		Refuses: map[string]storage.Change{
 			"no JSON":    {Key: "b", Object: enginetest.Object("b", 1, "{"), Revision: 2},
@@ -79,7 +79,7 @@ func TestInactiveHasNothingToTell(t *testing.T) {
 
 func TestBatchTooLarge(t *testing.T) {
 	l := startInMemory(t)
-	l.maxBatch = 10_000
+	databaseOf(l).maxBatch = 10_000
 	half := enginetest.Object("b", 1, `"`+strings.Repeat("x", 5000)+`"`)
 	changes := []storage.Change{{Key: "a", Object: half, Revision: 1}, {Key: "b", Object: half, Revision: 2}}
 	err := l.Commit(changes)
@@ -147,4 +147,14 @@ func TestSizeHint(t *testing.T) {
 	if hint := l.SizeHint(); hint < n/4 || hint > n*4 {
 		t.Errorf("with %d objects the hint is %d", n, hint)
 	}
+}
+
+// databaseOf is the open database of a layer.
+func databaseOf(l *Layer) *database {
+	d, err := l.life.Enter()
+	if err != nil {
+		panic(err)
+	}
+	l.life.Leave()
+	return d
 }

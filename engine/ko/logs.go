@@ -56,11 +56,12 @@ func readLogs(d disk) (fingerprint string, err error) {
 	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
 		fmt.Fprintln(names, fd) // a hash takes all
 		fmt.Fprintln(sum, fd)
-		at, err := readLog(d, fd, sum)
+		content, err := readFile(d, fd)
 		if err != nil {
 			return "", fmt.Errorf("read %s: %w", fd, err)
 		}
-		if at >= 0 && damaged == nil {
+		sum.Write(content)
+		if at := levelfiles.Damage(content); at >= 0 && damaged == nil {
 			damaged = &corruption{fmt.Errorf("its file %s is damaged at byte %d", fd, at)}
 		}
 	}
@@ -77,60 +78,12 @@ func checkClosed(fingerprint, closed string) error {
 	return nil
 }
 
-// readLog reads a file into a hash and returns where it is damaged, or -1.
-func readLog(d disk, fd ldbstorage.FileDesc, sum io.Writer) (damage int64, err error) {
+// readFile reads a file to its end.
+func readFile(d disk, fd ldbstorage.FileDesc) ([]byte, error) {
 	file, err := d.Open(fd)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	damage, err = findDamage(io.TeeReader(file, sum))
-	return damage, enginekit.FirstError(err, file.Close())
-}
-
-// findDamage returns where the first broken chunk is that a sound beginning of a record
-// follows, or -1. It reads to the end.
-//
-// The end of a record behind a broken chunk is no damage: a long record that a
-// crash cut short may have reached the disk in any part.
-func findDamage(r io.Reader) (int64, error) {
-	f := damageFinder{broken: -1}
-	block := make([]byte, levelfiles.LogBlock)
-	for offset := int64(0); ; offset += levelfiles.LogBlock {
-		n, err := io.ReadFull(r, block)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return 0, err
-		}
-		if !f.damaged {
-			f.read(block[:n], offset)
-		}
-		if n < levelfiles.LogBlock {
-			break
-		}
-	}
-	if !f.damaged {
-		return -1, nil
-	}
-	return f.broken, nil
-}
-
-type damageFinder struct {
-	within  bool  // a record has begun and not ended
-	broken  int64 // where the first broken chunk is; -1 for none yet
-	damaged bool  // a record begins behind it
-}
-
-// read reads a block that begins at an offset.
-func (f *damageFinder) read(block []byte, offset int64) {
-	for at := 0; len(block)-at >= levelfiles.MinLogHeader; { // less is filled with zeros
-		chunk := levelfiles.SoundChunk(block[at:])
-		if f.broken < 0 && (chunk.Size == 0 || chunk.Begins == f.within) {
-			f.broken = offset + int64(at)
-		}
-		if chunk.Begins && f.broken >= 0 {
-			f.damaged = true
-			return
-		}
-		f.within = chunk.Size > 0 && !chunk.Ends
-		at += max(chunk.Size, 1) // behind a broken one, any byte may be where a sound one begins
-	}
+	content, err := io.ReadAll(file)
+	return content, enginekit.FirstError(err, file.Close())
 }

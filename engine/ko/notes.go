@@ -159,16 +159,10 @@ func checkComplete(d disk) error {
 // MarkIncomplete implements storage.IncompleteMarker. The mark is the file
 // OOLITH-INCOMPLETE beside the database.
 func (l *Layer) MarkIncomplete(reason string) error {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	if err := l.failure(); err != nil {
-		return err
-	}
-	if reason == "" {
-		return l.wrap("take the mark of an incomplete store away", l.disk.RemoveNote(incompleteFile))
-	}
-	return l.wrap("mark the store as incomplete", l.disk.WriteNote(incompleteFile, []byte(reason+"\n")))
+	return l.life.Write(func(d *database) error {
+		if reason == "" {
+			return d.disk.RemoveNote(incompleteFile)
+		}
+		return d.disk.WriteNote(incompleteFile, []byte(reason+"\n"))
+	})
 }

@@ -2,7 +2,6 @@ package ko
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/util"
@@ -12,56 +11,24 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Get implements storage.Layer.
-func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := enginekit.CheckPath(path); err != nil {
-		return meta.Object{}, err
-	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return meta.Object{}, storage.ErrNotActive
-	}
-	entry, err := l.lookup(path)
+// Get implements enginekit.Database.
+func (d *database) Get(path string) (_ meta.Object, err error) {
+	defer catch(&err)
+	entry, err := d.db.Get([]byte(path), nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
-		return meta.Object{}, notFound(path)
+		return meta.Object{}, storage.ErrNotFound
 	}
 	if err != nil {
-		return meta.Object{}, l.wrap(fmt.Sprintf("read key %q", path), err)
+		return meta.Object{}, err
 	}
-	obj, err := decodeEntry(path, entry)
-	return obj, l.wrap("read", err)
+	return decodeEntry(path, entry)
 }
 
-// lookup reads the entry at path.
-func (l *Layer) lookup(path string) (entry []byte, err error) {
-	defer catch(&err)
-	return l.db.Get([]byte(path), nil)
-}
-
-func notFound(path string) error { return fmt.Errorf("path %q: %w", path, storage.ErrNotFound) }
-
-// GetList implements storage.Layer.
-func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(pattern, l.openWalk)
-}
-
-// Load implements storage.EmbeddedLayer.
-func (l *Layer) Load() (map[string]*meta.Object, error) {
-	return enginekit.Load(l)
-}
-
-// Keys implements storage.Layer. LevelDB reads the entries with the keys.
-func (l *Layer) Keys() ([]string, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	paths := []string{}
+// Keys implements enginekit.Database. LevelDB reads the entries with the keys.
+func (d *database) Keys() (paths []string, err error) {
 	// Start has found out whether there are entries to leave out.
-	skips := l.options.SkipInvalid && l.opening.undecodable.count > 0
-	err := l.eachKey(func(path string, entry []byte) {
+	skips := d.options.SkipInvalid && d.survey.undecodable.count > 0
+	err = d.eachKey(func(path string, entry []byte) {
 		if skips {
 			if _, err := decodeEntry(path, entry); err != nil {
 				return
@@ -69,22 +36,18 @@ func (l *Layer) Keys() ([]string, error) {
 		}
 		paths = append(paths, path)
 	})
-	if err != nil {
-		return nil, l.wrap("read the keys", err)
-	}
-	return paths, nil
+	return paths, err
 }
 
-// eachKey calls a function for each valid path, in byte order, with its entry, which stays the database's. The caller
-// holds life for reading.
-func (l *Layer) eachKey(visit func(path string, entry []byte)) error {
-	it := l.db.NewIterator(nil, throughOptions)
+// eachKey calls a function for each valid path, in byte order, with its entry, which stays the database's.
+func (d *database) eachKey(visit func(path string, entry []byte)) error {
+	it := d.db.NewIterator(nil, throughOptions)
 	defer it.Release()
 	for it.Next() {
 		path := string(it.Key())
 		if enginekit.CheckPath(path) == nil {
 			visit(path, it.Value())
-		} else if !l.options.SkipInvalid {
+		} else if !d.options.SkipInvalid {
 			return invalidKey(path)
 		}
 	}
@@ -97,22 +60,17 @@ const sampleSize = 1000
 // SizeHint implements storage.SizeHinter. It reads the first thousand objects and compares the
 // space that they take in the tables with that of all, so that overwritten objects
 // that no compaction has met yet count twice.
-func (l *Layer) SizeHint() int {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return 0
-	}
-	hint, err := l.sizeHint()
+func (d *database) SizeHint() int {
+	hint, err := d.sizeHint()
 	if err != nil {
 		return 0 // only a hint; a reader of the objects meets the error itself
 	}
 	return hint
 }
 
-func (l *Layer) sizeHint() (hint int, err error) {
+func (d *database) sizeHint() (hint int, err error) {
 	defer catch(&err)
-	it := l.db.NewIterator(nil, throughOptions)
+	it := d.db.NewIterator(nil, throughOptions)
 	defer it.Release()
 	for hint < sampleSize && it.Next() {
 		hint++
@@ -120,7 +78,7 @@ func (l *Layer) sizeHint() (hint int, err error) {
 	if hint < sampleSize {
 		return hint, it.Error()
 	}
-	sizes, err := l.db.SizeOf([]util.Range{{Limit: it.Key()}, {Limit: afterAll}})
+	sizes, err := d.db.SizeOf([]util.Range{{Limit: it.Key()}, {Limit: afterAll}})
 	if err != nil || sizes[0] <= 0 {
 		return hint, err
 	}

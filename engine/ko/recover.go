@@ -34,28 +34,28 @@ type RecoveryReport struct {
 }
 
 // recover rebuilds a corrupt database and opens it.
-func (o *opener) recover(cause error) error {
-	o.closeDatabase()
-	before := o.countReadable()
-	disk := newFailstop(o.disk.disk, o.layer.options.Logger)
+func (d *database) recover(cause error) error {
+	d.closeDatabase()
+	before := d.countReadable()
+	disk := newFailstop(d.disk.disk, d.options.Logger)
 	disk.lenient = true
-	o.disk = disk
+	d.disk = disk
 	repaired, err := repairTables(disk)
 	if err != nil {
 		return fmt.Errorf("recovery from (%w): %w", cause, err)
 	}
-	if o.db, err = leveldb.Recover(disk, o.layer.leveldbOptions()); err != nil {
+	if d.db, err = leveldb.Recover(disk, d.leveldbOptions()); err != nil {
 		return fmt.Errorf("recovery from (%w): %w", cause, err)
 	}
-	if o.survey, err = surveyDatabase(o.db, true); err != nil {
+	if d.survey, err = surveyDatabase(d.db, true); err != nil {
 		return fmt.Errorf("recovery from (%w): read what was recovered: %w", cause, err)
 	}
-	report := &RecoveryReport{Cause: cause, Before: before, After: o.survey.entries}
+	report := &RecoveryReport{Cause: cause, Before: before, After: d.survey.entries}
 	report.Details = append(repaired, disk.endLenient()...)
 	report.Details = report.Details[:min(len(report.Details), maxLines)]
-	report.Undecodable, report.UndecodableCount = o.survey.undecodable.copy()
-	o.report = report
-	o.layer.options.Logger.Warn("ko: recovered a corrupt store", "dir", o.layer.dir, "cause", cause,
+	report.Undecodable, report.UndecodableCount = d.survey.undecodable.first, d.survey.undecodable.count
+	d.recovery = report
+	d.options.Logger.Warn("ko: recovered a corrupt store", "dir", d.dir, "cause", cause,
 		"before", before, "after", report.After, "undecodable", report.UndecodableCount,
 		"keys", report.Undecodable, "details", report.Details)
 	return nil
@@ -63,11 +63,11 @@ func (o *opener) recover(cause error) error {
 
 // countReadable counts the entries that can be read from a corrupt database without changing
 // it, or returns -1.
-func (o *opener) countReadable() int {
-	options := o.layer.leveldbOptions()
+func (d *database) countReadable() int {
+	options := d.leveldbOptions()
 	options.ReadOnly, options.ErrorIfMissing = true, true
 	options.Strict = opt.StrictJournalChecksum | opt.StrictBlockChecksum
-	disk := newFailstop(o.disk.disk, o.layer.options.Logger)
+	disk := newFailstop(d.disk.disk, d.options.Logger)
 	disk.lenient = true
 	db, err := leveldb.Open(disk, options)
 	if err != nil {
@@ -81,7 +81,7 @@ func (o *opener) countReadable() int {
 	err = it.Error()
 	it.Release()
 	if err = enginekit.FirstError(err, db.Close()); err != nil {
-		o.layer.options.Logger.Debug("ko: count before a recovery", "error", err)
+		d.options.Logger.Debug("ko: count before a recovery", "error", err)
 		return -1
 	}
 	return count

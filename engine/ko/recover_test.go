@@ -102,7 +102,7 @@ func TestRecovery(t *testing.T) {
 					t.Errorf("%s is %s", path, obj.Data)
 				}
 			}
-			enginekit.Drain(l.options.Logger)
+			enginekit.Drain(l.life.Log())
 			if !strings.Contains(logged.String(), "recovered a corrupt store") {
 				t.Errorf("logged is %q", logged.String())
 			}

@@ -1,40 +1,25 @@
 package ko
 
 import (
-	"iter"
-
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/oolith-db/oolith/meta"
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is
-// bounded by one chunk of objects and the paths of directories that wait, see walk;
-// the tables of the snapshot stay on disk until the loop ends.
-//
-// The loop's body may call the layer, Close included. Close ends the scan with
-// storage.ErrNotActive, after at most the chunk that was read already.
-func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return enginekit.Scan(func() (*scan, error) { return l.openWalk(pattern) })
-}
-
-// openWalk begins a scan of the objects that match.
-func (l *Layer) openWalk(pattern string) (*scan, error) {
-	if err := enginekit.CheckScanned(pattern); err != nil {
-		return nil, err
-	}
+// Scan implements enginekit.Database. Besides a chunk of objects it takes memory for the paths of directories that wait, see walk;
+// the tables of the snapshot stay on disk until the scan ends.
+func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	within := bounds(pattern)
-	s, err := l.openScan(within, readOptions(within))
+	it, err := newIterator(d.db, within, readOptions(within))
 	if err != nil {
 		return nil, err
 	}
-	s.walk = newWalk(pattern, l.options.SkipInvalid)
-	s.walk.it = s.it
+	s := &scan{walk: newWalk(pattern, d.options.SkipInvalid), lenient: d.options.SkipInvalid}
+	s.walk.it = it
 	return s, nil
 }
 
@@ -56,31 +41,10 @@ func readOptions(within *util.Range) *opt.ReadOptions {
 	return nil
 }
 
-// scan is an iterator that Close can end.
+// scan is a scan in progress.
 type scan struct {
-	layer *Layer
-	// it is released and ended is true after the end. The scan uses it while it holds
-	// layer.life for reading; Close ends it while it holds that for writing.
-	it    iterator.Iterator
-	ended bool
-
-	walk walk   // of the objects, where they are read
-	last string // the last path read, for errors
-}
-
-func (l *Layer) openScan(within *util.Range, options *opt.ReadOptions) (*scan, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	it, err := newIterator(l.db, within, options)
-	if err != nil {
-		return nil, l.wrap("scan", err)
-	}
-	s := &scan{layer: l, it: it}
-	l.scans.Add(s)
-	return s, nil
+	walk    walk
+	lenient bool // leaves out what is no object
 }
 
 func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (it iterator.Iterator, err error) {
@@ -88,61 +52,27 @@ func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (
 	return db.NewIterator(within, options), nil
 }
 
-// Read implements enginekit.Reader.
-func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
-	s.layer.life.RLock()
-	defer s.layer.life.RUnlock()
-	if s.ended {
-		return chunk, false, storage.ErrNotActive
-	}
-	more, err = enginekit.Fill(&chunk, limit, s.next)
-	return chunk, more, s.fail(err)
-}
-
-// next reads the next object that matches.
-func (s *scan) next(obj *meta.Object) (found bool, err error) {
+// Next implements enginekit.Iterator.
+func (s *scan) Next(obj *meta.Object) (found bool, err error) {
 	for {
 		if found, err = advance(&s.walk); err != nil || !found {
 			return false, err
 		}
-		*obj, err = decodeEntry(s.walk.path, s.it.Value())
-		if err == nil {
-			break
-		}
-		if !s.layer.options.SkipInvalid {
-			return false, err
+		*obj, err = decodeEntry(s.walk.path, s.walk.it.Value())
+		if err == nil || !s.lenient {
+			return err == nil, err
 		}
 	}
-	s.last = obj.Path
-	return true, nil
+}
+
+// Close implements enginekit.Iterator.
+func (s *scan) Close() error {
+	s.walk.it.Release()
+	return nil
 }
 
 // advance is next of a walk, with an error for a panic.
 func advance(w *walk) (found bool, err error) {
 	defer catch(&err)
 	return w.next()
-}
-
-// fail says where the scan came to an end; it keeps nil.
-func (s *scan) fail(err error) error {
-	if err == nil {
-		return nil
-	}
-	return s.layer.wrap(enginekit.Scanning(s.last), err)
-}
-
-// End implements enginekit.Reader.
-func (s *scan) End() {
-	s.layer.life.RLock()
-	defer s.layer.life.RUnlock()
-	if s.ended {
-		return
-	}
-	s.layer.scans.Remove(s)
-	s.close()
-}
-
-func (s *scan) close() {
-	s.it.Release()
-	s.ended = true
 }

@@ -58,7 +58,7 @@ func TestScanVisitsOnlyWhatCanMatch(t *testing.T) {
 		{"zoo*/*", 1000, 1000 + nearby + 2, 3},
 	} {
 		w := newWalk(c.pattern, false)
-		it := &countingIterator{Iterator: l.db.NewIterator(bounds(c.pattern), nil)}
+		it := &countingIterator{Iterator: databaseOf(l).db.NewIterator(bounds(c.pattern), nil)}
 		w.it = it
 		yielded := 0
 		for {
@@ -90,7 +90,7 @@ func TestWalkNotesWhatWaits(t *testing.T) {
 	}
 	fill(t, l, paths)
 	w := newWalk("", false)
-	w.it = l.db.NewIterator(nil, nil)
+	w.it = databaseOf(l).db.NewIterator(nil, nil)
 	defer w.it.Release()
 	most := 0
 	for found := true; found; {

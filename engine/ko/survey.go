@@ -2,7 +2,6 @@ package ko
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/syndtr/goleveldb/leveldb"
@@ -75,8 +74,6 @@ func (k *keyList) add(key string) {
 		k.first = append(k.first, key)
 	}
 }
-
-func (k *keyList) copy() (first []string, count int) { return slices.Clone(k.first), k.count }
 
 // maxShown is how many keys an error shows.
 const maxShown = 20

@@ -2,13 +2,15 @@ package ko
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
-	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/util"
@@ -32,31 +34,44 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it reads on
 		options = &lenient
 	}
-	s, err := l.openScan(nil, options)
+	var it iterator.Iterator
+	held, err := l.life.Hold(func(d *database) (_ io.Closer, err error) {
+		it, err = newIterator(d.db, nil, options)
+		return releaser{it}, l.life.Wrap("begin a check", err)
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer s.End()
-	return enginekit.Check(ctx, report, s.check)
+	defer held.End()
+	return enginekit.Check(ctx, report, func() (whole int, found []error, more bool, err error) {
+		err = held.Use(func() error {
+			whole, found, more, err = checkEntries(it)
+			return l.life.Wrap("check", err)
+		})
+		return whole, found, more, err
+	})
 }
 
-// check checks the next entries.
-func (s *scan) check() (whole int, found []error, more bool, err error) {
-	s.layer.life.RLock()
-	defer s.layer.life.RUnlock()
-	if s.ended {
-		return 0, nil, false, storage.ErrNotActive
-	}
+// releaser is an iterator to be closed.
+type releaser struct{ iterator.Iterator }
+
+func (r releaser) Close() error {
+	r.Release()
+	return nil
+}
+
+// checkEntries checks the next entries.
+func checkEntries(it iterator.Iterator) (whole int, found []error, more bool, err error) {
+	defer catch(&err)
 	for size, n := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
-		if !s.it.Next() {
-			return whole, found, false, s.fail(s.it.Error())
+		if !it.Next() {
+			return whole, found, false, it.Error()
 		}
-		size += len(s.it.Value())
-		path := string(s.it.Key())
-		s.last = path
+		size += len(it.Value())
+		path := string(it.Key())
 		if enginekit.CheckPath(path) != nil {
 			found = append(found, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, whyInvalid(path)))
-		} else if _, err := decodeEntry(path, s.it.Value()); err != nil {
+		} else if _, err := decodeEntry(path, it.Value()); err != nil {
 			found = append(found, err)
 		} else {
 			whole++
@@ -67,7 +82,11 @@ func (s *scan) check() (whole int, found []error, more bool, err error) {
 
 // checkTables reads all tables and reports their damage.
 func (l *Layer) checkTables(ctx context.Context, report func(error)) (damaged bool, err error) {
-	tables, err := l.liveTables()
+	var tables []int64
+	err = l.life.Use(func(d *database) (err error) {
+		tables, err = d.liveTables()
+		return l.life.Wrap("list the tables", err)
+	})
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +94,12 @@ func (l *Layer) checkTables(ctx context.Context, report func(error)) (damaged bo
 		if err := ctx.Err(); err != nil {
 			return damaged, err
 		}
-		found, err := l.checkTable(ldbstorage.FileDesc{Type: ldbstorage.TypeTable, Num: num})
+		fd := ldbstorage.FileDesc{Type: ldbstorage.TypeTable, Num: num}
+		var found []error
+		err := l.life.Use(func(d *database) (err error) {
+			found, err = d.checkTable(fd)
+			return l.life.Wrap("check "+fd.String(), err)
+		})
 		for _, err := range found {
 			report(err)
 		}
@@ -88,15 +112,10 @@ func (l *Layer) checkTables(ctx context.Context, report func(error)) (damaged bo
 }
 
 // liveTables returns the numbers of the tables in use.
-func (l *Layer) liveTables() ([]int64, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	text, err := l.db.GetProperty("leveldb.sstables")
+func (d *database) liveTables() ([]int64, error) {
+	text, err := d.db.GetProperty("leveldb.sstables")
 	if err != nil {
-		return nil, l.wrap("list the tables", err)
+		return nil, err
 	}
 	var tables []int64
 	for line := range strings.Lines(text) {
@@ -110,18 +129,13 @@ func (l *Layer) liveTables() ([]int64, error) {
 }
 
 // checkTable reads a table and returns its damage. One that a compaction has removed is sound.
-func (l *Layer) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	t, err := readTable(l.disk, fd)
+func (d *database) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
+	t, err := readTable(d.disk, fd)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, l.wrap("check "+fd.String(), err)
+		return nil, err
 	}
 	defer t.Release()
 	var last []byte
@@ -130,7 +144,7 @@ func (l *Layer) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
 		if len(last) > 0 {
 			place = fmt.Sprintf("behind key %q", last)
 		}
-		found = append(found, fmt.Errorf("ko: %s in %s: damaged %s: %w", fd, l.dir, place, err))
+		found = append(found, fmt.Errorf("ko: %s in %s: damaged %s: %w", fd, d.dir, place, err))
 	}
 	err = t.each(func(key, _ []byte) error {
 		last = append(last[:0], key[:len(key)-trailer]...)
@@ -140,7 +154,7 @@ func (l *Layer) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
 	if t.brokenIndex {
 		damage(&corruption{errBrokenIndex})
 	}
-	return found, l.wrap("check "+fd.String(), err)
+	return found, err
 }
 
 // compactionBytes is how much of the database Compact takes on at a time. Between two parts
@@ -160,10 +174,10 @@ func (l *Layer) Compact(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = db.CompactRange(util.Range{Start: from, Limit: to})
-		l.compactions.Done()
+		err = db.db.CompactRange(util.Range{Start: from, Limit: to})
+		db.compactions.Done()
 		if err != nil {
-			return l.wrap("compact", err)
+			return l.life.Wrap("compact", err)
 		}
 		if to == nil {
 			return nil
@@ -174,27 +188,25 @@ func (l *Layer) Compact(ctx context.Context) error {
 
 // beginCompaction returns the key at which the part that begins at a key ends, nil for the
 // last one. The caller tells compactions when it is compacted, which Close waits for.
-func (l *Layer) beginCompaction(from []byte) (db *leveldb.DB, to []byte, err error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, nil, storage.ErrNotActive
-	}
-	if err := l.failure(); err != nil {
-		return nil, nil, err
-	}
-	if to, err = l.partEnd(from); err != nil {
-		return nil, nil, l.wrap("compact", err)
-	}
-	l.compactions.Add(1)
-	return l.db, to, nil
+func (l *Layer) beginCompaction(from []byte) (db *database, to []byte, err error) {
+	err = l.life.Use(func(d *database) error {
+		if err := cmp.Or(l.life.Failure(), d.disk.failure()); err != nil {
+			return err
+		}
+		to, err = d.partEnd(from)
+		if err == nil {
+			db = d
+			d.compactions.Add(1)
+		}
+		return l.life.Wrap("compact", err)
+	})
+	return db, to, err
 }
 
-// partEnd returns the key at which the part that begins at a key ends. The caller holds life for
-// reading.
-func (l *Layer) partEnd(from []byte) (to []byte, err error) {
+// partEnd returns the key at which the part that begins at a key ends.
+func (d *database) partEnd(from []byte) (to []byte, err error) {
 	defer catch(&err)
-	it := l.db.NewIterator(&util.Range{Start: from}, throughOptions)
+	it := d.db.NewIterator(&util.Range{Start: from}, throughOptions)
 	defer it.Release()
 	size := 0
 	for to == nil && it.Next() {

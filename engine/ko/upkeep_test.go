@@ -57,7 +57,7 @@ func TestCheckOfEntries(t *testing.T) {
 	var b leveldb.Batch
 	b.Put([]byte("b"), []byte(`{"created":1`))
 	b.Put([]byte("d"), nil)
-	if err := l.db.Write(&b, nil); err != nil {
+	if err := databaseOf(l).db.Write(&b, nil); err != nil {
 		t.Fatal(err)
 	}
 	objects, reported := enginetest.Checked(t, l)
@@ -74,7 +74,7 @@ func TestCloseInsideCheck(t *testing.T) {
 		paths = append(paths, fmt.Sprintf("d/%d", i))
 	}
 	fill(t, l, paths)
-	if err := l.db.Put([]byte("a"), nil, nil); err != nil {
+	if err := databaseOf(l).db.Put([]byte("a"), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, err := l.Check(t.Context(), func(error) { l.Close() })
@@ -85,7 +85,7 @@ func TestCloseInsideCheck(t *testing.T) {
 
 func TestCheckEndsWithItsContext(t *testing.T) {
 	l := enginetest.Start(t, filled(t).layer(t, Options{}))
-	if err := l.db.Put([]byte("a"), nil, nil); err != nil {
+	if err := databaseOf(l).db.Put([]byte("a"), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -153,11 +153,11 @@ func TestCompactInParts(t *testing.T) {
 	enginetest.Set(t, l, "a", "c", "e")
 	var parts []string
 	for from := []byte(nil); ; {
-		_, to, err := l.beginCompaction(from)
-		l.compactions.Done()
+		d, to, err := l.beginCompaction(from)
 		if err != nil {
 			t.Fatal(err)
 		}
+		d.compactions.Done()
 		parts = append(parts, string(to))
 		if from = to; to == nil {
 			break

@@ -10,7 +10,6 @@ import (
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // defaultMaxBatch bounds the bytes of one batch. It is in memory twice, and on the disk in one
@@ -21,120 +20,60 @@ const defaultMaxBatch = 512 << 20
 // two lengths, and where they are.
 const recordOverhead = 64
 
-// Set implements storage.Layer. It is atomic, and as durable as the layer is configured
-// to be when it returns. Revision is stored as given, without a part in LastRevision while
-// the layer is open.
-func (l *Layer) Set(path string, obj *meta.Object) error {
-	if err := l.checkPut(path, obj); err != nil {
-		return err
-	}
-	return l.write(false, func() error {
-		var b leveldb.Batch
-		b.Put([]byte(path), appendEntry(nil, path, obj))
-		return l.commit(&b, 0)
-	})
-}
-
-// Del implements storage.Layer. An entry that cannot be decoded is removed like any other.
-func (l *Layer) Del(path string) error {
-	if err := enginekit.CheckPath(path); err != nil {
-		return err
-	}
-	return l.write(false, func() error {
-		lock := l.delLocks.Of(path)
-		lock.Lock()
-		defer lock.Unlock()
-		found, err := l.has(path)
-		if err != nil {
-			return l.wrap(fmt.Sprintf("read key %q", path), err)
-		}
-		if !found {
-			return notFound(path)
-		}
-		var b leveldb.Batch
-		b.Delete([]byte(path))
-		return l.commit(&b, 0)
-	})
-}
-
-// has tells whether there is an entry at path.
-func (l *Layer) has(path string) (found bool, err error) {
-	defer catch(&err)
-	return l.db.Has([]byte(path), nil)
-}
-
-// Clear implements storage.Layer. An error can only be logged here: a store clears
-// through Commit, which returns it.
-func (l *Layer) Clear() {
-	if !l.Active() {
-		return
-	}
-	if err := l.Commit([]storage.Change{{Clear: true}}); err != nil {
-		l.options.Logger.Error("ko: clear failed, nothing was removed", "dir", l.dir, "error", err)
-	}
-}
-
-// Commit implements storage.Batcher. Keys that are no valid paths, see Options.SkipInvalid,
+// Commit implements enginekit.Database. Keys that are no valid paths, see Options.SkipInvalid,
 // survive a clear.
-func (l *Layer) Commit(changes []storage.Change) error {
-	size, revision, clears, err := l.measure(changes)
+func (d *database) Commit(changes []storage.Change, revision uint64) error {
+	size, clears, err := d.measure(changes)
 	if err != nil {
 		return err
 	}
-	return l.write(clears, func() error {
-		b := newBatch(size)
-		if err := l.addChanges(b, changes, size); err != nil {
-			return err
-		}
-		return l.commit(b, revision)
-	})
-}
-
-// write runs a write while the layer is active, and alone when it clears.
-func (l *Layer) write(clears bool, do func() error) error {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	if l.options.ReadOnly {
-		return storage.ErrReadOnly
-	}
 	if clears {
-		l.writes.Lock()
-		defer l.writes.Unlock()
+		d.writes.Lock()
+		defer d.writes.Unlock()
 	} else {
-		l.writes.RLock()
-		defer l.writes.RUnlock()
+		d.writes.RLock()
+		defer d.writes.RUnlock()
 	}
-	return do()
+	if err := d.disk.failure(); err != nil {
+		return err
+	}
+	b := newBatch(size)
+	if err := d.addChanges(b, changes, size); err != nil {
+		return err
+	}
+	err = d.revisions.reserve(revision)
+	if err == nil {
+		err = d.db.Write(b, &opt.WriteOptions{Sync: d.options.Durability == DurabilitySync})
+	}
+	if err != nil {
+		return d.disk.fail(err)
+	}
+	d.revisions.committed(revision)
+	return nil
 }
 
-// measure validates the changes and returns the size of their batch, without what a clear
-// adds, and their highest revision. Nothing is written before all of them are known to be good.
-func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, clears bool, err error) {
+// measure accepts the changes and returns the size of their batch, without what a clear
+// adds. Nothing is written before all of them are known to be good.
+func (d *database) measure(changes []storage.Change) (size int, clears bool, err error) {
 	for i, c := range changes {
-		revision = max(revision, c.Revision)
 		switch {
 		case c.IsClear():
 			clears = true
-			err = enginekit.CheckClear(c)
 		case c.Object == nil:
-			err = enginekit.CheckPath(c.Key)
 			size += len(c.Key) + recordOverhead
 		default:
-			if err = l.checkPut(c.Key, c.Object); err == nil {
+			if err = checkData(c.Key, c.Object); err == nil {
 				size += len(c.Key) + entrySize(c.Key, c.Object) + recordOverhead
 			}
 		}
-		if err == nil && size > l.maxBatch {
-			err = fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, l.maxBatch)
+		if err == nil && size > d.maxBatch {
+			err = fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, d.maxBatch)
 		}
 		if err != nil {
-			return 0, 0, false, &storage.EntryError{Index: i, Err: err}
+			return 0, false, &storage.EntryError{Index: i, Err: err}
 		}
 	}
-	return size, revision, clears, nil
+	return size, clears, nil
 }
 
 // newBatch returns a batch with room for a size. Beyond it grows by doubling, where LevelDB's own
@@ -144,13 +83,13 @@ func newBatch(size int) *leveldb.Batch {
 }
 
 // addChanges adds changes to a batch. The caller is alone when one of them clears.
-func (l *Layer) addChanges(b *leveldb.Batch, changes []storage.Change, size int) error {
+func (d *database) addChanges(b *leveldb.Batch, changes []storage.Change, size int) error {
 	var entry []byte
 	for i, c := range changes {
 		switch {
 		case c.IsClear():
 			b.Reset() // nothing before it remains
-			if err := l.addClear(b, i, size); err != nil {
+			if err := d.addClear(b, i, size); err != nil {
 				return err
 			}
 		case c.Object == nil:
@@ -164,10 +103,10 @@ func (l *Layer) addChanges(b *leveldb.Batch, changes []storage.Change, size int)
 }
 
 // addClear adds a delete of each object that is there.
-func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
+func (d *database) addClear(b *leveldb.Batch, index, size int) error {
 	tooLarge := false
-	err := l.eachKey(func(path string, _ []byte) {
-		if size += len(path) + recordOverhead; size > l.maxBatch {
+	err := d.eachKey(func(path string, _ []byte) {
+		if size += len(path) + recordOverhead; size > d.maxBatch {
 			tooLarge = true
 			return
 		}
@@ -175,20 +114,17 @@ func (l *Layer) addClear(b *leveldb.Batch, index, size int) error {
 	})
 	if err != nil {
 		// Nothing was written, so it is this change alone that fails.
-		return &storage.EntryError{Index: index, Err: l.wrap("read the keys to clear", err)}
+		return &storage.EntryError{Index: index, Err: fmt.Errorf("ko: read the keys to clear in %s: %w", d.dir, explain(err))}
 	}
 	if tooLarge {
 		return &storage.EntryError{Index: index, Err: fmt.Errorf("to clear all takes a batch of %d bytes, expected at most %d; "+
-			"delete parts of it first, or remove the directory of the closed store", size, l.maxBatch)}
+			"delete parts of it first, or remove the directory of the closed store", size, d.maxBatch)}
 	}
 	return nil
 }
 
-// checkPut accepts what can be stored.
-func (l *Layer) checkPut(path string, obj *meta.Object) error {
-	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
-		return err
-	}
+// checkData accepts data that the older software reads.
+func checkData(path string, obj *meta.Object) error {
 	if !jsonvalid.Grammar(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
 	}
@@ -223,48 +159,6 @@ func nesting(data []byte) int {
 	return deepest
 }
 
-// commit writes a batch atomically, and durably where that is asked for. The caller holds life
-// and writes.
-func (l *Layer) commit(b *leveldb.Batch, revision uint64) error {
-	if err := l.failure(); err != nil {
-		return err
-	}
-	if err := l.revisions.reserve(revision); err != nil {
-		return l.stop("make room for revisions", err)
-	}
-	if err := l.db.Write(b, &opt.WriteOptions{Sync: l.options.Durability == DurabilitySync}); err != nil {
-		return l.stop("commit", err)
-	}
-	l.revisions.committed(revision)
-	return nil
-}
-
-// stop ends the writing of the layer after a failed commit.
-func (l *Layer) stop(doing string, err error) error {
-	l.disk.fail(err)
-	return l.wrap(doing, err)
-}
-
-// failure returns why the layer takes no more writes, or nil.
-func (l *Layer) failure() error {
-	if l.options.ReadOnly {
-		return storage.ErrReadOnly
-	}
-	cause := l.disk.failure()
-	if cause == nil {
-		return nil
-	}
-	return fmt.Errorf("ko: the store in %s takes no more writes since one failed; "+
-		"see to the disk, then close the store and start it again: %w", l.dir, cause)
-}
-
-// LastRevision implements storage.Batcher. After a crash it is ahead of what was committed, by
+// LastRevision implements enginekit.Database. After a crash it is ahead of what was committed, by
 // at most 65,536.
-func (l *Layer) LastRevision() (uint64, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return 0, storage.ErrNotActive
-	}
-	return l.revisions.highest(), nil
-}
+func (d *database) LastRevision() (uint64, error) { return d.revisions.highest(), nil }

@@ -2,9 +2,11 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,68 +23,74 @@ import (
 // writes go on meanwhile. A Close ends the check with storage.ErrNotActive, or waits for it when
 // it is at the levels.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
-	c, err := l.openCheck()
+	c := &check{}
+	held, err := l.life.Hold(func(d *database) (_ io.Closer, err error) {
+		c.db = d.db
+		c.it, err = d.db.NewIter(&pebble.IterOptions{})
+		return c.it, l.life.Wrap("begin a check", err)
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer c.End()
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return c.objects, err
-		}
-		more, err = c.read()
-		for _, found := range c.found {
-			report(found)
-		}
-		if err != nil {
-			return c.objects, err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return c.objects, err
+	defer held.End()
+	objects, err = enginekit.Check(ctx, report, func() (whole int, found []error, more bool, err error) {
+		c.objects, c.found = 0, c.found[:0]
+		err = held.Use(func() error {
+			more, err = c.read()
+			return l.life.Wrap("check", err)
+		})
+		return c.objects, c.found, more, err
+	})
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return objects, err
 	}
 	switch _, err := l.LastRevision(); {
 	case errors.Is(err, storage.ErrNotActive):
-		return c.objects, err
+		return objects, err
 	case err != nil:
 		report(err)
 	}
 	if c.gaps > 0 {
-		return c.objects, nil // the levels cannot be read from end to end
+		return objects, nil // the levels cannot be read from end to end
 	}
-	return c.objects, l.checkLevels(report)
+	return objects, l.checkLevels(report)
+}
+
+// checkLevels reports what Pebble finds between its levels: entries out of order, newer ones
+// below older ones.
+func (l *Layer) checkLevels(report func(error)) error {
+	var wrong error
+	err := l.life.Use(func(d *database) error {
+		wrong = l.life.Wrap("check the levels", d.db.CheckLevels(&pebble.CheckLevelsStats{}))
+		return nil
+	})
+	if wrong != nil {
+		report(wrong)
+	}
+	return err
 }
 
 // check is a check in progress.
 type check struct {
-	*scan
-	objects int
-	found   []error // by the last read
+	db *pebble.DB
+	it *pebble.Iterator
+
+	objects int     // whole ones, of the last read
+	found   []error // by it
 	gaps    int
 
-	at  []byte // the last key that was read or sought
-	gap error  // why nothing can be read behind it; nil when something can
+	started bool
+	last    string // the last path
+	scratch []byte
+	at      []byte // the last key that was read or sought
+	gap     error  // why nothing can be read behind it; nil when something can
 	// beyond is where the reading may go on after a gap: the beginning of each table and
 	// what follows its end, in order. It is made at the first gap.
 	beyond [][]byte
 }
 
-func (l *Layer) openCheck() (*check, error) {
-	s := &scan{layer: l}
-	if err := s.open(&pebble.IterOptions{}); err != nil {
-		return nil, err
-	}
-	return &check{scan: s}, nil
-}
-
 // read checks the next entries and tells whether there are more.
 func (c *check) read() (more bool, err error) {
-	c.layer.life.RLock()
-	defer c.layer.life.RUnlock()
-	c.found = c.found[:0]
-	if c.it == nil {
-		return false, storage.ErrNotActive
-	}
 	for n, size := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
 		ok, err := c.step()
 		if err != nil || !ok && c.gap == nil {
@@ -137,9 +145,9 @@ func (c *check) beginGap(failure error) error {
 	if c.beyond != nil {
 		return nil
 	}
-	levels, err := c.layer.db.SSTables()
+	levels, err := c.db.SSTables()
 	if err != nil {
-		return c.layer.wrap("check", err)
+		return err
 	}
 	c.beyond = [][]byte{}
 	for _, tables := range levels {
@@ -217,20 +225,4 @@ func (c *check) object(path string) (size int, err error) {
 	}
 	_, err = enginekit.Decode(path, value)
 	return len(value), err
-}
-
-// checkLevels reports what Pebble finds between its levels: entries out of order, newer ones
-// below older ones.
-func (l *Layer) checkLevels(report func(error)) error {
-	l.life.RLock()
-	if l.db == nil {
-		l.life.RUnlock()
-		return storage.ErrNotActive
-	}
-	err := l.db.CheckLevels(&pebble.CheckLevelsStats{})
-	l.life.RUnlock()
-	if err != nil {
-		report(l.wrap("check the levels", err))
-	}
-	return nil
 }

@@ -1,10 +1,10 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Compact implements storage.Compacter: it writes what is in memory to tables and merges all
@@ -15,32 +15,36 @@ import (
 // Reads and writes go on meanwhile. A Close ends it with storage.ErrNotActive, and a disk that
 // fails ends it with that failure.
 func (l *Layer) Compact(ctx context.Context) error {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	if err := enginekit.FirstError(ctx.Err(), l.failure()); err != nil {
-		return err
-	}
+	return l.life.Use(func(d *database) error {
+		if err := cmp.Or(ctx.Err(), l.life.Failure()); err != nil {
+			return err
+		}
+		err := d.compact(ctx)
+		if failure := d.disk.failure(); failure != nil {
+			return l.life.Written(failure)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return l.life.Wrap("compact", err)
+	})
+}
+
+func (d *database) compact(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	closing, failed := l.closing, l.disk.failed
 	go func() {
 		select {
-		case <-closing:
+		case <-d.closing.Done():
 			cancel(storage.ErrNotActive)
-		case <-failed: // its compactions wait for Close from then on: see failstopFS
+		case <-d.disk.failed: // its compactions wait for Close from then on: see failstopFS
 			cancel(nil)
 		case <-ctx.Done():
 		}
 	}()
-	err := l.db.Compact(ctx, firstKey, lastKey, true)
-	if failure := l.failure(); failure != nil {
-		return failure
-	}
+	err := d.db.Compact(ctx, firstKey, lastKey, true)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return l.wrap("compact", err)
+	return err
 }

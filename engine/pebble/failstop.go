@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -46,9 +45,6 @@ type failstopFS struct {
 	lock   sync.RWMutex
 	cause  error      // the first failure; nil while all is well
 	memory *vfs.MemFS // takes new files after the failure
-
-	// synced is what is known of the newest log; nil before its first sync.
-	synced atomic.Pointer[logSync]
 
 	failed   chan struct{} // closed at the first failure
 	released chan struct{} // closed by release
@@ -240,14 +236,7 @@ func (f *failstopFS) Unwrap() vfs.FS { return f.FS }
 func (f *failstopFS) wrap(file vfs.File, name string) vfs.File {
 	ext := filepath.Ext(name)
 	table := ext == ".sst" || ext == ".blob"
-	log, _ := logNumber(f.PathBase(name))
-	return &failstopFile{File: file, fs: f, pretend: !table, log: log}
-}
-
-// logSync is how many bytes of a log are on the disk, at least.
-type logSync struct {
-	number uint64
-	bytes  int64
+	return &failstopFile{File: file, fs: f, pretend: !table}
 }
 
 // failstopFile is a file that is open for writing, or a directory.
@@ -256,10 +245,6 @@ type failstopFile struct {
 	fs *failstopFS
 	// pretend is whether writes succeed after a failure.
 	pretend bool
-	// log is the number of the log that the file is, 0 for none, and written how many bytes of it the disk
-	// has taken. A log is written and synced by one goroutine at a time.
-	log     uint64
-	written int64
 }
 
 // do writes or syncs, or pretends to.
@@ -280,8 +265,7 @@ func (f *failstopFile) do(write func() error) error {
 // Write implements vfs.File.
 func (f *failstopFile) Write(p []byte) (int, error) {
 	err := f.do(func() error {
-		n, err := f.File.Write(p)
-		f.written += int64(n)
+		_, err := f.File.Write(p)
 		return err
 	})
 	if err != nil {
@@ -311,23 +295,10 @@ func (f *failstopFile) Preallocate(offset, length int64) error {
 }
 
 // Sync implements vfs.File.
-func (f *failstopFile) Sync() error { return f.sync(f.File.Sync) }
+func (f *failstopFile) Sync() error { return f.do(f.File.Sync) }
 
 // SyncData implements vfs.File.
-func (f *failstopFile) SyncData() error { return f.sync(f.File.SyncData) }
-
-// sync syncs, or pretends to, and takes note of a log that was synced.
-func (f *failstopFile) sync(sync func() error) error {
-	return f.do(func() error {
-		if err := sync(); err != nil {
-			return err
-		}
-		if f.log != 0 && f.written > 0 {
-			f.fs.synced.Store(&logSync{f.log, f.written})
-		}
-		return nil
-	})
-}
+func (f *failstopFile) SyncData() error { return f.do(f.File.SyncData) }
 
 // SyncTo implements vfs.File.
 func (f *failstopFile) SyncTo(length int64) (full bool, err error) {

@@ -155,7 +155,7 @@ func TestFatalfStopsWriting(t *testing.T) {
 	var logged strings.Builder
 	l := start(t, "store", Options{FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 	enginetest.Set(t, l, "a")
-	logger{to: l.options.Logger, disk: l.disk}.Fatalf("a contradiction\n in file %d", 7)
+	logger{to: l.life.Log(), disk: opened(l).disk}.Fatalf("a contradiction\n in file %d", 7)
 	err := l.Set("b", enginetest.Object("b", 1, "1"))
 	if err == nil || !strings.Contains(err.Error(), "a contradiction in file 7") {
 		t.Errorf("a write after it: %v", err)
@@ -163,7 +163,7 @@ func TestFatalfStopsWriting(t *testing.T) {
 	if _, err := l.Get("a"); err != nil {
 		t.Errorf("a read after it: %v", err)
 	}
-	enginekit.Drain(l.options.Logger)
+	enginekit.Drain(l.life.Log())
 	if !strings.Contains(logged.String(), "a contradiction in file 7") {
 		t.Errorf("logged is %q", logged.String())
 	}

@@ -93,11 +93,11 @@ func checkNew(disk vfs.FS, dir string) error {
 		case name == lockFile || name == newFormat || name == "lost+found":
 			continue
 		case begun && firstFiles.MatchString(name):
-			records, err := recordsIn(disk, dir, name)
+			stored, err := isStored(disk, dir, name)
 			if err != nil {
 				return err
 			}
-			if records == 0 {
+			if !stored {
 				continue
 			}
 		}
@@ -110,14 +110,13 @@ func checkNew(disk vfs.FS, dir string) error {
 // firstFiles are what Pebble makes before anything is stored.
 var firstFiles = regexp.MustCompile(`^(MANIFEST-[0-9]+|marker\.(manifest|format-version)\..*|OPTIONS-[0-9]+|[0-9]+\.log|.*\.dbtmp)$`)
 
-// recordsIn returns how many records a log holds; other files hold none.
-func recordsIn(disk vfs.FS, dir, name string) (int, error) {
-	number, ok := logNumber(name)
-	if !ok {
-		return 0, nil
+// isStored reports whether a file is a log with something in it.
+func isStored(disk vfs.FS, dir, name string) (bool, error) {
+	if _, isLog := logNumber(name); !isLog {
+		return false, nil
 	}
-	r, err := readLog(disk, disk.PathJoin(dir, name), number)
-	return r.records, err
+	head, err := beginningOf(disk, disk.PathJoin(dir, name))
+	return holdsRecord(head), err
 }
 
 // readFormat returns what the format file says.
@@ -131,24 +130,23 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 }
 
 // create makes a store in a directory that look has found to hold none.
-func (l *Layer) create(dir string, lock *pebble.Lock) error {
-	if l.options.ReadOnly {
+func (d *database) create(dir string) error {
+	if d.options.ReadOnly {
 		return enginekit.NoStore(fs.ErrNotExist)
 	}
-	disk := l.options.FS
+	disk := d.options.FS
 	begun := disk.PathJoin(dir, newFormat)
 	err := writeSynced(disk, begun, enginekit.FormatLine(formatName, formatVersion))
 	if err == nil {
 		err = syncDir(disk, dir)
 	}
-	if err != nil {
-		return err
-	}
-	// Pebble makes the first log of a new database in its oldest format, whose headers say nothing of syncs. The
-	// log of a second opening, that of the caller, is in the format asked for.
-	db, _, err := l.openDatabase(dir, lock)
 	if err == nil {
-		err = db.Close()
+		// Pebble makes the first log of a new database in its oldest format, whose chunks say nothing of syncs. The
+		// log of a second opening, that of the caller, is in the format asked for.
+		err = d.openDatabase(dir)
+	}
+	if err == nil {
+		err = d.db.Close()
 	}
 	if err == nil {
 		err = disk.Rename(begun, disk.PathJoin(dir, enginekit.FormatFile))

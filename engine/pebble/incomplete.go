@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -16,26 +17,17 @@ import (
 // The mark is an entry of the database and not a file beside it, so that it shares one order
 // with the objects: where it is gone, what was written before is there.
 func (l *Layer) MarkIncomplete(reason string) error {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	if err := l.failure(); err != nil {
-		return err
-	}
-	var err error
-	if reason == "" {
-		err = l.db.Delete(incompleteKey, pebble.Sync)
-	} else {
-		err = l.db.Set(incompleteKey, []byte(reason), pebble.Sync)
-	}
-	return enginekit.FirstError(l.wrap("mark the store as incomplete", err), l.failure())
+	return l.life.Write(func(d *database) error {
+		if reason == "" {
+			return d.settled(d.db.Delete(incompleteKey, pebble.Sync))
+		}
+		return d.settled(d.db.Set(incompleteKey, []byte(reason), pebble.Sync))
+	})
 }
 
 // checkComplete refuses a database that is marked.
-func checkComplete(db *pebble.DB) error {
-	reason, closer, err := db.Get(incompleteKey)
+func (d *database) checkComplete() error {
+	reason, closer, err := d.db.Get(incompleteKey)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil
 	}
@@ -43,5 +35,5 @@ func checkComplete(db *pebble.DB) error {
 		return err
 	}
 	err = fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
-	return enginekit.FirstError(closer.Close(), err)
+	return cmp.Or(closer.Close(), err)
 }

@@ -24,7 +24,7 @@ func startInMemory(t testing.TB) *Layer {
 }
 
 // scansOf is how many scans a layer holds.
-func scansOf(l enginetest.Layer) int { return l.(*Layer).scans.Len() }
+func scansOf(l enginetest.Layer) int { return l.(*Layer).life.Holding() }
 
 func TestLayer(t *testing.T) {
 	enginetest.TestLayer(t, enginetest.Engine{
@@ -72,8 +72,18 @@ func TestSizeHint(t *testing.T) {
 		}
 	}
 	check("in memory")
-	if err := l.db.Flush(); err != nil {
+	if err := opened(l).db.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	check("in tables")
+}
+
+// opened is the open database of a layer.
+func opened(l *Layer) *database {
+	d, err := l.life.Enter()
+	if err != nil {
+		panic(err)
+	}
+	l.life.Leave()
+	return d
 }

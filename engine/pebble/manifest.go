@@ -36,7 +36,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	}
 	var next uint64
 	end := levelfiles.ManifestRecords(content, func(record []byte) { next = max(next, nextFile(record)) })
-	at := damage(content)
+	at := levelfiles.Damage(content)
 	if at < 0 && (next == 0 || closed && end < len(content)) {
 		at = end
 	}
@@ -92,31 +92,4 @@ func nextFile(edit []byte) uint64 {
 			return 0
 		}
 	}
-}
-
-// damage returns where the first broken chunk begins that a sound one follows, or -1.
-func damage(content []byte) int {
-	at := 0
-	for at < len(content) {
-		if levelfiles.LogBlock-at%levelfiles.LogBlock < levelfiles.MinLogHeader {
-			at += levelfiles.LogBlock - at%levelfiles.LogBlock // filled with zeros
-			continue
-		}
-		size := chunkAt(content, at).Size
-		if size == 0 {
-			break
-		}
-		at += size
-	}
-	for later := at + 1; later < len(content); later++ {
-		if chunkAt(content, later).Size > 0 {
-			return at
-		}
-	}
-	return -1
-}
-
-// chunkAt returns the chunk at a place.
-func chunkAt(content []byte, at int) levelfiles.LogChunk {
-	return levelfiles.SoundChunk(content[at:min(len(content), at-at%levelfiles.LogBlock+levelfiles.LogBlock)])
 }

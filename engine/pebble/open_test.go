@@ -102,7 +102,7 @@ func TestCorruptFiles(t *testing.T) {
 			for k := range 20 {
 				enginetest.Set(t, l, fmt.Sprintf("d/%d-%d", i, k))
 			}
-			if err := l.db.Flush(); err != nil {
+			if err := opened(l).db.Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,7 +167,7 @@ func TestSilent(t *testing.T) {
 		dir := t.TempDir()
 		l := start(t, dir, Options{})
 		enginetest.Set(t, l, "a", "b")
-		if err := l.db.Flush(); err != nil {
+		if err := opened(l).db.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		l.Close()
@@ -175,36 +175,4 @@ func TestSilent(t *testing.T) {
 		return dir
 	}
 	enginetest.TestSilent(t, damaged, func(dir string) error { return enginetest.UseAll(New(dir, Options{})) })
-}
-
-func TestDamage(t *testing.T) {
-	var sound []byte
-	for range 3 {
-		sound = enginetest.AppendChunk(sound, enginetest.FullChunk, strings.Repeat("record", 10))
-	}
-	size := len(sound) / 3
-	flipped := func(at int) []byte {
-		b := bytes.Clone(sound)
-		b[at] ^= 1
-		return b
-	}
-	for _, c := range []struct {
-		name    string
-		content []byte
-		want    int
-	}{
-		{"nothing", nil, -1},
-		{"sound", sound, -1},
-		{"cut short", sound[:len(sound)-5], -1},
-		{"cut in a header", sound[:2*size+3], -1},
-		{"zeros at the end", append(bytes.Clone(sound), make([]byte, 100)...), -1},
-		{"the first record", flipped(20), 0},
-		{"the second record", flipped(size + 20), size},
-		{"the length of the second record", flipped(size + 5), size},
-		{"the last record, as a crash may leave it", flipped(2*size + 20), -1},
-	} {
-		if got := damage(c.content); got != c.want {
-			t.Errorf("%s: damage at %d, expected %d", c.name, got, c.want)
-		}
-	}
 }

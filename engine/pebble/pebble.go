@@ -30,6 +30,7 @@
 package pebble
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 
@@ -41,19 +42,18 @@ import (
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the write-ahead log was synced. Nothing
-	// acknowledged is lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when it is in memory, on its way to the
 	// write-ahead log. A crash of the process loses what was not handed to the
 	// operating system yet, some milliseconds of writes as a rule; a crash of the machine
 	// loses what that had not put on the disk yet, some seconds or tens of them. What is
 	// lost is always the newest: the store comes back as it was at one instant before. Close
 	// syncs, so that nothing is lost by it.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults of Options.
@@ -102,72 +102,68 @@ func (o Options) withDefaults() Options {
 	if o.MaxData <= 0 || o.MaxData > defaultMaxData {
 		o.MaxData = defaultMaxData
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	o.Logger = enginekit.Apart(o.Logger)
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
 	return o
 }
 
-// Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements
-// storage.AsyncBatcher, storage.Scanner, storage.SizeHinter, storage.Checker, storage.Compacter
-// storage.IncompleteMarker and storage.ReadOnlyLayer.
+// Layer is a persistent layer in a directory. Besides what enginekit.Layer implements it is a
+// storage.AsyncBatcher, storage.Checker, storage.Compacter, storage.IncompleteMarker and storage.Identified.
 type Layer struct {
+	*layer
+	life    *enginekit.Life[*database]
 	dir     string
 	options Options
-
-	// delLocks make the look-up and the delete of a Del one step against other Dels of
-	// the same key. Taken while holding life for reading, one at a time.
-	delLocks enginekit.KeyLocks
-
-	// idLock makes the drawing of the id one step. It is taken after life.
-	idLock sync.Mutex
-
-	// life guards the fields below. Every call holds it for reading while it uses them,
-	// never while a caller's code runs; Start and Close hold it for writing. So Close
-	// waits for calls in progress, which all end by themselves.
-	life sync.RWMutex
-	db   *pebble.DB // nil while not active
-	lock *pebble.Lock
-	disk *failstopFS
-	// unnoted is the id of a store without one that is opened to read only.
-	unnoted uint64
-	// closing is closed by the first Close, for calls that take long: they end then.
-	closing chan struct{}
-	// endLong closes closing.
-	endLong func()
-
-	// scans are those in progress. Its lock is taken after life.
-	scans enginekit.Scans[*scan]
 }
 
-var (
-	_ storage.EmbeddedLayer = (*Layer)(nil)
-	_ storage.Batcher       = (*Layer)(nil)
-	_ storage.Scanner       = (*Layer)(nil)
-	_ storage.SizeHinter    = (*Layer)(nil)
+type layer = enginekit.Layer[*database]
 
+var (
+	_ storage.AsyncBatcher     = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
+	_ storage.Identified       = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. Nothing is touched before Start, which creates
-// the directory and its parents where they are missing.
+// the directory and its parents where they are missing, locks it and opens the database.
+//
+// A directory that is marked as incomplete is refused with storage.ErrIncomplete, unless
+// LayerOptions.AllowIncomplete is set. A directory that is in use, that is a file, that cannot be written, that is
+// corrupt or that holds something else is an error that says so.
+//
+// Close puts the write-ahead log on the disk and sorts what is in memory into tables, as the next start
+// would do otherwise: a store that was closed has nothing in its log, where damage at the end looks like what
+// a crash leaves.
 func New(dir string, options Options) *Layer {
-	return &Layer{dir: dir, options: options.withDefaults()}
+	options = options.withDefaults()
+	l := &Layer{dir: dir, options: options}
+	l.layer, l.life = enginekit.New(enginekit.Config[*database]{
+		Name: "pebble", Place: dir, What: "the directory", Explain: explain,
+		ReadOnly: options.ReadOnly, MaxData: options.MaxData, Logger: options.Logger,
+		Open: func(closing context.Context, o storage.LayerOptions) (*database, error) {
+			d := &database{dir: dir, options: l.options, closing: closing}
+			d.options.Logger = l.life.Log()
+			return d, d.start(o)
+		},
+	})
+	return l
 }
 
-// ReadOnly implements storage.ReadOnlyLayer.
-func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
+// database is the directory while it is open.
+type database struct {
+	dir     string
+	options Options
+	closing context.Context // done when Close has begun: long calls end
 
-// Active reports whether the layer is started.
-func (l *Layer) Active() bool {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	return l.db != nil
+	db   *pebble.DB
+	lock *pebble.Lock
+	disk *failstopFS
+
+	// idLock makes the drawing of the id one step.
+	idLock sync.Mutex
+	// unnoted is the id of a store without one that is opened to read only.
+	unnoted uint64
 }

@@ -1,9 +1,8 @@
 package pebble
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,67 +11,32 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Get implements storage.Layer.
-func (l *Layer) Get(path string) (meta.Object, error) {
-	if err := enginekit.CheckPath(path); err != nil {
+// Get implements enginekit.Database.
+func (d *database) Get(path string) (meta.Object, error) {
+	var scratch [128]byte
+	value, closer, err := d.db.Get(objectKeys.Append(scratch[:0], path))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return meta.Object{}, storage.ErrNotFound
+	}
+	if err != nil {
 		return meta.Object{}, err
 	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return meta.Object{}, storage.ErrNotActive
-	}
-	var scratch [128]byte
-	return l.lookup(path, objectKeys.Append(scratch[:0], path))
-}
-
-// lookup reads the object at path, whose key is raw. The caller holds life for reading.
-func (l *Layer) lookup(path string, raw []byte) (meta.Object, error) {
-	value, closer, err := l.db.Get(raw)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return meta.Object{}, fmt.Errorf("path %q: %w", path, storage.ErrNotFound)
-	}
-	if err != nil {
-		return meta.Object{}, l.wrap(fmt.Sprintf("read key %q", path), err)
-	}
 	obj, err := enginekit.Decode(path, value)
-	if err = enginekit.FirstError(err, closer.Close()); err != nil {
-		return meta.Object{}, l.wrap("read", err)
-	}
-	return obj, nil
+	return obj, cmp.Or(err, closer.Close())
 }
 
-// GetList implements storage.Layer.
-func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(pattern, l.openScan)
-}
-
-// Load implements storage.EmbeddedLayer.
-func (l *Layer) Load() (map[string]*meta.Object, error) {
-	return enginekit.Load(l)
-}
-
-// Keys implements storage.Layer. It reads keys only, no data.
-func (l *Layer) Keys() ([]string, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: firstObject, UpperBound: lastObject})
+// Keys implements enginekit.Database. It reads keys only, no data.
+func (d *database) Keys() ([]string, error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: firstObject, UpperBound: lastObject})
 	if err != nil {
-		return nil, l.wrap("read the keys", err)
+		return nil, err
 	}
 	paths, err := readPaths(it)
-	if err = enginekit.FirstError(err, it.Close()); err != nil {
-		return nil, l.wrap("read the keys", err)
-	}
-	slices.Sort(paths) // they come by directory
-	return paths, nil
+	return paths, cmp.Or(err, it.Close())
 }
 
 func readPaths(it *pebble.Iterator) ([]string, error) {
-	paths := []string{}
+	var paths []string
 	var scratch []byte
 	for ok := it.First(); ok; ok = it.Next() {
 		var path string
@@ -88,13 +52,8 @@ func readPaths(it *pebble.Iterator) ([]string, error) {
 // SizeHint implements storage.SizeHinter. It adds up what the headers of the tables on
 // disk say and guesses at what is in memory, so that overwritten objects that no
 // compaction has met yet count twice.
-func (l *Layer) SizeHint() int {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return 0
-	}
-	levels, err := l.db.SSTables(pebble.WithProperties())
+func (d *database) SizeHint() int {
+	levels, err := d.db.SSTables(pebble.WithProperties())
 	if err != nil {
 		return 0 // only a hint; a reader of the objects meets the error itself
 	}
@@ -113,7 +72,7 @@ func (l *Layer) SizeHint() int {
 	if entries > 0 {
 		average = max(size/entries, 1)
 	}
-	inMemory := l.db.Metrics().MemTable.Size / (average + memTableOverhead)
+	inMemory := d.db.Metrics().MemTable.Size / (average + memTableOverhead)
 	objects := entries - min(entries, 2*deletions) + inMemory/2 // each commit notes its revision too
 	return int(min(objects, 1<<30))
 }

@@ -26,7 +26,7 @@ func TestReadOnly(t *testing.T) {
 	l = start(t, dir, Options{})
 	enginetest.SetAll(t, l, enginetest.Numbered("b", 1000)...)
 	killed := enginetest.Copy(t, dir)
-	if err := l.db.Delete(idKey, pebble.Sync); err != nil { // as in a store of before there were ids
+	if err := opened(l).db.Delete(idKey, pebble.Sync); err != nil { // as in a store of before there were ids
 		t.Fatal(err)
 	}
 	enginetest.TestReadOnly(t, func(dir string, readOnly bool) enginetest.ReadOnlyLayer {

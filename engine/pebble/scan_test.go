@@ -15,13 +15,13 @@ func TestFlippedByteNamesTheKey(t *testing.T) {
 	l := startInMemory(t)
 	enginetest.Set(t, l, "d/1", "d/2", "d/3")
 	raw := objectKeys.Append(nil, "d/2")
-	value, closer, err := l.db.Get(raw)
+	value, closer, err := opened(l).db.Get(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	flipped := bytes.Clone(value)
 	flipped[len(flipped)-2] ^= 0x20
-	if err := errors.Join(closer.Close(), l.db.Set(raw, flipped, pebble.Sync)); err != nil {
+	if err := errors.Join(closer.Close(), opened(l).db.Set(raw, flipped, pebble.Sync)); err != nil {
 		t.Fatal(err)
 	}
 	_, get := l.Get("d/2")
@@ -39,7 +39,7 @@ func TestFlippedByteNamesTheKey(t *testing.T) {
 
 func TestForeignKeyIsAnError(t *testing.T) {
 	l := startInMemory(t)
-	if err := l.db.Set([]byte("odd"), []byte("value"), pebble.Sync); err != nil {
+	if err := opened(l).db.Set([]byte("odd"), []byte("value"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	_, load := l.Load()

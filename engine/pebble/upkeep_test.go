@@ -35,12 +35,12 @@ func TestCheckReportsEachThing(t *testing.T) {
 		"zebra":                                  "no kind",
 		string(revisionKey):                      "short",
 	} {
-		if err := l.db.Set([]byte(raw), []byte(value), pebble.Sync); err != nil {
+		if err := opened(l).db.Set([]byte(raw), []byte(value), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// An object that is whole, at a path that no store can ask for.
-	b := l.db.NewBatch()
+	b := opened(l).db.NewBatch()
 	if err := errors.Join(put(b, "d/../x", enginetest.Object("x", 1, "1")), put(b, "d/*", enginetest.Object("x", 1, "1")), b.Commit(pebble.Sync)); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func threeTables(t *testing.T) (dir string) {
 				t.Fatal(err)
 			}
 		}
-		if err := l.db.Flush(); err != nil {
+		if err := opened(l).db.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestCheckMayBeClosedAndLeft(t *testing.T) {
 		l := startInMemory(t)
 		paths := enginetest.Numbered("d", 3000)
 		enginetest.Set(t, l, paths...)
-		if err := l.db.Set(objectKeys.Append(nil, paths[0]), []byte("bad"), pebble.Sync); err != nil {
+		if err := opened(l).db.Set(objectKeys.Append(nil, paths[0]), []byte("bad"), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 		return l
@@ -148,7 +148,7 @@ func TestCompactGivesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := l.db.Flush(); err != nil {
+		if err := opened(l).db.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestCompactGivesBack(t *testing.T) {
 	if err := l.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	levels, err := l.db.SSTables(pebble.WithProperties())
+	levels, err := opened(l).db.SSTables(pebble.WithProperties())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestCompactGivesBack(t *testing.T) {
 			deletions += table.Properties.NumDeletions
 		}
 	}
-	if entries != 100 || deletions != 0 || l.db.Metrics().MemTable.Size > 1<<20 {
+	if entries != 100 || deletions != 0 || opened(l).db.Metrics().MemTable.Size > 1<<20 {
 		t.Errorf("after the compaction the tables have %d entries, %d of them deletions, expected the 100 objects that are left", entries, deletions)
 	}
 	if got := enginetest.Keys(t, l); len(got) != 100 {
@@ -202,7 +202,7 @@ func compacting(t *testing.T, ctx context.Context) (l *Layer, compacted <-chan e
 		t.Fatal(err)
 	}
 	enginetest.Set(t, l, "a", "b", "c")
-	if err := l.db.Flush(); err != nil {
+	if err := opened(l).db.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	armed.Store(true)

@@ -1,8 +1,8 @@
 package pebble
 
 import (
+	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,62 +20,39 @@ const maxBatch = 1 << 30
 // lengths.
 const recordOverhead = 1 + 2*binary.MaxVarintLen32
 
-// Set implements storage.Layer. It is atomic, and as durable as the layer is configured
-// to be when it returns. Revision is stored as given, without a part in LastRevision.
-func (l *Layer) Set(path string, obj *meta.Object) error {
-	if err := enginekit.CheckPut(path, obj, l.options.MaxData); err != nil {
-		return err
-	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	return l.commit(batchSize(path, obj), func(b *pebble.Batch) error { return put(b, path, obj) })
-}
-
-// Del implements storage.Layer. An entry that cannot be decoded is removed like any other.
-func (l *Layer) Del(path string) error {
-	if err := enginekit.CheckPath(path); err != nil {
-		return err
-	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	if l.options.ReadOnly {
-		return storage.ErrReadOnly
-	}
-	lock := l.delLocks.Of(path)
-	lock.Lock()
-	defer lock.Unlock()
-	raw := objectKeys.Append(nil, path)
-	if _, err := l.lookup(path, raw); err != nil && !errors.Is(err, storage.ErrUndecodable) {
-		return err
-	}
-	return l.commit(0, func(b *pebble.Batch) error { return b.Delete(raw, nil) })
-}
-
-// Clear implements storage.Layer. An error can only be logged here: a store clears
-// through Commit, which returns it.
-func (l *Layer) Clear() {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return
-	}
-	if err := l.commit(0, clearObjects); err != nil {
-		l.options.Logger.Error("pebble: clear failed, nothing was removed", "error", err)
-	}
-}
-
-// Commit implements storage.Batcher.
-func (l *Layer) Commit(changes []storage.Change) error {
-	size, revision, err := l.measure(changes)
+// Commit implements enginekit.Database.
+func (d *database) Commit(changes []storage.Change, revision uint64) error {
+	b, err := d.apply(changes, revision)
 	if err != nil {
 		return err
 	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	return l.commit(size, func(b *pebble.Batch) error { return addChanges(b, changes, revision) })
+	return d.await(b)
+}
+
+// CommitAsync implements storage.AsyncBatcher: the batch is in the write-ahead log's order
+// and visible to reads when it returns, and durable when wait returns. Close waits for wait.
+func (l *Layer) CommitAsync(changes []storage.Change) (wait func() error, err error) {
+	revision, err := l.life.Check(changes)
+	if err != nil {
+		return nil, err
+	}
+	d, err := l.life.Enter()
+	if err != nil {
+		return nil, err
+	}
+	var b *pebble.Batch
+	if err = l.life.Failure(); err == nil {
+		b, err = d.apply(changes, revision)
+		err = l.life.Written(err)
+	}
+	if err != nil {
+		l.life.Leave()
+		return nil, err
+	}
+	return func() error {
+		defer l.life.Leave()
+		return l.life.Written(d.await(b))
+	}, nil
 }
 
 // addChanges adds changes to a batch, and the note of their highest revision.
@@ -91,31 +68,24 @@ func addChanges(b *pebble.Batch, changes []storage.Change, revision uint64) erro
 	return b.Set(revisionKey, binary.LittleEndian.AppendUint64(nil, revision), nil)
 }
 
-// measure validates the changes and returns their size in a batch and their highest
-// revision. Nothing is written before all of them are known to be good.
-func (l *Layer) measure(changes []storage.Change) (size int, revision uint64, err error) {
-	size = 128 // the batch's own header, the mark and the revision
+// measure returns the size of changes in a batch, which one of them may make too large.
+func measure(changes []storage.Change) (size int, err error) {
+	size = 128 // the batch's own header and the revision
 	for i, c := range changes {
-		revision = max(revision, c.Revision)
 		switch {
 		case c.IsClear():
-			err = enginekit.CheckClear(c)
 			size += 16
 		case c.Object == nil:
-			err = enginekit.CheckPath(c.Key)
 			size += objectKeys.Size(c.Key) + recordOverhead
 		default:
-			err = enginekit.CheckPut(c.Key, c.Object, l.options.MaxData)
-			size += batchSize(c.Key, c.Object)
+			size += objectKeys.Size(c.Key) + enginekit.ObjectSize(c.Object) + recordOverhead
 		}
-		if err == nil && size > maxBatch {
-			err = fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, maxBatch)
-		}
-		if err != nil {
-			return 0, 0, &storage.EntryError{Index: i, Err: err}
+		if size > maxBatch {
+			err := fmt.Errorf("key %q: with it the batch takes %d bytes, expected at most %d", c.Key, size, maxBatch)
+			return 0, &storage.EntryError{Index: i, Err: err}
 		}
 	}
-	return size, revision, nil
+	return size, nil
 }
 
 // addChange adds one change to a batch.
@@ -142,105 +112,38 @@ func put(b *pebble.Batch, path string, obj *meta.Object) error {
 
 func clearObjects(b *pebble.Batch) error { return b.DeleteRange(firstObject, lastObject, nil) }
 
-func batchSize(path string, obj *meta.Object) int {
-	return objectKeys.Size(path) + enginekit.ObjectSize(obj) + recordOverhead
-}
-
-// commit applies one batch atomically, and durably where that is asked for. The caller
-// holds life for reading.
-func (l *Layer) commit(size int, fill func(*pebble.Batch) error) error {
-	b, err := l.apply(size, fill)
+// apply gives a batch its place in the write-ahead log and makes it visible.
+func (d *database) apply(changes []storage.Change, revision uint64) (*pebble.Batch, error) {
+	size, err := measure(changes)
+	if err == nil {
+		err = d.disk.failure()
+	}
 	if err != nil {
-		return err
-	}
-	return l.await(b)
-}
-
-// apply gives a batch its place in the write-ahead log and makes it visible. The caller
-// holds life for reading, until await has returned.
-func (l *Layer) apply(size int, fill func(*pebble.Batch) error) (*pebble.Batch, error) {
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	if err := l.failure(); err != nil {
 		return nil, err
 	}
-	b := l.db.NewBatchWithSize(size)
-	err := addMark(b, l.disk.synced.Load())
-	if err == nil {
-		err = fill(b)
+	b := d.db.NewBatchWithSize(size)
+	if err := addChanges(b, changes, revision); err != nil {
+		return nil, cmp.Or(err, b.Close())
 	}
-	if err != nil {
-		return nil, l.wrap("make a batch", enginekit.FirstError(err, b.Close()))
+	if d.options.Durability == DurabilityNoSync {
+		return b, d.db.Apply(b, pebble.NoSync)
 	}
-	if l.options.Durability == DurabilityNoSync {
-		err = l.db.Apply(b, pebble.NoSync)
-	} else {
-		err = l.db.ApplyNoSyncWait(b, pebble.Sync)
-	}
-	if err != nil {
-		return nil, l.wrap("commit", err)
-	}
-	return b, nil
+	return b, d.db.ApplyNoSyncWait(b, pebble.Sync)
 }
 
 // await returns when an applied batch is as durable as is asked for.
-func (l *Layer) await(b *pebble.Batch) error {
-	if l.options.Durability == DurabilitySync {
+func (d *database) await(b *pebble.Batch) error {
+	if d.options.Durability == DurabilitySync {
 		if err := b.SyncWait(); err != nil {
-			return l.wrap("commit", err)
+			return err
 		}
 	}
-	// A disk that failed meanwhile has taken nothing more, although Pebble was told that
-	// all is well; see failstopFS.
-	if err := l.failure(); err != nil {
-		return err
-	}
-	return l.wrap("commit", b.Close())
+	return d.settled(b.Close())
 }
 
-// failure returns why the layer takes no more writes, or nil.
-func (l *Layer) failure() error {
-	if l.options.ReadOnly {
-		return storage.ErrReadOnly
-	}
-	cause := l.disk.failure()
-	if cause == nil {
-		return nil
-	}
-	return fmt.Errorf("pebble: the store in %s takes no more writes since its disk failed; "+
-		"see to the disk, then close the store and start it again: %w", l.dir, cause)
-}
+// settled is the error of a write, or why it does not count: a disk that failed meanwhile has taken nothing more, although
+// Pebble was told that all is well; see failstopFS.
+func (d *database) settled(err error) error { return cmp.Or(d.disk.failure(), err) }
 
-// LastRevision implements storage.Batcher.
-func (l *Layer) LastRevision() (uint64, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return 0, storage.ErrNotActive
-	}
-	value, closer, err := l.db.Get(revisionKey)
-	if err == pebble.ErrNotFound {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, l.wrap("read the last revision", err)
-	}
-	if len(value) != 8 {
-		err := fmt.Errorf("it has %d bytes, expected 8", len(value))
-		return 0, l.wrap("read the last revision", enginekit.FirstError(err, closer.Close()))
-	}
-	revision := binary.LittleEndian.Uint64(value)
-	return revision, l.wrap("read the last revision", closer.Close())
-}
-
-// wrap names the directory and what was being done; it keeps nil.
-func (l *Layer) wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("pebble: %s in %s: the store is corrupt, restore it from a backup: %w", doing, l.dir, oneLine{err})
-	}
-	return fmt.Errorf("pebble: %s in %s: %w", doing, l.dir, err)
-}
+// LastRevision implements enginekit.Database.
+func (d *database) LastRevision() (uint64, error) { return d.number(revisionKey) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -26,69 +27,55 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	c, err := l.openCheck(ctx)
+	// There is one at a time. It waits before it holds anything.
+	var db *database
+	if err := l.life.Use(func(d *database) error { db = d; return nil }); err != nil {
+		return 0, err
+	}
+	release, err := db.readers.await(ctx, db.readers.checks)
 	if err != nil {
 		return 0, err
 	}
-	defer c.End()
-	for step, more := c.structure, true; more; step = c.read {
-		c.found = c.found[:0]
-		more, err = c.interruptible(ctx, step)
-		for _, found := range c.found {
-			report(found)
+	c := &check{}
+	held, err := l.life.Hold(func(d *database) (_ io.Closer, err error) {
+		if d != db {
+			release()
+			return nil, storage.ErrNotActive
 		}
-		if err != nil {
-			return c.objects, err
-		}
+		c.scan, err = d.openScan("", release)
+		return c.scan, l.life.Wrap("begin a check", err)
+	})
+	if err != nil {
+		return 0, err
 	}
-	return c.objects, nil
+	defer held.End()
+	next := c.structure
+	return enginekit.Check(ctx, report, func() (whole int, found []error, more bool, err error) {
+		c.objects, c.found = 0, c.found[:0]
+		err = held.Use(func() error {
+			ended, err := db.interruptible(ctx, c.conn, func() (err error) {
+				defer c.conn.guard(&err)
+				more, err = next()
+				return err
+			})
+			if ended {
+				more = false
+				return err
+			}
+			return l.life.Wrap("check", err)
+		})
+		next = c.read
+		return c.objects, c.found, more, err
+	})
 }
 
 // check is a check in progress: a scan that goes by the paths.
 type check struct {
 	*scan
-	objects int
-	found   []error // by the last step
+	objects int     // whole ones, of the last step
+	found   []error // by it
 	from    string  // where the next paths begin
 	singly  bool    // the next objects are read one by one
-}
-
-// openCheck begins a check as a scan of everything, which takes the snapshot. There is one at a time.
-func (l *Layer) openCheck(ctx context.Context) (*check, error) {
-	db, err := l.database()
-	if err != nil {
-		return nil, err
-	}
-	release, err := db.readers.await(ctx, db.readers.checks)
-	if err != nil {
-		return nil, err
-	}
-	s, err := l.openIn(db, "", release)
-	if err != nil {
-		return nil, err
-	}
-	return &check{scan: s}, nil
-}
-
-// interruptible makes a step, unless the layer was closed.
-func (c *check) interruptible(ctx context.Context, step func() (bool, error)) (more bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	c.layer.life.RLock()
-	defer c.layer.life.RUnlock()
-	if c.conn == nil {
-		return false, storage.ErrNotActive
-	}
-	ended, err := c.db.interruptible(ctx, c.conn, func() (err error) {
-		defer c.conn.guard(&err)
-		more, err = step()
-		return err
-	})
-	if ended {
-		return false, err
-	}
-	return more, c.db.wrap("check", err)
 }
 
 // structure has SQLite examine the file.

@@ -1,11 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -18,27 +18,23 @@ import (
 // or the system's). A scan that is under way keeps FILE from becoming shorter: that happens when
 // the log is moved the next time. The context, and Close, end it with nothing changed.
 func (l *Layer) Compact(ctx context.Context) error {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return storage.ErrNotActive
-	}
-	d := l.db
-	d.write.Lock()
-	defer d.write.Unlock()
-	if err := enginekit.FirstError(ctx.Err(), d.failed); err != nil {
-		return err
-	}
-	ended, err := d.interruptible(ctx, d.writer, d.writer.vacuum)
-	switch {
-	case ended:
-		return err
-	case err == nil:
-		return d.shorten()
-	case isRefusal(err) || isCorrupt(err):
-		return d.wrap("compact", err)
-	}
-	return d.stop(d.wrap("compact", err))
+	return enginekit.Alone(l.life.Use(func(d *database) error {
+		d.write.Lock()
+		defer d.write.Unlock()
+		if err := cmp.Or(ctx.Err(), l.life.Failure()); err != nil {
+			return err
+		}
+		ended, err := d.interruptible(ctx, d.writer, d.writer.vacuum)
+		switch {
+		case ended:
+			return err
+		case isCorrupt(err):
+			return d.wrap("compact", err)
+		case err == nil:
+			err = d.shorten()
+		}
+		return l.life.Written(d.outcome("compact", 0, err))
+	}))
 }
 
 func (c *conn) vacuum() (err error) {
@@ -53,11 +49,10 @@ func (d *database) shorten() error {
 		_, err = d.moveLog()
 		return err
 	}
-	if err != nil {
-		return d.stop(d.wrap("compact", err))
+	if err == nil {
+		d.logPages, d.movedAt = pages, 0
 	}
-	d.logPages, d.movedAt = pages, 0
-	return nil
+	return err
 }
 
 // cutLog waits for nobody: while it does, others could not write.

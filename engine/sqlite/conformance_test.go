@@ -29,7 +29,7 @@ func TestConformanceOfStores(t *testing.T) {
 // flipByte flips a bit in the stored data of a key, behind the back of the table's trigger.
 func flipByte(t storagetest.T, dir, path string) {
 	t.Helper()
-	c, err := openConn(in(dir), toWrite, nil, Options{}.withDefaults())
+	c, err := openConn(in(dir), toWrite, Options{}.withDefaults())
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

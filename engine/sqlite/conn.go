@@ -42,13 +42,13 @@ const (
 	toCreate openMode = "rwc" // makes the file
 	toWrite  openMode = "rw"
 	toRead   openMode = "rw" // the index of the log has to be written by readers too
-	toLook   openMode = "ro" // reads an image
+	toLook   openMode = "ro" // changes nothing, and takes no lock
 )
 
-// openConn opens a connection to a database, or to the image of one. The path is absolute.
-func openConn(path string, mode openMode, image *image, o Options) (c *conn, err error) {
+// openConn opens a connection to a database. The path is absolute.
+func openConn(path string, mode openMode, o Options) (c *conn, err error) {
 	all, cache := o.memory()
-	files, err := newFileSystem(o.vfs, image)
+	files, err := newFileSystem(o.vfs, mode == toLook)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,12 @@ func openConn(path string, mode openMode, image *image, o Options) (c *conn, err
 	if err := c.db.BusyTimeout(patience); err != nil {
 		return c, err
 	}
+	if mode == toLook {
+		// The index of the log is in memory then, each connection's own.
+		if err := c.db.Exec(`PRAGMA locking_mode = EXCLUSIVE`); err != nil {
+			return c, err
+		}
+	}
 	return c, c.db.Exec(fmt.Sprintf(`PRAGMA cache_size = -%d; PRAGMA cell_size_check = ON`, cache>>10))
 }
 
@@ -82,7 +88,7 @@ func uri(path string, mode openMode, vfs string) string {
 
 // openWriter opens the connection that writes.
 func openWriter(path string, o Options, onLog func(pages int)) (*conn, error) {
-	c, err := openConn(path, toWrite, nil, o)
+	c, err := openConn(path, toWrite, o)
 	if err != nil {
 		return nil, err
 	}
@@ -113,13 +119,9 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 	return enginekit.FirstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
 }
 
-// openReader opens a connection that only reads: an image, if it is not nil.
-func openReader(path string, image *image, o Options) (*conn, error) {
-	mode := toRead
-	if image != nil {
-		mode = toLook
-	}
-	c, err := openConn(path, mode, image, o)
+// openReader opens a connection that only reads.
+func openReader(path string, mode openMode, o Options) (*conn, error) {
+	c, err := openConn(path, mode, o)
 	if err != nil {
 		return nil, err
 	}

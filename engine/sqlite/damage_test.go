@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -236,43 +235,19 @@ func frames(t *testing.T, file string) int {
 	return int(info.Size()-logHeaderSize) / (frameHeader + 4096)
 }
 
+// A page of the log that is damaged ends it, as SQLite reads it: what stands before is whole, and what stands behind is lost. That is so for
+// a store that was killed, whose log is not in the file yet.
 func TestDamagedLog(t *testing.T) {
 	const frame = frameHeader + 4096
-	for _, c := range []struct {
-		name string
-		// flips is the place of the byte that is flipped, in a log of so many frames.
-		flips   func(frames int) int
-		refuses bool
-	}{
-		{"the first page", func(int) int { return logHeaderSize + frameHeader + 100 }, true},
-		{"a page in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameHeader + 100 }, true},
-		{"a checksum in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameSumAt }, true},
-		{"a salt in the middle", func(n int) int { return logHeaderSize + n/2*frame + frameSaltAt }, true},
-		{"the salt of the header", func(int) int { return headerSaltAt }, true},
-		{"the checksum of the header", func(int) int { return headerSumAt }, true},
-		{"the last page, as a crash may leave it", func(n int) int { return logHeaderSize + (n-1)*frame + frameHeader + 100 }, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			file := killed(t, Options{}, 30)
-			at := c.flips(frames(t, file))
-			changeFile(t, file+logSuffix, func(content []byte) { content[at] ^= 1 })
-			if c.refuses {
-				before := enginetest.Listing(t, filepath.Dir(file))
-				mustRefuse(t, New(file, Options{}), "log is damaged", "restore both from a backup")
-				mustRefuse(t, New(file, Options{Durability: DurabilityNoSync}), "log is damaged")
-				after := enginetest.Listing(t, filepath.Dir(file))
-				if !strings.Contains(after, strings.SplitAfter(before, "store.db-wal")[1]) {
-					t.Errorf("the log that was refused changed from\n%s to\n%s", before, after)
-				}
-				// What the message advises.
-				execute(t, file, `PRAGMA wal_checkpoint`)
-			}
-			l := start(t, file, Options{})
-			new(enginetest.Pairs).CheckHeld(t, l)
-			if n := enginetest.CheckSound(t, l); n >= 60 || !c.refuses && n < 58 {
-				t.Errorf("%d objects are there", n)
-			}
-		})
+	for _, at := range []int{2, 4} {
+		file := killed(t, Options{}, 30)
+		first := frames(t, file) / at
+		changeFile(t, file+logSuffix, func(content []byte) { content[logHeaderSize+first*frame+frameHeader+100] ^= 1 })
+		l := start(t, file, Options{})
+		new(enginetest.Pairs).CheckHeld(t, l)
+		if n := enginetest.CheckSound(t, l); n == 0 || n >= 60 {
+			t.Errorf("%d objects are there, expected a part of 60", n)
+		}
 	}
 }
 

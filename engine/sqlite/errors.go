@@ -46,17 +46,8 @@ const moreMemory = "out of memory; make some free, or raise the limit of the pro
 
 // wrap names the file and what was being done; it keeps nil.
 func (d *database) wrap(doing string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case isNoRoom(err):
-		return fmt.Errorf("sqlite: %s in %s: the disk is full, nothing was written; make room: %w", doing, d.path, err)
-	case isCode(err, sqlite3.BUSY):
-		return fmt.Errorf("sqlite: %s in %s: another program is writing to the file, nothing was written; end its transaction: %w", doing, d.path, err)
-	case isNoMemory(err):
-		return fmt.Errorf("sqlite: %s in %s: %s: %w", doing, d.path, moreMemory, err)
-	case isCorrupt(err):
-		return fmt.Errorf("sqlite: %s in %s: the file is corrupt, restore it from a backup: %w", doing, d.path, err)
 	}
-	return fmt.Errorf("sqlite: %s in %s: %w", doing, d.path, err)
+	return fmt.Errorf("sqlite: %s in %s: %w", doing, d.path, explain(err))
 }

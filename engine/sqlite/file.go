@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,7 +99,7 @@ func inspect(path string) (exists bool, err error) {
 		return false, errors.New("the file is empty; if a store was there, restore it from a backup, and remove the file " +
 			"for a new store")
 	}
-	header, err := readHeader(path)
+	header, size, err := readBeginning(path)
 	if err != nil {
 		return false, err
 	}
@@ -111,7 +110,7 @@ func inspect(path string) (exists bool, err error) {
 		return false, fmt.Errorf("it is an SQLite database of another program (application_id %d, expected %d); choose another name",
 			id, applicationID)
 	}
-	return true, checkWhole(path, header, info.Size())
+	return true, checkWhole(path, header, size)
 }
 
 // checkWhole refuses a file that was cut short, and one whose log is missing.
@@ -127,10 +126,7 @@ func checkWhole(path string, header [headerSize]byte, size int64) error {
 		return err
 	}
 	field := func(at int) int64 { return int64(binary.BigEndian.Uint32(header[at:])) }
-	page := int64(binary.BigEndian.Uint16(header[pageSizeAt:]))
-	if page == 1 {
-		page = largestLogPage
-	}
+	page := pageSize(binary.BigEndian.Uint16(header[pageSizeAt:]))
 	// A crash while a log is moved into the file can leave it shorter than it says.
 	logged := log != nil && log.Size() > 0
 	if !logged && field(changesAt) == field(countValidAt) && size < page*field(pageCountAt) {
@@ -144,19 +140,6 @@ func isDirectory(path string) error {
 	return fmt.Errorf("%s is a directory, expected a file; choose a name in it", path)
 }
 
-// readHeader returns the beginning of a file, filled up with zeros.
-func readHeader(path string) (header [headerSize]byte, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return header, err
-	}
-	_, err = io.ReadFull(file, header[:])
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return header, enginekit.FirstError(err, file.Close())
-}
-
 // create makes an empty store. The lock of the file is held.
 func create(path string, o Options) error {
 	temporary := path + newSuffix
@@ -166,7 +149,7 @@ func create(path string, o Options) error {
 			return err
 		}
 	}
-	c, err := openConn(temporary, toCreate, nil, o)
+	c, err := openConn(temporary, toCreate, o)
 	if err != nil {
 		return err
 	}
@@ -189,7 +172,7 @@ func (c *conn) fillNew() (err error) {
 	return migrate(c, migrations, 0)
 }
 
-// explain says what to do about an error of opening.
+// explain says what to do about an error.
 func explain(err error) error {
 	switch {
 	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // as SQLite says it
@@ -197,11 +180,11 @@ func explain(err error) error {
 	case isNoRoom(err):
 		return fmt.Errorf("the disk is full; make room: %w", err)
 	case isCode(err, sqlite3.BUSY):
-		return fmt.Errorf("another program holds the file; close it there: %w", err)
+		return fmt.Errorf("another program is writing to the file; end its transaction: %w", err)
 	case isNoMemory(err):
 		return fmt.Errorf("%s: %w", moreMemory, err)
 	case isCorrupt(err):
 		return fmt.Errorf("the file is corrupt; restore it from a backup: %w", err)
 	}
-	return enginekit.Explain("the file or its directory", err)
+	return err
 }

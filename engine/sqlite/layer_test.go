@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func TestLayer(t *testing.T) {
 	enginetest.TestLayer(t, enginetest.Engine{
 		New:    func(t testing.TB) enginetest.Layer { return New(in(t.TempDir()), Options{longLog: shortLog}) },
 		In:     func(dir string, maxData int) enginetest.Layer { return New(in(dir), Options{MaxData: maxData}) },
-		Scans:  func(l enginetest.Layer) int { return l.(*Layer).db.scans.Len() },
+		Scans:  func(l enginetest.Layer) int { return l.(*Layer).life.Holding() },
 		Rounds: 20,
 	})
 }
@@ -132,11 +133,11 @@ func TestLargeData(t *testing.T) {
 	l := start(t, file, Options{})
 	enginetest.Set(t, l, "small")
 	data := `"` + strings.Repeat("x", heavyData) + `"`
-	before := l.db.writer
+	before := opened(l).writer
 	if err := l.Set("large", enginetest.Object("large", 1, data)); err != nil {
 		t.Fatal(err)
 	}
-	if l.db.writer == before {
+	if opened(l).writer == before {
 		t.Error("the connection that wrote it is kept")
 	}
 	for range 2 * readers() {
@@ -144,11 +145,11 @@ func TestLargeData(t *testing.T) {
 			t.Fatalf("got %d bytes, %v", len(got.Data), err)
 		}
 	}
-	if n := len(l.db.readers.idle); n != 0 {
+	if n := len(opened(l).readers.idle); n != 0 {
 		t.Errorf("%d connections that read it are kept", n)
 	}
 	enginetest.Set(t, l, "small")
-	if _, err := l.Get("small"); err != nil || len(l.db.readers.idle) != 1 {
+	if _, err := l.Get("small"); err != nil || len(opened(l).readers.idle) != 1 {
 		t.Errorf("a connection that reads a small one is not kept, %v", err)
 	}
 	if list, err := l.GetList("*"); err != nil || len(list) != 2 {
@@ -166,12 +167,12 @@ func TestLargeData(t *testing.T) {
 func TestPanicsOfSQLite(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
 	enginetest.Set(t, l, "a")
-	err := l.db.readers.read(func(*conn) error { panic("wasm: unreachable") })
+	err := opened(l).readers.read(func(*conn) error { panic("wasm: unreachable") })
 	if err == nil || !strings.Contains(err.Error(), "wasm: unreachable") ||
-		strings.Contains(l.db.wrap("read", err).Error(), "corrupt") || strings.Contains(explain(err).Error(), "corrupt") {
+		strings.Contains(l.life.Wrap("read", err).Error(), "corrupt") || strings.Contains(explain(err).Error(), "corrupt") {
 		t.Errorf("the panic is the error %v", err)
 	}
-	if n := len(l.db.readers.idle); n != 0 {
+	if n := len(opened(l).readers.idle); n != 0 {
 		t.Errorf("%d connections are kept", n)
 	}
 	// A row that needs more than there is.
@@ -191,7 +192,7 @@ func TestPanicsOfSQLite(t *testing.T) {
 // openSmall opens a connection with little memory.
 func openSmall(t *testing.T, l *Layer) *conn {
 	t.Helper()
-	c, err := openConn(l.db.path, toRead, nil, l.options)
+	c, err := openConn(opened(l).path, toRead, l.options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestLogIsBounded(t *testing.T) {
 			if err := l.Set("a", enginetest.Object("a", 1, fmt.Sprint(i))); err != nil {
 				t.Fatal(err)
 			}
-			longest = max(longest, l.db.logPages)
+			longest = max(longest, opened(l).logPages)
 		}
 	}
 	write(1000)
@@ -284,9 +285,22 @@ func TestCloseInterruptsLongCalls(t *testing.T) {
 		"Check":   func() error { _, err := l.Check(t.Context(), func(error) {}); return err },
 		"Compact": func() error { return l.Compact(t.Context()) },
 	} {
-		l.interrupt() // what Close begins with
+		// What Close begins with.
+		closing, end := context.WithCancel(t.Context())
+		end()
+		opened(l).closing = closing
 		if err := call(); !errors.Is(err, storage.ErrNotActive) {
 			t.Errorf("%s of a layer that is about to close: %v, expected ErrNotActive", name, err)
 		}
 	}
+}
+
+// opened is the open database of a layer.
+func opened(l *Layer) *database {
+	d, err := l.life.Enter()
+	if err != nil {
+		panic(err)
+	}
+	l.life.Leave()
+	return d
 }

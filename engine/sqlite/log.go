@@ -34,7 +34,7 @@ func (d *database) tend() {
 func (d *database) moveLog() (whole bool, err error) {
 	defer func() {
 		if err != nil && !isNoRoom(err) && !isCode(err, sqlite3.BUSY) {
-			err = d.stop(d.wrap("move the write-ahead log", err))
+			err = d.stop(err)
 		}
 	}()
 	defer d.writer.guard(&err)
@@ -59,3 +59,35 @@ func (d *database) replaceWriter() {
 
 // onLog notes how many pages the log has after a commit.
 func (d *database) onLog(pages int) { d.logPages = pages }
+
+// A log that was written without sync can be shorter than its index says after a loss of power, which costs the newest. The note
+// "sync" tells of it.
+
+// isUnsynced reports whether the note says that the log was written without sync.
+func (c *conn) isUnsynced() (unsynced bool, err error) {
+	err = c.note(noteUnsynced, func(*sqlite3.Stmt) error {
+		unsynced = true
+		return nil
+	})
+	return unsynced, err
+}
+
+// noteSync notes whether the log is synced from now on, before something is written to it that
+// may not be.
+func (d *database) noteSync() error {
+	switch off := d.options.Durability == DurabilityNoSync; {
+	case off && !d.unsynced:
+		return d.noteDurably(noteUnsynced, "off")
+	case !off && d.unsynced:
+		// Of a log that begins anew nothing is left that was not synced. While another program
+		// reads it, it cannot, and the note stays.
+		if _, err := d.writer.cutLog(); err != nil {
+			if isCode(err, sqlite3.BUSY) {
+				return nil
+			}
+			return err
+		}
+		return d.noteDurably(noteUnsynced, "")
+	}
+	return nil
+}

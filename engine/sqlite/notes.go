@@ -14,8 +14,8 @@ const (
 	noteSchema     = "schema"     // the version of the layout
 	noteRevision   = "revision"   // the highest that was ever committed
 	noteIncomplete = "incomplete" // why the content is
-	noteUnsynced   = "sync"       // "off" where the log was written without: see logcheck.go
-	noteID         = "id"         // see id.go
+	noteUnsynced   = "sync"       // "off" where the log was written without: see log.go
+	noteID         = "id"         // that tells the store from others
 	noteProbe      = "probe"      // there within a transaction only: see room.go
 )
 

@@ -123,7 +123,7 @@ func TestOpenTakesWhatOthersAdd(t *testing.T) {
 		t.Errorf("the check counts %d objects, expected 3", n)
 	}
 	l.Close()
-	header, err := readHeader(file)
+	header, _, err := readBeginning(file)
 	if err != nil || header[18] != 2 {
 		t.Errorf("the file has format %d, %v, expected 2, that with a log", header[18], err)
 	}
@@ -246,7 +246,7 @@ func TestMigrate(t *testing.T) {
 	file := in(t.TempDir())
 	l := start(t, file, Options{})
 	enginetest.Set(t, l, "a")
-	w := l.db.writer
+	w := opened(l).writer
 	err := migrate(w, steps, 1)
 	if err == nil || !strings.Contains(err.Error(), "from version 2 to 3") || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("the third step fails with %v", err)

@@ -84,7 +84,7 @@ func TestScansBeyondTheirPlaces(t *testing.T) {
 		})
 	}
 	enginetest.Within(t, "the lists", lists.Wait)
-	if n := len(l.db.readers.scans) + len(l.db.readers.turns) + l.db.scans.Len(); n != 0 {
+	if n := len(opened(l).readers.scans) + len(opened(l).readers.turns) + l.life.Holding(); n != 0 {
 		t.Errorf("%d places are still taken", n)
 	}
 }
@@ -94,18 +94,18 @@ func TestScansBeyondTheirPlaces(t *testing.T) {
 func TestWriterWithoutAnother(t *testing.T) {
 	l := start(t, in(t.TempDir()), Options{})
 	large := fmt.Sprintf("%q", strings.Repeat("x", heavyData+1))
-	path := l.db.path
-	l.db.path += "/not/there"
+	path := opened(l).path
+	opened(l).path += "/not/there"
 	if err := l.Set("a", enginetest.Object("a", 1, large)); err != nil {
 		t.Fatal(err)
 	}
 	enginetest.Set(t, l, "b")
-	if !l.db.writer.heavy {
+	if !opened(l).writer.heavy {
 		t.Error("there is another connection, expected none")
 	}
-	l.db.path = path
+	opened(l).path = path
 	enginetest.Set(t, l, "c")
-	if l.db.writer.heavy {
+	if opened(l).writer.heavy {
 		t.Error("the connection that carried a large value is still there")
 	}
 }

@@ -1,35 +1,26 @@
 package sqlite
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Get implements storage.Layer.
-func (l *Layer) Get(path string) (obj meta.Object, err error) {
-	if err := enginekit.CheckPath(path); err != nil {
-		return meta.Object{}, err
-	}
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return meta.Object{}, storage.ErrNotActive
-	}
+// Get implements enginekit.Database.
+func (d *database) Get(path string) (obj meta.Object, err error) {
 	found := false
-	err = l.db.readers.read(func(c *conn) (err error) {
+	err = d.readers.read(func(c *conn) (err error) {
 		obj, found, err = c.lookup(path)
 		return err
 	})
-	if err != nil {
-		return meta.Object{}, l.db.wrap(fmt.Sprintf("read key %q", path), err)
+	switch {
+	case errors.Is(err, storage.ErrUndecodable):
+		err = named(path, err)
+	case err == nil && !found:
+		err = storage.ErrNotFound
 	}
-	if !found {
-		return meta.Object{}, fmt.Errorf("path %q: %w", path, storage.ErrNotFound)
-	}
-	return obj, nil
+	return obj, err
 }
 
 // lookup reads the object at a path.
@@ -44,25 +35,9 @@ func (c *conn) lookup(path string) (obj meta.Object, found bool, err error) {
 	return obj, found, finish(s, err)
 }
 
-// GetList implements storage.Layer.
-func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
-	return enginekit.GetList(pattern, l.readAll)
-}
-
-// Load implements storage.EmbeddedLayer.
-func (l *Layer) Load() (map[string]*meta.Object, error) {
-	return enginekit.Load(l)
-}
-
-// Keys implements storage.Layer. It reads the index of the paths only, no data.
-func (l *Layer) Keys() ([]string, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	paths := []string{}
-	err := l.db.readers.read(func(c *conn) error {
+// Keys implements enginekit.Database. It reads the index of the paths only, no data.
+func (d *database) Keys() (paths []string, err error) {
+	err = d.readers.read(func(c *conn) error {
 		s, err := c.bound(listPaths, "")
 		if err != nil {
 			return err
@@ -74,21 +49,13 @@ func (l *Layer) Keys() ([]string, error) {
 		}
 		return finish(s, err)
 	})
-	if err != nil {
-		return nil, l.db.wrap("read the keys", err)
-	}
-	return paths, nil
+	return paths, err
 }
 
 // SizeHint implements storage.SizeHinter. The number is exact; SQLite counts it by the pages
 // of an index.
-func (l *Layer) SizeHint() (count int) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return 0
-	}
-	err := l.db.readers.read(func(c *conn) error {
+func (d *database) SizeHint() (count int) {
+	err := d.readers.read(func(c *conn) error {
 		s, err := c.prepare(countObjects)
 		if err != nil {
 			return err

@@ -27,13 +27,13 @@ func refused(t *testing.T, err error, text string) int {
 // limit lets the file have so many pages more than it has, which SQLite takes for a full disk.
 func limit(t *testing.T, l *Layer, pages int) {
 	t.Helper()
-	s, err := l.db.writer.prepare(`PRAGMA page_count`)
+	s, err := opened(l).writer.prepare(`PRAGMA page_count`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Step()
 	pages += s.ColumnInt(0)
-	if err := errors.Join(s.Reset(), l.db.writer.db.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages))); err != nil {
+	if err := errors.Join(s.Reset(), opened(l).writer.db.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -49,7 +49,7 @@ func TestFullFile(t *testing.T) {
 		{Key: "large", Object: enginetest.Object("large", 1, large), Revision: 3},
 		{Key: "d", Object: enginetest.Object("d", 1, "1"), Revision: 4},
 	})
-	if at := refused(t, err, "the disk is full, nothing was written"); at != 2 {
+	if at := refused(t, err, "the disk is full; make room"); at != 2 {
 		t.Errorf("change %d is refused, expected 2, the large one", at)
 	}
 	if err := l.Set("large", enginetest.Object("large", 1, large)); err == nil || !strings.Contains(err.Error(), "disk is full") {
@@ -131,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 		changes = append(changes, pair(fmt.Sprint("full-", i), uint64(1000+2*i))...)
 	}
 	changes[33].Object.Data = []byte(fmt.Sprintf("%q", strings.Repeat("x", 5000)))
-	at := refused(t, f.layer.Commit(changes), "the disk is full, nothing was written")
+	at := refused(t, f.layer.Commit(changes), "the disk is full; make room")
 	if at != 33 {
 		t.Errorf("change %d is refused, expected the one with the most data", at)
 	}
@@ -203,7 +203,7 @@ func TestAnotherProgramWrites(t *testing.T) {
 	l := start(t, file, Options{})
 	enginetest.Set(t, l, "a", "b")
 	other := holdFile(t, file)
-	if err := l.db.writer.db.BusyTimeout(1); err != nil {
+	if err := opened(l).writer.db.BusyTimeout(1); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -17,27 +16,13 @@ import (
 // errOrder is an index that has its rows out of order, twice or under another place.
 var errOrder = errors.New("the index objects_place is damaged; see what a check of the store says")
 
-// Scan implements storage.Scanner. The snapshot is taken when the loop begins, on a connection of
-// its own. Memory is bounded by one chunk of objects. The write-ahead log cannot begin anew before the loop ends,
-// and grows by what is written meanwhile. Beside maxScans other loops that do not end, a loop has all of its
-// objects in memory instead, from its beginning on.
-//
-// The loop's body may call the layer, Close included. Close ends the scan with
-// storage.ErrNotActive, after at most the chunk that was read already.
-func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return enginekit.Scan(func() (*scan, error) { return l.openScan(pattern) })
-}
-
 // space makes keys of paths that are in the order of the index.
 var space = enginekit.NewSpace([]byte("o"))
 
 // scan is a scan in progress.
 type scan struct {
-	layer *Layer
-	db    *database
-	// conn is nil after the end. The scan uses it while it holds layer.life for reading; Close
-	// ends it while it holds that for writing.
-	conn    *conn
+	db      *database
+	conn    *conn  // nil after the end, and where all was read ahead
 	release func() // gives back its place
 	rows    *sqlite3.Stmt
 	ahead   []meta.Object // that were read already, where there was no place
@@ -45,62 +30,42 @@ type scan struct {
 	walk         *enginekit.Walk
 	lower, upper []byte
 	key, before  []byte // of the row, and of the one before
-	last         string // the last path read, for errors
 	steps        int    // the rows that were visited
 }
 
-// openScan begins a scan in whose course a caller's code runs.
-func (l *Layer) openScan(pattern string) (*scan, error) {
-	if err := enginekit.CheckScanned(pattern); err != nil {
-		return nil, err
-	}
-	db, err := l.database()
-	if err != nil {
-		return nil, err
-	}
-	release, err := db.readers.awaitScan()
+// Scan implements enginekit.Database, on a connection of its own. The write-ahead log cannot begin anew before the scan ends,
+// and grows by what is written meanwhile. Beside maxScans others that do not end, a scan has all of its
+// objects in memory instead, from its beginning on.
+func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
+	release, err := d.readers.awaitScan()
 	if err != nil {
 		return nil, err
 	}
 	if release == nil {
-		return l.readAll(pattern)
+		return d.List(pattern)
 	}
-	return l.openIn(db, pattern, release)
+	return d.openScan(pattern, release)
 }
 
-// openIn begins a scan in a place, which it gives back.
-func (l *Layer) openIn(db *database, pattern string, release func()) (*scan, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db != db {
+// openScan begins a scan in a place, which it gives back.
+func (d *database) openScan(pattern string, release func()) (*scan, error) {
+	c, err := d.readers.take()
+	if err != nil {
 		release()
-		return nil, storage.ErrNotActive
+		return nil, err
 	}
-	s := newScan(l, pattern)
+	s := d.newScan(pattern)
 	s.release = release
-	c, err := db.readers.take()
-	if err != nil {
-		release()
-	} else if err = s.open(c); err != nil {
-		s.close()
+	if err = s.open(c); err != nil {
+		return nil, enginekit.FirstError(err, s.Close())
 	}
-	if err != nil {
-		return nil, db.wrap(fmt.Sprintf("scan %q", pattern), err)
-	}
-	db.scans.Add(s)
 	return s, nil
 }
 
-// readAll begins a scan that is over, with all of its objects in memory. It holds life all the time, and so
-// waits for nobody while it has its turn.
-func (l *Layer) readAll(pattern string) (*scan, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	s := newScan(l, pattern)
-	err := l.db.readers.read(func(c *conn) (err error) {
+// List implements enginekit.Lister: it reads all at once, and so waits for nobody while it has its turn.
+func (d *database) List(pattern string) (enginekit.Iterator, error) {
+	s := d.newScan(pattern)
+	err := d.readers.read(func(c *conn) (err error) {
 		defer func() {
 			if c.endRead(s.rows) != nil {
 				c.broken = true // it is closed, and its transaction ends by that
@@ -110,22 +75,22 @@ func (l *Layer) readAll(pattern string) (*scan, error) {
 			return err
 		}
 		for more := true; more && err == nil; {
-			if l.db.closing.Err() != nil {
+			if d.closing.Err() != nil {
 				return storage.ErrNotActive
 			}
-			more, err = enginekit.Fill(&s.ahead, len(s.ahead)+enginekit.MaxChunk, s.next)
+			more, err = enginekit.Fill(&s.ahead, len(s.ahead)+enginekit.MaxChunk, s.step)
 		}
 		return err
 	})
 	s.conn, s.rows = nil, nil
-	if err != nil && !errors.Is(err, storage.ErrNotActive) {
-		err = s.fail(err)
+	if err != nil && !errors.Is(err, storage.ErrNotActive) && len(s.ahead) > 0 {
+		err = fmt.Errorf("%s: %w", enginekit.Scanning(s.ahead[len(s.ahead)-1].Path), err)
 	}
 	return s, err
 }
 
-func newScan(l *Layer, pattern string) *scan {
-	s := &scan{layer: l, db: l.db, walk: space.Walk(pattern)}
+func (d *database) newScan(pattern string) *scan {
+	s := &scan{db: d, walk: space.Walk(pattern)}
 	s.lower, s.upper = s.walk.Bounds()
 	return s
 }
@@ -153,25 +118,21 @@ func (s *scan) seek(raw []byte) (err error) {
 	return err
 }
 
-// Read implements enginekit.Reader.
-func (s *scan) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
-	s.layer.life.RLock()
-	defer s.layer.life.RUnlock()
-	if s.layer.db != s.db {
-		return chunk, false, storage.ErrNotActive
+// Next implements enginekit.Iterator.
+func (s *scan) Next(obj *meta.Object) (found bool, err error) {
+	if s.conn != nil {
+		return s.step(obj)
 	}
-	if s.conn == nil {
-		n := min(limit-len(chunk), len(s.ahead))
-		chunk = append(chunk, s.ahead[:n]...)
-		s.ahead = s.ahead[n:]
-		return chunk, len(s.ahead) > 0, nil
+	if len(s.ahead) == 0 {
+		return false, nil
 	}
-	more, err = enginekit.Fill(&chunk, limit, s.next)
-	return chunk, more, s.fail(err)
+	*obj, s.ahead[0] = s.ahead[0], meta.Object{}
+	s.ahead = s.ahead[1:]
+	return true, nil
 }
 
-// next reads the next object that matches.
-func (s *scan) next(obj *meta.Object) (found bool, err error) {
+// step reads the next object that matches.
+func (s *scan) step(obj *meta.Object) (found bool, err error) {
 	defer s.conn.guard(&err)
 	for s.rows.Step() {
 		s.steps++
@@ -188,7 +149,6 @@ func (s *scan) next(obj *meta.Object) (found bool, err error) {
 			if *obj, err = s.conn.object(s.rows, path); err != nil {
 				return false, named(path, err)
 			}
-			s.last = path
 			return true, nil
 		case enginekit.Seek:
 			if bytes.Compare(target, s.upper) >= 0 {
@@ -215,33 +175,18 @@ func (s *scan) place(path string) error {
 	return nil
 }
 
-// fail says where the scan came to an end; it keeps nil.
-func (s *scan) fail(err error) error {
-	if err == nil {
+// Close implements enginekit.Iterator: it gives back the connection.
+func (s *scan) Close() error {
+	if s.conn == nil {
 		return nil
 	}
-	return s.db.wrap(enginekit.Scanning(s.last), err)
-}
-
-// End implements enginekit.Reader.
-func (s *scan) End() {
-	s.layer.life.RLock()
-	defer s.layer.life.RUnlock()
-	if s.conn == nil {
-		return
-	}
-	s.db.scans.Remove(s)
-	s.close()
-}
-
-// close gives back the connection.
-func (s *scan) close() {
 	if err := s.conn.endRead(s.rows); err != nil {
 		s.conn.broken = true // it is closed, and its transaction ends by that
 	}
 	s.db.readers.put(s.conn)
 	s.release()
 	s.conn = nil
+	return nil
 }
 
 // endRead ends a transaction in which a statement, if it is not nil, may be in progress. What

@@ -7,7 +7,6 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 func TestScansOfAConnectionEach(t *testing.T) {
@@ -39,10 +38,10 @@ func TestScansOfAConnectionEach(t *testing.T) {
 		}
 	}
 	nest(depth)
-	if n := len(l.db.readers.idle); n > readers() || n == 0 {
+	if n := len(opened(l).readers.idle); n > readers() || n == 0 {
 		t.Errorf("%d connections are kept, expected at most %d", n, readers())
 	}
-	if n := l.db.scans.Len(); n != 0 {
+	if n := l.life.Holding(); n != 0 {
 		t.Errorf("%d scans are held", n)
 	}
 }
@@ -78,21 +77,27 @@ func TestListCostsItsDirectory(t *testing.T) {
 		{"*/07", 1, 10},
 		{"none/*", 0, 1},
 	} {
-		s, err := l.openScan(c.pattern)
+		it, err := opened(l).Scan(c.pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := 0
-		for more := true; more; {
-			var chunk []meta.Object
-			if chunk, more, err = s.Read(nil, enginekit.MaxChunk); err != nil {
+		s, got := it.(*scan), 0
+		for {
+			var obj meta.Object
+			found, err := s.Next(&obj)
+			if err != nil {
 				t.Fatal(err)
 			}
-			got += len(chunk)
+			if !found {
+				break
+			}
+			got++
 		}
 		if got != c.want || s.steps > c.steps {
 			t.Errorf("%s yields %d objects in %d rows, expected %d in at most %d", c.pattern, got, s.steps, c.want, c.steps)
 		}
-		s.End()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -41,29 +41,28 @@
 package sqlite
 
 import (
+	"context"
 	"log/slog"
 	"runtime"
 	"strconv"
-	"sync"
 
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Durability says when a write is acknowledged.
-type Durability int
+type Durability = enginekit.Durability
 
 const (
-	// DurabilitySync acknowledges a write after the write-ahead log was synced. Nothing
-	// acknowledged is lost, whatever crashes. It is the default.
-	DurabilitySync Durability = iota
+	// DurabilitySync is enginekit.Sync, the default: nothing acknowledged is lost, whatever crashes.
+	DurabilitySync = enginekit.Sync
 	// DurabilityNoSync acknowledges a write when the operating system has it. A crash of the
 	// process loses nothing. A crash of the machine, or a loss of power, loses what was written
 	// since the log was last moved into the file, some thousand pages: always the newest, so that
 	// the store comes back as it was at one instant before, sound. Close syncs, so that nothing is
 	// lost by it. It is SQLite's synchronous=NORMAL: OFF would be little faster, and could leave a
 	// file that is corrupt.
-	DurabilityNoSync
+	DurabilityNoSync = enginekit.NoSync
 )
 
 // The defaults and limits of Options.
@@ -114,10 +113,6 @@ func (o Options) withDefaults() Options {
 	if o.longLog <= 0 {
 		o.longLog = defaultLongLog
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	o.Logger = enginekit.Apart(o.Logger)
 	return o
 }
 
@@ -144,54 +139,66 @@ func (o Options) memory() (all, cache int64) {
 	return working + cache, cache
 }
 
-// Layer is a persistent layer in a file. Besides storage.EmbeddedLayer it implements
-// storage.Batcher, Scanner, SizeHinter, Checker, Compacter and IncompleteMarker.
+// Layer is a persistent layer in a file. Besides what enginekit.Layer implements it is a
+// storage.Checker, storage.Compacter, storage.IncompleteMarker and storage.Identified.
 type Layer struct {
+	*layer
+	life    *enginekit.Life[*database]
 	file    string
 	options Options
-
-	// life guards db. Every call holds it for reading while it uses that, never while a
-	// caller's code runs; Start and Close hold it for writing. So Close waits for calls in
-	// progress, which all end by themselves or are interrupted.
-	//
-	// LOCK ORDER: life, then database.write, then that of database.scans.
-	life sync.RWMutex
-	db   *database // nil while not active
 }
 
+type layer = enginekit.Layer[*database]
+
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
-	_ storage.Batcher          = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
+	_ storage.Identified       = (*Layer)(nil)
 )
 
 // New returns a layer for a file. Nothing is touched before Start, which creates the file
-// and the directories above it where they are missing.
+// and the directories above it where they are missing, locks it and opens it, and changes one of an older layout.
+//
+// A file that is in use, that is a directory, that cannot be written, that is corrupt or that is of
+// something else is an error of Start that says so; the last is left as it is. Close moves the write-ahead log into
+// the file and syncs that.
 func New(file string, options Options) *Layer {
-	return &Layer{file: file, options: options.withDefaults()}
+	options = options.withDefaults()
+	l := &Layer{file: file, options: options}
+	l.layer, l.life = enginekit.New(enginekit.Config[*database]{
+		Name: "sqlite", Place: file, What: "the file or its directory", Explain: explain,
+		ReadOnly: options.ReadOnly, MaxData: options.MaxData, Logger: options.Logger,
+		Open: func(closing context.Context, o storage.LayerOptions) (*database, error) {
+			d := &database{options: l.options, closing: closing}
+			d.options.Logger = l.life.Log()
+			return d, d.start(file, o)
+		},
+	})
+	return l
 }
 
-// database returns what is open. Another one may be when the caller has the lock the next time.
-func (l *Layer) database() (*database, error) {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	if l.db == nil {
-		return nil, storage.ErrNotActive
-	}
-	return l.db, nil
+// ID implements storage.Identified. The number is the one called "id" in the table oolith.
+func (l *Layer) ID() (id uint64, err error) {
+	err = l.life.Use(func(d *database) error {
+		id = d.id
+		return nil
+	})
+	return id, err
 }
 
-// ReadOnly implements storage.ReadOnlyLayer.
-func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
+// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns,
+// whatever Durability says, and so is all that was written before it.
+func (l *Layer) MarkIncomplete(reason string) error {
+	return enginekit.Alone(l.life.Write(func(d *database) error {
+		d.write.Lock()
+		defer d.write.Unlock()
+		return d.outcome("mark the store as incomplete", 0, d.mark(reason))
+	}))
+}
 
-// Active reports whether the layer is started.
-func (l *Layer) Active() bool {
-	l.life.RLock()
-	defer l.life.RUnlock()
-	return l.db != nil
+// mark writes or takes away the note, in a transaction that is synced.
+func (d *database) mark(reason string) (err error) {
+	defer d.writer.guard(&err)
+	return d.noteDurably(noteIncomplete, reason)
 }

@@ -20,7 +20,6 @@ func TestURL(t *testing.T) {
 		}
 		l := layer.(*Layer)
 		want = want.withDefaults()
-		want.Logger = l.options.Logger // each has its own
 		if at := l.file; at != "place" || l.options != want {
 			t.Errorf("%s sets %+v at %q, want %+v", query, l.options, at, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -18,19 +19,20 @@ type fileSystem struct {
 	vfs.VFSFilename
 	// name is what it is registered under while the connection is open.
 	name string
-	// image is what stands for the database; nil for its file.
-	image *image
+	// looks is whether nothing is to be changed: no file is made, written or locked. SQLite keeps the index of a log in memory
+	// then. Nobody may write to the database meanwhile.
+	looks bool
 	// cause is the last error since the last call that succeeded.
 	cause error
 }
 
 // newFileSystem registers a file system above another one.
-func newFileSystem(below string, image *image) (*fileSystem, error) {
+func newFileSystem(below string, looks bool) (*fileSystem, error) {
 	base, ok := vfs.Find(below).(vfs.VFSFilename)
 	if !ok {
 		return nil, fmt.Errorf("SQLite has no file system %q", below)
 	}
-	s := &fileSystem{VFSFilename: base, image: image}
+	s := &fileSystem{VFSFilename: base, looks: looks}
 	s.name = fmt.Sprintf("oolith-%p", s)
 	vfs.Register(s.name, s)
 	return s, nil
@@ -60,15 +62,42 @@ func (s *fileSystem) explain(err error) error {
 
 // OpenFilename implements vfs.VFSFilename.
 func (s *fileSystem) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	if s.image != nil && flags&vfs.OPEN_MAIN_DB != 0 {
-		return &openFile{File: imageFile{s.image}, fs: s, name: name.String()}, flags | vfs.OPEN_READONLY, nil
+	if s.looks {
+		flags = flags&^(vfs.OPEN_READWRITE|vfs.OPEN_CREATE) | vfs.OPEN_READONLY
 	}
 	file, flags, err := s.VFSFilename.OpenFilename(name, flags)
+	if s.looks && flags&vfs.OPEN_WAL != 0 && err != nil {
+		if _, gone := os.Stat(name.String()); errors.Is(gone, fs.ErrNotExist) {
+			file, err = noLog{}, nil
+		}
+	}
 	if err != nil {
 		return nil, flags, s.keep(err)
 	}
+	if s.looks {
+		file = lookedAt{file}
+	}
 	return &openFile{File: file, fs: s, name: name.String()}, flags, nil
 }
+
+// lookedAt is a file that nobody changes.
+type lookedAt struct{ vfs.File }
+
+func (lookedAt) WriteAt([]byte, int64) (int, error) { return 0, sqlite3.READONLY }
+func (lookedAt) Truncate(int64) error               { return sqlite3.READONLY }
+func (lookedAt) Lock(vfs.LockLevel) error           { return nil }
+func (lookedAt) Unlock(vfs.LockLevel) error         { return nil }
+func (lookedAt) CheckReservedLock() (bool, error)   { return false, nil }
+
+// noLog is a log that is not there.
+type noLog struct{ vfs.File }
+
+func (noLog) Close() error                                    { return nil }
+func (noLog) ReadAt([]byte, int64) (int, error)               { return 0, io.EOF }
+func (noLog) Size() (int64, error)                            { return 0, nil }
+func (noLog) Sync(vfs.SyncFlag) error                         { return nil }
+func (noLog) SectorSize() int                                 { return 0 }
+func (noLog) DeviceCharacteristics() vfs.DeviceCharacteristic { return 0 }
 
 // openFile is an open file. What it does not forward SQLite does without.
 type openFile struct {

@@ -1,4 +1,4 @@
-// Counter: many goroutines add to one number, and none of their additions is lost.
+// Counter: many goroutines add to one number, and no addition is lost.
 package main
 
 import (
@@ -28,13 +28,13 @@ func run(out io.Writer, goroutines, additions int) error {
 	}
 	defer store.Close()
 
-	// Update calls add with the present object, and again with a newer one when another
-	// goroutine wrote it meanwhile. No lock is held.
+	// Update calls add with the present object, and again with the newer one if another goroutine changed it in the
+	// meantime. No lock is held.
 	var calls atomic.Int64
 	add := func(old meta.Object) (json.RawMessage, error) {
 		calls.Add(1)
 		count := 0
-		if old.Data != nil { // nil where there is no object yet
+		if old.Data != nil { // nil if there is no object yet
 			if err := json.Unmarshal(old.Data, &count); err != nil {
 				return nil, err
 			}

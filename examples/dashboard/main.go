@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-const readings = 25 // of each device: the program ends by itself
+const readings = 25 // of each device, so the program ends
 
 func main() {
 	if err := run(os.Stdout, "boiler", "cellar", "garden", "roof"); err != nil {
@@ -44,16 +44,16 @@ func run(out io.Writer, devices ...string) error {
 		})
 	}
 
-	// The devices are at work already. What they have reported is told first, in any order, then
-	// what they report from now on, and each reading once. (Who falls 16,384 changes behind is
-	// told to begin anew, by a NoticeReset: this table cannot.)
+	// The devices are already reporting. The subscription first delivers the earlier readings, in any order, and then
+	// every later one exactly once. (A subscriber that falls 16,384 changes behind receives a NoticeReset and starts
+	// over, which cannot happen to this table.)
 	subscription, err := store.Subscribe(ctx, "devices/*/readings/*", storage.SubscribeOptions{})
 	if err != nil {
 		return err
 	}
 	defer subscription.Close()
 	seen, newest := map[string]int{}, map[string]meta.Object{}
-	for range readings*len(devices) + 1 { // and the notice that the rest is live
+	for range readings*len(devices) + 1 { // one more for NoticeLive
 		notice, err := subscription.Next(ctx)
 		if err != nil {
 			return cmp.Or(context.Cause(ctx), err)

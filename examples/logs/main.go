@@ -1,4 +1,4 @@
-// Logs: lists that keep only their newest lines, each its own.
+// Logs: lists that keep only their newest lines.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 func run(out io.Writer) error {
 	store, err := oolith.OpenWith("memory:", storage.Options{
 		Retention: []storage.Retention{
-			{Pattern: "logs/*/*", Count: 5},                // of each program the newest five lines
+			{Pattern: "logs/*/*", Count: 5},                // the newest five lines of each program
 			{Pattern: "logs/*/*", Age: 7 * 24 * time.Hour}, // and none older than a week
 		},
 	})
@@ -37,7 +37,7 @@ func run(out io.Writer) error {
 			}
 		}
 	}
-	// A line from last month is too old the moment it is stored.
+	// A line from last month is too old when it is stored.
 	old := time.Now().AddDate(0, -1, 0).UnixNano()
 	if _, err := store.SetWithMeta("logs/pump/old", []byte(`{"line":-1}`), old, 0); err != nil {
 		return err

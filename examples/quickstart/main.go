@@ -1,4 +1,4 @@
-// Quickstart: a durable store that is watched.
+// Quickstart: open a durable store, watch it, write and read.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Sessions: objects that end by themselves unless they are used.
+// Sessions: objects that expire unless they are used.
 package main
 
 import (
@@ -41,12 +41,12 @@ func run(out io.Writer, ttl time.Duration) error {
 			return err
 		}
 	}
-	// The tablet is in use: it begins anew, and lasts longer than the others.
+	// The tablet is in use: its time to live starts again, so it outlives the others.
 	if err := begin("sessions/tablet", time.Hour); err != nil {
 		return err
 	}
 
-	// An end is a change like any other: durable, in order, and told to whoever watches.
+	// An expiry is a change like any other: durable, in order, and delivered to watchers.
 	for ended := 0; ended < 2; {
 		notice, err := subscription.Next(ctx)
 		if err != nil {

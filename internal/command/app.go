@@ -18,10 +18,10 @@ import (
 	"github.com/oolith-db/oolith/engine"
 )
 
-// environment is what a command sees of the world beside its streams.
+// environment is everything that a command sees besides its streams.
 type environment struct {
 	getenv func(string) string
-	// program is how a user starts this program, for examples.
+	// program is how the user starts this program, for examples.
 	program string
 	// in, out and err describe the standard streams.
 	in, out, err terminal
@@ -37,7 +37,7 @@ type app struct {
 	storeURL string
 	json     bool
 	readOnly bool
-	// token and authorities are for a store that a server has.
+	// token and authorities are for a store behind a server.
 	token, authorities string
 	command            string // the name of the command that runs
 }
@@ -47,8 +47,7 @@ const (
 	defaultStore  = "pebble:./oolith-data"
 )
 
-// run executes one command line and returns its exit code. It writes an error to stderr
-// in one line.
+// run executes a command line and returns its exit code. It writes an error to stderr as one line.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environment) int {
 	a := &app{environment: env, stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr}
 	running := false
@@ -66,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = fmt.Errorf("standard output: %w", flushErr)
 	}
 	if err != nil {
-		// Where standard error fails too, the exit code still tells.
+		// If standard error fails too, the exit code still reports the error.
 		a.json = a.json || !running && slices.Contains(args, "--json") // flags are not read to their end
 		_, _ = fmt.Fprintln(stderr, a.errorLine(err, exitCode(err)))
 	}
@@ -76,26 +75,28 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "oolith",
-		Short: "A layered real-time JSON store",
-		Long: `oolith imports, shows, changes and exports the objects of a store.
+		Short: "An embeddable, real-time JSON store",
+		Long: `oolith imports, shows, changes, serves and exports the objects of a store.
 
-The store is named by --store or by the variable ` + storeVariable + `, in one of these forms:
+--store or the variable ` + storeVariable + ` chooses the store, in one of these forms:
   ` + strings.Join(engine.Forms(engines...), "\n  ") + `
-  http://HOST:PORT, https://HOST:PORT   a store that a server has: see "oolith serve"
-The path of a store that is there needs no engine: its files tell which it is. What is in memory: is gone when the command ends, for a trial of an import, say. All others are durable.
+  http://HOST:PORT, https://HOST:PORT   a store behind a server: see "oolith serve"
+The path of an existing store also works: its files tell which engine made it. A memory: store
+exists only until the command ends, for example to try an import. All other stores are durable.
 
-On a terminal, output is made for people. Elsewhere columns are separated by tabs, and nothing
-is clipped. --json gives JSON, one value a line, everywhere. Errors are one line on standard
-error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is an exit code for each kind: see
-"oolith help exit-codes". On a terminal JSON is coloured, unless the variable NO_COLOR is set.`,
+On a terminal, output is formatted for people. Elsewhere columns are separated by tabs and
+nothing is clipped. With --json, output is JSON, one value per line. An error is one line on
+standard error, or with --json one object {"error": TEXT, "code": EXIT CODE}. Each kind of error
+has an exit code: see "oolith help exit-codes". On a terminal JSON is coloured, unless the
+variable NO_COLOR is set.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith list 'cities/*/*' --limit 5
   oolith export 'cities/AD/*' --out andorra.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	// The library's own flag takes a template, which brings text/template into the program, and with it every
-	// exported method of every package: the linker cannot tell which of them a template calls.
+	// The library's own flag uses a template. That would link text/template and with it every exported method of
+	// every package, because the linker cannot know which methods a template calls.
 	asked := root.Flags().BoolP("version", "v", false, "show the version of this program")
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *asked {
@@ -108,10 +109,10 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 		store = defaultStore
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of one that is there")
+	root.PersistentFlags().StringVar(&a.storeURL, "store", store, "the `URL` of the store, or the path of an existing one")
 	complete(root, "store", completeStores)
-	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "change no file of the store; commands that only read never do")
-	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value a line")
+	root.PersistentFlags().BoolVar(&a.readOnly, "read-only", false, "do not change any file of the store")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one value per line")
 	a.addRemote(root)
 	root.AddCommand(
 		a.importCommand(), a.exportCommand(),
@@ -122,18 +123,18 @@ error, with --json one object {"error": TEXT, "code": EXIT CODE}, and there is a
 		a.copyCommand(), a.checkCommand(), a.compactCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.versionCommand(),
 		a.serveCommand(), a.tokenCommand(),
-		topic("paths", "What paths, patterns and path templates look like", pathsHelp),
+		topic("paths", "Paths, patterns and path templates", pathsHelp),
 		topic("exit-codes", "The exit codes", "The exit codes:\n"+exitCodesHelp),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	return root
 }
 
-// helpCommand is the library's own, but for what it does not know: that is an error.
+// helpCommand is the library's own, except that an unknown topic is an error.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
-		Short: "Help about a command or a topic",
+		Short: "Help for a command or a topic",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 			for _, cmd := range root.Commands() {
 				shown := cmd.IsAvailableCommand() || cmd.IsAdditionalHelpTopicCommand()
@@ -153,10 +154,10 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// many is no limit to the number of arguments.
+// many means no limit to the number of arguments.
 const many = math.MaxInt
 
-// arguments demands from least to most arguments, and names what the command expects.
+// arguments requires from least to most arguments. Its error names the expected ones.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
@@ -166,33 +167,35 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// topic is a page of help without a command.
+// topic is a help page without a command.
 func topic(name, short, text string) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Long: text}
 }
 
-const pathsHelp = `A path is made of segments joined by '/': cities/AD/2f. A segment holds A-Z a-z 0-9 - _ . and
-is neither '.' nor '..'. A path has at most 1024 bytes.
+const pathsHelp = `A path consists of segments joined by '/': cities/AD/2f. A segment contains A-Z a-z 0-9 - _ .
+and is neither '.' nor '..'. A path has at most 1024 bytes.
 
-A pattern is a path with '*', which stands for a whole segment or a part of one and never
-for '/': 'cities/*/*', 'cities/A*/*'. '**' as the whole last segment stands for everything below:
-'cities/**', and '**' for all objects. Quote a pattern, or the shell takes it for files.
-push and import --as take a '*' as the whole last segment: a new index, made from the time.
+A pattern is a path with '*', which matches a whole segment or part of one, but never '/':
+'cities/*/*', 'cities/A*/*'. '**' as the whole last segment matches everything below:
+'cities/**', and '**' matches all objects. Quote patterns, or the shell expands them to file
+names. push and import --as take a '*' as the whole last segment: a new index, derived from the
+time.
 
-A path template, import --as 'cities/{country}/*', makes the path of each record. {name} is the
-value of a field, {a.b} that of field b in field a; it must be a string, a number or a
-boolean. A segment takes one field, and may have text around it: 'user-{id}'.
+A path template, such as in import --as 'cities/{country}/*', builds the path of each record.
+{name} is the value of a field, {a.b} that of field b in field a. The value must be a string, a
+number or a boolean. A segment can have one field, with text around it: 'user-{id}'.
 
-Values may hold what a segment may not, so that they are escaped, and no two texts share a
-segment. A number or a boolean is taken as it is written: 1 and "1" are one text.
-  A-Z a-z 0-9 - .   stay as they are
+Values are escaped, because they may contain characters that a segment may not. Different texts
+never share a segment. A number or a boolean is used as it is written: 1 and "1" are the same
+text.
+  A-Z a-z 0-9 - .   are kept
   _                 becomes __
   any other byte    becomes _ and two hexadecimal digits
   "." and ".."      have their dots written as _2E
   an empty value    becomes _
-"São Paulo" is S_C3_A3o_20Paulo, "user_1" is user__1.`
+"São Paulo" becomes S_C3_A3o_20Paulo, "user_1" becomes user__1.`
 
-// screen returns the terminal to format for: none with --json.
+// screen returns the terminal to format for; none with --json.
 func (a *app) screen() terminal {
 	if a.json {
 		return terminal{}
@@ -200,7 +203,7 @@ func (a *app) screen() terminal {
 	return a.out
 }
 
-// show writes data for people where that is a terminal.
+// show formats data for a terminal, if there is one.
 func (a *app) show(data []byte) string {
 	if a.screen().is {
 		return a.screen().paint(printable(string(data)))
@@ -212,7 +215,7 @@ func (a *app) show(data []byte) string {
 func (a *app) showPretty(data []byte) string {
 	var lines bytes.Buffer
 	if json.Indent(&lines, data, "", "  ") != nil {
-		return a.show(data) // an old database may hold anything
+		return a.show(data) // old databases may hold anything
 	}
 	if !a.screen().is {
 		return lines.String()
@@ -224,7 +227,7 @@ func (a *app) showPretty(data []byte) string {
 	return strings.Join(shown, "\n")
 }
 
-// programName is how the user started the program, as an example can repeat it.
+// programName is how the user started the program, for examples that can be repeated.
 func programName() string {
 	if strings.Contains(os.Args[0], "go-build") {
 		return "go run ./cmd/oolith"
@@ -232,12 +235,12 @@ func programName() string {
 	return "oolith"
 }
 
-// joinClose closes what an operation that failed leaves open.
+// joinClose closes what a failed operation leaves open.
 func joinClose(err error, closer io.Closer) error {
 	return joinErrors(err, closer.Close())
 }
 
-// joinErrors returns both errors, or the one that there is.
+// joinErrors joins two errors, either of which may be nil.
 func joinErrors(err, second error) error {
 	switch {
 	case err == nil:

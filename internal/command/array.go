@@ -10,18 +10,18 @@ import (
 	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
-// arrayReader reads the elements of one JSON array, or bare values one after the other. One that is no JSON makes
-// the rest unreadable: where the next one begins can only be guessed.
+// arrayReader reads the elements of one JSON array, or concatenated values. An invalid value makes the rest
+// unreadable, because the start of the next one is unknown.
 type arrayReader struct {
-	bare    bool // values without an array around them
+	bare    bool // values without an array
 	in      *limitedReader
 	decoder *json.Decoder
 	limit   int
-	// before is the number of bytes of the input before the decoder's first one.
+	// before is the number of input bytes before the decoder's first byte.
 	before int64
 	number int64
-	// scanned is the number of bytes in values read so far, which is how the decoder
-	// counts the offset of a syntax error.
+	// scanned is the number of bytes in the values read so far. The decoder counts the offset of a syntax error in
+	// these.
 	scanned int64
 	ended   bool
 }
@@ -37,12 +37,12 @@ func (a *arrayReader) next() (record, error) {
 		return record{}, io.EOF
 	}
 	if a.number == 0 && !a.bare {
-		if _, err := a.decoder.Token(); err != nil { // the '[' that the caller saw
+		if _, err := a.decoder.Token(); err != nil { // the '[' that the caller has seen
 			return record{}, a.failed(err, noValue)
 		}
 	}
 	a.in.left = int64(a.limit)
-	more := a.decoder.More() // moves up to the next visible byte
+	more := a.decoder.More() // moves to the next visible byte
 	start := a.decoder.InputOffset()
 	if !more {
 		return record{}, a.end()
@@ -59,7 +59,7 @@ func (a *arrayReader) next() (record, error) {
 	return record{number: a.number, data: data, refused: checkUTF8(data)}, nil
 }
 
-// end reads the closing bracket and whatever is behind it, which must be nothing.
+// end reads the closing bracket and the rest, which must be empty.
 func (a *arrayReader) end() error {
 	if a.bare {
 		_, err := a.decoder.Token()
@@ -91,11 +91,10 @@ func (a *arrayReader) end() error {
 	}
 }
 
-// noValue is the start of an error outside of a value.
+// noValue is the start for an error outside of a value.
 const noValue = math.MaxInt64
 
-// failed says where the array broke, in bytes counted from 1. The start is the offset of
-// the value in question.
+// failed adds the position, in bytes counted from 1, to an error. Start is the offset of the value.
 func (a *arrayReader) failed(err error, start int64) error {
 	offset := a.decoder.InputOffset()
 	if syntax := asSyntaxError(err); syntax != nil {
@@ -121,8 +120,7 @@ func asSyntaxError(err error) *json.SyntaxError {
 
 var errLimit = errors.New("limit reached")
 
-// limitedReader stops when one record asks for more than the limit: the decoder itself
-// would buffer any length.
+// limitedReader stops when a record exceeds the limit, because the decoder would buffer any length.
 type limitedReader struct {
 	in   io.Reader
 	left int64

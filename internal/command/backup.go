@@ -19,16 +19,16 @@ func (a *app) backupCommand() *cobra.Command {
 	b := &backuper{app: a}
 	cmd := &cobra.Command{
 		Use:   "backup FILE|-",
-		Short: "Write a backup of the store into a file",
-		Long: `Write all objects of the store, at one revision, into a file that is packed and has checksums, or to
-standard output for -. restore makes the same store of it, on any engine: paths, data, times, revisions and
-times to live. What has expired is left out. Memory is bounded.
+		Short: "Write a backup of the store to a file",
+		Long: `Write all objects of the store, at one revision, into a compressed file with checksums, or to
+standard output for -. restore recreates the store from it, on any engine: paths, data, times,
+revisions and times to live. Expired objects are skipped. Memory use is bounded.
 
-The file is there when it is whole and on the disk, and not before: a backup that fails or is interrupted
-leaves what was there.
+The file appears only when it is complete and on disk. A backup that fails or is interrupted
+leaves an existing file unchanged.
 
-The store must not be open in another process. A program that has it open makes a backup while it goes on, with
-the package backup of this module.`,
+No other process may have the store open. A program that has the store open makes a backup with
+the package backup of this module, while it keeps running.`,
 		Example: `  oolith backup monday.oolith
   oolith backup - --only 'cities/AD/*' | ssh elsewhere 'cat > andorra.oolith'`,
 		Args: arguments(1, 1),
@@ -41,8 +41,8 @@ the package backup of this module.`,
 			return b.run(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&b.only, "only", "", "only the objects that match this `PATTERN`, or the one at a path")
-	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().StringVar(&b.only, "only", "", "only objects that match this `PATTERN`, or the object at a path")
+	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func (b *backuper) run(ctx context.Context, file string) error {
 	return b.finish(file, info, time.Since(started))
 }
 
-// report tells how the backup goes.
+// report shows the progress of the backup.
 func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 	size := int64(-1)
 	if hinter, ok := storage.As[storage.SizeHinter](layer); ok && b.only == "" {
@@ -101,7 +101,7 @@ func (b *backuper) report(file string, layer storage.EmbeddedLayer) *progress {
 	})
 }
 
-// failed makes the error of a backup that did not come to its end.
+// failed is the error of an incomplete backup.
 func (b *backuper) failed(file string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &codeError{exitInterrupted, fmt.Errorf("%s: not written, interrupted after %s", file, plural(b.objects.Load(), "object"))}
@@ -129,7 +129,7 @@ type backupSummary struct {
 	Pattern   string  `json:"pattern,omitempty"`
 	DataBytes int64   `json:"data_bytes"`
 	FileBytes int64   `json:"file_bytes"`
-	SHA256    string  `json:"sha256"` // of the file but for the last 40 bytes, as the file has it there
+	SHA256    string  `json:"sha256"` // of the file without its last 40 bytes, as stored there
 	Seconds   float64 `json:"seconds"`
 }
 

@@ -19,16 +19,16 @@ func (a *app) verifyCommand() *cobra.Command {
 	r := &backupReader{app: a}
 	cmd := &cobra.Command{
 		Use:   "verify FILE|-",
-		Short: "Read a backup and tell whether it is whole",
-		Long: `Read a backup that backup wrote, or standard input for -, to its end, check all that can be
-checked, and tell what is in it. The exit code is 5 when it is damaged, cut off, or no backup.`,
+		Short: "Verify a backup",
+		Long: `Read a backup, or standard input for -, to its end, verify everything, and show what is in it.
+The exit code is 5 if the backup is damaged or truncated, or if the file is not a backup.`,
 		Example: "  oolith verify monday.oolith",
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.verify(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 
@@ -36,16 +36,18 @@ func (a *app) restoreCommand() *cobra.Command {
 	r := &backupReader{app: a}
 	cmd := &cobra.Command{
 		Use:   "restore FILE|-",
-		Short: "Make a store of a backup",
-		Long: `Make the store of a file that backup wrote, or of standard input for -. The whole backup is read and
-checked first: a file that is damaged, cut off or no backup is refused with the exit code 5, before anything is
-touched. Standard input is kept in a temporary file meanwhile. Memory is bounded.
+		Short: "Restore a store from a backup",
+		Long: `Restore a store from a backup, or from standard input for -. restore first reads and verifies
+the whole backup. If it is damaged or truncated, or not a backup, the exit code is 5 and nothing
+is changed. Standard input is kept in a temporary file. Memory use is bounded.
 
-The store must be a new one, or with --replace any one: then all that is in it is removed. Objects get their
-paths, data, times, revisions and times to live back, and revisions go on behind them.
+The store must be new. With --replace it may be any store, and all of its content is deleted.
+Objects get their paths, data, times, revisions and times to live back, and new revisions
+continue after them.
 
-While a restore is under way its store is marked as incomplete: if it is stopped, by Ctrl-C, kill or a power
-cut, every later command on the store fails until restore is run again.`,
+An interrupted restore is always detected. While a restore is in progress, the store is marked
+as incomplete. If the restore is stopped, by Ctrl-C, kill or a power failure, every later
+command on the store fails until restore is run again.`,
 		Example: `  oolith restore monday.oolith --store pebble:./restored
   oolith restore monday.oolith --replace`,
 		Args: arguments(1, 1),
@@ -53,17 +55,17 @@ cut, every later command on the store fails until restore is run again.`,
 			return r.restore(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&r.replace, "replace", false, "remove all that is in the store")
-	cmd.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVar(&r.replace, "replace", false, "delete the content of the store first")
+	cmd.Flags().BoolVarP(&r.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 
-// backupReader is one reading of a backup.
+// backupReader reads a backup once.
 type backupReader struct {
 	*app
 	replace, quiet bool
 
-	// How far it is. Only its own goroutine uses step and report.
+	// The progress. Only its own goroutine uses step and report.
 	name           string
 	size           int64 // of the file; -1 when unknown
 	bytes, objects atomic.Int64
@@ -71,7 +73,7 @@ type backupReader struct {
 	report         *progress
 }
 
-// open opens a backup: a file as it is, which can be read twice, or standard input.
+// open opens a backup: a file, which can be read twice, or standard input.
 func (r *backupReader) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if name == "-" {
 		in, err := openInput(ctx, name, r.stdin)
@@ -99,7 +101,7 @@ func (r *backupReader) open(ctx context.Context, name string) (io.ReadCloser, er
 	return file, nil
 }
 
-// progressed is called by the package backup. Each step has a bar of its own.
+// progressed is called by the package backup. Each step has its own progress.
 func (r *backupReader) progressed(p backup.Progress) {
 	r.bytes.Store(p.Bytes)
 	r.objects.Store(p.Objects)
@@ -117,7 +119,7 @@ func (r *backupReader) progressed(p backup.Progress) {
 	})
 }
 
-// stop ends the bar.
+// stop ends the progress report.
 func (r *backupReader) stop() {
 	if r.report != nil {
 		r.report.stop()
@@ -148,7 +150,7 @@ func (r *backupReader) verify(ctx context.Context, name string) error {
 
 func (r *backupReader) writeInfo(info backup.Info, took time.Duration) error {
 	rows := [][2]string{
-		{"backup", r.name + ", whole"},
+		{"backup", r.name + ", intact"},
 		{"objects", thousands(info.Objects)},
 		{"revision", fmt.Sprint(info.Revision)},
 		{"taken", formatTime(info.Taken.UnixNano(), r.out)},
@@ -195,7 +197,7 @@ func (r *backupReader) restore(ctx context.Context, name string) error {
 	return err
 }
 
-// failed makes the error of a backup that was not read to its end, into a store unless that is empty.
+// failed is the error of an incomplete read of a backup, into a store unless that is empty.
 func (r *backupReader) failed(err error, store string) error {
 	state := ""
 	switch {

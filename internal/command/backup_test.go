@@ -26,7 +26,7 @@ func TestBackupAndRestore(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "days.oolith")
 			c.run("backup", file).ok().contains("backed up 4 objects of "+c.store+" at revision ", " to "+file)
 			onlyFile(t, file)
-			c.run("verify", file).ok().contains(file+", whole", "objects      4\n", "revision     ")
+			c.run("verify", file).ok().contains(file+", intact", "objects      4\n", "revision     ")
 			want, wantRevision := c.objects(), c.info().Revision
 
 			for _, to := range durableSchemes() {
@@ -46,7 +46,7 @@ func TestBackupAndRestore(t *testing.T) {
 			if got := pipe.objects(); !reflect.DeepEqual(got, want) {
 				t.Errorf("through a pipe: %+v, want %+v", got, want)
 			}
-			pipe.input(content, "verify", "-").ok().contains("standard input, whole")
+			pipe.input(content, "verify", "-").ok().contains("standard input, intact")
 		})
 	}
 }
@@ -156,7 +156,7 @@ func TestBackupCommandLine(t *testing.T) {
 	c.run("restore", file, "--store", "memory:").is(exitUsage, "it is not durable")
 	c.env.out = terminal{is: true, width: 80}
 	c.run("backup", "-").is(exitUsage, "standard output is a terminal")
-	c.run("verify", file).ok().contains("whole")
+	c.run("verify", file).ok().contains("intact")
 }
 
 // TestInterruptedBackup shows that Ctrl-C leaves the file that was there, and a store that says what it is.

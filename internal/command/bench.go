@@ -22,10 +22,10 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "bench",
 		SuggestFor: []string{"benchmark", "perf", "load"},
-		Short:      "Measure writes, reads and lists, in a namespace of its own",
-		Long: `Measure how fast the store answers from here: it stores objects below bench-NAME/, a name that nobody else has, reads each, lists them,
-and removes them all again, also after Ctrl-C. Each step takes at most --time. What is written is as durable as any other
-write, and watchers see it.`,
+		Short:      "Measure writes, reads and lists",
+		Long: `Measure how fast the store answers from here. bench stores objects below bench-NAME/, a unique
+name, reads each of them, lists them, and deletes all of them, even after Ctrl-C. Each step
+takes at most --time. The writes are as durable as any other write, and watchers see them.`,
 		Example: `  oolith bench
   oolith bench --store http://127.0.0.1:8800 --objects 5000 --clients 32`,
 		Args:              arguments(0, 0),
@@ -45,9 +45,9 @@ write, and watchers see it.`,
 		},
 	}
 	cmd.Flags().IntVar(&b.objects, "objects", b.objects, "store `N` objects")
-	cmd.Flags().IntVar(&b.clients, "clients", b.clients, "make `N` calls at a time")
-	cmd.Flags().IntVar(&b.size, "size", b.size, "the data of an object has `N` bytes")
-	cmd.Flags().DurationVar(&b.most, "time", b.most, "how long a step takes at most")
+	cmd.Flags().IntVar(&b.clients, "clients", b.clients, "make `N` concurrent calls")
+	cmd.Flags().IntVar(&b.size, "size", b.size, "store objects of `N` bytes of data")
+	cmd.Flags().DurationVar(&b.most, "time", b.most, "maximum duration of a step")
 	return cmd
 }
 
@@ -59,17 +59,17 @@ type bencher struct {
 	namespace              string
 }
 
-// measured is what a step took. Its JSON is what bench --json writes.
+// measured is the result of a step, as bench --json writes it.
 type measured struct {
 	Step  string `json:"step"`
 	Calls int64  `json:"calls"`
-	// Seconds is the time of the whole step, and the others those of a call, in nanoseconds.
+	// Seconds is the duration of the whole step; the others are durations of a call, in nanoseconds.
 	Seconds float64 `json:"seconds"`
 	P50     int64   `json:"p50_ns"`
 	P99     int64   `json:"p99_ns"`
 }
 
-// run opens the store. What a server gets to do outlives Ctrl-C: all is removed.
+// run opens the store. It deletes its objects even after Ctrl-C.
 func (b *bencher) run(ctx context.Context) (err error) {
 	store, err := b.openStore(context.WithoutCancel(ctx), changes)
 	if err != nil {
@@ -94,7 +94,7 @@ func (b *bencher) run(ctx context.Context) (err error) {
 	if _, err := b.step(ctx, "read", int(stored), func(i int64) error {
 		_, err := store.Get(path(i))
 		if errors.Is(err, storage.ErrNotFound) {
-			return nil // where the time was over, writes of later places may be made, and not of this one
+			return nil // if the time was over, later objects may exist and this one not
 		}
 		return err
 	}); err != nil {
@@ -107,7 +107,7 @@ func (b *bencher) run(ctx context.Context) (err error) {
 	return err
 }
 
-// step makes calls, at most for the time that a step has, and tells how fast they were. It returns how many it made.
+// step makes calls, limited by the time of a step, and prints their speed. It returns the number of calls.
 func (b *bencher) step(ctx context.Context, name string, calls int, call func(i int64) error) (int64, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -18,15 +18,15 @@ import (
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [URL]",
-		Short: "Read a whole store and tell what is wrong with it",
-		Long: `Read the whole store, given by URL or --store, and tell each thing that is wrong with it on a line
-of its own: objects that cannot be decoded or are no UTF-8, what the engine finds in its own files, a copy
-that was cut off. Then compare the list of keys with the objects, in number and order: that takes memory for all
-keys.
+		Short: "Check a whole store for problems",
+		Long: `Read the whole store, given by URL or --store, and report each problem on a line: objects that
+cannot be decoded or are not UTF-8, problems that the engine finds in its own files, an
+interrupted copy. Then compare the list of keys with the objects, in number and order, which
+takes memory for all keys.
 
-It changes nothing and goes on behind what is wrong. With --json, a problem is a line
-{"problem":"..."}, and the last line is the summary. The exit code is 5 when there are problems, and 1 when
-the store cannot be opened at all.`,
+check changes nothing and continues after a problem. With --json, each problem is a line
+{"problem":"..."}, and the last line is the summary. The exit code is 5 if there are problems,
+and 1 if the store cannot be opened.`,
 		Example:           "  oolith check pebble:./oolith-data",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
@@ -55,12 +55,12 @@ type checkSummary struct {
 type checker struct {
 	*app
 	layer    storage.EmbeddedLayer
-	objects  int // that are whole
+	objects  int // intact ones
 	problems int
 	err      error // of the output
 }
 
-// check examines a layer that is not started.
+// check checks a layer that is not started.
 func (a *app) check(ctx context.Context, layer storage.EmbeddedLayer) error {
 	c := &checker{app: a, layer: layer}
 	started := time.Now()
@@ -80,7 +80,7 @@ func (a *app) check(ctx context.Context, layer storage.EmbeddedLayer) error {
 	return c.finish(time.Since(started))
 }
 
-// open starts the layer. One that is incomplete is a problem, and is examined too.
+// open starts the layer. An incomplete layer is a problem, but is checked too.
 func (c *checker) open() error {
 	err := c.layer.Start(storage.LayerOptions{})
 	if errors.Is(err, storage.ErrIncomplete) {
@@ -90,7 +90,7 @@ func (c *checker) open() error {
 	return err
 }
 
-// report tells a problem.
+// report prints a problem.
 func (c *checker) report(problem error) {
 	c.problems++
 	var err error
@@ -100,14 +100,14 @@ func (c *checker) report(problem error) {
 		_, err = fmt.Fprintln(c.stdout, oneLine(problem))
 	}
 	if err == nil {
-		err = c.stdout.Flush() // a long check tells each as it finds it
+		err = c.stdout.Flush() // show each problem as soon as it is found
 	}
 	if c.err == nil {
 		c.err = err
 	}
 }
 
-// all reads the objects by the engine's own check, or else by a scan, and compares the keys.
+// all reads the objects with the engine's own check or with a scan, and compares the keys.
 func (c *checker) all(ctx context.Context) (err error) {
 	before := c.problems
 	if own, ok := storage.As[storage.Checker](c.layer); ok {
@@ -116,12 +116,12 @@ func (c *checker) all(ctx context.Context) (err error) {
 		err = c.scan(ctx, func(meta.Object) { c.objects++ })
 	}
 	if err != nil || c.problems > before {
-		return err // keys and objects of a damaged store differ for a reason that is told
+		return err // keys and objects of a damaged store differ for a reason that is reported already
 	}
 	return c.compare(ctx)
 }
 
-// scan visits all objects. Where it cannot go on is a problem.
+// scan visits all objects. An error that stops it is a problem.
 func (c *checker) scan(ctx context.Context, visit func(meta.Object)) error {
 	for obj, err := range storage.Scan(c.layer, "") {
 		if ctx.Err() != nil {
@@ -136,14 +136,14 @@ func (c *checker) scan(ctx context.Context, visit func(meta.Object)) error {
 	return nil
 }
 
-// compare holds the keys against a scan: their numbers and their orders.
+// compare compares the keys with a scan, in number and order.
 func (c *checker) compare(ctx context.Context) error {
 	keys, err := c.layer.Keys()
 	if err != nil {
 		c.report(fmt.Errorf("keys: %w", err))
 		return nil
 	}
-	// Which keys a scan has passed: a key that it leaves out is named.
+	// The keys that the scan has passed, to name a key that it lacks.
 	passed := make(map[string]bool, len(keys))
 	for i, path := range keys {
 		if i > 0 && keys[i-1] >= path {
@@ -185,7 +185,7 @@ func (c *checker) compare(ctx context.Context) error {
 	return nil
 }
 
-// inOrder reports whether a scan may yield a path right before another.
+// inOrder reports whether a scan may yield a path directly before another.
 func inOrder(before, after string) bool {
 	if c := strings.Compare(key.Parent(before), key.Parent(after)); c != 0 {
 		return c < 0
@@ -200,9 +200,9 @@ func (c *checker) finish(took time.Duration) error {
 	case c.json:
 		err = writeJSON(c.stdout, checkSummary{c.storeURL, c.objects, c.problems, took.Seconds()})
 	case c.problems == 0:
-		_, err = fmt.Fprintf(c.stdout, "%s: %s, all sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(c.stdout, "%s: %s, no problems, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
 	default:
-		_, err = fmt.Fprintf(c.stdout, "%s: %s sound, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(c.stdout, "%s: %s intact, checked in %s\n", c.storeURL, plural(int64(c.objects), "object"), took.Round(time.Millisecond))
 	}
 	if err == nil && c.problems > 0 {
 		return &codeError{exitDamaged, fmt.Errorf("store %s: %s found", c.storeURL, plural(int64(c.problems), "problem"))}

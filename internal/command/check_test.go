@@ -21,11 +21,11 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
 	c.days()
-	c.run("check").ok().contains(c.store + ": 4 objects, all sound, checked in ")
+	c.run("check").ok().contains(c.store + ": 4 objects, no problems, checked in ")
 	c.run("check", "--json").ok().contains(`{"store":"` + c.store + `","objects":4,"problems":0,"seconds":`)
 	c.run("del", "*/*", "--yes").ok()
 	c.run("del", "*/*/*", "--yes").ok()
-	c.run("check").ok().contains(": 0 objects, all sound")
+	c.run("check").ok().contains(": 0 objects, no problems")
 }
 
 // TestCheckOfADamagedFile changes bytes in the tables of a store.
@@ -48,7 +48,7 @@ func TestCheckOfADamagedFile(t *testing.T) {
 	if err := os.WriteFile(tables[0], content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := c.run("check").is(exitDamaged, "store "+c.store+": 1 problem found").contains(`nothing can be read behind key "d`, " objects sound, checked in ")
+	r := c.run("check").is(exitDamaged, "store "+c.store+": 1 problem found").contains(`nothing can be read behind key "d`, " objects intact, checked in ")
 	if strings.Count(r.out, "\n") != 2 {
 		t.Errorf("the output is %q, want a line for the problem and one for the summary", r.out)
 	}
@@ -70,7 +70,7 @@ func TestCheckTellsWhatIsNoUTF8(t *testing.T) {
 	out, err := checkLayer(t.Context(), layer)
 	if err == nil || !strings.Contains(err.Error(), "2 problems found") || strings.Count(out, "\n") != 3 ||
 		!strings.Contains(out, `key "d/1": its data is not UTF-8, byte 0xff at offset 1`) ||
-		!strings.Contains(out, `key "d/3": its data is not UTF-8, byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object sound") {
+		!strings.Contains(out, `key "d/3": its data is not UTF-8, byte 0xc3 at offset 7`) || !strings.Contains(out, "1 object intact") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
@@ -188,7 +188,7 @@ func TestCheckOfLayers(t *testing.T) {
 	batch, plain := storagetest.NewBatchLayer(disk, "batch"), storagetest.NewPlainLayer(disk, "plain")
 	for name, layer := range map[string]storage.EmbeddedLayer{"batch": batch, "plain": plain} {
 		diskWith(t, layer, 10)
-		if out, err := checkLayer(t.Context(), layer); err != nil || !strings.HasPrefix(out, "test:: 10 objects, all sound") {
+		if out, err := checkLayer(t.Context(), layer); err != nil || !strings.HasPrefix(out, "test:: 10 objects, no problems") {
 			t.Errorf("%s: %q, %v", name, out, err)
 		}
 		for _, path := range []string{"d/00002", "d/00005"} {
@@ -199,7 +199,7 @@ func TestCheckOfLayers(t *testing.T) {
 	}
 	out, err := checkLayer(t.Context(), batch)
 	checkError(t, err, "store test:: 2 problems found")
-	for _, want := range []string{`key "d/00002"`, `key "d/00005"`, "test:: 8 objects sound"} {
+	for _, want := range []string{`key "d/00002"`, `key "d/00005"`, "test:: 8 objects intact"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in %q", want, out)
 		}
@@ -228,7 +228,7 @@ func TestCheckOfAnIncompleteStore(t *testing.T) {
 	l.Close()
 	out, err := checkLayer(t.Context(), l)
 	checkError(t, err, "1 problem found")
-	if !strings.Contains(out, "restore of Tuesday\n") || !strings.Contains(out, "10 objects sound") {
+	if !strings.Contains(out, "restore of Tuesday\n") || !strings.Contains(out, "10 objects intact") {
 		t.Errorf("the output is %q", out)
 	}
 }

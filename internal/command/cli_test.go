@@ -273,7 +273,7 @@ func TestStoreArgument(t *testing.T) {
 	c.run("set", "a", "1").ok()
 	store := c.store
 	c.store = "pebble:/nowhere"
-	c.run("check", store).ok().contains(store + ": 1 object, all sound")
+	c.run("check", store).ok().contains(store + ": 1 object, no problems")
 	c.run("compact", store).ok().contains(store + ": ")
 	c.run("check", store, "--store", store).is(exitUsage, "check: both --store")
 	c.run("compact", store, "--store", store).is(exitUsage, "compact: both --store")

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The colours of JSON: names of members, strings, and what is neither.
+// The colours of JSON: member names, strings, everything else.
 const (
 	colourName   = "\x1b[34m"
 	colourString = "\x1b[32m"
@@ -13,13 +13,13 @@ const (
 	colourEnd    = "\x1b[0m"
 )
 
-// wantsColour reports whether a user wants colours on a terminal: NO_COLOR with any value, as no-color.org has it,
-// and a terminal that is "dumb" turn them off, and so does a Windows console that may not know them.
+// wantsColour reports whether the user wants colours on a terminal. NO_COLOR with any value (no-color.org), a "dumb"
+// terminal and a Windows console that may not support them turn colours off.
 func wantsColour(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb" && (runtime.GOOS != "windows" || getenv("WT_SESSION") != "")
 }
 
-// paint colours JSON, which may be clipped; on a terminal without colours it returns the text as it is.
+// paint colours JSON, which may be clipped. Without colours it returns the text unchanged.
 func (t terminal) paint(text string) string {
 	if !t.colour {
 		return text
@@ -52,7 +52,7 @@ func (t terminal) paint(text string) string {
 	return b.String()
 }
 
-// stringEnd is where the string ends that a text begins with; the end of the text where that is clipped.
+// stringEnd returns the end of the string at the start of a text, or the end of the text if the string is clipped.
 func stringEnd(text string) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {

@@ -14,10 +14,10 @@ import (
 func (a *app) compactCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compact [URL]",
-		Short: "Give back the space of what was overwritten and deleted",
-		Long: `Let the engine of a store, given by URL or --store, rewrite its files without what was overwritten and
-deleted, and tell their size before and after. It may need as much free space as the store
-takes meanwhile. Ctrl-C ends it at any time: the store stays whole.`,
+		Short: "Reclaim the space of overwritten and deleted objects",
+		Long: `Rewrite the files of a store, given by URL or --store, to reclaim the space of overwritten and
+deleted objects, and show the size before and after. This may temporarily need as much free
+space as the store takes. Ctrl-C stops it at any time without damage.`,
 		Example:           "  oolith compact pebble:./oolith-data",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -45,8 +45,8 @@ type compactSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// compact compacts a layer that is not started. The sizes are those of the closed store: an open
-// one keeps files for a while that it needs no more.
+// compact compacts a layer that is not started. It measures the closed store, because an open one keeps unneeded
+// files for a while.
 func (a *app) compact(ctx context.Context, layer storage.EmbeddedLayer) error {
 	compacter, ok := storage.As[storage.Compacter](layer)
 	if !ok {

@@ -14,19 +14,19 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What a shell offers behind the tab key. A completion never fails: where nothing can be found, nothing is offered.
+// Shell completion. It never fails: if nothing can be found, it offers nothing.
 
-// maxCompletions is how many names a completion offers at most.
+// maxCompletions is the maximum number of completions.
 const maxCompletions = 200
 
-// complete sets what completes a flag, which the command has.
+// complete sets the completion of a flag.
 func complete(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
-		panic(err) // no such flag, or set twice: a slip of this program, which any start of it shows
+		panic(err) // an unknown flag, or set twice: a bug that shows at every start
 	}
 }
 
-// completeStores offers the schemes, and files.
+// completeStores completes schemes and files.
 func completeStores(_ *cobra.Command, _ []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 	for _, form := range engine.Forms(engines...) {
 		scheme, _, _ := strings.Cut(form, ":")
@@ -40,7 +40,7 @@ func completeStores(_ *cobra.Command, _ []string, begun string) (names []string,
 	return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePaths offers the next segment of the paths of the store: a directory ends in '/'.
+// completePaths completes the next segment of paths in the store. A directory ends in '/'.
 func (a *app) completePaths(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	names := a.pathsBelow(cmd.Context(), begun)
 	directive := cobra.ShellCompDirectiveNoFileComp
@@ -87,7 +87,7 @@ func (a *app) pathsBelow(ctx context.Context, begun string) (names []string) {
 	return names[:min(len(names), maxCompletions)]
 }
 
-// completeImport offers the fields of the first record where --as has an open brace.
+// completeImport completes the fields of the first record after an open brace in --as.
 func (a *app) completeImport(cmd *cobra.Command) {
 	complete(cmd, "as", func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
@@ -107,13 +107,13 @@ func (a *app) completeImport(cmd *cobra.Command) {
 	})
 }
 
-// fieldsOf returns the names of the members of a file's first record.
+// fieldsOf returns the member names of a file's first record.
 func fieldsOf(ctx context.Context, file string, as format) []string {
 	in, err := openInput(ctx, file, nil)
 	if err != nil {
 		return nil
 	}
-	defer func() { _ = in.Close() }() // a file that was read only
+	defer func() { _ = in.Close() }() // it was only read
 	records, err := readRecords(in, 1<<20, as)
 	if err != nil {
 		return nil

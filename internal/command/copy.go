@@ -21,31 +21,34 @@ func (a *app) copyCommand() *cobra.Command {
 	c := &copier{app: a}
 	cmd := &cobra.Command{
 		Use:   "copy FROM TO",
-		Short: "Copy a whole store into another, of the same engine or not",
-		Long: `Copy all objects of the store FROM into a new one, TO, both given by URL: paths, times, data and revisions. Revisions go on
-above those of the source. Both are durable stores that nobody else has open. Memory is bounded.
+		Short: "Copy a whole store into another one, of any engine",
+		Long: `Copy all objects of the store FROM into a new store TO, both given by URL: paths, times, data
+and revisions. The revisions of TO continue above those of FROM. Both are durable stores that no
+other process has open. Memory use is bounded.
 
-When all is written, the target is opened anew, read back and compared with the source, by count
-and by a checksum over everything that is copied.
+After writing, copy reopens the target, reads it back and compares it with the source, by count
+and by a checksum over everything it copied.
 
-A shared engine such as etcd: makes the order of its changes itself, so that a copy into one gets new revisions, and every node that
-has the target open sees it grow.
+An interrupted copy is always detected. While a copy is in progress, its target is marked as
+incomplete. If the copy is stopped, by Ctrl-C, kill or a power failure, every later command on
+the target fails and names the copy to run again. That copy clears the target first.
 
-One of both may be a server, http://HOST:PORT. From a server it is read page by page, and is no snapshot of one instant: what is
-there all the time is copied once. Into a server each write is durable once it is acknowledged, so that nothing is read
-back; its objects get new revisions, and a token needs the verb admin, since they keep their times. What was written
-stays there when such a copy is stopped: run it again with --into.
+A target that holds objects is rejected, unless --into is given. --into merges: objects of the
+source replace those at the same paths, with their times and data, and get new revisions;
+expired objects are skipped. An interrupted merge must also be run again, and clears nothing.
+With --if-exists skip, objects of the target are kept. With --if-exists fail, nothing is merged
+if the target has a different object at a path of the source.
 
-While a copy is under way its target is marked as incomplete: if it is stopped, by Ctrl-C, kill or
-a power cut, every later command on the target fails and says which copy to run again. That
-clears the target first.
+One of the two stores may be a server, http://HOST:PORT. A copy from a server reads it page by
+page, so it is not one snapshot: objects that exist throughout are copied once. A copy into a
+server needs a token with the verb admin, because it keeps the times. Each acknowledged write is
+durable, nothing is read back, and the objects get new revisions. An interrupted copy into a
+server leaves the objects copied so far: run it again with --into.
 
-A target that holds objects is refused, unless --into is given. That merges: objects of the source
-take the place of those at the same paths, with their times and data, and get new revisions; those that
-have expired are left out. A merge that is stopped has to be run again too, and clears nothing. --if-exists skip
-leaves the objects of the target as they are; fail merges nothing when one is at a path of the source and differs.
+A shared engine such as etcd: orders its changes itself. A copy into one assigns new revisions,
+and every node that has the target open sees it grow.
 
---only copies the objects that match a pattern.`,
+--only copies only the objects that match a pattern.`,
 		Example: `  oolith copy pebble:./oolith-data ko:./other-data
   oolith copy pebble:./yesterday pebble:./oolith-data --into --if-exists skip
   oolith copy ./oolith-data sqlite:./cities.db --only 'cities/**'`,
@@ -77,14 +80,14 @@ leaves the objects of the target as they are; fail merges nothing when one is at
 			return c.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, in place of FROM")
-	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to make, in place of TO")
-	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that holds objects")
+	cmd.Flags().StringVar(&c.from, "from", "", "the `URL` of the store to copy, instead of FROM")
+	cmd.Flags().StringVar(&c.to, "to", "", "the `URL` of the store to create, instead of TO")
+	cmd.Flags().BoolVar(&c.into, "into", false, "merge into a store that already has objects")
 	cmd.Flags().StringVar(&c.only, "only", "", "only objects whose path matches this `PATTERN`")
 	addIfExists(cmd, &c.ifExists)
 	complete(cmd, "from", completeStores)
 	complete(cmd, "to", completeStores)
-	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	return cmd
 }
 
@@ -93,11 +96,11 @@ type copier struct {
 	*app
 	from, to    string
 	into, quiet bool
-	only        string // a pattern; empty for all
+	only        string // empty for all objects
 	ifExists    ifExists
 	base        uint64 // the revision of the target before a merge: what it stores has a higher one
 
-	// source is open during the copy. target is opened by the two ways to fill it; nil for a server.
+	// source is open during the copy. Both ways to fill target open it; it is nil for a server.
 	source        scanner
 	target        storage.EmbeddedLayer
 	started       time.Time
@@ -105,7 +108,7 @@ type copier struct {
 	skipped       atomic.Int64
 }
 
-// run opens the source first, so that a wrong one makes no target.
+// run opens the source first, so a wrong source creates no target.
 func (c *copier) run(ctx context.Context) error {
 	var source storage.EmbeddedLayer
 	var err error
@@ -133,7 +136,7 @@ func (c *copier) run(ctx context.Context) error {
 	return c.copy(ctx)
 }
 
-// copy copies between stores of which none is open yet.
+// copy copies between stores that are not open yet.
 func (c *copier) copy(ctx context.Context) error {
 	c.started = time.Now()
 	if local, ok := c.source.(files); ok {
@@ -157,20 +160,20 @@ func (c *copier) copy(ctx context.Context) error {
 	return c.finish(checksum)
 }
 
-// samePlace reports whether two names are of one file or directory.
+// samePlace reports whether two names refer to the same file or directory.
 func samePlace(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// What the arguments of a copy begin with, and no other reason of an incomplete store does.
+// The beginning of the arguments of a copy, which no other reason for an incomplete store has.
 const (
 	copyFrom = "copy --from "
 	copyInto = "copy --into --from "
 )
 
-// arguments are those of the copy as a user can repeat it, from any directory.
+// arguments are the arguments of the copy, repeatable from any directory.
 func (c *copier) arguments() string {
 	verb := copyFrom
 	if c.into {
@@ -186,7 +189,7 @@ func (c *copier) arguments() string {
 	return line
 }
 
-// absolute returns the URL of a store, without its options, for any working directory.
+// absolute returns the URL of a store, without options, for any working directory.
 func absolute(storeURL string) string {
 	if found, err := resolve(storeURL); err == nil {
 		storeURL = found
@@ -203,18 +206,17 @@ func absolute(storeURL string) string {
 	return engine.URL(scheme, place)
 }
 
-// isIncompleteBy reports whether an error is that of a store in which a copy was cut off whose
-// arguments begin in some way. An engine may write the white space in its own way.
+// isIncompleteBy reports whether an error is about an interrupted copy whose arguments begin with the given text. An
+// engine may change the white space.
 func isIncompleteBy(err error, arguments string) bool {
 	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 	return errors.Is(err, storage.ErrIncomplete) && strings.Contains(words(err.Error())+" ", " "+words(arguments)+" ")
 }
 
-// mark notes on the target what is under way: whoever opens it from now on is told to run it
-// again.
+// mark marks the target as incomplete. Whoever opens it is told which copy to run again.
 func (c *copier) mark() error { return c.note(c.program + " " + c.arguments()) }
 
-// unmark takes the note away.
+// unmark removes the mark.
 func (c *copier) unmark() error { return c.note("") }
 
 func (c *copier) note(reason string) error {
@@ -225,7 +227,7 @@ func (c *copier) note(reason string) error {
 	return marker.MarkIncomplete(reason)
 }
 
-// stopped makes the error of a copy that did not come to its end.
+// stopped is the error of an interrupted copy.
 func (c *copier) stopped(err error) error {
 	state := c.to + " is incomplete, run the copy again"
 	if c.target == nil {
@@ -239,7 +241,7 @@ func (c *copier) stopped(err error) error {
 	return fmt.Errorf("copy: %w; %s", err, state)
 }
 
-// progress tells how a part of the copy goes.
+// progress reports the progress of a part of the copy.
 func (c *copier) progress(verb string, size int64) *progress {
 	c.done.Store(0)
 	return startProgress(c.stderr, c.err, c.quiet, work{name: c.to, verb: verb, size: size, objects: true}, func() progressState {
@@ -248,7 +250,7 @@ func (c *copier) progress(verb string, size int64) *progress {
 	})
 }
 
-// objects yields all objects of the source, and ends with the context.
+// objects yields all objects of the source until the context ends.
 func (c *copier) objects(ctx context.Context) func(yield func(meta.Object, error) bool) {
 	return func(yield func(meta.Object, error) bool) {
 		for obj, err := range c.source.scan(c.only) {

@@ -9,14 +9,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file copies into a fresh target, from layer to layer: no store is between them, so that
-// objects keep their revisions. A shared engine, whose order is its own, gives them new ones.
+// Copying into a new target, from layer to layer without a store in between, so objects keep their revisions. A
+// shared engine orders changes itself and assigns new ones.
 
-// The bounds of one batch.
+// The limits of one batch.
 const (
 	copyObjects = 1000
 	copyBytes   = 8 << 20
-	// copyOverhead is about what an engine keeps of an object beside its path and data.
+	// copyOverhead is the approximate overhead of an object in an engine, besides its path and data.
 	copyOverhead = 200
 )
 
@@ -42,7 +42,7 @@ func (c *copier) fill(ctx context.Context) (digest, error) {
 	return sent, nil
 }
 
-// openFresh starts the target, which must be empty, or left by a copy that was cut off.
+// openFresh starts the target, which must be empty or left by an interrupted copy.
 func (c *copier) openFresh() error {
 	err := c.target.Start(storage.LayerOptions{})
 	if isIncompleteBy(err, copyFrom) {
@@ -58,7 +58,7 @@ func (c *copier) openFresh() error {
 	return nil
 }
 
-// mustBeFresh refuses a target in which something is or was.
+// mustBeFresh rejects a target that holds objects or was used before.
 func (c *copier) mustBeFresh() error {
 	for obj, err := range storage.Scan(c.target, "") {
 		if err != nil {
@@ -75,14 +75,14 @@ func (c *copier) mustBeFresh() error {
 		return err
 	}
 	if last > 0 {
-		// A revision is never used twice, and those of the source may be lower.
+		// Revisions are never reused, and those of the source may be lower.
 		return fmt.Errorf("it is empty but was used up to revision %d, expected a new store; --into assigns new revisions", last)
 	}
 	return nil
 }
 
-// write clears the target and writes all objects of the source to it. It returns their checksum
-// and the last revision of the source.
+// write clears the target and writes all objects of the source. It returns their checksum and the last revision of
+// the source.
 func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error) {
 	progress := c.progress("copied", c.source.hint())
 	defer progress.stop()
@@ -110,7 +110,7 @@ func (c *copier) write(ctx context.Context) (sent digest, last uint64, err error
 	return sent, last, nil
 }
 
-// count adds what is copied of an object to a checksum.
+// count adds the copied parts of an object to a checksum.
 func (c *copier) count(sum *digest, obj meta.Object) {
 	if _, shared := storage.As[storage.SharedLayer](c.target); shared {
 		obj.Revision = 0
@@ -118,7 +118,7 @@ func (c *copier) count(sum *digest, obj meta.Object) {
 	sum.add(&obj)
 }
 
-// layerWriter writes objects to a layer, in batches where it takes them.
+// layerWriter writes objects to a layer, in batches if the layer accepts them.
 type layerWriter struct {
 	layer   storage.EmbeddedLayer
 	batcher storage.Batcher     // nil when the layer has no batches
@@ -139,12 +139,12 @@ func newLayerWriter(layer storage.EmbeddedLayer) *layerWriter {
 	return w
 }
 
-// clear removes everything, and notes a revision as the last one.
+// clear deletes everything and records a revision as the last one.
 func (w *layerWriter) clear(last uint64) error {
 	if w.batcher != nil {
 		return w.batcher.Commit([]storage.Change{{Clear: true, Revision: last}})
 	}
-	w.layer.Clear() // cannot say that it failed: what is left does
+	w.layer.Clear() // it returns no error, so look at the remaining keys
 	left, err := w.layer.Keys()
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("%d keys remain, such as %q", len(left), left[0])
@@ -152,9 +152,8 @@ func (w *layerWriter) clear(last uint64) error {
 	return err
 }
 
-// put writes an object, at the latest with the next flush. The revision is the last one that the
-// layer is to know; it never falls from put to put, unlike those of the objects, which come
-// by their paths.
+// put writes an object, at the latest with the next flush. The revision is the last one of the target so far; it
+// never decreases, unlike the revisions of the objects, which are in order of path.
 func (w *layerWriter) put(obj *meta.Object, revision uint64) error {
 	if w.batcher == nil && w.shared == nil {
 		return w.layer.Set(obj.Path, obj)
@@ -183,7 +182,7 @@ func (w *layerWriter) commit() error {
 	return err
 }
 
-// flush writes what waits.
+// flush writes the waiting objects.
 func (w *layerWriter) flush() error {
 	if len(w.batch) == 0 {
 		return nil
@@ -197,7 +196,7 @@ func (w *layerWriter) flush() error {
 	return err
 }
 
-// verify opens the target anew, reads it back and compares it with what was sent.
+// verify reopens the target, reads it back and compares it with the source.
 func (c *copier) verify(ctx context.Context, sent digest, last uint64) error {
 	c.target.Close()
 	if err := c.target.Start(storage.LayerOptions{AllowIncomplete: true}); err != nil {

@@ -12,11 +12,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file merges into a target that may hold objects, through a started store, which gives
-// the objects new revisions.
+// Merging into a target that may hold objects, through a started store, which assigns new revisions.
 
-// merge puts the objects of the source into the target and returns a checksum of them, with
-// no revisions.
+// merge stores the objects of the source in the target and returns their checksum, without revisions.
 func (c *copier) merge(ctx context.Context) (digest, error) {
 	store, err := c.openMerge()
 	if err != nil {
@@ -46,8 +44,7 @@ func (c *copier) merge(ctx context.Context) (digest, error) {
 	return sum, nil
 }
 
-// openMerge starts a store over the target, which may be what the same merge left when it
-// was cut off.
+// openMerge starts a store over the target, which may be left by the same interrupted merge.
 func (c *copier) openMerge() (*storage.Layered, error) {
 	start := func(options storage.LayerOptions) (*storage.Layered, error) {
 		store := storage.New(storage.LayeredConfig{Embedded: c.target, EmbeddedOptions: options})
@@ -60,8 +57,8 @@ func (c *copier) openMerge() (*storage.Layered, error) {
 	return store, err
 }
 
-// mustNotMeet refuses a merge, before it changes anything, where the target holds another object at a path of the
-// source. The same object is what the same merge left that was cut off, or nothing would change.
+// mustNotMeet rejects a merge before it changes anything if the target has a different object at a path of the
+// source. An identical object was left by the same interrupted merge, or would not change.
 func (c *copier) mustNotMeet(ctx context.Context, store opened) error {
 	for obj, err := range c.objects(ctx) {
 		if err != nil {
@@ -81,7 +78,7 @@ func (c *copier) mustNotMeet(ctx context.Context, store opened) error {
 	return nil
 }
 
-// put writes all objects of the source that have not expired, and calls a function for each that is stored, one after the other.
+// put writes all unexpired objects of the source, and calls stored for each of them, sequentially.
 func (c *copier) put(ctx context.Context, store opened, stored func(job)) error {
 	progress := c.progress("merged", c.source.hint())
 	defer progress.stop()
@@ -135,13 +132,13 @@ func (c *copier) compare(ctx context.Context, store opened) (digest, error) {
 		}
 		got, err := store.Get(obj.Path)
 		if obj.Expired(time.Now().UnixNano()) {
-			continue // before it was written, or since
+			continue // from before the merge, or written since
 		}
 		if err != nil {
 			return sum, fmt.Errorf("store %s: read back: %w", c.to, err)
 		}
 		if c.ifExists == skipExisting && got.Revision <= c.base {
-			continue // it was there before
+			continue // it existed before
 		}
 		if !sameContent(&got, &obj) {
 			return sum, fmt.Errorf("store %s: read back: the object at %q differs from the source", c.to, obj.Path)
@@ -153,7 +150,7 @@ func (c *copier) compare(ctx context.Context, store opened) (digest, error) {
 	return sum, nil
 }
 
-// sameContent compares all but revisions.
+// sameContent compares everything except revisions.
 func sameContent(a, b *meta.Object) bool {
 	return a.Path == b.Path && a.Created == b.Created && a.Updated == b.Updated && a.Expires == b.Expires && bytes.Equal(a.Data, b.Data)
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// This file copies into a store that a server has, by its commits. Each is durable once it is acknowledged: that is what the copy is
-// held to, since others may write there meanwhile.
+// Copying into a store behind a server, by commits. Each is durable once it is acknowledged, and the copy relies on
+// that, because others may write there at the same time.
 
-// send stores the objects of the source and returns a checksum of those that were stored, with no revisions.
+// send stores the objects of the source and returns the checksum of the stored ones, without revisions.
 func (c *copier) send(ctx context.Context) (digest, error) {
 	to, err := c.connect(c.to)
 	if err != nil {

@@ -450,7 +450,7 @@ func TestCopyStopped(t *testing.T) {
 			}
 			source.run("copy", "--from", target.store, "--to", fresh(t, "pebble")).is(exitFailure, command)
 			source.run("copy", "--from", source.store, "--to", target.store, "--into").is(exitFailure, command)
-			target.run("check").is(exitDamaged, target.store+": 1 problem found").contains(command, ": 2,000 objects sound, checked in ")
+			target.run("check").is(exitDamaged, target.store+": 1 problem found").contains(command, ": 2,000 objects intact, checked in ")
 			source.run("copy", "--from", source.store, "--to", target.store).ok().contains("copied 3,000 objects")
 			wantSame(t, target, source)
 

@@ -8,9 +8,10 @@ import (
 
 func (a *app) countCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:               "count [PATTERN]",
-		Short:             "Count the objects that match a pattern, or all",
-		Long:              `Count the objects that match a pattern, or all of them. None is no error. With --json, {"count": N}.`,
+		Use:   "count [PATTERN]",
+		Short: "Count the objects that match a pattern, or all objects",
+		Long: `Count the objects that match a pattern, or all objects objects. No matches is not an error. With --json,
+the output is {"count": N}.`,
 		Example:           "  oolith count 'cities/AD/*'",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completePaths,

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// csvReader reads CSV: the first row names the members of the objects that the others become.
+// csvReader reads CSV: the first row has the member names of the objects, each other row is an object.
 type csvReader struct {
 	rows    *csv.Reader
 	in      *limitedReader
@@ -23,7 +23,7 @@ type csvReader struct {
 	header  [][]byte // the names as JSON strings
 }
 
-// csvRecords reads the header row, which must be there.
+// csvRecords reads the header row, which is required.
 func csvRecords(in *bufio.Reader, skipped position, limit int, numbers bool) (records, error) {
 	limited := &limitedReader{in: in, left: int64(limit)}
 	c := &csvReader{rows: csv.NewReader(limited), in: limited, limit: limit, numbers: numbers, before: skipped.lines}
@@ -55,7 +55,7 @@ func csvRecords(in *bufio.Reader, skipped position, limit int, numbers bool) (re
 	return records{unit: "line", next: c.next}, nil
 }
 
-// next makes an object of the next row. A row that cannot be one is a refused record.
+// next converts the next row into an object. An invalid row is a rejected record.
 func (c *csvReader) next() (record, error) {
 	c.in.left = int64(c.limit)
 	row, err := c.rows.Read()
@@ -65,7 +65,7 @@ func (c *csvReader) next() (record, error) {
 	var wrong *csv.ParseError
 	if errors.As(err, &wrong) {
 		if errors.Is(err, csv.ErrQuote) && wrong.Line > wrong.StartLine {
-			return record{}, c.failed(err) // an open quote swallows what follows: where the next row begins is unknown
+			return record{}, c.failed(err) // after an open quote the start of the next row is unknown
 		}
 		reason := c.reason(wrong)
 		if errors.Is(err, csv.ErrFieldCount) {
@@ -103,7 +103,7 @@ func (c *csvReader) next() (record, error) {
 	return rec, nil
 }
 
-// reason says what is wrong with a row, in words that name what to mend.
+// reason describes what is wrong with a row.
 func (c *csvReader) reason(wrong *csv.ParseError) error {
 	where := fmt.Sprintf("column %d", wrong.Column)
 	if wrong.Line != wrong.StartLine {
@@ -112,7 +112,7 @@ func (c *csvReader) reason(wrong *csv.ParseError) error {
 	return fmt.Errorf("invalid CSV, a quote at %s is not doubled or not closed", where)
 }
 
-// failed makes the error after which nothing can be read.
+// failed is an error after which nothing can be read.
 func (c *csvReader) failed(err error) error {
 	var wrong *csv.ParseError
 	if errors.As(err, &wrong) {
@@ -124,7 +124,7 @@ func (c *csvReader) failed(err error) error {
 	return fmt.Errorf("after line %d: %w", c.last, err)
 }
 
-// isNumber reports whether a text is a number as JSON writes it.
+// isNumber reports whether a text is a JSON number.
 func isNumber(text string) bool {
 	return text != "" && strings.IndexByte("-0123456789", text[0]) >= 0 && json.Valid([]byte(text)) && strings.TrimSpace(text) == text
 }

@@ -20,12 +20,13 @@ func (a *app) delCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "del PATH...|PATTERN",
 		SuggestFor: []string{"rm", "delete", "remove", "unset"},
-		Short:      "Delete objects, or all that match a pattern",
-		Long: `Delete the objects at one path or several: the exit code is 4 when one is absent, and the others are
-deleted. Or delete all that match a pattern, in one atomic step: none is no error. With --if-revision, an
-object that has another revision stays, and the exit code is 6.
+		Short:      "Delete objects, or all objects that match a pattern",
+		Long: `Delete the objects at one path or several. If one is absent, the others are still deleted and
+the exit code is 4. Or delete all objects that match a pattern, atomically; a pattern without
+matches is not an error. With --if-revision, an object with another revision is kept and the
+exit code is 6.
 
-A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
+On a terminal, del asks before it deletes a pattern. Elsewhere a pattern requires --yes.`,
 		Example: `  oolith del config/colours
   oolith del 'cities/AD/*' --yes`,
 		Args:              arguments(1, many),
@@ -73,12 +74,13 @@ A pattern is asked about first on a terminal, and demands --yes elsewhere.`,
 			return joinErrors(err, writeErr)
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "delete without asking")
 	addIfRevision(cmd, &opt.IfRevision)
 	return cmd
 }
 
-// delEach deletes the objects at paths and returns how many there were. Absent ones are the error, and keep no other.
+// delEach deletes the objects at paths and returns how many existed. Absent ones are an error and do not affect the
+// others.
 func delEach(store opened, paths []string, opt storage.DelOptions) (count int, err error) {
 	for _, path := range paths {
 		switch delErr := store.DelWith(path, opt); {
@@ -93,8 +95,7 @@ func delEach(store opened, paths []string, opt storage.DelOptions) (count int, e
 	return count, err
 }
 
-// confirmDel counts what a pattern matches and asks whether to go on, unless yes is given
-// or there is nothing to lose.
+// confirmDel counts the matches of a pattern and asks whether to continue, unless yes is set or there are none.
 func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes bool) (int, error) {
 	matches, err := store.Count(pattern)
 	if err != nil || yes || matches == 0 {
@@ -107,7 +108,7 @@ func (a *app) confirmDel(ctx context.Context, store opened, pattern string, yes 
 	if err != nil {
 		return 0, err
 	}
-	// The end of the input is an answer too: no.
+	// The end of the input means no.
 	answer, readErr := bufio.NewReader(in).ReadString('\n')
 	if err := joinErrors(ctx.Err(), in.Close()); err != nil {
 		return 0, err

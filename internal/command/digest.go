@@ -10,21 +10,20 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// digest is a checksum of a set of objects, whatever their order: how many there are, and
-// the sum of the SHA-256 of each. A sum and not an exclusive or, under which an object that
-// is there twice would be none. Two digests are compared by ==.
+// digest is an order-independent checksum of a set of objects: their number, and the sum of their SHA-256. It is a
+// sum and not an exclusive or, with which an object that occurs twice would cancel out. Compare digests with ==.
 type digest struct {
 	count int64
 	sum   [4]uint64
 }
 
-// add takes in an object: path, times, revision and data.
+// add adds an object: path, times, revision and data.
 func (d *digest) add(obj *meta.Object) {
 	h := sha256.New()
 	var field [8]byte
 	number := func(n uint64) {
 		binary.BigEndian.PutUint64(field[:], n)
-		h.Write(field[:]) // a hash never fails
+		h.Write(field[:]) // cannot fail
 	}
 	number(uint64(len(obj.Path)))
 	h.Write([]byte(obj.Path))
@@ -41,7 +40,7 @@ func (d *digest) add(obj *meta.Object) {
 	d.count++
 }
 
-// String is short, for people. It is not what digests are compared by.
+// String is a short form for people, not for comparison.
 func (d digest) String() string { return fmt.Sprintf("%016x", d.sum[0]) }
 
 // each visits all objects of a scan.

@@ -22,12 +22,14 @@ func (a *app) editCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "edit PATH",
 		SuggestFor: []string{"vi", "vim", "modify"},
-		Short:      "Change an object in an editor",
-		Long: `Open the data of an object in the editor that the variable VISUAL or EDITOR names, and store what is saved; where there is no
-object, make one. Nothing is stored if nothing was changed. A time to live stays as it is.
+		Short:      "Edit an object in an editor",
+		Long: `Open the data of an object in the editor that the variable VISUAL or EDITOR names, and store
+what you save. If there is no object, edit creates one. Saving without a change stores nothing.
+A time to live is kept.
 
-What somebody else wrote meanwhile is not overwritten: the exit code is 6, and what was typed is kept in a file that is named. So it is
-where the text is no JSON, or the store does not take it.`,
+edit never overwrites a change that somebody else made in the meantime: the exit code is then 6,
+and your text stays in a file that the error names. The same happens if the text is invalid JSON
+or the store rejects it.`,
 		Example:           "  EDITOR=nano oolith edit config/colours",
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePaths,
@@ -36,7 +38,7 @@ where the text is no JSON, or the store does not take it.`,
 }
 
 func (a *app) edit(ctx context.Context, path string) error {
-	// The store is not open while the editor is: others may use it, and are noticed by the revision.
+	// The store is not open while the editor runs. Others may use it; the revision detects their changes.
 	old, err := a.peek(ctx, path)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func (a *app) edit(ctx context.Context, path string) error {
 	return nil
 }
 
-// peek returns the object at a path, or one without data where there is none, or no store yet.
+// peek returns the object at a path, or one without data if there is no object or no store.
 func (a *app) peek(ctx context.Context, path string) (meta.Object, error) {
 	none := meta.Object{Path: path}
 	store, err := a.openStore(ctx, reads)
@@ -86,16 +88,16 @@ func (a *app) peek(ctx context.Context, path string) (meta.Object, error) {
 	return obj, err
 }
 
-// pretty is JSON with each member on a line of its own.
+// pretty formats JSON with each member on its own line.
 func pretty(data []byte) []byte {
 	var lines bytes.Buffer
 	if json.Indent(&lines, data, "", "  ") != nil {
-		return data // an old database may hold anything
+		return data // old databases may hold anything
 	}
 	return append(lines.Bytes(), '\n')
 }
 
-// typed lets a person edit a text and returns the name of the file that holds it.
+// typed runs the editor on a text and returns the name of the edited file.
 func (a *app) typed(ctx context.Context, path string, begun []byte) (string, error) {
 	editor := a.getenv("VISUAL")
 	if editor == "" {
@@ -132,7 +134,7 @@ func (a *app) typed(ctx context.Context, path string, begun []byte) (string, err
 	return file.Name(), nil
 }
 
-// storeDraft stores what was typed, unless somebody else wrote the object meanwhile.
+// storeDraft stores the edited text, unless somebody else changed the object in the meantime.
 func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) error {
 	data := trimJSON(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 	if len(data) == 0 {
@@ -149,7 +151,7 @@ func (a *app) storeDraft(ctx context.Context, old meta.Object, text []byte) erro
 	})
 }
 
-// kept is the error of an edit that was not stored: what was typed is in a file.
+// kept is the error of an edit that was not stored. The text is in a file.
 func (a *app) kept(path, draft string, err error) error {
 	next := ", then " + a.program + " set " + path + " @" + shellQuote(draft)
 	if conflict, ok := errors.AsType[*storage.ConflictError](err); ok {

@@ -21,16 +21,16 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodesHelp = `  0    done
-  1    it failed: the store, a server, a file or the input; standard error says which and why
-  2    the command line is wrong: a flag, an argument, a path, a pattern, data that is no JSON
-  3    import went through the whole input, and refused some of its records
+const exitCodesHelp = `  0    success
+  1    failure of the store, a server, a file or the input; standard error has the reason
+  2    wrong command line: a flag, an argument, a path, a pattern, invalid JSON
+  3    import finished, but rejected some of the records
   4    there is no object at the path
-  5    check found something wrong with the store, or verify and restore with the backup
-  6    a condition of the write did not hold, or a patch did not apply: nothing was changed
-  130  interrupted (Ctrl-C, SIGTERM); what was stored by then is stored whole`
+  5    check found a problem in the store, or verify or restore in the backup
+  6    a condition of a write did not hold, or a patch did not apply; nothing was changed
+  130  interrupted (Ctrl-C, SIGTERM); everything stored until then is complete`
 
-// codeError is an error that decides the exit code.
+// codeError is an error with an exit code.
 type codeError struct {
 	code int
 	err  error
@@ -47,7 +47,7 @@ func usage(err error) error {
 	return &codeError{exitUsage, err}
 }
 
-// usageErrors are the errors of the store about what it was asked.
+// usageErrors are errors of the store about a wrong request.
 var usageErrors = []error{
 	storage.ErrInvalidPath, storage.ErrInvalidPattern, storage.ErrInvalidRange, storage.ErrInvalidLimit,
 	storage.ErrInvalidStorageData, storage.ErrGlobNotAllowed, storage.ErrGlobRequired, storage.ErrInvalidTTL, storage.ErrInvalidOptions,
@@ -90,7 +90,7 @@ type errorMessage struct {
 	Code int `json:"code"`
 }
 
-// errorLine is how an error is shown: a line of text, or with --json an object.
+// errorLine formats an error as a line of text, or with --json as an object.
 func (a *app) errorLine(err error, code int) string {
 	if !a.json {
 		return "oolith: " + oneLine(err)

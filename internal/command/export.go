@@ -21,17 +21,16 @@ func (a *app) exportCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "export [PATTERN]",
-		Short: "Write objects as JSON Lines that import reads back",
-		Long: `Write the objects that match a pattern, or the one at a path, or all objects, as JSON Lines:
-created, updated, index, path, data, revision and, where it has one, the time it expires at, of
-one object a line, directory by directory. import gives them back with their paths, times and data;
-revisions are given anew.
+		Short: "Export objects as JSON Lines for import",
+		Long: `Write the objects that match a pattern, the object at a path, or all objects, as JSON Lines,
+directory by directory. Each line has created, updated, index, path, data, revision and, if the
+object expires, expires. import restores paths, times and data, and assigns new revisions.
 
-It is one consistent snapshot of the store, and memory is bounded. Data keeps its bytes, but
-line breaks between its tokens become spaces.
+The output is one consistent snapshot of the store. Memory use is bounded. Data is written byte
+for byte, except that line breaks between tokens become spaces.
 
-With --out, the file is there when it is whole and not before: an export that fails or is
-interrupted leaves what was there.`,
+With --out, the file appears only when it is complete. An export that fails or is interrupted
+leaves an existing file unchanged.`,
 		Example: `  oolith export --out backup.jsonl
   oolith export 'cities/AD/*' | gzip > andorra.jsonl.gz`,
 		Args:              arguments(0, 1),
@@ -76,7 +75,7 @@ func (a *app) export(ctx context.Context, pattern, out string) error {
 	return err
 }
 
-// exportTo writes whole lines only, also when it is interrupted.
+// exportTo writes only complete lines, even if it is interrupted.
 func exportTo(ctx context.Context, out io.Writer, store scanner, pattern string) (int64, error) {
 	var count int64
 	if pattern != "" && !key.HasGlob(pattern) {
@@ -101,8 +100,7 @@ func exportTo(ctx context.Context, out io.Writer, store scanner, pattern string)
 	return count, nil
 }
 
-// writeFile puts a file in its place when all of it is written and on the disk. When
-// anything fails, what was there stays.
+// writeFile replaces a file when the new content is complete and on disk. On error the old file stays.
 func writeFile(name string, write func(io.Writer) error) (err error) {
 	mode := fs.FileMode(0o666) // less the umask
 	if info, err := os.Stat(name); err == nil {
@@ -137,7 +135,7 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	return syncDirectory(filepath.Dir(name))
 }
 
-// syncDirectory makes a new name survive a loss of power, where directories can be synced.
+// syncDirectory makes a new name survive power loss, if directories can be synced.
 func syncDirectory(name string) error {
 	if runtime.GOOS == "windows" {
 		return nil

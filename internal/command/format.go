@@ -10,9 +10,8 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// appendObject appends an object as one line of JSON, the form that export writes and
-// import reads. The data keeps its bytes, but for line breaks between its tokens, which
-// become spaces: a record is one line.
+// appendObject appends an object as one line of JSON, in the format of export and import. The data is kept byte for
+// byte, except that line breaks between tokens become spaces.
 func appendObject(line []byte, obj meta.Object) []byte {
 	line = append(line, `{"created":`...)
 	line = strconv.AppendInt(line, obj.Created, 10)
@@ -40,7 +39,7 @@ func appendObject(line []byte, obj meta.Object) []byte {
 	return append(line, "}\n"...)
 }
 
-// appendString appends a path or an index, whose characters need no escape in JSON.
+// appendString appends a path or an index, which needs no escaping in JSON.
 func appendString(line []byte, text string) []byte {
 	line = append(line, '"')
 	line = append(line, text...)
@@ -66,13 +65,13 @@ func writeJSON(out io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// The layouts of times, always UTC: what is shown can be given to --from and --to.
+// The layouts of times, always UTC, as --from and --to accept them.
 const (
 	screenTime = "2006-01-02T15:04:05.000Z07:00"
 	exactTime  = "2006-01-02T15:04:05.000000000Z07:00"
 )
 
-// formatTime shows a time of the store: in full, or in milliseconds on a terminal.
+// formatTime formats a time of the store: exact, or in milliseconds on a terminal.
 func formatTime(nanoseconds int64, screen terminal) string {
 	layout := exactTime
 	if screen.is {

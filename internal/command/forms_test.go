@@ -341,7 +341,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"import", table, "--as", "{"}, "{id} {name}"},
 		{[]string{"import", cities, "--if-exists", ""}, "replace skip fail"},
 		{[]string{"help", "_"}, ""},
-		{[]string{"help", "im"}, "import\tStore the records of a JSON or CSV file"},
+		{[]string{"help", "im"}, "import\tImport the records of a JSON or CSV file"},
 	} {
 		r := c.run(append([]string{"__complete"}, test.args...)...)
 		lines := strings.Split(strings.TrimSpace(r.out), "\n")

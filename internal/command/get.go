@@ -14,9 +14,9 @@ func (a *app) getCommand() *cobra.Command {
 		Use:        "get PATH...",
 		SuggestFor: []string{"cat", "show", "read"},
 		Short:      "Show the data of objects",
-		Long: `Show the data of one object or several, byte for byte as it was stored, each followed by a line feed.
-With --pretty, each member is on a line of its own. With --json, the objects with their times, paths and revisions. Where one is absent, the others are shown,
-and the exit code is 4.`,
+		Long: `Show the data of one object or several, byte for byte as stored, each followed by a line feed.
+With --pretty, each member is on a line of its own. With --json, the output is the objects with
+their times, paths and revisions. If one is absent, the others are shown and the exit code is 4.`,
 		Example: `  oolith get config/colours
   oolith get config/colours config/limit --json`,
 		Args:              arguments(1, many),

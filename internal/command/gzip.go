@@ -9,15 +9,15 @@ import (
 	"io"
 )
 
-// unpacker reads what gzip packed: one member or several, one after the other (RFC 1952, 2.2), and behind
-// them nothing but zeros, with which tapes and block devices fill up, and which gzip(1) passes over too.
+// unpacker reads gzip data: one or more members (RFC 1952, 2.2), followed by zeros only, which tapes and block
+// devices add and gzip(1) also ignores.
 type unpacker struct {
 	in     *bufio.Reader
 	member *gzip.Reader
-	err    error // what ended it
+	err    error // the final error
 }
 
-// unpack begins to read. The input starts with the mark of gzip.
+// unpack starts reading. The input begins with the gzip mark.
 func unpack(in *bufio.Reader) (*unpacker, error) {
 	member, err := gzip.NewReader(in)
 	if err != nil {
@@ -43,7 +43,7 @@ func (u *unpacker) Read(p []byte) (int, error) {
 	return 0, u.err
 }
 
-// nextMember goes on to the member that follows the one that was read; io.EOF when there is none.
+// nextMember continues with the next member, or returns io.EOF.
 func (u *unpacker) nextMember() error {
 	packed, err := startsWith(u.in, gzipMark)
 	if err != nil {
@@ -67,7 +67,7 @@ func (u *unpacker) nextMember() error {
 	}
 }
 
-// gzipError puts an error of the library into words.
+// gzipError describes an error of the library.
 func gzipError(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {

@@ -15,21 +15,21 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A server notes beside the store where it serves it, so that whoever finds the store in use learns where to ask.
+// A server leaves a note with its address beside the store, for programs that find the store in use.
 
-// servedSuffix is what the name of the note ends in, behind that of the store's directory or file.
+// servedSuffix is the suffix of the note's name, after the name of the store's directory or file.
 const servedSuffix = ".served"
 
-// note is what a server says of itself.
+// note is the content of the note.
 type note struct {
 	URL string `json:"url"`
 	PID int    `json:"pid"`
 }
 
-// noteServed writes the note of a store that is served, and returns what takes it away. It comes after the store was opened: only
-// who holds its lock writes the note, so that one of a server that was killed is replaced.
+// noteServed writes the note of a served store and returns a closer that deletes it. It is called after opening the
+// store. Only the holder of the store's lock writes the note, so it replaces the note of a killed server.
 func noteServed(place, address string) (io.Closer, error) {
-	if place == "" { // memory: is found by nobody
+	if place == "" { // nobody can find a memory: store
 		return io.NopCloser(nil), nil
 	}
 	name := place + servedSuffix
@@ -39,7 +39,7 @@ func noteServed(place, address string) (io.Closer, error) {
 
 type noteFile string
 
-// Close takes the note away.
+// Close deletes the note.
 func (name noteFile) Close() error {
 	if err := os.Remove(string(name)); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -47,16 +47,16 @@ func (name noteFile) Close() error {
 	return nil
 }
 
-// notOpened is the error of a store that does not open.
+// notOpened is the error of a store that cannot be opened.
 func notOpened(storeURL string, err error) error {
 	err = whereServed(storeURL, err)
 	if served, ok := errors.AsType[*servedError](err); ok {
-		err = served // whoever holds the files, where they are is no news
+		err = served // the location of the files adds nothing
 	}
 	return fmt.Errorf("store %s: %w", storeURL, err)
 }
 
-// whereServed is the error of a store that does not open. Of one that is served, it says where.
+// whereServed adds the server's address to the error of a store in use.
 func whereServed(storeURL string, err error) error {
 	if !errors.Is(err, storage.ErrInUse) {
 		return err
@@ -68,10 +68,10 @@ func whereServed(storeURL string, err error) error {
 	return &servedError{address, err}
 }
 
-// servedError is the error of a store that another process serves.
+// servedError is the error of a store that a server holds open.
 type servedError struct {
 	address string
-	err     error // of the engine, which knows no more than that its files are in use
+	err     error // of the engine, which knows only that its files are in use
 }
 
 func (e *servedError) Error() string {
@@ -80,9 +80,9 @@ func (e *servedError) Error() string {
 
 func (e *servedError) Unwrap() error { return e.err }
 
-// servedOn returns the address at which the store at a place is served; empty where no server says so that is there. The store's
-// lock is known to be held. A note stays behind when its server is killed, and then another process may hold the lock: so the
-// server must live and its address answer.
+// servedOn returns the address of the server that holds the store; empty if there is none. The store's lock is known
+// to be held. The note of a killed server remains, and another process may then hold the lock, so the server must be
+// alive and its address must answer.
 func servedOn(place string) string {
 	text, err := os.ReadFile(place + servedSuffix)
 	var said note

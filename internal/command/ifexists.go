@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// ifExists is what becomes of a record whose path holds an object.
+// ifExists is what happens to a record whose path has an object.
 type ifExists int
 
 const (
@@ -38,11 +38,11 @@ func (e *ifExists) Set(text string) error {
 func (e *ifExists) Type() string { return "WHAT" }
 
 func addIfExists(cmd *cobra.Command, to *ifExists) {
-	cmd.Flags().Var(to, "if-exists", "where the path holds an object: replace, skip or fail")
+	cmd.Flags().Var(to, "if-exists", "what to do if the path has an object: replace, skip or fail")
 	complete(cmd, "if-exists", cobra.FixedCompletions(ifExistsNames, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// checkOnly refuses an --only that is neither a pattern nor a path.
+// checkOnly rejects an --only that is neither a pattern nor a path.
 func checkOnly(cmd *cobra.Command, pattern string) error {
 	if !cmd.Flags().Changed("only") {
 		return nil

@@ -20,32 +20,35 @@ func (a *app) importCommand() *cobra.Command {
 	im := &importer{app: a}
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
-		Short: "Store the records of a JSON or CSV file",
-		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines, or
-JSON objects one after another, on one line or over several, optionally gzipped, whatever its name. Memory is
-bounded: a record may have 512 MiB, the file any size.
+		Short: "Import the records of a JSON or CSV file",
+		Long: `Store the records of a file, or of standard input for -. The file is a JSON array, JSON Lines,
+or concatenated JSON objects, on one line or several, optionally gzipped. Memory use is bounded:
+a record may have up to 512 MiB, and the file any size.
 
---at items reads the array that is the member "items" of one object; --at a.b that of member b in member a.
+--at items reads the array in the member "items" of one object; --at a.b reads the member b of
+the member a.
 
-A file whose name ends in .csv or .csv.gz is CSV, as is any input with --csv. Its first row names the members;
-each other row becomes an object. Values stay strings: with --numbers, those that are JSON numbers become numbers.
+A file whose name ends in .csv or .csv.gz is CSV, and so is any input with --csv. Its first row
+names the members; each other row becomes an object. Values are strings; with --numbers, values
+that are JSON numbers become numbers.
 
---as makes the path of each record from its fields: see "oolith help paths". A '*' at its end
-is a new index; the times of creation follow the order of the file. Records with the same path
-overwrite one another in that order. Without --as, the file is one that export wrote: its objects
-get their own paths and times back, and those that have expired since are left out.
+--as builds the path of each record from its fields: see "oolith help paths". A '*' at its end
+is a new index. Creation times follow the order of the file, and a record overwrites earlier
+records with the same path. Without --as, the file must come from export: its objects get their
+paths and times back, and expired objects are skipped.
 
---only stores the records whose paths match a pattern. --if-exists says what becomes of a record whose path
-holds an object: replace stores it (the default), skip leaves the object as it is, fail ends the import there.
-An import by a field that is unique can run again without doubling anything; a '*' adds anew each time.
+--only stores only the records whose paths match a pattern. --if-exists decides what happens to
+a record whose path has an object: replace stores the record (the default), skip keeps the
+object, fail stops the import. An import by a unique field can run again without duplicates; a
+'*' adds the records again each time.
 
-A record that cannot be stored is told on standard error with its line, or its number in
-the array counted from 1, and with the reason. The others are stored, and the exit code is 3. When
-none of the first 100 can be stored, the import gives up. Each record is stored whole or not at
-all, and what the summary counts is on the disk. A file that is cut off, or an array that is no
-valid JSON, ends the import there with the exit code 1: the records before are stored. So does
-Ctrl-C, with 130. Records are stored as they arrive: "tail -f FILE | oolith import -" stores each
-line at once.`,
+A record that cannot be stored does not affect the others. It is reported on standard error with
+the reason and its line, or its number in the array counted from 1; the exit code is then 3. If
+none of the first 100 records can be stored, the import gives up. Each record is stored
+completely or not at all, and every record that the summary counts is on disk. A truncated file
+or an array of invalid JSON stops the import with exit code 1, and Ctrl-C stops it with 130;
+earlier records stay stored. Records are stored as they arrive: "tail -f FILE | oolith import -"
+stores each line at once.`,
 		Example: `  oolith import cities.json.gz --as 'cities/{country}/*'
   oolith import users.jsonl --as 'users/{account.id}' --if-exists skip
   oolith import stations.csv --as 'stations/{code}' --numbers
@@ -67,18 +70,18 @@ line at once.`,
 			return im.run(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "make paths by this `TEMPLATE`, 'cities/{country}/*'")
-	cmd.Flags().StringVar(&im.format.at, "at", "", "the records are the array at this `MEMBER` of one object, such as items or data.items")
-	cmd.Flags().BoolVar(&im.format.csv, "csv", false, "the input is CSV with a header row, whatever its name")
-	cmd.Flags().BoolVar(&im.format.numbers, "numbers", false, "CSV values that are JSON numbers become numbers")
+	cmd.Flags().StringVar(&as, "as", "", "build paths with this `TEMPLATE`, such as 'cities/{country}/*'")
+	cmd.Flags().StringVar(&im.format.at, "at", "", "read the array in this `MEMBER` of one object, such as items or data.items")
+	cmd.Flags().BoolVar(&im.format.csv, "csv", false, "the input is CSV with a header row")
+	cmd.Flags().BoolVar(&im.format.numbers, "numbers", false, "convert CSV values that are JSON numbers")
 	cmd.Flags().StringVar(&im.only, "only", "", "only records whose path matches this `PATTERN`")
 	addIfExists(cmd, &im.ifExists)
-	cmd.Flags().BoolVarP(&im.quiet, "quiet", "q", false, "no progress and no summary: errors only")
+	cmd.Flags().BoolVarP(&im.quiet, "quiet", "q", false, "show only errors, no progress and no summary")
 	a.completeImport(cmd)
 	return cmd
 }
 
-// check refuses flags that do not go together, and finds the format that the name tells.
+// check rejects flags that exclude each other, and derives the format from the file name.
 func (im *importer) check(cmd *cobra.Command, name string) error {
 	f := &im.format
 	f.csv = f.csv || f.at == "" && isCSVName(name)
@@ -102,7 +105,7 @@ type importer struct {
 	template *template // nil without --as
 	quiet    bool
 	format   format
-	only     string // a pattern; empty for all
+	only     string // empty for all records
 	ifExists ifExists
 
 	store   writable
@@ -112,7 +115,7 @@ type importer struct {
 	started time.Time
 
 	read, accepted int64  // records, by the goroutine that reads
-	example        string // the path of the last record stored
+	example        string // of the last stored record
 
 	stored, refused, expired, skipped atomic.Int64
 	leftOut                           int64 // records that --only leaves out, by the goroutine that reads
@@ -120,13 +123,13 @@ type importer struct {
 	held []refusal // that are not told yet; the goroutine that reads has them
 }
 
-// refusal is a record that is not stored.
+// refusal is a rejected record.
 type refusal struct {
 	number int64
 	reason error
 }
 
-// run opens both sides, the input first, so that a wrong file makes no store.
+// run opens the input first, so a wrong file creates no store.
 func (im *importer) run(ctx context.Context, name string) error {
 	in, err := openInput(ctx, name, im.stdin)
 	if err != nil {
@@ -156,13 +159,13 @@ func (im *importer) state() progressState {
 	return progressState{read: im.in.read.Load(), stored: im.stored.Load()}
 }
 
-// all reads to the end of the input. Whatever ends it, the records handed to the writer
-// by then are stored when it returns, unless the store itself failed.
+// all reads to the end of the input. All records handed to the writer are stored when it returns, unless the store
+// failed.
 func (im *importer) all(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var broken error
-	inARow := 0 // records that the store refused
+	inARow := 0 // records rejected by the store
 	c := &committer{store: im.store, ifExists: im.ifExists}
 	c.done = func(j job, err error) {
 		switch {
@@ -203,11 +206,11 @@ func (im *importer) all(ctx context.Context) error {
 	return err
 }
 
-// hopeless is how many records are refused, with none good among them, before the file or
-// the template is taken for the wrong one.
+// hopeless is the number of rejected records, without an accepted one, after which the file or the template is
+// considered wrong.
 const hopeless = 100
 
-// feed reads records and hands them to the writer.
+// feed reads records and passes them to the writer.
 func (im *importer) feed(ctx context.Context, w *writer) error {
 	for {
 		if ctx.Err() != nil {
@@ -251,10 +254,11 @@ func (im *importer) feed(ctx context.Context, w *writer) error {
 	}
 }
 
-// shownAtFirst is how many refused records are told before one was good: of a wrong file they are all alike.
+// shownAtFirst is how many rejected records are shown before the first accepted one, since those of a wrong file are
+// all alike.
 const shownAtFirst = 5
 
-// refuse reports one record that is not stored.
+// refuse reports a rejected record.
 func (im *importer) refuse(number int64, reason error) {
 	im.refused.Add(1)
 	im.tell(number, reason)
@@ -264,7 +268,8 @@ func (im *importer) tell(number int64, reason error) {
 	im.report.println(im.errorLine(fmt.Errorf("%s: %s %d: %w", im.in.name, im.records.unit, number, reason), exitRefused))
 }
 
-// refuseAtFirst is refuse before there was a good record: all but a few wait until one comes, or the end.
+// refuseAtFirst is refuse before the first accepted record. It holds back all but a few until there is one, or until
+// the end.
 func (im *importer) refuseAtFirst(number int64, reason error) {
 	if im.read <= shownAtFirst {
 		im.refuse(number, reason)
@@ -282,7 +287,7 @@ func (im *importer) release() {
 	im.held = nil
 }
 
-// stopped makes the error of an import that did not reach the end of its input.
+// stopped is the error of an import that did not reach the end of its input.
 func (im *importer) stopped(err error) error {
 	stored, refused := im.stored.Load(), im.refused.Load()
 	done := fmt.Sprintf("%s stored, %s refused", plural(stored, "record"), thousands(refused))
@@ -293,7 +298,7 @@ func (im *importer) stopped(err error) error {
 	return fmt.Errorf("%s: %w; %s", im.in.name, err, done)
 }
 
-// unit names what is counted, also before the format is known.
+// unit names what is counted, even before the format is known.
 func (im *importer) unit() string {
 	if im.records.unit == "" {
 		return "record"
@@ -311,7 +316,7 @@ type importSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// finish writes the summary of an import that read all of its input.
+// finish writes the summary of a complete import.
 func (im *importer) finish() error {
 	stored, refused, took := im.stored.Load(), im.refused.Load(), time.Since(im.started)
 	var err error
@@ -358,10 +363,10 @@ func (im *importer) writeSummary(stored, refused int64, took time.Duration) erro
 	return err
 }
 
-// location is where the store is found again; empty when nowhere.
+// location returns the location of the store; empty if it has none.
 func (im *importer) location() string { return location(im.storeURL) }
 
-// examples are commands that show what was imported.
+// examples returns commands that show what was imported.
 func (im *importer) examples() []string {
 	program := im.program
 	if im.storeURL != defaultStore && im.storeURL != im.getenv(storeVariable) {
@@ -386,7 +391,7 @@ func (im *importer) examples() []string {
 	return append(examples, program+" info")
 }
 
-// shellQuote quotes an argument for a POSIX shell, where it needs that.
+// shellQuote quotes an argument for a POSIX shell if necessary.
 func shellQuote(argument string) string {
 	plain := func(r rune) bool { return key.IsValid("x"+string(r)) && r != '*' || strings.ContainsRune("/:=", r) }
 	if argument != "" && strings.TrimFunc(argument, plain) == "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// storeInfo is what info tells; its JSON is what info --json writes.
+// storeInfo is the result of info, as info --json writes it.
 type storeInfo struct {
 	Store string `json:"store"`
 	// Objects and Directories count all levels; Top counts by first segment.
@@ -33,7 +33,7 @@ type storeInfo struct {
 	DiskBytes int64 `json:"disk_bytes"`
 }
 
-// topLevel counts what is at and below one first segment.
+// topLevel counts the objects below a first segment.
 type topLevel struct {
 	Name        string `json:"name"`
 	Objects     int64  `json:"objects"`
@@ -44,10 +44,11 @@ func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "info [URL]",
 		SuggestFor: []string{"status", "du"},
-		Short:      "Tell what is in the store",
-		Long: `Tell what is in the store, given by URL or --store: how many objects in how many directories, for each first
-segment of a path too, the newest revision, the times, and the sizes. It reads the whole store. Of one that a server has it reads
-the directories, and the size is shown to a token with the verb admin alone.`,
+		Short:      "Show what is in the store",
+		Long: `Show what is in the store, given by URL or --store: the number of objects and directories, in
+total and for each first path segment, the newest revision, the times, and the sizes. info reads
+a whole store on disk. From a server it reads the directories, and shows the size only to a
+token with the verb admin.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,7 +67,7 @@ the directories, and the size is shown to a token with the verb admin alone.`,
 	}
 }
 
-// info tells what is in the store.
+// info collects what is in the store.
 func (a *app) info(ctx context.Context) (info storeInfo, err error) {
 	if isServer(a.storeURL) {
 		info, err = a.remoteInfo(ctx)
@@ -90,7 +91,7 @@ func (a *app) localInfo(ctx context.Context) (storeInfo, error) {
 	return info, err
 }
 
-// remoteInfo counts by the directories, and reads two objects.
+// remoteInfo counts with the directories and reads two objects.
 func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	info := storeInfo{Top: []topLevel{}}
 	c, err := a.connect(a.storeURL)
@@ -113,7 +114,7 @@ func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	// What lies at the top is in none of them.
+	// Objects at the top level are in no directory.
 	for obj, err := range store.Iterate("*", storage.ListOptions{}) {
 		if err != nil {
 			return info, err
@@ -139,13 +140,13 @@ func (a *app) remoteInfo(ctx context.Context) (storeInfo, error) {
 	}
 	stats, err := c.Stats(ctx)
 	if refused, ok := errors.AsType[*client.Error](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound) {
-		return info, nil // not this token's to see, or elsewhere
+		return info, nil // the token may not see it, or it is on another address
 	}
 	info.DataBytes = stats.DataBytes
 	return info, err
 }
 
-// readInfo counts in one scan. Its memory grows with the number of directories only.
+// readInfo counts in one scan. Its memory grows only with the number of directories.
 func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 	info := storeInfo{Top: []topLevel{}}
 	tops := make(map[string]*topLevel)
@@ -165,7 +166,7 @@ func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 		}
 		info.Objects++
 		top.Objects++
-		// A scan goes directory by directory. What lies at the top is in none.
+		// A scan goes directory by directory. Objects at the top level are in none.
 		if directory := key.Parent(obj.Path); directory != last {
 			info.Directories++
 			top.Directories++
@@ -184,7 +185,7 @@ func readInfo(ctx context.Context, store scanner) (storeInfo, error) {
 	for _, name := range slices.Sorted(maps.Keys(tops)) {
 		info.Top = append(info.Top, *tops[name])
 	}
-	newest, err := store.revision() // knows of deletes too
+	newest, err := store.revision() // includes deletes
 	info.Revision = max(info.Revision, newest)
 	return info, err
 }

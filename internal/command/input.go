@@ -8,22 +8,22 @@ import (
 	"sync/atomic"
 )
 
-// input is an open source of bytes, a file or standard input.
+// input is an open file or standard input.
 type input struct {
 	io.Reader
-	// name is the file's name for messages, "standard input" for -.
+	// name is the file's name in messages, "standard input" for -.
 	name string
-	// size is the number of bytes when it is known, else -1.
+	// size is the number of bytes; -1 if unknown.
 	size int64
-	// read counts the bytes read so far.
+	// read counts the bytes read.
 	read atomic.Int64
 
-	file *os.File // nil for standard input, which is not ours to close
+	file *os.File // nil for standard input, which is not closed
 	stop context.CancelFunc
 }
 
-// openInput opens a file, or standard input for "-". Reads end with the context's error
-// once ctx is done, also a read that waits. The caller closes the input.
+// openInput opens a file, or standard input for "-". When ctx ends, reads return its error, even a read that is
+// waiting. The caller must close the input.
 func openInput(ctx context.Context, name string, stdin io.Reader) (*input, error) {
 	in := &input{name: name, size: -1}
 	source := stdin
@@ -51,7 +51,7 @@ func openInput(ctx context.Context, name string, stdin io.Reader) (*input, error
 	return in, nil
 }
 
-// Close ends the input.
+// Close closes the input.
 func (in *input) Close() error {
 	in.stop()
 	if in.file == nil {
@@ -71,10 +71,9 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// interruptible is a reader whose Read returns the context's error as soon as the context
-// is done. A read of a terminal or a pipe cannot be broken off, so that a goroutine does
-// the reading. It ends with the source or with the context; one that still waits for
-// a silent terminal then ends with the process.
+// interruptible is a reader whose Read returns the context's error as soon as the context ends. A read of a terminal
+// or a pipe cannot be interrupted, so a goroutine does the reading. It ends with the source or with the context; if
+// it still waits for a silent terminal, it ends with the process.
 type interruptible struct {
 	ctx    context.Context
 	chunks <-chan chunk
@@ -89,7 +88,7 @@ type chunk struct {
 func newInterruptible(ctx context.Context, source io.Reader) *interruptible {
 	chunks := make(chan chunk)
 	go func() {
-		// Two buffers: a chunk is the receiver's until it receives the next one.
+		// There are two buffers, because the receiver owns a chunk until it receives the next one.
 		var buffers [2][readAhead]byte
 		for i := 0; ; i = 1 - i {
 			n, err := source.Read(buffers[i][:])

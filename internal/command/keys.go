@@ -10,9 +10,9 @@ import (
 func (a *app) keysCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "keys [PATTERN]",
-		Short: "Show the paths of the store, or those that match a pattern",
-		Long: `Show the paths of the store, or those that match a pattern, in byte order, one a line.
-With --json, each is a JSON string.`,
+		Short: "List the paths of the store, or those that match a pattern",
+		Long: `List the paths of the store, or those that match a pattern, in byte order, one per line. With
+--json, each is a JSON string.`,
 		Example:           "  oolith keys 'cities/AD/*'",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completePaths,

@@ -24,12 +24,12 @@ func (a *app) listCommand() *cobra.Command {
 	var options listOptions
 	cmd := &cobra.Command{
 		Use:   "list PATTERN",
-		Short: "List objects by the time of their creation, newest first",
-		Long: `List the objects that match a pattern by the time of their creation, newest first.
+		Short: "List objects by creation time, newest first",
+		Long: `List the objects that match a pattern by creation time, newest first.
 
-On a terminal the data is clipped to its width. Elsewhere a line is the time, the path and the
-whole data, separated by tabs. With --json, a line is the object, as export writes it.
-Both ends of a range belong to it. A time is ` + timeForms + `.`,
+On a terminal the data is clipped to the width. Elsewhere each line has the time, the path and
+the whole data, separated by tabs. With --json, each line is an object as export writes it.
+Ranges include both ends. A time is ` + timeForms + `.`,
 		Example: `  oolith list 'cities/*/*' --limit 5
   oolith list 'log/*' --oldest --limit 0
   oolith list 'log/*' --from yesterday
@@ -49,7 +49,7 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
 				return err
 			}
 			defer store.Close()
-			// One more than is shown says whether there is more.
+			// One more object shows whether there are more.
 			wanted := options.limit
 			silent := cmd.Flags().Changed("limit")
 			if !silent {
@@ -75,13 +75,13 @@ Both ends of a range belong to it. A time is ` + timeForms + `.`,
 		},
 	}
 	cmd.Flags().BoolVar(&options.oldest, "oldest", false, "oldest first")
-	cmd.Flags().IntVarP(&options.limit, "limit", "n", 20, "at most `N` objects; 0 for all")
+	cmd.Flags().IntVarP(&options.limit, "limit", "n", 20, "show at most `N` objects; 0 for all")
 	cmd.Flags().StringVar(&options.from, "from", "", "created at this `TIME` or later")
 	cmd.Flags().StringVar(&options.to, "to", "", "created at this `TIME` or earlier")
 	return cmd
 }
 
-// hint tells something for a person, beside the output, on standard error.
+// hint prints a hint for people on standard error.
 func (a *app) hint(format string, values ...any) error {
 	if err := a.stdout.Flush(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (a *app) hint(format string, values ...any) error {
 	return err
 }
 
-// hintBelow says of a pattern that matches nothing where there is something further down.
+// hintBelow hints at directories below a pattern without matches.
 func (a *app) hintBelow(store opened, pattern string) error {
 	place, isList := strings.CutSuffix(pattern, "*")
 	place = strings.TrimSuffix(place, "/")
@@ -104,7 +104,7 @@ func (a *app) hintBelow(store opened, pattern string) error {
 	return a.hint("%s below; try %s", directories(int64(len(below))), shellQuote(pattern+"*"))
 }
 
-// timeRange returns the range of times asked for; without one, all times.
+// timeRange returns the requested range of times; all times if none.
 func (o listOptions) timeRange() (from, to int64, err error) {
 	from, to = math.MinInt64, math.MaxInt64
 	if o.from != "" {
@@ -123,7 +123,7 @@ func (o listOptions) timeRange() (from, to int64, err error) {
 	return from, to, nil
 }
 
-// objects reads what is asked for, in the order of the list.
+// objects reads the requested objects in the order of the list.
 func (o listOptions) objects(store opened, pattern string, from, to int64) ([]meta.Object, error) {
 	if o.limit < 0 {
 		return nil, usage(fmt.Errorf("--limit %d: expected 0 (for all) or more", o.limit))
@@ -154,7 +154,7 @@ func (a *app) writeList(objects []meta.Object) error {
 	}
 	rows := make([][]string, len(objects))
 	for i, obj := range objects {
-		data := printable(string(obj.Data)) // one line, also off a terminal
+		data := printable(string(obj.Data)) // one line, even without a terminal
 		rows[i] = []string{formatTime(obj.Created, a.out), obj.Path, data}
 	}
 	return table(a.stdout, a.out, []string{"CREATED", "PATH", "DATA"}, rows)

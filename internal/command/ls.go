@@ -9,13 +9,13 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// listed is one line of ls: a directory or an object. Its JSON is what ls --json writes.
+// listed is a line of ls, a directory or an object, as ls --json writes it.
 type listed struct {
 	Name string `json:"name"`
-	// Objects and Directories are those directly in a directory; nil for an object.
+	// Objects and Directories are the numbers directly in a directory; nil for an object.
 	Objects     *int `json:"objects,omitempty"`
 	Directories *int `json:"directories,omitempty"`
-	// Created is when an object was, in Unix nanoseconds, and Bytes the size of its data.
+	// Created is an object's creation time in Unix nanoseconds, Bytes the size of its data.
 	Created int64 `json:"created,omitempty"`
 	Bytes   int   `json:"bytes,omitempty"`
 }
@@ -24,10 +24,11 @@ func (a *app) lsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:        "ls [PATH]",
 		SuggestFor: []string{"dir"},
-		Short:      "Show what is directly below a path: directories, then objects",
-		Long: `Show what is directly below a path, or at the top: directories by name, with how many objects and directories are
-directly in each, then objects, oldest first, with the time of creation and the size. Off a terminal the columns are separated by
-tabs. Where there is nothing, the exit code is 4.`,
+		Short:      "List the directories and objects directly below a path",
+		Long: `Show the direct content of a path, or of the top level: first directories by name, each with the
+number of objects and directories directly in it; then objects, oldest first, with creation time
+and size. Without a terminal the columns are separated by tabs. If there is nothing, the exit
+code is 4.`,
 		Example: `  oolith ls
   oolith ls cities/AD`,
 		Args:              arguments(0, 1),
@@ -71,14 +72,14 @@ tabs. Where there is nothing, the exit code is 4.`,
 	}
 }
 
-// directoryArgument is the path of a directory that is given; "" for the top.
+// directoryArgument returns the path of the given directory; "" for the top level.
 func directoryArgument(args []string) (string, error) {
 	if len(args) == 0 {
 		return "", nil
 	}
 	path := args[0]
 	if len(path) > 1 && path[len(path)-1] == '/' {
-		path = path[:len(path)-1] // as completion has it
+		path = path[:len(path)-1] // as completion writes it
 	}
 	if err := key.Check(path); err != nil {
 		return "", usage(fmt.Errorf("path %q: %w", path, err))

@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/internal/jsontext"
 )
 
-// memberReader reads the elements of an array that is a member of the one object that the input is:
-// {"items": [...]}. The rest of the object is read too, so that a file that is cut off is noticed.
+// memberReader reads the elements of an array in a member of the input's single object: {"items": [...]}. It also
+// reads the rest of the object, so a truncated file is detected.
 type memberReader struct {
 	in      *limitedReader
 	decoder *json.Decoder
@@ -60,7 +60,7 @@ func (m *memberReader) next() (record, error) {
 	return record{number: m.number, data: data, refused: checkUTF8(data)}, nil
 }
 
-// enter goes to the value of the last member of a path; the decoder is at the object that has it.
+// enter moves to the value of the last member of a path. The decoder is at the object that contains it.
 func (m *memberReader) enter(path []string) error {
 	name := path[len(path)-1]
 	token, err := m.token()
@@ -86,13 +86,13 @@ func (m *memberReader) enter(path []string) error {
 			return err
 		}
 	}
-	if _, err := m.token(); err != nil { // the '}', or what is wrong
+	if _, err := m.token(); err != nil { // the '}', or an error
 		return err
 	}
 	return fmt.Errorf("the input has no member %q, expected an array of records there", strings.Join(path, "."))
 }
 
-// skip reads past a value of any size.
+// skip skips a value of any size.
 func (m *memberReader) skip() error {
 	for depth := 0; ; {
 		token, err := m.token()
@@ -111,7 +111,7 @@ func (m *memberReader) skip() error {
 	}
 }
 
-// end reads what is behind the array.
+// end reads the rest after the array.
 func (m *memberReader) end() error {
 	for range len(m.path) + 1 { // the array, and each object around it
 		for m.decoder.More() {
@@ -136,7 +136,7 @@ func (m *memberReader) end() error {
 	return m.failed(err)
 }
 
-// token reads the next token, which must be there.
+// token reads the next token, which is required.
 func (m *memberReader) token() (json.Token, error) {
 	m.in.left = int64(m.limit)
 	token, err := m.decoder.Token()

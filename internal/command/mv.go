@@ -16,12 +16,14 @@ func (a *app) mvCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "mv FROM TO",
 		SuggestFor: []string{"rename", "move"},
-		Short:      "Move an object to another path, in one atomic step",
-		Long: `Move the object at one path to another, and show the new path; with --json, the object. Nobody sees it at both paths, or
-at none. It keeps its data, its times and its end, and gets a new revision.
+		Short:      "Move an object to another path, atomically",
+		Long: `Move the object at one path to another and show the new path; with --json, the object. The move
+is atomic: no reader sees the object at both paths or at neither. The object keeps its data,
+times and expiry, and gets a new revision.
 
-Where there is an object at TO, nothing is changed, and the exit code is 6; --replace puts the one in place of the other. On a server
-with tokens, to keep the times takes one with the verb admin; with --new-times the object is created anew at its new path.`,
+If TO already has an object, nothing changes and the exit code is 6; --replace replaces it. On a
+server with tokens, keeping the times needs a token with the verb admin. With --new-times the
+object is created anew at its new path.`,
 		Example:           "  oolith mv drafts/a posts/a",
 		Args:              arguments(2, 2),
 		ValidArgsFunction: a.completePaths,
@@ -42,12 +44,12 @@ with tokens, to keep the times takes one with the verb admin; with --new-times t
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&replace, "replace", false, "put the object in place of one that is at TO")
-	cmd.Flags().BoolVar(&asNew, "new-times", false, "the object is created now at its new path")
+	cmd.Flags().BoolVar(&replace, "replace", false, "replace an existing object at TO")
+	cmd.Flags().BoolVar(&asNew, "new-times", false, "create the object anew, with new times")
 	return cmd
 }
 
-// move moves an object. Where somebody else writes it meanwhile, what they wrote is moved.
+// move moves an object. If somebody else changes it at the same time, the changed object is moved.
 func move(store opened, from, to string, replace, asNew bool) (meta.Object, error) {
 	for {
 		obj, err := store.Get(from)
@@ -63,7 +65,7 @@ func move(store opened, from, to string, replace, asNew bool) (meta.Object, erro
 		batch.SetWith(to, obj.Data, opt)
 		objects, err := store.Commit(&batch)
 		if conflict, ok := errors.AsType[*storage.ConflictError](err); ok && conflict.Path == from || errors.Is(err, storage.ErrNotFound) {
-			continue // it was written or removed meanwhile: Get says so
+			continue // it was changed or deleted in the meantime; Get shows it
 		}
 		if err != nil {
 			return meta.Object{}, err

@@ -16,13 +16,14 @@ func (a *app) patchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "patch PATH DATA|-|@FILE",
 		SuggestFor: []string{"merge", "update"},
-		Short:      "Change a part of an object",
-		Long: `Change a part of an object, and show its path; with --json, the object as it is stored.
+		Short:      "Change part of an object",
+		Long: `Change part of an object and show its path; with --json, the stored object.
 
-DATA is a JSON Merge Patch (RFC 7396): its members replace those of the object, deep, and null removes one. It makes an object where
-there is none. With --json-patch, it is a JSON Patch (RFC 6902): an array of operations, all of which apply or none. One that
-does not apply, or whose test fails, changes nothing, and the exit code is 6. A time to live stays as it is. Where somebody else
-writes the object meanwhile, the patch is applied to what they wrote.
+DATA is a JSON Merge Patch (RFC 7396): its members replace those of the object, recursively, and
+null removes a member. If there is no object, it creates one. With --json-patch, DATA is a JSON
+Patch (RFC 6902): an array of operations, of which all apply or none. If an operation does not
+apply or a test fails, nothing changes and the exit code is 6. A time to live is kept. If
+somebody else changes the object at the same time, the patch is applied to the newer object.
 
 ` + dataHelp,
 		Example: `  oolith patch config/colours '{"sky":"grey","sea":null}'

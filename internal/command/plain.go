@@ -17,7 +17,7 @@ import (
 
 // wrappers are parts of an error's text that name packages and layers of the program. They tell a user nothing.
 var wrappers = map[string]bool{
-	"oolith": true, "storage": true, "client": true, "server": true, "backup": true, "patch": true, "key": true, "meta": true, "collection": true,
+	"oolith": true, "tls": true, "x509": true, "storage": true, "client": true, "server": true, "backup": true, "patch": true, "key": true, "meta": true, "collection": true,
 	"start": true, "verify": true, "restore": true, "write": true, "io": true, "persistent layer": true, "layer": true, "shared layer": true, "pebble": true, "badger": true, "sqlite": true, "ko": true, "etcd": true,
 }
 

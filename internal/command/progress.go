@@ -15,17 +15,16 @@ const (
 	lineEvery = 5 * time.Second        // a line is written elsewhere
 )
 
-// work is what a progress is about.
+// work is the subject of a progress report.
 type work struct {
 	name string // of the file or the store
-	verb string // what is done to its records: "stored", say
-	// size is how much there is in all, in bytes of a file or in objects, and then
-	// roughly; -1 when unknown.
+	verb string // what is done to its records, such as "stored"
+	// size is the total, in bytes of a file or approximately in objects; -1 if unknown.
 	size    int64
 	objects bool
 }
 
-// amount writes a part of the size.
+// amount formats a part of the size.
 func (w work) amount(n int64) string {
 	if w.objects {
 		return "about " + plural(n, "object")
@@ -33,15 +32,14 @@ func (w work) amount(n int64) string {
 	return humanBytes(n)
 }
 
-// progressState is how far a work is.
+// progressState is the progress of a work.
 type progressState struct {
 	read   int64 // of the size
 	stored int64 // records
 }
 
-// progress tells how a work goes, on standard error: one line that is written over on a terminal, a plain
-// line every few seconds elsewhere, nothing when it is quiet. Methods may be called from
-// any number of goroutines. Its one goroutine ends by stop.
+// progress reports the progress of a work on standard error: one updated line on a terminal, otherwise a plain line
+// every few seconds, and nothing if it is quiet. Methods may be called concurrently. stop ends its goroutine.
 type progress struct {
 	work
 	state   func() progressState
@@ -52,10 +50,10 @@ type progress struct {
 
 	mu    sync.Mutex // guards the output: reports and lines do not mix
 	out   io.Writer
-	drawn bool // a report stands on the terminal's line
+	drawn bool // the terminal's line has a report
 }
 
-// startProgress begins to report. The state is asked for at each report.
+// startProgress starts to report. It calls state for each report.
 func startProgress(out io.Writer, screen terminal, quiet bool, of work, state func() progressState) *progress {
 	p := &progress{work: of, state: state, screen: screen, started: time.Now(), done: make(chan struct{}), out: out}
 	if quiet {
@@ -80,7 +78,7 @@ func startProgress(out io.Writer, screen terminal, quiet bool, of work, state fu
 	return p
 }
 
-// report draws the line anew, or writes one.
+// report updates the line or writes one.
 func (p *progress) report() {
 	now := p.state()
 	line := progressLine(p.work, now, time.Since(p.started))
@@ -90,8 +88,8 @@ func (p *progress) report() {
 		p.writeLocked("oolith: " + line + "\n")
 		return
 	}
-	// One column stays free: a line that fills the last one may go on in the next. The width is asked for
-	// each time: the window may have another one now.
+	// One column stays free, because a terminal may wrap a full line. The width is read each time, because the window
+	// may have changed.
 	p.writeLocked(restOfLine + clip(withBar(line, p.work, now, p.screen.columns()-1), p.screen.columns()-1))
 	p.drawn = true
 }
@@ -99,7 +97,7 @@ func (p *progress) report() {
 // restOfLine goes to the start of a terminal's line and clears it (ECMA-48, CR and EL).
 const restOfLine = "\r\x1b[K"
 
-// withBar puts a bar before a report where there is room for one, and a size to draw a share of.
+// withBar adds a progress bar to a report, if there is room and a known size.
 func withBar(line string, of work, now progressState, columns int) string {
 	room := min(40, columns-uniseg.StringWidth(line)-len("[] "))
 	if of.size <= 0 || room < 10 {
@@ -117,7 +115,7 @@ func (p *progress) println(line string) {
 	p.writeLocked(line + "\n")
 }
 
-// stop ends the reports and takes the last one off the terminal.
+// stop ends the reports and clears the last one.
 func (p *progress) stop() {
 	close(p.done)
 	p.ended.Wait()
@@ -133,12 +131,12 @@ func (p *progress) clearLocked() {
 	}
 }
 
-// writeLocked writes to standard error. Its failure has no place to be told.
+// writeLocked writes to standard error. Its errors cannot be reported anywhere.
 func (p *progress) writeLocked(text string) {
 	_, _ = io.WriteString(p.out, text)
 }
 
-// progressLine is the text of a report.
+// progressLine formats a report.
 func progressLine(of work, now progressState, elapsed time.Duration) string {
 	seconds := max(elapsed.Seconds(), 0.001)
 	line := fmt.Sprintf("%s: %s %s, %s per second", of.name,

@@ -14,9 +14,8 @@ func (a *app) pushCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push PATTERN DATA|-|@FILE",
 		Short: "Store data under a new index",
-		Long: `Store data under a new index in place of the '*' at the end of the pattern, and show
-its path. The write is on the disk when the command ends. With --json, the stored object
-is shown.
+		Long: `Store data under a new index, which replaces the '*' at the end of the pattern, and show its
+path. The write is on disk when the command ends. With --json, the stored object is shown.
 
 ` + dataHelp,
 		Example: `  oolith push 'log/*' '{"event":"door opened"}'

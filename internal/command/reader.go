@@ -13,47 +13,45 @@ import (
 	"github.com/oolith-db/oolith/internal/jsonvalid"
 )
 
-// maxRecord is the size limit of one record, in bytes. It bounds the memory of an import. There is room for the
-// largest data that an engine takes, with what export writes around it.
+// maxRecord is the maximum size of a record in bytes. It limits the memory of an import. It has room for the largest
+// data of any engine, with the other members that export writes.
 const maxRecord = 512<<20 + 64<<10
 
-// readAhead is the size of the buffers between the file, the unpacker and the parser.
+// readAhead is the size of the buffers between file, decompressor and parser.
 const readAhead = 64 << 10
 
 // record is one record of an import file.
 type record struct {
-	// number counts records of an array, or lines, from 1.
+	// number is the position in the array, or the line, from 1.
 	number int64
-	// data is the record as it is written in the file; the receiver owns it.
+	// data is the record as in the file. The receiver owns it.
 	data json.RawMessage
-	// refused says why the record cannot be used, while those after it can.
+	// refused is why the record is rejected; later ones can still be read.
 	refused error
 }
 
 // records reads an import file one record at a time.
 type records struct {
-	// unit names what is counted: "record" or "line".
+	// unit is what number counts: "record" or "line".
 	unit string
-	// next returns io.EOF after the last record. Any other error is final: the file
-	// cannot be read on, and the error says where.
+	// next returns io.EOF after the last record. Any other error is final: the file cannot be read further, and the
+	// error has the position.
 	next func() (record, error)
 }
 
-// format is what is known of an input beforehand.
+// format is what the caller knows about an input.
 type format struct {
-	// at is the member that holds the array of the records, as outer.inner; empty where the input is the records.
+	// at is the member with the array of records, as outer.inner; empty if the input consists of records.
 	at string
-	// csv is set where the input is CSV; numbers makes JSON numbers of its values that are one.
+	// csv means that the input is CSV; numbers converts values that are JSON numbers.
 	csv, numbers bool
 }
 
-// readRecords finds out the format of an import file by its content: a JSON array, JSON Lines or JSON objects
-// that span lines, one after the other; each of them packed by gzip or not, with or without a byte order mark. A
-// file whose first visible byte is '[' is an array. Memory is bounded by limit, the size of
-// one record.
+// readRecords detects the format of an import file from its content: a JSON array, JSON Lines or concatenated JSON
+// objects over several lines, each optionally gzipped and with a byte order mark. A file whose first visible byte is
+// '[' is an array. The limit, the maximum size of a record, bounds the memory.
 //
-// Nothing here waits for more of the input than it takes to tell: who pipes records in as they
-// happen gets each one stored when it is there.
+// It never waits for more input than it needs. Records from a pipe are therefore stored as they arrive.
 func readRecords(r io.Reader, limit int, as format) (records, error) {
 	in := bufio.NewReaderSize(r, readAhead)
 	packed, err := startsWith(in, gzipMark)
@@ -89,19 +87,18 @@ func readRecords(r io.Reader, limit int, as format) (records, error) {
 	return lineRecords(in, skipped, limit), nil
 }
 
-// The marks that files begin with.
+// The marks at the beginning of files.
 const (
 	gzipMark      = "\x1f\x8b"
 	byteOrderMark = "\xef\xbb\xbf"
 )
 
-// otherTexts are the byte order marks of texts that are no UTF-8.
+// otherTexts are the byte order marks of encodings other than UTF-8.
 var otherTexts = []struct{ name, mark string }{
 	{"UTF-32", "\xff\xfe\x00\x00"}, {"UTF-32", "\x00\x00\xfe\xff"}, {"UTF-16", "\xff\xfe"}, {"UTF-16", "\xfe\xff"},
 }
 
-// startsWith looks whether a mark comes next. It waits for no byte behind the first that
-// differs.
+// startsWith reports whether a mark comes next. It reads no further than the first different byte.
 func startsWith(in *bufio.Reader, mark string) (bool, error) {
 	for n := 1; n <= len(mark); n++ {
 		head, err := peek(in, n)
@@ -112,8 +109,8 @@ func startsWith(in *bufio.Reader, mark string) (bool, error) {
 	return true, nil
 }
 
-// peek returns the next n bytes, or fewer when the input ends or fails before. A failure
-// after the first byte is met again by the read that gets there.
+// peek returns the next n bytes, or fewer if the input ends or fails earlier. The read that gets there reports the
+// failure.
 func peek(in *bufio.Reader, n int) ([]byte, error) {
 	head, err := in.Peek(n)
 	if err != nil && len(head) == 0 && !errors.Is(err, io.EOF) {
@@ -122,9 +119,9 @@ func peek(in *bufio.Reader, n int) ([]byte, error) {
 	return head, nil
 }
 
-// spansLines reports whether the input is made of objects that span lines: the first line is the beginning of
-// one, and the second goes on with it. The first line of JSON Lines may be cut off too; the next
-// one then begins with a value of its own.
+// spansLines reports whether the input consists of objects over several lines: the first line begins an object and
+// the second one continues it. The first line of JSON Lines may also be truncated, but then the next one begins with
+// a value.
 func spansLines(in *bufio.Reader) (bool, error) {
 	if object, err := startsWith(in, "{"); err != nil || !object {
 		return false, err
@@ -136,7 +133,7 @@ func spansLines(in *bufio.Reader) (bool, error) {
 		}
 		head = head[:n]
 		if in.Buffered() > n {
-			head, _ = in.Peek(in.Buffered()) // it is there
+			head, _ = in.Peek(in.Buffered()) // cannot fail
 		}
 		end := bytes.IndexByte(head, '\n')
 		if end < 0 {
@@ -152,7 +149,7 @@ func spansLines(in *bufio.Reader) (bool, error) {
 	return false, nil
 }
 
-// whenCutOff puts the usual cause into words.
+// whenCutOff describes the usual cause of an error.
 func whenCutOff(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return errCutOff
@@ -162,10 +159,10 @@ func whenCutOff(err error) error {
 
 var errCutOff = errors.New("the input ends too early")
 
-// mustBeText refuses what can be no JSON text, as far as it is there: a picture is one clear
-// error and not one for each of its lines.
+// mustBeText rejects input that cannot be JSON, as far as it is available, so a picture is one error and not one for
+// each of its lines.
 func mustBeText(in *bufio.Reader) error {
-	for _, other := range otherTexts { // those of UTF-32 first: that of UTF-16 begins one of them
+	for _, other := range otherTexts { // UTF-32 first, because its mark begins with that of UTF-16
 		found, err := startsWith(in, other.mark)
 		if err != nil {
 			return err
@@ -197,10 +194,10 @@ func mustBeText(in *bufio.Reader) error {
 	return nil
 }
 
-// position is a place in the unpacked input.
+// position is a position in the decompressed input.
 type position struct{ bytes, lines int64 }
 
-// skipToContent reads past a byte order mark and white space and tells how much it was.
+// skipToContent skips a byte order mark and white space and returns how much it skipped.
 func skipToContent(in *bufio.Reader) (position, error) {
 	var at position
 	if marked, err := startsWith(in, byteOrderMark); err != nil {
@@ -228,8 +225,8 @@ func skipToContent(in *bufio.Reader) (position, error) {
 	}
 }
 
-// lineRecords reads JSON Lines. A line may hold several values, one after another. One that is no JSON is
-// a refused record, and nothing of it is stored; empty lines are passed over.
+// lineRecords reads JSON Lines. A line may have several values. An invalid line is a rejected record of which nothing
+// is stored. Empty lines are skipped.
 func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 	number := skipped.lines
 	var more []json.RawMessage // of the same line
@@ -251,7 +248,7 @@ func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 				return record{}, err
 			}
 			number++
-			// Files that were put together have a mark at the start of each.
+			// Concatenated files have a mark at the start of each.
 			line = trimJSON(bytes.TrimPrefix(line, []byte(byteOrderMark)))
 			switch {
 			case tooLong:
@@ -270,7 +267,7 @@ func lineRecords(in *bufio.Reader, skipped position, limit int) records {
 	return records{unit: "line", next: next}
 }
 
-// splitValues returns the values of a line that holds objects or arrays one after another; nil for any other line.
+// splitValues returns the values of a line with several objects or arrays; nil for any other line.
 func splitValues(line []byte) (values []json.RawMessage) {
 	for decoder := json.NewDecoder(bytes.NewReader(line)); ; {
 		var value json.RawMessage
@@ -279,14 +276,14 @@ func splitValues(line []byte) (values []json.RawMessage) {
 			return values
 		}
 		if err != nil || value[0] != '{' && value[0] != '[' {
-			return nil // numbers and words side by side are no records
+			return nil // adjacent numbers and words are not records
 		}
 		values = append(values, value)
 	}
 }
 
-// readLine returns the next line in memory of its own. A line longer than the limit is
-// read to its end and not kept.
+// readLine returns the next line in its own memory. It reads a line longer than the limit to its end but does not
+// keep it.
 func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
@@ -302,7 +299,7 @@ func readLine(in *bufio.Reader, limit int) (line []byte, tooLong bool, err error
 	}
 }
 
-// checkJSON says where data stops being JSON; nil when it is one JSON value in UTF-8.
+// checkJSON returns nil for one JSON value in UTF-8, and otherwise an error with the position.
 func checkJSON(line []byte) error {
 	if json.Valid(line) {
 		return checkUTF8(line)
@@ -316,7 +313,7 @@ func checkJSON(line []byte) error {
 	return fmt.Errorf("invalid JSON, %w", jsontext.Explain(err))
 }
 
-// checkUTF8 says where a JSON value stops being UTF-8; nil when it does not.
+// checkUTF8 returns an error with the position if a JSON value is not UTF-8.
 func checkUTF8(value []byte) error {
 	if at := jsonvalid.NotUTF8(value); at >= 0 {
 		return fmt.Errorf("invalid JSON, the byte 0x%02x at column %d is not UTF-8", value[at], at+1)
@@ -328,5 +325,5 @@ func tooLongError(limit int) error {
 	return fmt.Errorf("the record is larger than %s", humanBytes(int64(limit)))
 }
 
-// trimJSON cuts off the white space around a JSON value.
+// trimJSON removes white space around a JSON value.
 func trimJSON(data []byte) []byte { return bytes.Trim(data, " \t\r\n") }

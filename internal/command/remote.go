@@ -18,12 +18,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A store that a server has, which --store http://HOST:PORT names.
+// A store behind a server, chosen by --store http://HOST:PORT.
 
 const (
 	tokenVariable = "OOLITH_TOKEN"
 	tokenForms    = "TEXT or @FILE"
-	// remoteRetries is how often a request is sent again that no answer came to.
+	// remoteRetries is how often a request without an answer is sent again.
 	remoteRetries = 4
 )
 
@@ -32,13 +32,13 @@ func isServer(storeURL string) bool {
 	return strings.HasPrefix(storeURL, "http://") || strings.HasPrefix(storeURL, "https://")
 }
 
-// addRemote adds the flags for a store that a server has.
+// addRemote adds the flags for a store behind a server.
 func (a *app) addRemote(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&a.token, "token", "", "the token for a server, or `@FILE` that holds it (default: the variable "+tokenVariable+")")
-	root.PersistentFlags().StringVar(&a.authorities, "tls-ca", "", "trust the certificates in this `FILE`, beside the system's, for a server with https")
+	root.PersistentFlags().StringVar(&a.token, "token", "", "the token for a server, or `@FILE` with the token (default: the variable "+tokenVariable+")")
+	root.PersistentFlags().StringVar(&a.authorities, "tls-ca", "", "also trust the certificates in this `FILE` for a server with https")
 }
 
-// connect makes a client of the server at an address.
+// connect creates a client for the server at an address.
 func (a *app) connect(address string) (*client.Client, error) {
 	token, err := a.readToken()
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *app) connect(address string) (*client.Client, error) {
 	return c, nil
 }
 
-// readToken returns the token that is given; empty for none.
+// readToken returns the given token; empty for none.
 func (a *app) readToken() (string, error) {
 	token := a.token
 	if token == "" {
@@ -88,13 +88,13 @@ func (a *app) readToken() (string, error) {
 	return token, nil
 }
 
-// remote is a store that a server has. A write that nobody answered to says so: it says nothing of what was to be written.
+// remote is a store behind a server. It marks writes without an answer, whose outcome is unknown.
 type remote struct {
 	*client.Store
 	readOnly bool
 }
 
-// openRemote returns the store of the server that is named. Nothing is sent.
+// openRemote returns the store behind the named server. It sends nothing.
 func (a *app) openRemote(ctx context.Context) (remote, error) {
 	c, err := a.connect(a.storeURL)
 	if err != nil {
@@ -103,13 +103,13 @@ func (a *app) openRemote(ctx context.Context) (remote, error) {
 	return remote{c.Store(ctx), a.readOnly}, nil
 }
 
-// Close implements opened. The process keeps the connections, for as long as it lives.
+// Close implements opened. The connections stay open for the life of the process.
 func (remote) Close() {}
 
-// errUnanswered is what a write to a server meets that the server did not answer.
+// errUnanswered is the error of a write that the server did not answer.
 var errUnanswered = errors.New("the server did not answer")
 
-// unanswered marks an error that is no answer.
+// unanswered marks an error that is not an answer of the server.
 func unanswered(err error) error {
 	if _, answered := errors.AsType[*client.Error](err); err == nil || answered || isAny(err, usageErrors) || errors.Is(err, storage.ErrConflict) {
 		return err
@@ -117,7 +117,7 @@ func unanswered(err error) error {
 	return fmt.Errorf("%w: %w", errUnanswered, err)
 }
 
-// writes refuses a write with --read-only.
+// writes rejects a write with --read-only.
 func (r remote) writes() error {
 	if r.readOnly {
 		return fmt.Errorf("--read-only: %w", storage.ErrReadOnly)
@@ -176,7 +176,7 @@ func (r remote) Commit(batch *storage.Batch) ([]meta.Object, error) {
 	return objects, unanswered(err)
 }
 
-// onlyFiles is the error of a command that works on the files of a store, and is given a server.
+// onlyFiles is the error of a command that needs the files of a store but got a server.
 func (a *app) onlyFiles(storeURL string) error {
 	advice := map[string]string{
 		"check":   "run it on the store's path when no server uses it; GET /~/readyz shows the health of a server",

@@ -10,14 +10,13 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// maker makes the job that stores a record, or says why there can be none.
+// maker creates the job that stores a record, or returns why that is impossible.
 type maker func(data json.RawMessage) (job, error)
 
-// fromTemplate stores whole records at the paths that a template gives them.
+// fromTemplate stores whole records at paths from a template.
 //
-// An index for '*' is made here, in the order of the file, and its time is the object's
-// time of creation: with many writers at work the store would give both in the order in
-// which they happen to arrive.
+// It generates the index for '*' in the order of the file, and uses its time as the creation time. With many
+// concurrent writers, the store would assign both in order of arrival.
 func fromTemplate(t *template) maker {
 	return func(data json.RawMessage) (job, error) {
 		path, err := t.path(data)
@@ -32,15 +31,15 @@ func fromTemplate(t *template) maker {
 	}
 }
 
-// generate gives the job a new path for a pattern that ends in '*'.
+// generate sets a new path for a pattern that ends in '*'.
 func (j *job) generate(pattern string) {
 	j.path = key.Build(pattern)
 	j.pattern = pattern
 	j.times = &storage.Times{Created: key.Decode(key.LastIndex(j.path))}
 }
 
-// exported is a record that export wrote. Index and revision are not read: the path has
-// the one, and the store gives the other.
+// exported is a record of export. Index and revision are not read: the path contains the index, and the store assigns
+// the revision.
 type exported struct {
 	Created *int64          `json:"created"`
 	Updated int64           `json:"updated"`
@@ -49,8 +48,7 @@ type exported struct {
 	Data    json.RawMessage `json:"data"`
 }
 
-// fromExport stores the data of exported records at their own paths, with their own times
-// where they have them.
+// fromExport stores the data of exported records at their own paths, with their own times if they have them.
 func fromExport(data json.RawMessage) (job, error) {
 	if data[0] != '{' {
 		return job{}, fmt.Errorf("the record is %s, expected an object with path and data as export writes it; --as builds paths for other records", kindOf(data))
@@ -83,7 +81,7 @@ func fromExport(data json.RawMessage) (job, error) {
 	return j, nil
 }
 
-// expectedKind names the kind of JSON value that a field of exported takes.
+// expectedKind returns the JSON kind of a field of exported.
 func expectedKind(t reflect.Type) string {
 	if t.Kind() == reflect.String {
 		return "a string"
@@ -91,7 +89,7 @@ func expectedKind(t reflect.Type) string {
 	return "a whole number"
 }
 
-// shorten quotes a path of any length for a message.
+// shorten quotes a path of any length for an error.
 func shorten(path string) string {
 	const most = 80
 	if len(path) <= most {

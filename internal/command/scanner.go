@@ -13,21 +13,21 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// scanner is an open store that is read from end to end, in bounded memory. Like every read of
-// a store it shows nothing that has expired.
+// scanner is an open store that is read completely, in bounded memory. Like every read it never returns expired
+// objects.
 type scanner interface {
-	// scan yields what matches a pattern, or everything for an empty one.
+	// scan yields the objects that match a pattern, or all objects for an empty one.
 	scan(pattern string) iter.Seq2[meta.Object, error]
 	// get returns one object, or storage.ErrNotFound.
 	get(path string) (meta.Object, error)
-	// revision is that of the newest change, or of the newest object where nothing more is known.
+	// revision is the revision of the latest change, or of the latest object if nothing more is known.
 	revision() (uint64, error)
-	// hint is about how many objects there are; -1 when unknown.
+	// hint is the approximate number of objects; -1 if unknown.
 	hint() int64
 	close()
 }
 
-// openScanner opens an existing store for reading all that matches a pattern.
+// openScanner opens an existing store for reading everything that matches a pattern.
 func (a *app) openScanner(ctx context.Context) (scanner, error) {
 	if isServer(a.storeURL) {
 		c, err := a.connect(a.storeURL)
@@ -46,10 +46,10 @@ func (a *app) openScanner(ctx context.Context) (scanner, error) {
 	return files{layer: layer}, nil
 }
 
-// files are a store of this machine: a scan is one consistent snapshot, directory by directory.
+// files is a store on this machine. A scan is one consistent snapshot, directory by directory.
 type files struct {
-	layer storage.EmbeddedLayer // nil when the store has no persistent layer
-	// expired says that a scan yields what has expired too.
+	layer storage.EmbeddedLayer // nil if there is no persistent layer
+	// expired means that a scan also yields expired objects.
 	expired bool
 }
 
@@ -81,7 +81,7 @@ func (s files) get(path string) (meta.Object, error) {
 }
 
 func (s files) revision() (uint64, error) {
-	// A shared layer has no batches, and knows it too.
+	// A shared layer has no batches but knows the revision too.
 	knows, ok := storage.As[interface{ LastRevision() (uint64, error) }](s.layer)
 	if !ok {
 		return 0, nil
@@ -102,8 +102,8 @@ func (s files) close() {
 	}
 }
 
-// pages are a store that a server has, read page by page by the time of creation: what is there all the time is in it once, as it
-// was when its page was read.
+// pages is a store behind a server, read page by page in order of creation. An object that exists throughout is
+// included once, as it was when its page was read.
 type pages struct {
 	client *client.Client
 	ctx    context.Context
@@ -133,7 +133,7 @@ func (s pages) revision() (uint64, error) {
 func (s pages) hint() int64 {
 	count, err := s.client.Count(s.ctx, everything)
 	if err != nil {
-		return -1 // whoever reads on meets the error
+		return -1 // the next read reports the error
 	}
 	return int64(count)
 }

@@ -23,7 +23,7 @@ import (
 
 const (
 	defaultAddr = "127.0.0.1:8800"
-	// demoTemplate is where --demo puts the sample.
+	// demoTemplate is the path of the sample of --demo.
 	demoTemplate = "cities/{country}/*"
 	tokensSuffix = ".tokens"
 )
@@ -42,7 +42,7 @@ type serving struct {
 	options           server.Options
 	storage           *storage.Layered
 	listener, adminOn net.Listener
-	// token is one that was made by this run.
+	// token is a token created by this run.
 	token string
 }
 
@@ -52,10 +52,12 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:        "serve",
 		SuggestFor: []string{"server", "run", "start", "http", "listen"},
 		Short:      "Serve the store over HTTP",
-		Long: `Serve the store over HTTP, until Ctrl-C or SIGTERM. A store that is not there yet is made.
+		Long: `Serve the store over HTTP, until Ctrl-C or SIGTERM. If the store does not exist, serve creates it.
 
-Without --auth everybody who reaches the address may do everything: that is meant for
-` + defaultAddr + `, which only this machine reaches. An address that others reach needs tokens
+Without --auth, every client that reaches the address may do everything. This is meant for the default address 127.0.0.1:8800, which only this machine reaches. An address that other
+machines reach needs tokens (see "oolith token"), client certificates (--client-ca), or --insecure. A store with tokens always requires one.
+
+On shutdown the server answers requests in progress, for at most 10 seconds. docs/server.md describes everything that the server offers.` + defaultAddr + `, which only this machine reaches. An address that others reach needs tokens
 (see "oolith token"), client certificates (--client-ca), or --insecure. A store that has
 tokens asks for one everywhere.
 
@@ -69,25 +71,25 @@ offers is in docs/server.md.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.addr, "addr", defaultAddr, "the `HOST:PORT` to serve on; port 0 takes a free one")
-	flags.StringVar(&s.adminAddr, "admin-addr", "", "serve health, metrics and stats on this `HOST:PORT`, and not on the other")
-	flags.BoolVar(&s.demo, "demo", false, "load 2,410 places as a sample, once, into a store that is empty")
-	flags.BoolVar(&s.auth, "auth", false, "ask for a token; makes a first one for everything where there is none")
-	flags.BoolVar(&s.insecure, "insecure", false, "serve others without authentication")
-	flags.BoolVar(&s.insecureAdmin, "insecure-admin", false, "let others reach --admin-addr, which authenticates nobody")
+	flags.StringVar(&s.addr, "addr", defaultAddr, "serve on this `HOST:PORT`; port 0 chooses a free one")
+	flags.StringVar(&s.adminAddr, "admin-addr", "", "serve health, metrics and stats on this `HOST:PORT` instead of --addr")
+	flags.BoolVar(&s.demo, "demo", false, "load 2,410 sample places into an empty store")
+	flags.BoolVar(&s.auth, "auth", false, "require tokens; creates a first one for everything if there is none")
+	flags.BoolVar(&s.insecure, "insecure", false, "allow access from other machines without authentication")
+	flags.BoolVar(&s.insecureAdmin, "insecure-admin", false, "allow access from other machines to --admin-addr, without authentication")
 	flags.StringVar(&s.tokens, "tokens", "", "the `DIRECTORY` of the tokens (default: beside the store)")
-	flags.StringSliceVar(&s.options.Hosts, "host", nil, "a host `NAME` that the server answers for; may be repeated")
-	flags.StringSliceVar(&s.options.Origins, "origin", nil, "an `ORIGIN` whose pages may use the server, such as https://app.example.com; may be repeated")
-	flags.StringSliceVar(&s.options.RequireCondition, "require-if-match", nil, "a `PATTERN` of objects that are changed only with If-Match; may be repeated")
-	flags.StringVar(&s.tls.Certificate, "tls-cert", "", "serve TLS with the certificate in this `FILE`, which is read anew when it changes")
+	flags.StringSliceVar(&s.options.Hosts, "host", nil, "also serve this host `NAME`; may be repeated")
+	flags.StringSliceVar(&s.options.Origins, "origin", nil, "allow pages of this `ORIGIN`, such as https://app.example.com; may be repeated")
+	flags.StringSliceVar(&s.options.RequireCondition, "require-if-match", nil, "require If-Match to change objects of this `PATTERN`; may be repeated")
+	flags.StringVar(&s.tls.Certificate, "tls-cert", "", "serve TLS with the certificate in this `FILE`; it is reloaded when it changes")
 	flags.StringVar(&s.tls.Key, "tls-key", "", "the `FILE` with the certificate's private key")
-	flags.StringVar(&s.tls.ClientCA, "client-ca", "", "ask clients for a certificate that one in this `FILE` signed")
-	flags.StringVar(&s.auditFile, "audit", "", "append what is written and refused to this `FILE`, as JSON lines")
-	flags.StringVar(&s.level, "log-level", "info", "what is logged to standard error: debug, info, warn or error")
-	flags.Int64Var(&s.options.Limits.Body, "max-body", 0, "how many `BYTES` a body may have (default 10485760)")
-	flags.IntVar(&s.options.Limits.Connections, "max-connections", 0, "how many connections there may be (default 20000)")
-	flags.DurationVar(&s.maxStaleness, "max-staleness", 0, "over a shared engine: refuse reads once what this node holds is older than this `TIME`, such as 10s; 0 for never")
-	flags.Float64Var(&s.options.Limits.Rate, "rate", 0, "how many requests a second a client may make (default 10000); -1 for any number")
+	flags.StringVar(&s.tls.ClientCA, "client-ca", "", "require client certificates signed by an authority in this `FILE`")
+	flags.StringVar(&s.auditFile, "audit", "", "append an audit log of writes and rejections to this `FILE`, as JSON Lines")
+	flags.StringVar(&s.level, "log-level", "info", "log to standard error from this level: debug, info, warn or error")
+	flags.Int64Var(&s.options.Limits.Body, "max-body", 0, "maximum size of a body in `BYTES` (default 10485760)")
+	flags.IntVar(&s.options.Limits.Connections, "max-connections", 0, "maximum number of connections (default 20000)")
+	flags.DurationVar(&s.maxStaleness, "max-staleness", 0, "over a shared engine: reject reads if this node's data is older than this `TIME`, such as 10s; 0 for never")
+	flags.Float64Var(&s.options.Limits.Rate, "rate", 0, "maximum number of requests per second and client (default 10000); -1 for no limit")
 	return cmd
 }
 
@@ -124,7 +126,7 @@ func (s *serving) run(ctx context.Context) (err error) {
 	}
 	defer s.storage.Close()
 	noted, noteErr := noteServed(location(s.storeURL), s.address())
-	if noteErr != nil { // the directory beside the store may be another's: it is a help to people, and no more
+	if noteErr != nil { // the directory beside the store may not be writable; the note is only a help
 		logger.Warn("other programs cannot find the server of this store", "error", noteErr)
 	} else {
 		defer func() { err = joinClose(err, noted) }()
@@ -154,7 +156,7 @@ func (s *serving) serve(ctx context.Context, config *tls.Config) error {
 	if s.adminOn == nil {
 		return serve(ctx)
 	}
-	// What fails first ends the other.
+	// The first failure ends the other server.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	admin := make(chan error, 1)
@@ -189,8 +191,8 @@ func (s *serving) tlsConfig() (*tls.Config, error) {
 	return s.tls.Config(s.options.Logger)
 }
 
-// authentication opens the tokens, where there are any or are to be, and refuses an address that others reach without
-// any authentication.
+// authentication opens the tokens if there are any or should be, and rejects an address that other machines can reach
+// without authentication.
 func (s *serving) authentication() error {
 	host, _, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -234,7 +236,7 @@ func (s *serving) authentication() error {
 	return err
 }
 
-// isLocal reports whether only this machine reaches a host to listen on.
+// isLocal reports whether only this machine can reach a listening host.
 func isLocal(host string) bool {
 	if host == "localhost" {
 		return true
@@ -243,7 +245,7 @@ func isLocal(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// tokensDirectory is where the tokens of the store are: beside it, unless it is said.
+// tokensDirectory returns the directory of the tokens: the given one, or one beside the store.
 func (a *app) tokensDirectory(said string) (string, error) {
 	if said != "" {
 		return said, nil
@@ -255,7 +257,7 @@ func (a *app) tokensDirectory(said string) (string, error) {
 	return place + tokensSuffix, nil
 }
 
-// openAudit opens the audit log, if there is to be one.
+// openAudit opens the audit log if one is requested.
 func (s *serving) openAudit() (io.Closer, error) {
 	if s.auditFile == "" {
 		return io.NopCloser(nil), nil
@@ -268,7 +270,7 @@ func (s *serving) openAudit() (io.Closer, error) {
 	return file, nil
 }
 
-// listen opens the addresses, before the store: one that is taken makes no store.
+// listen opens the addresses before the store, so an address in use creates no store.
 func (s *serving) listen(ctx context.Context) (err error) {
 	var listening net.ListenConfig
 	if s.listener, err = listening.Listen(ctx, "tcp", s.addr); err != nil {
@@ -282,7 +284,7 @@ func (s *serving) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// closeListeners closes what listen opened, when it is not served.
+// closeListeners closes the listeners if they are not served.
 func (s *serving) closeListeners() error {
 	err := s.listener.Close()
 	if s.adminOn != nil {
@@ -305,7 +307,7 @@ func (s *serving) openServed(logger *slog.Logger) error {
 	return nil
 }
 
-// loadSample imports the sample into a store that is empty.
+// loadSample imports the sample into an empty store.
 func (s *serving) loadSample(ctx context.Context) error {
 	if keys, err := s.storage.Keys(); err != nil || len(keys) > 0 {
 		return err
@@ -324,7 +326,7 @@ func (s *serving) loadSample(ctx context.Context) error {
 	return im.all(ctx)
 }
 
-// greeting is what serve says with --json.
+// greeting is the output of serve with --json.
 type greeting struct {
 	URL      string `json:"url"`
 	AdminURL string `json:"adminUrl,omitempty"`
@@ -332,7 +334,7 @@ type greeting struct {
 	Token    string `json:"token,omitempty"`
 }
 
-// greet says where the store is served, and what to try.
+// greet prints the address of the server and an example.
 func (s *serving) greet() error {
 	told := greeting{URL: s.address(), Store: s.storeURL, Token: s.token}
 	if s.adminOn != nil {
@@ -368,7 +370,7 @@ func (s *serving) greet() error {
 	return joinErrors(err, s.stdout.Flush())
 }
 
-// address is where a client on this machine finds the server.
+// address is the server's address for clients on this machine.
 func (s *serving) address() string {
 	scheme := "http"
 	if s.tls.Certificate != "" {
@@ -377,7 +379,7 @@ func (s *serving) address() string {
 	return scheme + "://" + reachable(s.listener.Addr())
 }
 
-// reachable is an address that a client on this machine can use.
+// reachable returns an address that clients on this machine can use.
 func reachable(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-const dataHelp = `DATA is one JSON value; - reads it from standard input, and @FILE from a file. A string
-has its quotes: '"blue"'. Before data that begins with a minus sign, write --.`
+const dataHelp = `DATA is one JSON value; - reads it from standard input, and @FILE from a file. A string needs
+its quotes: '"blue"'. Write -- before data that begins with a minus sign.`
 
 func (a *app) setCommand() *cobra.Command {
 	var opt storage.SetOptions
@@ -25,10 +25,10 @@ func (a *app) setCommand() *cobra.Command {
 		Use:        "set PATH DATA|-|@FILE",
 		SuggestFor: []string{"put", "write"},
 		Short:      "Store data at a path",
-		Long: `Store data at a path, over what is there, and show the path. The write is on the disk
-when the command ends. With --json, the stored object is shown.
+		Long: `Store data at a path, replacing an existing object, and show the path. The write is on disk when
+the command ends. With --json, the stored object is shown.
 
-With a condition that does not hold nothing is stored, and the exit code is 6. get --json shows the
+If a condition does not hold, nothing is stored and the exit code is 6. get --json shows the
 revision of an object.
 
 ` + dataHelp,
@@ -55,14 +55,14 @@ revision of an object.
 const ifRevisionFlag = "if-revision"
 
 func addTTL(cmd *cobra.Command, ttl *time.Duration) {
-	cmd.Flags().Var(ttlValue{ttl}, "ttl", "how long the object lives, such as 30m, 48h or 7d (default for ever)")
+	cmd.Flags().Var(ttlValue{ttl}, "ttl", "time to live, such as 30m, 48h or 7d (default: no expiry)")
 }
 
 func addIfRevision(cmd *cobra.Command, revision *uint64) {
 	cmd.Flags().Uint64Var(revision, ifRevisionFlag, 0, "only if the object has this revision")
 }
 
-// checkFlags refuses the zero value, which means that a flag is not there, where it is given.
+// checkFlags rejects an explicit zero value, which means an absent flag.
 func checkFlags(cmd *cobra.Command) error {
 	if flag := cmd.Flags().Lookup(ifRevisionFlag); flag != nil && flag.Changed && flag.Value.String() == "0" {
 		return usage(errors.New("--if-revision 0: expected a revision, from 1 on"))
@@ -70,8 +70,8 @@ func checkFlags(cmd *cobra.Command) error {
 	return nil
 }
 
-// write reads the data argument, stores it and shows where. The data is read first, so
-// that a wrong argument makes no store.
+// write reads the data argument, stores it and shows the path. It reads the data first, so a wrong argument creates
+// no store.
 func (a *app) write(ctx context.Context, argument string, put func(opened, json.RawMessage) (meta.Object, error)) error {
 	data, err := a.readData(ctx, argument)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *app) write(ctx context.Context, argument string, put func(opened, json.
 	return a.change(ctx, creates, func(store opened) (meta.Object, error) { return put(store, data) })
 }
 
-// change opens the store, changes an object in it and shows which: its path or, with --json, all of it.
+// change opens the store, changes an object and shows its path or, with --json, the object.
 func (a *app) change(ctx context.Context, to access, do func(opened) (meta.Object, error)) error {
 	store, err := a.openStore(ctx, to)
 	if err != nil {
@@ -98,7 +98,7 @@ func (a *app) change(ctx context.Context, to access, do func(opened) (meta.Objec
 	return writeObjects(a.stdout, obj)
 }
 
-// readData returns the JSON value that an argument stands for.
+// readData returns the JSON value of an argument.
 func (a *app) readData(ctx context.Context, argument string) (json.RawMessage, error) {
 	data, name := []byte(argument), "data"
 	file, isFile := strings.CutPrefix(argument, "@")

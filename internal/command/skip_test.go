@@ -42,6 +42,6 @@ func TestEntryThatIsNoObject(t *testing.T) {
 	}
 	c.run("set", "a/bad", `{"mended":true}`).ok()
 	c.run("del", "a/none").ok()
-	c.run("check").ok().contains("2 objects, all sound")
+	c.run("check").ok().contains("2 objects, no problems")
 	c.run("get", "a/bad").ok().contains(`{"mended":true}`)
 }

@@ -12,10 +12,10 @@ import (
 func (a *app) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats [URL]",
-		Short: "Show the figures of a store or of a server",
-		Long: `Show the figures of a store, given by URL or --store: how many objects and directories it has, and its size; of one that a
-server has, what the server does too. A token needs the verb admin for that. A store of files is read as a whole; "oolith info"
-tells more of what is in it.`,
+		Short: "Show the metrics of a store or of a server",
+		Long: `Show the metrics of a store, given by URL or --store: the number of objects and directories, and
+the size; for a server, also the metrics of the server. This needs a token with the verb admin.
+A store on disk is read completely; "oolith info" shows more of its content.`,
 		Example:           "  oolith stats http://127.0.0.1:8800",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeStores,
@@ -43,7 +43,7 @@ tells more of what is in it.`,
 	}
 }
 
-// storeFigures are what stats tells; their JSON is what stats --json writes.
+// storeFigures are the result of stats, as stats --json writes it.
 type storeFigures struct {
 	Revision    uint64 `json:"revision"`
 	Objects     int64  `json:"objects"`
@@ -51,7 +51,7 @@ type storeFigures struct {
 	DataBytes   int64  `json:"data_bytes"`
 	// DiskBytes is the size of the store's files; 0 from a server.
 	DiskBytes int64 `json:"disk_bytes,omitempty"`
-	// Server has all that a server tells of itself.
+	// Server has the server's own metrics.
 	Server *client.Stats `json:"server,omitempty"`
 }
 

@@ -22,20 +22,20 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// access is what a command does with a store.
+// access is how a command uses a store.
 type access int
 
 const (
-	// reads opens the store to read only: no file of it is created or changed.
+	// reads opens the store read-only: no file is created or changed.
 	reads access = iota
-	// changes needs a store that is there.
+	// changes requires an existing store.
 	changes
-	// creates makes a store where there is none yet.
+	// creates creates the store if it does not exist.
 	creates
 )
 
-// opened is a store that a command has open: one of this machine, which is a *storage.Layered, or one that a server has, which
-// is a remote. What it does is what storage.Layered does.
+// opened is the open store of a command: a *storage.Layered on this machine, or a remote behind a server. Its calls
+// mean the same as those of storage.Layered.
 type opened interface {
 	Get(path string) (meta.Object, error)
 	Page(pattern string, opt storage.ListOptions) (storage.Page, error)
@@ -60,10 +60,10 @@ func (a *app) openStore(ctx context.Context, to access) (opened, error) {
 	return a.openLocal(to)
 }
 
-// openLocal opens a store of this machine.
+// openLocal opens a store on this machine.
 //
-// A durable store is opened without its memory layer: one command is over sooner than the
-// whole store is loaded, and the memory of an import does not grow with the store.
+// It opens a durable store without a memory layer. A command then ends sooner than loading the whole store would
+// take, and the memory of an import does not grow with the store.
 func (a *app) openLocal(to access) (*storage.Layered, error) {
 	layer, err := a.layer(to)
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *app) openLocal(to access) (*storage.Layered, error) {
 		config = storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	}
 	store := storage.New(config)
-	// What goes wrong reaches the command as an error.
+	// The command gets all errors.
 	if err := store.Start(storage.Options{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, notOpened(a.storeURL, err)
 	}
@@ -82,7 +82,7 @@ func (a *app) openLocal(to access) (*storage.Layered, error) {
 	return store, nil
 }
 
-// tellSkipped says on the terminal what a layer that was started leaves out, as its URL asks for.
+// tellSkipped reports on the terminal which keys a started layer skips, as its URL requests.
 func (a *app) tellSkipped(storeURL string, layer storage.EmbeddedLayer) {
 	skipper, ok := layer.(storage.Skipper)
 	if !ok {
@@ -97,10 +97,10 @@ func (a *app) tellSkipped(storeURL string, layer storage.EmbeddedLayer) {
 	}
 }
 
-// layer makes the persistent layer of the store, not started; nil for memory:.
+// layer creates the persistent layer of the store, not started; nil for memory:.
 func (a *app) layer(to access) (storage.EmbeddedLayer, error) { return a.newLayer(a.storeURL, to) }
 
-// newLayer makes the persistent layer of a store, not started; nil for memory:.
+// newLayer creates the persistent layer of a store, not started; nil for memory:.
 func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
 	if isServer(storeURL) {
 		return nil, a.onlyFiles(storeURL)
@@ -129,7 +129,7 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 	}
 	place := location(storeURL)
 	if place == "" {
-		return layer, nil // the layer says whether there is a store
+		return layer, nil // the layer reports whether there is a store
 	}
 	missing, err := isMissing(place)
 	if err != nil {
@@ -141,7 +141,7 @@ func (a *app) newLayer(storeURL string, to access) (storage.EmbeddedLayer, error
 	return layer, nil
 }
 
-// elsewhere says which command has an engine that this one has not: the error of its URL.
+// elsewhere says which command has an engine that this one lacks.
 func elsewhere(storeURL string, err error) error {
 	if strings.HasPrefix(storeURL, "etcd:") && !engine.IsRemote(storeURL, engines...) {
 		return fmt.Errorf("store %q: this build has no etcd engine; in a clone, run go build -C cluster -o oolith ./cmd/oolith", storeURL)
@@ -151,19 +151,19 @@ func elsewhere(storeURL string, err error) error {
 
 var errNoStore = errors.New("there is no store yet; import, copy, set or push creates one")
 
-// resolve returns the URL of a store. A bare path names a store that is there: its files tell the engine.
+// resolve returns the URL of a store. A bare path names an existing store, whose files show the engine.
 func resolve(store string) (string, error) {
 	scheme, _, found := strings.Cut(store, ":")
 	if found && slices.ContainsFunc(engine.Forms(engines...), func(form string) bool { return strings.HasPrefix(form, scheme+":") }) {
 		return store, nil
 	}
 	if _, err := os.Lstat(store); found && err != nil {
-		return store, nil // engine.Open says which schemes there are
+		return store, nil // engine.Open lists the schemes
 	}
 	return engine.Find(store, engines...)
 }
 
-// durableLayer is newLayer for what makes no sense on memory:.
+// durableLayer is newLayer for commands that make no sense with memory:.
 func (a *app) durableLayer(storeURL string, to access) (storage.EmbeddedLayer, error) {
 	layer, err := a.newLayer(storeURL, to)
 	if err == nil && layer == nil {
@@ -172,7 +172,7 @@ func (a *app) durableLayer(storeURL string, to access) (storage.EmbeddedLayer, e
 	return layer, err
 }
 
-// storeArgument lets the one argument of a command name the store in place of --store.
+// storeArgument lets a command's argument name the store instead of --store.
 func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -184,8 +184,8 @@ func (a *app) storeArgument(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// toReadOnly adds readonly=on to the URL of a store, which engine.Open takes, unless it says itself how it is to be opened:
-// recover=on writes to the store, as its user asks for by name.
+// toReadOnly adds readonly=on to the URL of a store, unless the URL says how to open it: recover=on writes to the
+// store, as its user requests.
 func toReadOnly(storeURL string) string {
 	scheme, _, _ := strings.Cut(storeURL, ":")
 	_, raw, _ := strings.Cut(storeURL, "?")
@@ -196,7 +196,7 @@ func toReadOnly(storeURL string) string {
 	return withOption(storeURL, "readonly")
 }
 
-// withOption adds an option that is on to the URL of a store, which engine.Open takes, unless the URL has it.
+// withOption adds an option that is on to the URL of a store, unless the URL has it.
 func withOption(storeURL, name string) string {
 	_, raw, hasOptions := strings.Cut(storeURL, "?")
 	options, err := url.ParseQuery(raw)
@@ -211,7 +211,7 @@ func withOption(storeURL, name string) string {
 	return storeURL + "&" + name + "=on"
 }
 
-// location returns the path of a store that newLayer takes; empty for memory:.
+// location returns the path of a store for newLayer; empty for memory:.
 func location(storeURL string) string {
 	if engine.IsRemote(storeURL, engines...) {
 		return ""
@@ -227,8 +227,8 @@ func location(storeURL string) string {
 	return place
 }
 
-// sizeOnDisk adds up the files of a store: those of its directory or, where it is one file, that
-// and the files beside it whose names begin with its own and a dash.
+// sizeOnDisk adds up the files of a store: those of its directory or, for a store in one file, that file and the
+// files beside it whose names begin with its name and a dash.
 func sizeOnDisk(place string) (int64, error) {
 	info, err := os.Stat(place)
 	if err != nil {
@@ -242,7 +242,7 @@ func sizeOnDisk(place string) (int64, error) {
 	err = filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil // the engine removed it meanwhile
+			return nil // the engine deleted it in the meantime
 		case err != nil:
 			return err
 		case entry.IsDir() && only != "" && path != directory:
@@ -262,20 +262,20 @@ func sizeOnDisk(place string) (int64, error) {
 	return size, err
 }
 
-// isMissing reports whether a directory is absent or empty: opening it would make a store.
+// isMissing reports whether a directory is absent or empty, so that opening it would create a store.
 func isMissing(directory string) (bool, error) {
 	info, err := os.Stat(directory)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
 	if err != nil || !info.IsDir() {
-		return false, err // of a file, the engine says what is wrong with it
+		return false, err // if it is a file, the engine reports the problem
 	}
 	entries, err := os.ReadDir(directory)
 	return len(entries) == 0, err
 }
 
-// checkPattern refuses what is no pattern, with a hint for the usual mistake.
+// checkPattern rejects an argument that is not a pattern, with a hint for the usual mistake.
 func checkPattern(pattern string) error {
 	if err := key.Check(pattern); err != nil {
 		return usage(fmt.Errorf("pattern %q: %w", pattern, err))

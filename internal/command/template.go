@@ -11,31 +11,30 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// maxPath is the length limit of a path, in bytes.
+// maxPath is the maximum length of a path in bytes.
 const maxPath = 1024
 
-// template makes the path of a record from its fields: --as 'cities/{country}/*'.
+// template builds the path of a record from its fields: --as 'cities/{country}/*'.
 //
-// A segment is literal text, a field in braces ({a.b} is field b of field a), a field
-// between literal texts ('user-{id}'), or, as the last one, '*': a generated index.
-// One segment takes one field, so that two different values never make the same path.
+// A segment is literal text, a field in braces ({a.b} is field b of field a), a field with literal text around it
+// ('user-{id}'), or, as the last one, '*': a generated index. A segment has at most one field, so different values
+// never produce the same path.
 type template struct {
 	source   string
 	segments []templateSegment
-	// fields tells whether any segment needs the record.
+	// fields reports whether any segment needs the record.
 	fields bool
-	// generated tells whether the last segment is '*'.
+	// generated reports whether the last segment is '*'.
 	generated bool
 }
 
-// templateSegment is prefix, escaped value of the field, suffix; without a field it is
-// the prefix alone.
+// templateSegment is a prefix, the escaped value of the field, and a suffix; without a field only the prefix.
 type templateSegment struct {
 	prefix, suffix string
 	field          []string
 }
 
-// parseTemplate reads the value of --as.
+// parseTemplate parses the value of --as.
 func parseTemplate(source string) (*template, error) {
 	t := &template{source: source}
 	parts := strings.Split(source, "/")
@@ -72,7 +71,7 @@ func parseTemplateSegment(part string) (templateSegment, error) {
 	if strings.Contains(suffix, "{") {
 		return templateSegment{}, errors.New("expected at most one field in a segment")
 	}
-	// A stand-in for the value: what is around it must make a valid segment.
+	// With a placeholder for the value, the rest must form a valid segment.
 	if !key.IsValid(prefix+"x"+suffix) || strings.Contains(prefix+suffix, "*") {
 		return templateSegment{}, errors.New("expected A-Z a-z 0-9 - _ . around the field")
 	}
@@ -85,8 +84,8 @@ func parseTemplateSegment(part string) (templateSegment, error) {
 	return templateSegment{prefix: prefix, suffix: suffix, field: field}, nil
 }
 
-// path returns the path of a record, with '*' at its end when the index is generated.
-// The error says what the record lacks.
+// path returns the path of a record, with '*' at its end if the index is generated. The error says what the record
+// lacks.
 func (t *template) path(data json.RawMessage) (string, error) {
 	var record map[string]json.RawMessage
 	if t.fields {
@@ -125,7 +124,7 @@ func (t *template) path(data json.RawMessage) (string, error) {
 	return b.String(), nil
 }
 
-// pattern returns the glob that matches every path of the template, for use as an example.
+// pattern returns a glob that matches every path of the template, for examples.
 func (t *template) pattern() string {
 	parts := make([]string, 0, len(t.segments)+1)
 	for _, segment := range t.segments {
@@ -141,8 +140,7 @@ func (t *template) pattern() string {
 	return strings.Join(parts, "/")
 }
 
-// fieldText returns the text of a scalar field: strings without quotes, numbers and
-// booleans as they are written.
+// fieldText returns the text of a scalar field: strings without quotes, numbers and booleans as they are written.
 func fieldText(record map[string]json.RawMessage, field []string) (string, error) {
 	for i, step := range field {
 		value, ok := record[step]
@@ -173,8 +171,8 @@ func scalarText(name string, value json.RawMessage) (string, error) {
 		if err := json.Unmarshal(value, &text); err != nil {
 			return "", fmt.Errorf("field %q: %w", name, err)
 		}
-		// The decoder puts U+FFFD in place of bytes that are no text. Two such values
-		// would share a path, and one would overwrite the other.
+		// The decoder replaces invalid bytes with U+FFFD. Two such values would share a path, and one would overwrite
+		// the other.
 		if strings.ContainsRune(text, utf8.RuneError) {
 			return "", fmt.Errorf("field %q is not valid UTF-8 text", name)
 		}

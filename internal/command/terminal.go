@@ -11,19 +11,19 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal tells what an output is connected to.
+// terminal describes the target of an output.
 type terminal struct {
-	// is tells whether it is a terminal at all.
+	// is reports whether it is a terminal.
 	is bool
-	// colour tells whether JSON is coloured on it.
+	// colour reports whether JSON is coloured on it.
 	colour bool
 	// width is its number of columns at the start.
 	width int
-	// file is asked for the width of now; nil where the first one stays.
+	// file is asked for the present width; nil if the width is fixed.
 	file *os.File
 }
 
-// columns is the width of the terminal now: its window may have changed.
+// columns returns the present width of the terminal, whose window may have changed.
 func (t terminal) columns() int {
 	if t.file != nil {
 		if width, _, err := term.GetSize(int(t.file.Fd())); err == nil && width > 0 {
@@ -33,10 +33,10 @@ func (t terminal) columns() int {
 	return t.width
 }
 
-// defaultWidth is used for a terminal that does not tell its width.
+// defaultWidth is used if a terminal does not report its width.
 const defaultWidth = 80
 
-// terminalOf inspects a stream; anything but an open terminal is none.
+// terminalOf inspects a stream. Only an open terminal is one.
 func terminalOf(stream any) terminal {
 	file, ok := stream.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
@@ -74,9 +74,8 @@ func pad(text string, columns int) string {
 	return text + strings.Repeat(" ", max(0, columns-uniseg.StringWidth(text)))
 }
 
-// printable makes JSON safe for a terminal, and one line of it. Control characters, those
-// that change the direction of text, and bytes that are no UTF-8 could move the cursor or
-// hide what is there: they are written as JSON escapes.
+// printable makes JSON safe for a terminal and puts it on one line. Control characters, bidirectional controls and
+// invalid UTF-8 could move the cursor or hide text, so they are written as JSON escapes.
 func printable(json string) string {
 	if !strings.ContainsFunc(json, isUnprintable) && utf8.ValidString(json) {
 		return json
@@ -85,18 +84,18 @@ func printable(json string) string {
 	for _, r := range json {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
-			b.WriteByte(' ') // between tokens: strings hold none unescaped
+			b.WriteByte(' ') // only between tokens: strings contain no unescaped ones
 		case isUnprintable(r):
 			writeUnicodeEscape(&b, r)
 		default:
-			b.WriteRune(r) // U+FFFD for a byte that is no UTF-8
+			b.WriteRune(r) // U+FFFD for invalid UTF-8
 		}
 	}
 	return b.String()
 }
 
-// isUnprintable reports control characters and bidirectional controls; joiners, which
-// many scripts need, are printable.
+// isUnprintable reports control characters and bidirectional controls. Joiners, which many scripts need, are
+// printable.
 func isUnprintable(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
@@ -109,9 +108,9 @@ func writeUnicodeEscape(b *strings.Builder, r rune) {
 	}
 }
 
-// table writes rows in aligned columns. On a terminal no line is wider than that: the last column has what
-// the others leave, and where they leave little the widest of them is clipped. Elsewhere columns
-// are separated by tabs and nothing is clipped.
+// table writes rows in aligned columns. On a terminal no line exceeds its width: the last column gets the remaining
+// room, and if that is small the widest other columns are clipped. Elsewhere columns are separated by tabs and
+// nothing is clipped.
 func table(out io.Writer, screen terminal, header []string, rows [][]string) error {
 	if !screen.is {
 		for _, row := range rows {
@@ -149,8 +148,8 @@ func table(out io.Writer, screen terminal, header []string, rows [][]string) err
 	return nil
 }
 
-// fit narrows the widest columns, to no less than minColumn, until least columns are left for the last one, and
-// returns how many are.
+// fit narrows the widest columns, but not below minColumn, until least columns are left for the last one. It returns
+// the number left.
 func fit(widths []int, columns, least int) (left int) {
 	for {
 		left = columns
@@ -168,5 +167,5 @@ func fit(widths []int, columns, least int) (left int) {
 	}
 }
 
-// minColumn is what is left of a column on a narrow terminal.
+// minColumn is the minimum width of a column on a narrow terminal.
 const minColumn = 12

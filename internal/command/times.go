@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// How times are written on the command line: the ends of ranges, and times to live.
+// Times on the command line: the ends of ranges, and times to live.
 
 const (
 	timeForms     = "RFC 3339 (2026-01-31T12:00:00Z), a day (2026-01-31), now, today, yesterday, how long ago (90s, 1h, 7d), or Unix nanoseconds"
 	durationForms = "a time such as 90s, 30m, 48h or 7d"
 )
 
-// moment reads a time, in Unix nanoseconds. A day is one of UTC, as are the times that list shows: its first instant,
-// or its last one where last asks for that.
+// moment parses a time and returns Unix nanoseconds. A day is a day in UTC, like the times that list shows: its first
+// instant, or its last one if last is set.
 func moment(text string, now time.Time, last bool) (int64, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, nil
@@ -28,14 +28,14 @@ func moment(text string, now time.Time, last bool) (int64, error) {
 	if day && last {
 		t = t.AddDate(0, 0, 1).Add(-1)
 	}
-	// Outside of 1678 to 2262 the nanoseconds do not fit.
+	// Nanoseconds overflow outside of 1678 to 2262.
 	if n := t.UnixNano(); time.Unix(0, n).Equal(t) {
 		return n, nil
 	}
 	return 0, fmt.Errorf("%q: expected a year from 1678 to 2262", text)
 }
 
-// instant reads a time in words; day says that it names a whole day.
+// instant parses a time; day reports whether it is a whole day.
 func instant(text string, now time.Time) (t time.Time, day bool, err error) {
 	today := now.Truncate(24 * time.Hour)
 	switch text {
@@ -58,7 +58,7 @@ func instant(text string, now time.Time) (t time.Time, day bool, err error) {
 	return t, false, fmt.Errorf("%q: expected %s", text, timeForms)
 }
 
-// duration reads a length of time: Go's units, and d for days of 24 hours, which come first (7d, 1d12h).
+// duration parses a duration: Go's units, and d for days of 24 hours, which come first (7d, 1d12h).
 func duration(text string) (time.Duration, error) {
 	days, rest, found := strings.Cut(text, "d")
 	if !found {

@@ -14,12 +14,12 @@ func (a *app) tokenCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make, list and revoke the tokens of a server",
-		Long: `Make, list and revoke the tokens by which a server knows its clients.
+		Short: "Create, list and revoke the tokens of a server",
+		Long: `Create, list and revoke the access tokens of a server.
 
-Tokens are files in a directory beside the store: ./oolith-data.tokens for pebble:./oolith-data. A
-server that runs takes up what is made and revoked there within a second. A file holds no
-more of a token than its hash. Once there is a token, serve asks every client for one.`,
+Tokens are files in a directory beside the store: ./oolith-data.tokens for pebble:./oolith-data.
+A running server notices changes there within a second. A file contains only the hash of a
+token. Once there is a token, serve requires one from every client.`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -40,11 +40,12 @@ func (a *app) tokenCreateCommand(dir *string) *cobra.Command {
 	var lifetime time.Duration
 	cmd := &cobra.Command{
 		Use:   "create --scope VERBS:PATTERN...",
-		Short: "Make a token, and show it this once",
-		Long: `Make a token, and show it: this once, since only its hash is kept.
+		Short: "Create a token and show it once",
+		Long: `Create a token and show it. This is the only time it is shown, because only its hash is stored.
 
-A scope is verbs and a pattern: read, write and admin, for all that the pattern matches. A
-pattern that ends in ** matches all that is below. admin is to see the server's figures, of **.`,
+A scope consists of verbs (read, write, admin) and a pattern, and allows the verbs for
+everything that the pattern matches. A pattern that ends in ** matches everything below. The
+server's metrics need admin for **.`,
 		Example: `  oolith token create --name dashboard --scope 'read:**'
   oolith token create --scope 'read,write:devices/**' --scope 'read:config/*' --ttl 90d
   oolith token create --name operator --scope 'read,write,admin:**'`,
@@ -75,9 +76,9 @@ pattern that ends in ** matches all that is below. admin is to see the server's 
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "whose token it is, for people")
-	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "what it allows, `VERBS:PATTERN`; may be repeated")
-	cmd.Flags().Var(ttlValue{&lifetime}, "ttl", "how long it is valid, such as 12h or 90d (default for ever)")
+	cmd.Flags().StringVar(&name, "name", "", "a name for people")
+	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "allow `VERBS:PATTERN`; may be repeated")
+	cmd.Flags().Var(ttlValue{&lifetime}, "ttl", "time to live, such as 12h or 90d (default: no expiry)")
 	return cmd
 }
 
@@ -124,9 +125,10 @@ func (a *app) writeToken(token server.Token) error {
 
 func (a *app) tokenRevokeCommand(dir *string) *cobra.Command {
 	return &cobra.Command{
-		Use:               "revoke ID...",
-		Short:             "Revoke tokens for good",
-		Long:              `Revoke tokens by their IDs, as token list shows them. Streams that they opened end within a second.`,
+		Use:   "revoke ID...",
+		Short: "Revoke tokens permanently",
+		Long: `Revoke tokens by their IDs, as token list shows them. Open streams of the tokens end within a
+second.`,
 		Args:              arguments(1, many),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {

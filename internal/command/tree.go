@@ -18,11 +18,13 @@ func (a *app) treeCommand() *cobra.Command {
 	depth := 3
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
-		Short: "Show the directories below a path, with how many objects each has",
-		Long: `Show the directories below a path, or all, each with how many objects are directly in it. --depth bounds how deep it goes; what
-lies deeper is counted, and not shown. With --json a line is a directory.
+		Short: "Show the tree of directories below a path",
+		Long: `Show the directories below a path, or all directories, each with the number of objects directly
+in it. --depth limits the number of levels; deeper directories are counted but not shown. With
+--json each line is a directory.
 
-A store of files is read once for each level; a server that has its objects in memory answers from its directories.`,
+A store on disk is read once for each level. A server with its objects in memory answers from
+its directories.`,
 		Example: `  oolith tree
   oolith tree cities --depth 1`,
 		Args:              arguments(0, 1),

@@ -18,9 +18,10 @@ func (a *app) ttlCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "ttl PATH [DURATION|" + noEnd + "]",
 		SuggestFor: []string{"expire", "touch", "persist"},
-		Short:      "Show or change how long an object lives",
-		Long: `Show how long the object at a path still lives, "none" for ever; or give it another time to live, which begins now: ` + durationForms + `.
-"none" makes it stay. Its data and both of its times stay as they are. With --json the object is shown.`,
+		Short:      "Show or change the time to live of an object",
+		Long: `Show the remaining time to live of the object at a path, or "none" if it does not expire. Or set
+a new time to live, which begins now: ` + durationForms + `; "none" removes it.
+Data and times of the object are kept. With --json the object is shown.`,
 		Example: `  oolith ttl sessions/kitchen
   oolith ttl sessions/kitchen 30m
   oolith ttl sessions/kitchen none`,

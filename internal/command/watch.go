@@ -18,21 +18,23 @@ func (a *app) watchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "watch PATTERN",
 		SuggestFor: []string{"follow", "subscribe", "tail", "listen"},
-		Short:      "Show what matches a pattern, and then every change",
-		Long: `Show the objects that match a pattern, or the one at a path, and then every change, until Ctrl-C. A line is what happened, the path,
-and the data, separated by tabs:
-  state   the object is there
-  live    all that was there is told; changes follow
+		Short:      "Show matching objects and then every change",
+		Long: `Show the objects that match a pattern, or the one at a path, and then every change, until
+Ctrl-C. Each line has the kind, the path and the data, separated by tabs:
+  state   an existing object
+  live    the state is complete; changes follow
   set     the object was stored
-  del     the object was removed, and why: deleted, expired, limit, cleared, pattern
-  reset   only with --from: what was missed is not kept; all that is there is told anew
+  del     the object was deleted, and why: deleted, expired, limit, cleared, pattern
+  reset   only with --from: the missed changes are no longer available; the whole state follows
 
-Of a server (--store http://...) it goes on when the connection is lost or the server is restarted: no change is lost,
-and none is told twice. Where what was missed is not kept, it tells how what is there differs from what it told before. That
-costs memory for the path of each object.
+With a server (--store http://...), watch survives lost connections and restarts of the server.
+It shows every change, and none of them twice. If the missed changes are no longer available, it
+shows the differences from what it showed before, which takes memory for the path of each
+object.
 
-With --json, a line is an object, with a "token" on the last line of each commit: --from TOKEN goes on behind it, in another
-process too. A store of files has no other writers while it is watched here: serve it to follow what they do.`,
+With --json, each line is an object, and the last line of each commit has a "token". --from
+TOKEN resumes after it, even in another process. A store on disk has no other writers while
+watch has it open; to follow other writers, serve the store.`,
 		Example: `  oolith watch 'cities/**' --store http://127.0.0.1:8800
   oolith watch 'log/*' --json --from bc59ec5835fee72b.42`,
 		Args:              arguments(1, 1),
@@ -47,7 +49,7 @@ process too. A store of files has no other writers while it is watched here: ser
 			return w.files(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&w.from, "from", "", "go on behind this `TOKEN` of an earlier watch of the pattern, on a server")
+	cmd.Flags().StringVar(&w.from, "from", "", "resume after this `TOKEN` of an earlier watch of the pattern, on a server")
 	return cmd
 }
 

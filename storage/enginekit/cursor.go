@@ -7,23 +7,23 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Cursor goes along the keys of an ordered key-value store, of one snapshot. A key or value that it returns need not outlast its
-// next call.
+// Cursor moves along the keys of a snapshot of an ordered key-value store. The keys and values that it returns are valid until
+// the next call.
 type Cursor interface {
-	// Seek goes to the first key that is not below a key, and returns it; nil when there is none, or after an error.
+	// Seek moves to the first key that is not below the given one, and returns it. It returns nil at the end, and after an error.
 	Seek(key []byte) []byte
-	// Next goes to the next key.
+	// Next moves to the next key, and returns it as Seek does.
 	Next() []byte
-	// Value returns the value at the key.
+	// Value returns the value of the key.
 	Value() ([]byte, error)
-	// Err returns what ended the course, or nil.
+	// Err returns the error that ended the movement, or nil.
 	Err() error
-	// Close gives up what the cursor holds.
+	// Close releases the resources of the cursor.
 	Close() error
 }
 
-// Iterate returns the scan of the objects that match a valid pattern, or of all for an empty one, along a cursor over the
-// store of a space's keys, whose values AppendObject made. The scan closes the cursor.
+// Iterate returns a scan of the objects that match a valid pattern, or of all objects for an empty pattern. The cursor moves along the keys
+// of the space, whose values are those of AppendObject. The scan closes the cursor.
 func (s Space) Iterate(pattern string, cursor Cursor) Iterator {
 	return &spaceIterator{Cursor: cursor, space: s, walk: s.Walk(pattern)}
 }

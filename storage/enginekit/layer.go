@@ -3,6 +3,7 @@ package enginekit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"slices"
@@ -11,37 +12,43 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Database is an open database of an engine, of which a Layer makes a persistent layer. The Layer checks the arguments first, sees to
-// it that no method is called before it is open or after it is closed, and puts the engine's name, the place and what was
-// being done before errors. All methods but Close may be called from any number of goroutines.
+// Database is the open database of an engine. A Layer makes a persistent layer of it: the Layer validates all arguments, calls the methods
+// only while the database is open, and adds the engine's name, the operation and the place to errors. All methods except
+// Close must be safe for concurrent use.
 type Database interface {
-	// Get returns the object at a path, storage.ErrNotFound, or an error that names the path and wraps
-	// storage.ErrUndecodable.
+	// Get returns the object at a path. The error is storage.ErrNotFound for an absent one, and names the path and wraps
+	// storage.ErrUndecodable for an entry that cannot be decoded.
 	Get(path string) (meta.Object, error)
 	// Keys returns all paths, in any order.
 	Keys() ([]string, error)
-	// Scan begins a scan of the objects that match a pattern, or of all for an empty one: of one snapshot, in the order
-	// of storage.Scanner. Writes go on beside it.
+	// Scan begins a scan of the objects that match a pattern, or of all objects for an empty pattern. It reads one snapshot, in
+	// the order of storage.Scanner, and does not block writes.
 	Scan(pattern string) (Iterator, error)
-	// Commit is that of storage.Batcher, with the highest revision of the changes, which is 0 for changes that have none. There
-	// is at least one change.
+	// Commit implements storage.Batcher for one change or more. The revision is the highest of the changes, 0 if they have
+	// none.
 	Commit(changes []storage.Change, revision uint64) error
-	// LastRevision is that of storage.Batcher.
+	// LastRevision implements storage.Batcher.
 	LastRevision() (uint64, error)
-	// Close closes the database. All calls have returned, and all scans are closed.
+	// Close closes the database. By then all calls have returned and all scans are closed.
 	Close() error
 }
 
-// Iterator is a scan in progress. It is used by one goroutine at a time.
+// Lister is a Database with a way of its own to read lists, during which no caller's code runs.
+type Lister interface {
+	// List is Scan for a caller that reads to the end at once.
+	List(pattern string) (Iterator, error)
+}
+
+// Iterator is a scan in progress. It is for one goroutine at a time.
 type Iterator interface {
-	// Next sets the whole object to the next one. An error ends the scan; it names the key where it is about one.
+	// Next sets all fields of obj to the next object. An error ends the scan, and names the key that it concerns.
 	Next(obj *meta.Object) (found bool, err error)
-	// Close gives up what the scan holds. It is called once, however the scan ends, and before the database is closed.
+	// Close releases the resources of the scan. It is called once, before the database is closed.
 	Close() error
 }
 
 // Layer is a persistent layer over a Database. It implements storage.EmbeddedLayer, Batcher, Scanner, SizeHinter and
-// ReadOnlyLayer; an engine embeds it in its own type, with methods for what else it offers.
+// ReadOnlyLayer. An engine embeds it in its own type and adds methods.
 type Layer[D Database] struct {
 	life *Life[D]
 	// delLocks make the look-up and the delete of a Del one step against other Dels of the same key. Taken after life,
@@ -49,8 +56,16 @@ type Layer[D Database] struct {
 	delLocks KeyLocks
 }
 
-// New returns a layer, and the course of its life for what the engine offers besides. Nothing is touched before
-// Start.
+var (
+	_ storage.EmbeddedLayer = (*Layer[Database])(nil)
+	_ storage.Batcher       = (*Layer[Database])(nil)
+	_ storage.Scanner       = (*Layer[Database])(nil)
+	_ storage.SizeHinter    = (*Layer[Database])(nil)
+	_ storage.ReadOnlyLayer = (*Layer[Database])(nil)
+)
+
+// New returns a layer, and its life cycle for the methods that the engine adds. Start is the first call that opens
+// anything.
 func New[D Database](config Config[D]) (*Layer[D], *Life[D]) {
 	if config.MaxData <= 0 || config.MaxData > MaxData {
 		config.MaxData = MaxData
@@ -66,9 +81,8 @@ func New[D Database](config Config[D]) (*Layer[D], *Life[D]) {
 // Start implements storage.Layer.
 func (l *Layer[D]) Start(options storage.LayerOptions) error { return l.life.start(options) }
 
-// Close implements storage.Layer. It waits for calls in progress, ends long ones and scans with storage.ErrNotActive (a
-// scan at its next object that is not read yet), and closes the database. It may be called from inside a scan's
-// loop.
+// Close implements storage.Layer. It ends the context of Open, waits for calls in progress, closes all scans, and then the
+// database. A scan returns storage.ErrNotActive at its next chunk. Close may be called inside the loop of a scan.
 func (l *Layer[D]) Close() { l.life.close() }
 
 // Active implements storage.Layer.
@@ -107,7 +121,14 @@ func (l *Layer[D]) unread(path string, err error) error {
 
 // GetList implements storage.Layer.
 func (l *Layer[D]) GetList(pattern string) ([]meta.Object, error) {
-	return GetList(pattern, l.openScan)
+	return GetList(pattern, func(pattern string) (*layerScan[D], error) {
+		return l.openScan(pattern, func(db D) (Iterator, error) {
+			if lister, ok := any(db).(Lister); ok {
+				return lister.List(pattern)
+			}
+			return db.Scan(pattern)
+		})
+	})
 }
 
 // Load implements storage.EmbeddedLayer.
@@ -129,7 +150,7 @@ func (l *Layer[D]) Keys() (paths []string, err error) {
 	return paths, nil
 }
 
-// SizeHint implements storage.SizeHinter: by the database, if that has such a method, or 0.
+// SizeHint implements storage.SizeHinter. It calls that method of the database, and returns 0 if there is none.
 func (l *Layer[D]) SizeHint() (objects int) {
 	// Without a database there is nothing to count.
 	_ = l.life.Use(func(db D) error {
@@ -141,8 +162,8 @@ func (l *Layer[D]) SizeHint() (objects int) {
 	return objects
 }
 
-// Set implements storage.Layer. It is atomic, and as durable as a commit. Revision is stored as given, without a part in
-// LastRevision.
+// Set implements storage.Layer. It is atomic, and as durable as a commit. It stores the revision as given, and LastRevision
+// does not count it.
 func (l *Layer[D]) Set(path string, obj *meta.Object) error {
 	if err := CheckPut(path, obj, l.life.config.MaxData); err != nil {
 		return err
@@ -150,7 +171,7 @@ func (l *Layer[D]) Set(path string, obj *meta.Object) error {
 	return Alone(l.life.Write(func(db D) error { return db.Commit([]storage.Change{{Key: path, Object: obj}}, 0) }))
 }
 
-// Del implements storage.Layer. An entry that cannot be decoded is removed like any other.
+// Del implements storage.Layer. It also removes an entry that cannot be decoded.
 func (l *Layer[D]) Del(path string) error {
 	if err := CheckPath(path); err != nil {
 		return err
@@ -169,7 +190,7 @@ func (l *Layer[D]) Del(path string) error {
 	})
 }
 
-// Clear implements storage.Layer. An error can only be logged here: a store clears through Commit, which returns it.
+// Clear implements storage.Layer. It logs an error. A store clears through Commit, which returns it.
 func (l *Layer[D]) Clear() {
 	if err := l.Commit([]storage.Change{{Clear: true}}); err != nil && !errors.Is(err, storage.ErrNotActive) {
 		l.life.Log().Error(l.life.config.Name+": clear failed, nothing was removed", "place", l.life.config.Place, "error", err)
@@ -178,7 +199,7 @@ func (l *Layer[D]) Clear() {
 
 // Commit implements storage.Batcher.
 func (l *Layer[D]) Commit(changes []storage.Change) error {
-	revision, err := CheckChanges(changes, l.life.config.MaxData)
+	revision, err := l.life.Check(changes)
 	if err != nil {
 		return err
 	}
@@ -199,71 +220,48 @@ func (l *Layer[D]) LastRevision() (revision uint64, err error) {
 	return revision, err
 }
 
-// Scan implements storage.Scanner. The snapshot is taken when the loop begins. Memory is bounded by one chunk of
-// objects. What the snapshot holds of the database is kept until the loop ends.
+// Scan implements storage.Scanner. It takes the snapshot when the loop begins, keeps it until the loop ends, and holds at most one
+// chunk of objects in memory.
 //
-// The loop's body may call the layer, Close included. Close ends the scan with storage.ErrNotActive, after at most the
-// chunk that was read already.
+// The body of the loop may call the layer, Close included. After Close the scan returns storage.ErrNotActive, at the latest at the
+// end of the chunk that it has read.
 func (l *Layer[D]) Scan(pattern string) iter.Seq2[meta.Object, error] {
-	return Scan(func() (*layerScan[D], error) { return l.openScan(pattern) })
+	return Scan(func() (*layerScan[D], error) {
+		return l.openScan(pattern, func(db D) (Iterator, error) { return db.Scan(pattern) })
+	})
 }
 
 // layerScan is a scan in progress.
 type layerScan[D Database] struct {
-	life *Life[D]
-	// it is nil after the end. The scan uses it while it holds the lock of life for reading; Close ends it while it
-	// holds that for writing.
+	*Held[D]
 	it   Iterator
 	last string // the last path read, for errors
 }
 
-func (l *Layer[D]) openScan(pattern string) (s *layerScan[D], err error) {
+func (l *Layer[D]) openScan(pattern string, open func(D) (Iterator, error)) (*layerScan[D], error) {
 	if err := CheckScanned(pattern); err != nil {
 		return nil, err
 	}
-	err = l.life.Use(func(db D) error {
-		it, err := db.Scan(pattern)
-		if err != nil {
-			return l.life.Wrap("begin a scan", err)
-		}
-		s = &layerScan[D]{life: l.life, it: it}
-		l.life.scans.Add(s)
-		return nil
+	var s layerScan[D]
+	held, err := l.life.Hold(func(db D) (_ io.Closer, err error) {
+		s.it, err = open(db)
+		return s.it, l.life.Wrap("begin a scan", err)
 	})
-	return s, err
+	s.Held = held
+	return &s, err
 }
 
 // Read implements Reader.
 func (s *layerScan[D]) Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error) {
-	s.life.lock.RLock()
-	defer s.life.lock.RUnlock()
-	if s.it == nil {
-		return chunk, false, storage.ErrNotActive
-	}
-	more, err = Fill(&chunk, limit, s.it.Next)
-	if len(chunk) > 0 {
-		s.last = chunk[len(chunk)-1].Path
-	}
-	if err != nil {
-		err = s.life.Wrap(Scanning(s.last), err)
-	}
+	err = s.Use(func() error {
+		more, err = Fill(&chunk, limit, s.it.Next)
+		if len(chunk) > 0 {
+			s.last = chunk[len(chunk)-1].Path
+		}
+		if err != nil {
+			err = s.life.Wrap(Scanning(s.last), err)
+		}
+		return err
+	})
 	return chunk, more, err
-}
-
-// End implements Reader.
-func (s *layerScan[D]) End() {
-	s.life.lock.RLock()
-	defer s.life.lock.RUnlock()
-	if s.it != nil {
-		s.life.scans.Remove(s)
-		s.close()
-	}
-}
-
-// close closes the iterator.
-func (s *layerScan[D]) close() {
-	if err := s.it.Close(); err != nil {
-		s.life.Log().Debug(s.life.config.Name+": end of a scan", "error", err)
-	}
-	s.it = nil
 }

@@ -123,7 +123,7 @@ func (p *pairs) Close() error           { return nil }
 
 // open returns a layer over a table, and its life.
 func open(d *table, config enginekit.Config[*table]) (*enginekit.Layer[*table], *enginekit.Life[*table]) {
-	config.Name, config.Place = "table", "DIR"
+	config.Name, config.Place, config.What = "table", "DIR", "the directory"
 	if config.Open == nil {
 		config.Open = func(context.Context, storage.LayerOptions) (*table, error) { return d, nil }
 	}
@@ -218,7 +218,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 	l, life := open(nil, enginekit.Config[*table]{Open: func(context.Context, storage.LayerOptions) (*table, error) {
 		return nil, &fs.PathError{Op: "open", Path: "DIR/x", Err: fs.ErrPermission}
 	}})
-	if err := l.Start(storage.LayerOptions{}); err == nil || !strings.HasPrefix(err.Error(), "table: open DIR: the file or directory cannot be written; change") {
+	if err := l.Start(storage.LayerOptions{}); err == nil || !strings.HasPrefix(err.Error(), "table: open DIR: the directory cannot be written; change") {
 		t.Errorf("Start: %v, want what to do", err)
 	}
 	if l.Active() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -11,25 +12,27 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Config is what a Layer has to know of an engine whose open database is a D.
+// Config describes an engine whose open database is a D.
 type Config[D Database] struct {
-	// Name begins each error of the engine; Place is its directory or file, as errors name it.
-	Name, Place string
-	// Open opens the database, or nothing. Its context is done when Close begins: long calls end then.
+	// Name is the first word of each error of the engine. Place is its directory or file in errors. What says which it is: "the
+	// directory" or "the file".
+	Name, Place, What string
+	// Open opens the database. After an error it holds nothing. The context ends when Close begins, for calls that take
+	// long.
 	Open func(closing context.Context, options storage.LayerOptions) (D, error)
-	// Explain puts before an error what to do about it, where the engine knows; nil for nothing. Errors of the file
-	// system are explained already.
+	// Explain adds advice to an error of the engine and returns other errors unchanged. Nil adds none. An error of Open that it
+	// returns unchanged goes through the function Explain, which knows those of file systems.
 	Explain func(error) error
-	// ReadOnly makes all writes storage.ErrReadOnly. To open the database accordingly is for Open.
+	// ReadOnly makes all writes return storage.ErrReadOnly. Open opens the database accordingly.
 	ReadOnly bool
 	// MaxData is the greatest length in bytes of one object's data; MaxData, the constant, when zero.
 	MaxData int
-	// Logger gets the errors of Clear, of Close and of the ends of scans, which no caller can be told. Nil logs nothing.
+	// Logger receives the errors of Clear, of Close and of closing scans, which no call returns. Nil logs nothing.
 	Logger *slog.Logger
 }
 
-// Life is the course of a Layer, for what its engine does besides: a database that is open from Start to Close, and
-// that takes no more writes after one that failed. Its methods may be called from any number of goroutines.
+// Life is the life cycle of a Layer: its database is open from Start to Close, and takes no more writes after a failed one. An
+// engine uses it in the methods that it adds to the layer. All methods are safe for concurrent use.
 type Life[D Database] struct {
 	config Config[D]
 
@@ -40,10 +43,10 @@ type Life[D Database] struct {
 	db   D
 	open bool
 	end  context.CancelFunc
-	// scans are those in progress.
-	scans Scans[*layerScan[D]]
+	// held are the open resources, which are closed before the database.
+	held Scans[*Held[D]]
 
-	// failed is why nothing more is written; nil while all is well.
+	// failed is the error of the write that failed; nil before that.
 	failed atomic.Pointer[error]
 }
 
@@ -58,10 +61,10 @@ func (l *Life[D]) Enter() (D, error) {
 	return l.db, nil
 }
 
-// Leave ends what a successful Enter began.
+// Leave ends a successful Enter.
 func (l *Life[D]) Leave() { l.lock.RUnlock() }
 
-// Use calls a function with the database, which stays open meanwhile, and returns its error, or storage.ErrNotActive.
+// Use calls a function with the open database and returns its error, or storage.ErrNotActive.
 func (l *Life[D]) Use(do func(D) error) error {
 	db, err := l.Enter()
 	if err != nil {
@@ -71,8 +74,8 @@ func (l *Life[D]) Use(do func(D) error) error {
 	return do(db)
 }
 
-// Write is Use for what changes the database. An error that is no *storage.EntryError, which says that nothing was written,
-// stops all writing: nobody knows what the disk has kept of it.
+// Write is Use for a function that writes. A *storage.EntryError says that nothing was written. Any other error stops all
+// later writes, because the content of the disk is unknown.
 func (l *Life[D]) Write(do func(D) error) error {
 	return l.Use(func(db D) error {
 		if err := l.Failure(); err != nil {
@@ -82,8 +85,13 @@ func (l *Life[D]) Write(do func(D) error) error {
 	})
 }
 
-// Written stops all writing after an error of a write, which it returns; it keeps nil, *storage.EntryError and
-// storage.ErrNotActive.
+// Check validates a batch and returns the highest revision in it. See CheckChanges.
+func (l *Life[D]) Check(changes []storage.Change) (revision uint64, err error) {
+	return CheckChanges(changes, l.config.MaxData)
+}
+
+// Written stops all later writes after a failed one, and returns the error that they return too. It returns nil, a
+// *storage.EntryError and storage.ErrNotActive unchanged.
 func (l *Life[D]) Written(err error) error {
 	if err == nil || errors.Is(err, storage.ErrNotActive) {
 		return err
@@ -97,8 +105,8 @@ func (l *Life[D]) Written(err error) error {
 	return *l.failed.Load()
 }
 
-// Failure returns why the database takes no writes: storage.ErrReadOnly, or the error of the write that failed; nil
-// while it does.
+// Failure returns why the database takes no writes: storage.ErrReadOnly, or the error of the failed write. It returns nil while
+// writes are accepted.
 func (l *Life[D]) Failure() error {
 	if l.config.ReadOnly {
 		return storage.ErrReadOnly
@@ -109,8 +117,8 @@ func (l *Life[D]) Failure() error {
 	return nil
 }
 
-// Wrap names the engine, what was being done and the place, and says what to do about an error; it keeps nil and
-// storage.ErrNotActive.
+// Wrap adds the engine's name, the operation, the place and advice to an error. It returns nil and
+// storage.ErrNotActive unchanged.
 func (l *Life[D]) Wrap(doing string, err error) error {
 	if err == nil || errors.Is(err, storage.ErrNotActive) {
 		return err
@@ -125,7 +133,7 @@ func (l *Life[D]) explain(err error) error {
 	return l.config.Explain(err)
 }
 
-// Log is the logger of the configuration, apart from its handler: see Apart.
+// Log returns the logger of the configuration, whose handler runs in a goroutine of its own. See Apart.
 func (l *Life[D]) Log() *slog.Logger { return l.config.Logger }
 
 func (l *Life[D]) start(options storage.LayerOptions) error {
@@ -138,7 +146,11 @@ func (l *Life[D]) start(options storage.LayerOptions) error {
 	db, err := l.config.Open(closing, options)
 	if err != nil {
 		end()
-		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, Explain("the file or directory", l.explain(err)))
+		explained := l.explain(err)
+		if explained.Error() == err.Error() {
+			explained = Explain(l.config.What, err)
+		}
+		return fmt.Errorf("%s: open %s: %w", l.config.Name, l.config.Place, explained)
 	}
 	l.db, l.open, l.end = db, true, end
 	l.failed.Store(nil)
@@ -156,7 +168,7 @@ func (l *Life[D]) close() {
 	if !l.open {
 		return
 	}
-	l.scans.End((*layerScan[D]).close)
+	l.held.End((*Held[D]).close)
 	if err := l.db.Close(); err != nil {
 		l.config.Logger.Error(l.config.Name+": close", "place", l.config.Place, "error", err)
 	}
@@ -168,4 +180,56 @@ func (l *Life[D]) active() bool {
 	l.lock.RLock()
 	defer l.lock.RUnlock()
 	return l.open
+}
+
+// Held is a resource of a database, such as a snapshot, that stays open between calls while a caller's code runs. Close of the
+// layer closes it first. It is for one goroutine at a time.
+type Held[D Database] struct {
+	life *Life[D]
+	// what is nil after the end. It is used while the lock of life is held for reading; Close ends it while it holds that for
+	// writing.
+	what io.Closer
+}
+
+// Hold opens a resource with a function, and keeps it until End or Close.
+func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) {
+	err = l.Use(func(db D) error {
+		what, err := take(db)
+		if err == nil {
+			h = &Held[D]{life: l, what: what}
+			l.held.Add(h)
+		}
+		return err
+	})
+	return h, err
+}
+
+// Holding returns the number of open resources, scans included.
+func (l *Life[D]) Holding() int { return l.held.Len() }
+
+// Use calls a function while the resource is open. It returns storage.ErrNotActive once Close has closed the resource.
+func (h *Held[D]) Use(do func() error) error {
+	h.life.lock.RLock()
+	defer h.life.lock.RUnlock()
+	if h.what == nil {
+		return storage.ErrNotActive
+	}
+	return do()
+}
+
+// End closes the resource. Call it once.
+func (h *Held[D]) End() {
+	h.life.lock.RLock()
+	defer h.life.lock.RUnlock()
+	if h.what != nil {
+		h.life.held.Remove(h)
+		h.close()
+	}
+}
+
+func (h *Held[D]) close() {
+	if err := h.what.Close(); err != nil {
+		h.life.config.Logger.Debug(h.life.config.Name+": end of a scan", "error", err)
+	}
+	h.what = nil
 }

@@ -1,4 +1,4 @@
-/** The kinds of docs/problems.md, and those that no answer has: the first four. */
+/** The kinds of docs/problems.md, and four kinds of the client itself, which come first. */
 export type Kind =
   | 'network' // no answer came: whether a write was made is not known
   | 'invalid-data' // the hook `validate` refused; its error is the cause
@@ -13,15 +13,15 @@ export type Kind =
   | 'too-many' // the connection follows as many patterns as it may
   | (string & {})
 
-/** What went wrong with a request. */
+/** The error of a request. */
 export class OolithError extends Error {
   declare readonly name: 'OolithError'
   declare readonly kind: Kind
-  /** The status of the answer; 0 without one. */
+  /** The status of the answer; 0 if there was none. */
   declare readonly status: number
   /** The members of the problem, such as `revision`, `object`, `entry`, `offset`, `limit`. */
   declare readonly problem: Readonly<Record<string, any>>
-  /** Finds the request in the server's log. */
+  /** Identifies the request in the server's log. */
   declare readonly requestId: string
 
   constructor(kind: Kind, message: string, cause?: unknown, status = 0, problem = {}, requestId = '') {

@@ -1,9 +1,9 @@
-// The stream of server-sent events, for where sockets do not pass. It is loaded when it is needed.
+// Server-sent events, if WebSockets do not work. This module is loaded on demand.
 
 import type { Feed } from './feed.js'
 import type { Host, Session } from './link.js'
 
-/** Follows feeds by a stream of events. Returns when it is over. */
+/** Follows feeds with a stream of events. Returns when the stream ends. */
 export async function events(of: Session, list: Feed[], { fetch, errorOf, oldest, refuse, opened, take, connect }: Host): Promise<void> {
   const limit = new AbortController()
   of.end = () => limit.abort()
@@ -18,7 +18,7 @@ export async function events(of: Session, list: Feed[], { fetch, errorOf, oldest
   }
   if (limit.signal.aborted) return
   for (const feed of list) feed.asked = true
-  // Another pattern is another stream, and a stream that says nothing is made anew.
+  // A different set of patterns needs a new stream, and a silent stream is replaced.
   opened(of, ({ type }) => type === 'unsubscribe' || connect())
   const reader = response.body!.getReader()
   const decoder = new TextDecoder()

@@ -1,10 +1,10 @@
-// What is held of one pattern, and who listens. A feed knows nothing of connections: it is given messages.
+// The local copy of one pattern and its listeners. A feed knows nothing about connections; it receives messages.
 
 import { OolithError } from './error.js'
 import type { Context } from './http.js'
 import type { Item, Live, LiveChange, LiveEvent, LiveOptions, LiveStatus } from './types.js'
 
-/** A message of the server; docs/protocol.md. */
+/** A message of the server; see docs/protocol.md. */
 export interface Message {
   type: string
   token?: string
@@ -28,25 +28,25 @@ type Listener = (event: LiveEvent<any>) => void
 export interface Feed {
   readonly id: number
   readonly pattern: string
-  /** Where to go on from; undefined before the first state. */
+  /** Where to resume; undefined before the first state. */
   token: string | undefined
-  /** Up to which place in the commit order all is held. */
+  /** The position in the commit order up to which the copy is complete. */
   revision: number
-  /** It was asked for on this connection. */
+  /** It was requested on this connection. */
   asked?: boolean
-  /** It has all up to the last message of the connection. */
+  /** It has everything up to the last message of the connection. */
   synced?: boolean
   status: LiveStatus
   error?: OolithError | undefined
   readonly listeners: Set<Listener>
   readonly items: readonly Item<any>[]
-  /** By path, about the oldest first. */
+  /** By path, approximately oldest first. */
   readonly held: Map<string, Item<any>>
   become(status: LiveStatus, error?: OolithError): void
   take(message: Message, part: Part): void
 }
 
-/** Calls listeners. What one throws ends nothing else. */
+/** Calls listeners. An exception in one does not affect the others. */
 export function tell<E>(listeners: Iterable<(event: E) => void>, event: E): void {
   for (const listener of [...listeners]) {
     try {
@@ -57,10 +57,10 @@ export function tell<E>(listeners: Iterable<(event: E) => void>, event: E): void
   }
 }
 
-/** An item with its etag, as of a token. */
+/** An item with its etag, at a token. */
 export const tagged = <I extends Item<any>>(item: I, token: string): I => ({ ...item, etag: `"${token.split('.')[0]}-${item.revision}"` })
 
-/** Makes a feed, of items that are held at a token, if there is one. */
+/** Creates a feed, optionally with items at a token. */
 export function feedOf(id: number, pattern: string, { check }: Context, { since: token, items = [], whole: all = !token }: LiveOptions<any>): Feed {
   const held = new Map(items.map(item => [item.path, item] as const).reverse())
   const listeners = new Set<Listener>()
@@ -68,7 +68,7 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
   let reset: string | undefined
   const feed: Feed = {
     id, pattern, token, revision: +`${token}`.split('.')[1]! || 0, status: token ? 'stale' : 'waiting', listeners, held,
-    // Times are rounded: of those that are equal, the one that came later is the newer one, as the server tells a state and a
+    // Times are rounded. Of two equal times, the later item is the newer one, because the server sends a state and a
     // commit in order, and the sort is stable.
     get items() {
       return (sorted ??= [...held.values()].sort((a, b) => a.created - b.created).reverse())
@@ -83,7 +83,7 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
       if (type === 'live' && !feed.token) return // behind what was not taken
       const before = reset
       reset = reason
-      // A feed that was asked for with one that was behind is told what it has.
+      // A feed requested together with one that was behind receives what it already has.
       if (reset || (changes[0] && revision <= feed.revision)) return
       const whole = before || !feed.token
       const made: LiveChange<any>[] = []
@@ -106,12 +106,12 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
       feed.revision = revision
       for (const { set, del } of changes) put(set?.path ?? del!, set)
       if (objects) {
-        // A state or a catchup: what is not there any more, and what is new.
+        // A state or a catchup: deleted and new items.
         const there = new Set(whole ? [] : (paths ?? objects.map(item => item.path)))
         for (const path of held.keys()) there.has(path) || put(path)
         for (const item of objects.reverse()) put(item.path, item)
         if (all && paths?.some(path => !held.has(path))) {
-          // The server hid it until now, and does not send it: only the whole state has it.
+          // The server hid it until now and does not send it. Only the whole state has it.
           feed.token = undefined
           feed.revision = 0
           reset = 'unknown'
@@ -127,10 +127,10 @@ export function feedOf(id: number, pattern: string, { check }: Context, { since:
   return feed
 }
 
-/** Whether nothing comes any more: failed or closed. */
+/** Whether it has ended: failed or closed. */
 const over = (status: LiveStatus) => /f|c/.test(status)
 
-/** A view of a feed: what an application holds. All that is the feed's is as the feed has it. */
+/** A view of a feed, as an application holds it. It reads everything from the feed. */
 export function view<T>(feed: Feed, listener: Listener | undefined, signal: AbortSignal | undefined, closed: () => void): Live<T> {
   const own = new Set<Listener>()
   const all: Listener = event => tell(own, event)

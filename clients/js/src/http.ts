@@ -1,9 +1,9 @@
-// Requests: what goes out, what comes back, and when it is sent again.
+// Requests, answers and retries.
 
 import { OolithError } from './error.js'
 import type { Options } from './types.js'
 
-/** What a request asks for. */
+/** A request. */
 export interface Asked {
   method?: string
   body?: string
@@ -16,19 +16,19 @@ export interface Answer {
   text: string
 }
 
-/** A client's options and what follows from them. */
+/** A client's options and derived values. */
 export interface Context extends Options {
   base: string
   backoff: (failures: number) => number
   bearer(): Promise<string | undefined>
-  /** The item as `validate` has it, or an error of the kind 'invalid-data'. */
+  /** The item as `validate` returns it, or an error of the kind 'invalid-data'. */
   check<I extends { path: string; data?: unknown }>(item: I): I
 }
 
-/** Without the members that are undefined. */
+/** Removes undefined members. */
 export const defined = <T>(members: T): T => JSON.parse(JSON.stringify(members))
 
-/** Checks the grammar, so that no path leads to another one as a part of a URL, and whether it is a pattern, where it must or must not be. */
+/** Checks the grammar, so a path cannot become another one in a URL, and whether it is a pattern, if it must or must not be one. */
 export function checkPath(path: string, pattern?: boolean): string {
   if (/[^\w./*-]|(^|\/)\.{0,2}(\/|$)/.test(path) || pattern === !path.includes('*')) {
     throw new OolithError('invalid-path', `"${path}": expected a ${pattern ? 'pattern' : 'path'} of A-Z a-z 0-9 - _ . between /`)
@@ -45,7 +45,7 @@ export async function send(context: Context, target: string, { headers, ...asked
   } as RequestInit)
 }
 
-/** Makes an error of an answer. */
+/** Builds an error from an answer. */
 export function errorOf({ status, headers }: Response, text: string): OolithError {
   let problem: Record<string, any> = {}
   try {
@@ -55,7 +55,7 @@ export function errorOf({ status, headers }: Response, text: string): OolithErro
   return new OolithError(kind, `${status} ${kind}: ${problem.detail || text.slice(0, 99)}`, undefined, status, problem, headers.get('x-request-id') || '')
 }
 
-/** Sends a request, again where that is of use; only if it is exact where it may have been made. */
+/** Sends a request, with retries if useful. A request that may have been made is retried only if that is safe. */
 export async function call(context: Context, target: string, asked: Asked, exact = true): Promise<Answer> {
   const { retries = 4, timeout = 30_000, backoff } = context
   const { signal = new AbortController().signal } = asked
@@ -69,7 +69,7 @@ export async function call(context: Context, target: string, asked: Asked, exact
       const text = await response.text()
       if (ok) return { headers, text }
       error = errorOf(response, text)
-      // The server's own "busy" made nothing; that of a proxy is like no answer.
+      // The server's own "busy" means that nothing was done; a proxy's is like no answer.
       again = (exact || !!error.kind) && error.kind !== 'read-only' && [429, 502, 503, 504].includes(status)
       wait = +headers.get('retry-after')! * 1000
     } catch (cause) {

@@ -17,7 +17,7 @@ import type { Client, Item, Options, PageOptions, Written, WriteOptions } from '
 export { OolithError, type Kind } from './error.js'
 export type * from './types.js'
 
-/** Returns a client of the server at an address such as http://127.0.0.1:8800. It sends nothing until it is asked to. */
+/** Returns a client for the server at an address such as http://127.0.0.1:8800. It sends nothing until the first call. */
 export function connect(url: string, options: Options = {}): Client {
   const { token, validate } = options
   const context: Context = {
@@ -40,7 +40,7 @@ export function connect(url: string, options: Options = {}): Client {
 
   /** Sends a write. */
   function write(method: string, target: string, data: unknown, { ifMatch, ifNoneMatch, ttl, signal, idempotencyKey }: WriteOptions = {}, type = 'application/json') {
-    // What is deleted by a pattern takes no key: sent twice, it could delete more.
+    // A delete of a pattern has no key: sent twice, it could delete more.
     if (options.retries !== 0 && !(method === 'DELETE' && target.includes('*'))) {
       idempotencyKey ??= crypto.getRandomValues(new Uint32Array(4)).join('-')
     }
@@ -52,7 +52,7 @@ export function connect(url: string, options: Options = {}): Client {
         'If-Match': ifMatch,
         'If-None-Match': ifNoneMatch,
         'Oolith-TTL': ttl as string,
-        // The problem of a condition has the object that is there.
+        // The problem of a failed condition has the present object.
         Prefer: ifMatch || ifNoneMatch ? 'return=representation' : undefined,
         'Idempotency-Key': idempotencyKey,
       },
@@ -67,7 +67,7 @@ export function connect(url: string, options: Options = {}): Client {
     return { path: made, index: made.split('/').pop()!, etag, revision: parseInt(etag.split('-')[1]!) }
   }
 
-  /** Is undefined where a request finds nothing. */
+  /** Returns undefined if a request finds nothing. */
   const found = <T>(request: Promise<T>): Promise<T | undefined> =>
     request.catch(error => {
       if (error.kind !== 'not-found') throw error
@@ -94,7 +94,7 @@ export function connect(url: string, options: Options = {}): Client {
       return JSON.parse((await write('POST', '/~/batch', { changes: checked }, options)).text).results
     },
     async page<T>(pattern: string, { signal, limit = 100, from, to, ...rest }: PageOptions = {}) {
-      // A Date is written as the server reads it.
+      // A Date in the server's format.
       const query = new URLSearchParams(defined({ ...rest, limit, from, to } as object) as Record<string, string>)
       const { text, headers } = await call(context, `/${checkPath(pattern, true)}?${query}`, { signal })
       const token = `${headers.get('etag')!.slice(1).split('-')[0]}.${headers.get('oolith-revision')}`
@@ -110,7 +110,7 @@ export function connect(url: string, options: Options = {}): Client {
       const feed = shared.get(key) ?? feedOf(++ids, pattern, context, options)
       shared.set(key, feed)
       add(feed)
-      // Who closes may be about to come back: React does that.
+      // A closed subscription may be reopened immediately, as React does.
       return view(feed, listener, options.signal, () => setTimeout(() => {
         if (feed.listeners.size) return
         shared.delete(key)

@@ -1,21 +1,21 @@
-// The connection of all that is followed: one socket or, where sockets do not pass, one stream of events. It comes back by
-// itself, and each feed goes on from its token.
+// The connection of all feeds: one WebSocket or, if these do not work, one stream of events. It reconnects by
+// itself, and each feed resumes from its token.
 
 import { OolithError } from './error.js'
 import { tell, type Feed, type Message } from './feed.js'
 import { errorOf, send, type Asked, type Context } from './http.js'
 import type { Client, SocketClass, Status } from './types.js'
 
-/** An attempt to connect, and the connection that it becomes. */
+/** An attempt to connect, and the resulting connection. */
 export interface Session {
   end?(): void
   /** Sends a message; undefined while there is no connection. */
   send?(message: { type: string; [member: string]: unknown }): void
-  /** So many looks ago something came. */
+  /** The number of checks since the last message. */
   quiet: number
 }
 
-/** What a stream of events needs of the rest. */
+/** What a stream of events needs from the connection. */
 export interface Host {
   /** Sends a request. */
   fetch(target: string, asked: Asked): Promise<Response>
@@ -27,10 +27,10 @@ export interface Host {
   connect(): void
 }
 
-/** How often it is looked whether the connection is alive, in milliseconds: the server's events come more often. */
+/** The interval of checks whether the connection is alive, in milliseconds. The server sends something more often. */
 const beat = 25_000
 
-/** What follows feeds, as the half of a client that is about the connection. */
+/** The part of a client that follows feeds over the connection. */
 export function link(context: Context) {
   const feeds = new Set<Feed>()
   const listeners = new Set<(status: Status) => void>()
@@ -60,7 +60,7 @@ export function link(context: Context) {
     }
   }
 
-  /** The session is lost, or does not come about. */
+  /** The session is lost or could not start. */
   function lost(of: Session, error: OolithError): void {
     if (of !== session) return
     leave()
@@ -69,7 +69,7 @@ export function link(context: Context) {
     if (!wanted().length) connect(error)
   }
 
-  /** The server refuses some feeds. */
+  /** The server rejects some feeds. */
   function refuse(refused: Feed[], error: OolithError): void {
     for (const feed of refused) feed.become('failed', error)
   }
@@ -92,7 +92,7 @@ export function link(context: Context) {
     }
   }
 
-  /** The connection is there. It is looked after. */
+  /** The connection is open. Starts its checks. */
   function opened(of: Session, send: NonNullable<Session['send']>, passes?: boolean): void {
     sockets = !!passes
     of.send = send
@@ -103,7 +103,7 @@ export function link(context: Context) {
     }, beat)
   }
 
-  /** Connects by a socket. False when none passes. */
+  /** Connects with a WebSocket. Returns false if that does not work. */
   const socket = (of: Session, token: string | undefined) =>
     new Promise<boolean>((resolve, reject) => {
       const socket = new Socket!(context.base.replace('http', 'ws') + '/~/live', ['oolith.v1', ...(token ? ['bearer', token] : [])])
@@ -124,7 +124,7 @@ export function link(context: Context) {
       }
     })
 
-  /** Follows feeds: those that go on from a place, and those that need the state. */
+  /** Follows feeds: those that resume, and those that need the state. */
   function ask(of: Session, list: Feed[]): void {
     for (const has of [true, false]) {
       const part = list.filter(feed => !!feed.token === has)
@@ -133,10 +133,10 @@ export function link(context: Context) {
     for (const feed of list) feed.asked = true
   }
 
-  /** The token of the feed that is most behind: the others drop what they have. undefined if one needs the state. */
+  /** The token of the feed that is furthest behind; the others ignore repeated messages. undefined if one needs the state. */
   const oldest = (list: Feed[]) => [...list].sort((a, b) => a.revision - b.revision)[0]!.token
 
-  /** Hands a message to the feeds that it concerns, and returns its type. */
+  /** Passes a message to its feeds and returns its type. */
   async function take(of: Session, text: string): Promise<string | undefined> {
     if (of !== session) return
     of.quiet = 0
@@ -144,7 +144,7 @@ export function link(context: Context) {
     const { type, token, revision, subscriptions = [], id, code, detail } = message
     for (const feed of feeds) {
       for (const part of subscriptions) if (feed.asked && (part.id === feed.id || part.id === feed.pattern)) feed.take(message, part)
-      // All that is synced is at one place, whatever the message names.
+      // All synchronized feeds are at one position, whichever feeds the message names.
       if (token && feed.synced && feed.revision < revision) Object.assign(feed, { token, revision })
     }
     if (code) {
@@ -185,7 +185,7 @@ export function link(context: Context) {
     add(feed: Feed) {
       if (status.state === 'closed') return feed.become('closed')
       feeds.add(feed)
-      // Feeds that come together are asked for together.
+      // Feeds that start together are requested together.
       setTimeout(() => {
         if (session?.send) ask(session, wanted().filter(feed => !feed.asked))
         else if (!session && !timer) connect()

@@ -1,15 +1,15 @@
 /**
- * A client that goes on without a connection: what was followed is there at once, and writes are kept until they are sent, over
- * reloads too. Of the tabs of a browser, one sends them.
+ * A client that works without a connection: followed data is available immediately, and writes are kept until they are sent, across
+ * reloads too. One tab of the browser sends them.
  *
  * @module
  */
 
 import { OolithError, type Change, type Client, type Item, type Live, type LiveStatus } from './index.js'
 
-/** A write that is kept until the server made it. */
+/** A write that is kept until the server has made it. */
 export interface Kept {
-  /** Its place in the order of the writes. */
+  /** Its position in the order of the writes. */
   readonly id: number
   /** Its Idempotency-Key. */
   readonly key: string
@@ -19,34 +19,34 @@ export interface Kept {
   readonly ifMatch?: string | undefined
   readonly ifNoneMatch?: string | undefined
   readonly ttl?: number | string | undefined
-  /** When it was sent first, in milliseconds; undefined for not yet. */
+  /** When it was first sent, in milliseconds; undefined if not yet. */
   readonly sent?: number
 }
 
 export interface KeepOptions {
-  /** The etag of what may be overwritten, also that of an item with `pending`. */
+  /** The etag of the object that may be overwritten, also of an item with `pending`. */
   ifMatch?: string | undefined
   ifNoneMatch?: string | undefined
   ttl?: number | string | undefined
 }
 
 export interface OfflineOptions {
-  /** The name of the database in the browser: one for each server and user; 'oolith'. */
+  /** The name of the database in the browser, one for each server and user; default 'oolith'. */
   name?: string
   /**
-   * Is told of a write that the server refuses, in the tab that sends. The write is rolled back then, unless this returns what is to
-   * be sent in its place. Where a condition does not hold, `current` is what is there. An error of the kind 'expired': the write was sent
-   * a day ago, and it is not known whether it was made.
+   * Is called in the sending tab for a write that the server rejects. The write is rolled back, unless this returns what to
+   * send instead. If a condition does not hold, `current` is the present object. An error of the kind 'expired': the write was sent
+   * a day ago, and it is unknown whether it was made.
    */
   conflict?: (write: Kept, error: OolithError, current: Item<any> | undefined) => Instead | void | Promise<Instead | void>
-  /** Milliseconds between attempts to send, after so many failures. */
+  /** Milliseconds between attempts to send, by the number of failures. */
   backoff?: (failures: number) => number
 }
 
-/** What is sent in place of a write that was refused. */
+/** What to send instead of a rejected write. */
 export type Instead = Partial<Pick<Kept, 'op' | 'data' | 'ifMatch' | 'ifNoneMatch' | 'ttl'>>
 
-/** An item, and whether a write of this browser is in it that the server has not made. */
+/** An item, and whether it includes a write of this browser that the server has not made yet. */
 export type Shown<T> = Item<T> & { pending?: true }
 
 export interface OfflineLive<T> {
@@ -55,35 +55,35 @@ export interface OfflineLive<T> {
   readonly items: readonly Shown<T>[]
   readonly status: LiveStatus
   readonly error: OolithError | undefined
-  /** Is fulfilled once there is something to show: what is kept, or the first state. */
+  /** Resolves once there is something to show: kept data, or the first state. */
   readonly ready: Promise<void>
   get(path: string): Shown<T> | undefined
   close(): void
 }
 
 export interface Offline extends Pick<Client, 'onStatus' | 'status' | 'wake'> {
-  /** The object at a path with the writes that are to come; without a connection, as it was kept last. */
+  /** The object at a path with pending writes; without a connection, as it was last kept. */
   get<T = unknown>(path: string): Promise<Shown<T> | undefined>
-  // A write is fulfilled once it is kept, on disk, and not once the server has it.
+  // A write resolves once it is kept on disk, not once the server has it.
   set(path: string, data: unknown, options?: KeepOptions): Promise<Kept>
   merge(path: string, change: unknown, options?: KeepOptions): Promise<Kept>
   del(path: string, options?: KeepOptions): Promise<Kept>
-  /** A set under a new index in place of the `*`, which is made here. */
+  /** Sets data under a new index, generated here, which replaces the `*`. */
   push(pattern: string, data: unknown, options?: Pick<KeepOptions, 'ttl'>): Promise<Kept>
-  /** Follows a pattern: `listener` is called with each change of what is shown. */
+  /** Follows a pattern: `listener` is called for each change of the shown data. */
   live<T = unknown>(pattern: string, listener?: () => void): OfflineLive<T>
-  /** The writes that are kept, in their order. */
+  /** The kept writes, in order. */
   readonly pending: readonly Kept[]
   onPending(listener: () => void): () => unknown
-  /** Whether this tab is the one that sends. */
+  /** Whether this tab sends the writes. */
   readonly leads: boolean
-  /** Is fulfilled once no write is kept any more. */
+  /** Resolves once no writes are pending. */
   flushed(): Promise<void>
-  /** Ends it, and not the client. What is kept stays. */
+  /** Stops it, but not the client. Kept data stays. */
   close(): void
 }
 
-/** What is kept of a pattern. */
+/** The kept data of a pattern. */
 interface Cached {
   token: string
   items: Item<any>[]
@@ -95,7 +95,7 @@ interface View {
   changed(): void
 }
 
-/** How long the server knows an Idempotency-Key, less an hour, in milliseconds. */
+/** How long the server keeps an Idempotency-Key, minus an hour, in milliseconds. */
 const known = 23 * 3600_000
 
 const asked = <T>(request: IDBRequest<T>) =>
@@ -122,7 +122,7 @@ function merged(to: any, change: any): any {
   return Object.fromEntries(made)
 }
 
-/** Returns a client that keeps what it follows and writes. The client stays in use for all else. */
+/** Returns a client that keeps followed data and writes. It uses the given client for everything else. */
 export function offline(client: Client, { name = 'oolith', conflict, backoff = failures => Math.min(2 ** failures, 32) * (0.5 + Math.random()) * 1000 }: OfflineOptions = {}): Offline {
   const views = new Set<View>()
   const listeners = new Set<() => void>()
@@ -146,7 +146,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     if (open) Promise.reject(error) // which nobody handles
   }
 
-  /** Runs what uses one store in one transaction, which is on disk when this is fulfilled. */
+  /** Runs a transaction on one object store. It is on disk when this resolves. */
   async function run<T>(store: 'outbox' | 'cache', mode: IDBTransactionMode, use: (store: IDBObjectStore) => Promise<T>): Promise<T> {
     const transaction = (await opened).transaction(store, mode, { durability: 'strict' })
     const done = new Promise<void>((resolve, reject) => {
@@ -157,7 +157,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     return value
   }
 
-  /** Shows what is in the outbox. */
+  /** Shows the writes in the outbox. */
   async function refresh(): Promise<void> {
     pending = await run('outbox', 'readonly', store => asked<Kept[]>(store.getAll()))
     made = made.filter(({ write, revision }) => [...views].some(({ pattern, inner }) => pattern.test(write.path) && (inner?.revision ?? 0) < revision))
@@ -166,7 +166,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     wake()
   }
 
-  /** Tells all tabs, this one too, that the outbox changed, and what the server made. */
+  /** Notifies all tabs, including this one, that the outbox changed, and what the server has made. */
   function changed(done?: { write: Kept; revision: number }): Promise<void> {
     channel.postMessage(done)
     if (done) made.push(done)
@@ -185,7 +185,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     return { ...kept, id: Number(id) }
   }
 
-  /** What a write makes of an item. */
+  /** The item after a write. */
   function after(item: Shown<any> | undefined, { op, path, data, id }: Kept): Shown<any> | undefined {
     if (op === 'del') return undefined
     const now = Date.now() * 1e6
@@ -195,7 +195,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     }
   }
 
-  /** The writes that a view at a revision does not have. */
+  /** The writes that a view at a revision does not include. */
   const missing = (revision: number) => [...made.filter(done => done.revision > revision).map(({ write }) => write), ...pending]
 
   function show(items: readonly Item<any>[], writes: Kept[]): readonly Shown<any>[] {
@@ -208,7 +208,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     return [...shown.values()].reverse()
   }
 
-  /** Sends a write, and returns what came of it. */
+  /** Sends a write and returns the outcome. */
   async function send({ op, path, data, ifMatch, ifNoneMatch, ttl, key }: Kept): Promise<{ revision: number; etag?: string }> {
     const change = op === 'del' ? { op: 'delete', path, ifMatch } : { op, path, data, ifMatch, ifNoneMatch, ttl }
     try {
@@ -219,7 +219,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
     }
   }
 
-  /** Sends what is kept, in its order, while this tab leads. */
+  /** Sends the kept writes in order while this tab leads. */
   async function lead(): Promise<void> {
     leads = true
     await refresh()
@@ -233,7 +233,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
       let etag = '"-"' // of nothing
       let revision = 0
       try {
-        // Later, the server does not know the key any more.
+        // After that, the server has forgotten the key.
         if (write.sent! < Date.now() - known) throw new OolithError('expired', `${write.path}: it was sent a day ago, and may have been made`, undefined, 410)
         if (!write.sent) await run('outbox', 'readwrite', store => asked(store.put({ ...write, sent: Date.now() })))
         const written = await send(write)
@@ -269,7 +269,7 @@ export function offline(client: Client, { name = 'oolith', conflict, backoff = f
         if (next) await asked(store.put({ ...rest, ...next, id, key: newKey() }))
         else {
           await asked(store.delete(id))
-          // Those that were made upon it.
+          // The writes that depend on it.
           for (const later of await asked<Kept[]>(store.getAll())) {
             if (later.ifMatch === `pending ${id}`) await asked(store.put({ ...later, ifMatch: etag }))
           }

@@ -1,5 +1,5 @@
 /**
- * Hooks for React: what they return is as of the last commit that the server told, and changes with the next.
+ * Hooks for React. Their results are those of the last commit received, and change with the next.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Source {
   }
 }
 
-/** What is followed. */
+/** A followed pattern. */
 export interface Seen<T> {
   /** Newest first. */
   items: readonly Item<T>[]
@@ -25,7 +25,7 @@ export interface Seen<T> {
   error: OolithError | undefined
 }
 
-/** Follows what matches a path or pattern, as long as the component is there. */
+/** Follows a path or pattern while the component is mounted. */
 export function useLive<T = unknown>(source: Source, pattern: string): Seen<T> {
   const { subscribe, get } = useMemo(() => {
     let live: Seen<T> | undefined
@@ -45,13 +45,13 @@ export function useLive<T = unknown>(source: Source, pattern: string): Seen<T> {
   return useSyncExternalStore(subscribe, get, get)
 }
 
-/** Follows one object. `item` is undefined while there is none. */
+/** Follows one object. `item` is undefined while it does not exist. */
 export function useItem<T = unknown>(source: Source, path: string): { item: Item<T> | undefined; status: LiveStatus; error: OolithError | undefined } {
   const { items, status, error } = useLive<T>(source, path)
   return { item: items[0], status, error }
 }
 
-/** How the connection is. */
+/** The state of the connection. */
 export function useStatus(client: { readonly status: Status; onStatus(listener: (status: Status) => void): () => unknown }): Status {
   const get = () => client.status
   return useSyncExternalStore(client.onStatus as (changed: () => void) => () => void, get, get)

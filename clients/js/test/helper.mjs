@@ -21,7 +21,7 @@ export async function serve(t, ...flags) {
       let log = ''
       process_.stderr.on('data', text => (log += text))
       for await (const line of createInterface({ input: process_.stdout })) {
-        const found = / is served on (http:\S+)/.exec(line)
+        const found = /^serving .* on (http:\S+)/.exec(line)
         if (found) {
           server.url = found[1]
           process_.stdout.resume()

@@ -93,7 +93,7 @@ func TestCommands(t *testing.T) {
 	say(`{"a":1}`, on(store, "get", "k/1")...)
 	say("k/1", on(store, "list", "k/*")...)
 	say("stored 2,410 records", on(store, "import", "../../../examples/cities.jsonl", "--as", "cities/{country}/{name}")...)
-	say("all sound", on(store, "check")...)
+	say("no problems", on(store, "check")...)
 	say("2,411", on(store, "info")...)
 	say(`"path":"k/1"`, on(store, "export", "k/*")...)
 	say("", on(store, "del", "k/*", "--yes")...)
@@ -105,7 +105,7 @@ func TestCommands(t *testing.T) {
 	say("read back and compared: 2,410 objects", "copy", store, pebble)
 	say("read back and compared: 2,410 objects", "copy", pebble, again)
 	say("read back and compared: 2,410 objects", "copy", pebble, again, "--into")
-	say("all sound", on(again, "check")...)
+	say("no problems", on(again, "check")...)
 	content := func(store string) string {
 		return regexp.MustCompile(`"revision":\d+`).ReplaceAllString(oolith(t, on(store, "export", "**")...), "")
 	}
@@ -376,16 +376,16 @@ func TestMistakes(t *testing.T) {
 	defer all.Wait()
 	for _, c := range []struct{ name, store, want string }{
 		{"nothing behind the scheme", "etcd:", "the location is missing, expected etcd://HOST:PORT,.../PREFIX"},
-		{"no member", "etcd://", `the member "": expected HOST:PORT`},
-		{"no port", "etcd://localhost/a", `the member "localhost": expected HOST:PORT`},
-		{"a second member without a port", "etcd://" + plain + ",localhost/a", `the member "localhost": expected HOST:PORT`},
+		{"no member", "etcd://", `the member "", expected HOST:PORT`},
+		{"no port", "etcd://localhost/a", `the member "localhost", expected HOST:PORT`},
+		{"a second member without a port", "etcd://" + plain + ",localhost/a", `the member "localhost", expected HOST:PORT`},
 		{"no slashes", "etcd:" + plain + "/a", "expected //HOST:PORT,HOST:PORT/PREFIX"},
 		{"an unknown option", "etcd://" + plain + "/a?colour=red", `unknown option "colour", expected one of user`},
 		{"nobody there", "etcd://127.0.0.1:1/a", "connection refused"},
 		{"no such host", "etcd://nowhere.invalid:2379/a", "lookup nowhere.invalid"},
 		{"no quorum", "etcd://" + withoutQuorum(t) + "/a", "cannot be reached or has no quorum"},
 		{"another prefix", "etcd://" + plain + "/b", `there is no store below the prefix "b/"`},
-		{"members of two clusters", "etcd://" + plain + "," + stranger + "/a", "is of another cluster: expected the members of one"},
+		{"members of two clusters", "etcd://" + plain + "," + stranger + "/a", "is of another cluster, expected the members of one"},
 		{"an older format", "etcd://" + stranger + "/older", `the store below the prefix "older/" has format 0, this build knows 1`},
 		{"a newer format", "etcd://" + stranger + "/newer", `has format 9, this build knows 1`},
 		{"keys of other software", "etcd://" + stranger + "/foreign", `there are objects below the prefix "foreign/" and no marker`},
@@ -395,12 +395,12 @@ func TestMistakes(t *testing.T) {
 		{"no client certificate", "etcd://" + member + "/a?" + ca, "name the options cert-file and key-file"},
 		{"a client certificate of another authority", "etcd://" + member + "/a?" + ca + "&" + foreignPair, "refuses the client"},
 		{"a member of another authority", "etcd://" + member + "/a?" + foreignCA + "&" + pair, "certificate signed by unknown authority"},
-		{"an authority that is absent", "etcd://" + plain + "/a?ca-file=/nope", "the option ca-file: open /nope"},
+		{"an authority that is absent", "etcd://" + plain + "/a?ca-file=/nope", "the option ca-file, open /nope"},
 		{"an authority that is none", "etcd://" + plain + "/a?ca-file=" + notes, "notes.txt holds no certificate in PEM"},
-		{"a certificate without its key", "etcd://" + plain + "/a?cert-file=" + notes, "cert-file and key-file: expected both or none"},
-		{"a certificate that is none", "etcd://" + plain + "/a?cert-file=" + notes + "&key-file=" + notes, "cert-file and key-file: tls: failed to find any PEM data"},
+		{"a certificate without its key", "etcd://" + plain + "/a?cert-file=" + notes, "cert-file and key-file, expected both or none"},
+		{"a certificate that is none", "etcd://" + plain + "/a?cert-file=" + notes + "&key-file=" + notes, "cert-file and key-file, failed to find any PEM data"},
 		{"no user", "etcd://" + guarded + "/a", "demands a user name and a password"},
-		{"a user without a password", "etcd://" + guarded + "/a?user=app", "user and password-file: expected both or none"},
+		{"a user without a password", "etcd://" + guarded + "/a?user=app", "user and password-file, expected both or none"},
 		{"a wrong password", "etcd://" + guarded + "/a?user=app&" + wrong, "the user name or the password is wrong"},
 		{"a user without permission", "etcd://" + guarded + "/a?user=other&" + right, "no permission for the prefix"},
 	} {

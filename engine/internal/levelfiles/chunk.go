@@ -7,8 +7,8 @@ import (
 	"hash/crc32"
 )
 
-// The log format of LevelDB (its doc/log_format.md), which its logs and manifests are written in, and
-// Pebble's, which adds two longer headers: blocks of 32 KiB, in them chunks that do not cross blocks, each
+// The log format of LevelDB (its doc/log_format.md), which its logs and manifests, and Pebble's manifests, are written
+// in: blocks of 32 KiB, in them chunks that do not cross blocks, each
 // with a masked CRC-32C over the type and what follows it, a length and a type. A record is one full chunk, or
 // a first one, any number of middle ones and a last one.
 const (
@@ -17,11 +17,6 @@ const (
 	// MinLogHeader is the size of the shortest header. Less than that at the end of a block is filled with
 	// zeros.
 	MinLogHeader = 4 + 2 + 1
-
-	// recyclableHeader has the number of the log too, since the file may have been another log before.
-	recyclableHeader = MinLogHeader + 4
-	// MaxLogHeader is that of a chunk that says too how much of the log was synced when it was made.
-	MaxLogHeader = recyclableHeader + 8
 )
 
 // Castagnoli is the polynomial of the checksums.
@@ -33,9 +28,6 @@ type LogChunk struct {
 	Payload []byte // a part of what was read
 	Begins  bool   // a record
 	Ends    bool   // a record
-	// Synced is how many bytes of the log, at least, were on the disk when the chunk was made; 0 where
-	// that is unknown.
-	Synced uint64
 }
 
 // SoundChunk returns the chunk at the beginning of the rest of a block of LevelDB's format.
@@ -43,31 +35,7 @@ func SoundChunk(rest []byte) LogChunk {
 	if len(rest) < MinLogHeader || rest[6] < 1 || rest[6] > 4 {
 		return LogChunk{}
 	}
-	return soundChunk(rest, MinLogHeader, rest[6])
-}
-
-// SoundChunkOf returns the chunk at the beginning of the rest of a block of a log of Pebble, which has a
-// number. A chunk of a log that the file was before is none.
-func SoundChunkOf(rest []byte, log uint32) LogChunk {
-	if len(rest) < recyclableHeader || rest[6] < 5 || rest[6] > 12 || binary.LittleEndian.Uint32(rest[7:]) != log {
-		return LogChunk{}
-	}
-	if rest[6] <= 8 {
-		return soundChunk(rest, recyclableHeader, rest[6]-4)
-	}
-	if len(rest) < MaxLogHeader {
-		return LogChunk{}
-	}
-	c := soundChunk(rest, MaxLogHeader, rest[6]-8)
-	if c.Size > 0 {
-		c.Synced = binary.LittleEndian.Uint64(rest[recyclableHeader:])
-	}
-	return c
-}
-
-// soundChunk returns the chunk with a header of the given size and a type: 1 full, 2 first, 3 middle, 4 last.
-func soundChunk(rest []byte, header int, kind byte) LogChunk {
-	size := header + int(binary.LittleEndian.Uint16(rest[4:]))
+	size := MinLogHeader + int(binary.LittleEndian.Uint16(rest[4:]))
 	if size > len(rest) {
 		return LogChunk{}
 	}
@@ -75,12 +43,6 @@ func soundChunk(rest []byte, header int, kind byte) LogChunk {
 	if sum = sum>>15 | sum<<17; sum+0xa282ead8 != binary.LittleEndian.Uint32(rest) {
 		return LogChunk{}
 	}
-	return LogChunk{Size: size, Payload: rest[header:size], Begins: kind <= 2, Ends: kind == 1 || kind == 4}
-}
-
-// EndsLog reports whether the rest of a block begins with what ends a log of Pebble that was closed in
-// order: a header of nothing, with the number behind the log's.
-func EndsLog(rest []byte, log uint32) bool {
-	return len(rest) >= recyclableHeader && binary.LittleEndian.Uint32(rest) == 0 &&
-		binary.LittleEndian.Uint16(rest[4:]) == 0 && rest[6] == 5 && binary.LittleEndian.Uint32(rest[7:]) == log+1
+	kind := rest[6] // 1 full, 2 first, 3 middle, 4 last
+	return LogChunk{Size: size, Payload: rest[MinLogHeader:size], Begins: kind <= 2, Ends: kind == 1 || kind == 4}
 }

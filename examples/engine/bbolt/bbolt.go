@@ -50,7 +50,7 @@ var Engine = engine.New("bbolt", "FILE", []engine.Option[Options]{
 // New returns a layer for a file. Nothing is touched before Start, which makes the file where it is missing.
 func New(file string, options Options) *Layer {
 	l, life := enginekit.New(enginekit.Config[*database]{
-		Name: "bbolt", Place: file, ReadOnly: options.ReadOnly, MaxData: 256 << 20, Logger: options.Logger,
+		Name: "bbolt", Place: file, What: "the file", ReadOnly: options.ReadOnly, MaxData: 256 << 20, Logger: options.Logger,
 		Open: func(_ context.Context, o storage.LayerOptions) (*database, error) { return open(file, options, o) },
 	})
 	return &Layer{l, life}

@@ -29,13 +29,11 @@ func TestConformance(t *testing.T) {
 }
 
 // Without memory, all reads of a store come from the layer.
-func TestConformanceWithoutMemory(t *testing.T) {
-	options := storagetest.Options{Persistent: true}
+func TestModelWithoutMemory(t *testing.T) {
 	store := func(t storagetest.T) storage.Database {
 		return storage.New(storage.LayeredConfig{Persistent: New(in(t.TempDir()), Options{})})
 	}
-	storagetest.TestDatabase(t, store, options)
-	storagetest.TestModel(t, store, options, rand.Uint64())
+	storagetest.TestModel(t, store, storagetest.Options{Persistent: true}, rand.Uint64())
 }
 
 // flipByte changes a byte of what is stored of a key, behind the back of the layer.

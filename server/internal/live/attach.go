@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// How a connection begins to follow patterns, begins anew, and ends.
+// How a connection starts to follow patterns, starts over, and ends.
 
-// attach makes a connection follow patterns, all at one revision, with a state that a token may spare it. The members have
-// their ids and nothing else. On an error it follows none of them.
+// attach makes a connection follow patterns, all at one revision. A token may spare it the state. The members have
+// only their ids. On an error the connection follows none of them.
 func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []*member, resume string, wireVersion string) error {
 	h.heardOf(ctx, resume)
 	for {
@@ -37,12 +37,12 @@ func (h *hub) attach(ctx context.Context, c *conn, patterns []string, members []
 		}
 		if ok {
 			return nil
-		} // else one of them was read anew meanwhile
+		} // otherwise one of them was reloaded in the meantime
 	}
 }
 
-// enroll makes members of topics, and tells the state, or what a client that resumes missed if that is nothing. It
-// reports whether it told what the connection begins with, and false for ok if a topic does not live.
+// enroll adds members to topics and sends the state, or only live if a resuming client missed nothing. It reports
+// whether it sent the beginning, and returns false for ok if a topic is not live.
 func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string, from uint64, reason string) (at uint64, told, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +74,7 @@ func (h *hub) enroll(c *conn, topics []*topic, members []*member, version string
 	return h.revision, true, true
 }
 
-// tellState tells the state of some of a connection's topics. It needs mu.
+// tellState sends the state of some of a connection's topics. It requires mu.
 func (h *hub) tellState(c *conn, members []*member, version, reason string) {
 	if c.protocol == wire {
 		t := members[0].topic
@@ -100,7 +100,7 @@ func (h *hub) stateFrames(c *conn, members []*member, reason string) []*frame {
 	return frames
 }
 
-// bounds is a message that only names subscriptions: that they are live, or begin anew.
+// bounds returns a message that only names subscriptions: they are live, or start over.
 func (h *hub) bounds(c *conn, kind string, revision uint64, members []*member, reason string) *frame {
 	parts := make([]part, len(members))
 	for i, m := range members {
@@ -113,10 +113,10 @@ func (h *hub) bounds(c *conn, kind string, revision uint64, members []*member, r
 	return h.live.message(c.protocol, kind, revision, extra, parts)
 }
 
-// refresh tells a connection that fell behind the state of all that it follows. It reports false, and the connection stays
-// behind, while a topic is read anew: then it is told when that lives.
+// refresh sends a connection that fell behind the state of everything it follows. If a topic is being reloaded, it
+// returns false and the connection stays behind until the topic is live.
 //
-// What dropped changes is undone in the same instant in which the state is taken: no change may come between.
+// It clears the mark of dropped changes at the instant in which it takes the state. No change may come between.
 func (h *hub) refresh(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +141,7 @@ func (h *hub) refresh(c *conn) bool {
 	return true
 }
 
-// leave takes a connection out of all topics.
+// leave removes a connection from all topics.
 func (h *hub) leave(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +152,7 @@ func (h *hub) leave(c *conn) {
 	c.members = nil
 }
 
-// dismiss takes one subscription out.
+// dismiss removes one subscription.
 func (h *hub) dismiss(m *member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// protocol is what a connection speaks.
+// protocol is the protocol of a connection.
 type protocol uint8
 
 const (
@@ -29,31 +29,31 @@ func (p protocol) String() string {
 
 func (p protocol) isWebSocket() bool { return p != events }
 
-// sink is where a connection's bytes go: a net.Conn that was taken from the HTTP server, or an HTTP/2 stream.
+// sink receives a connection's bytes: a net.Conn taken from the HTTP server, or an HTTP/2 stream.
 type sink interface {
 	Write(p []byte) (int, error)
 	SetWriteDeadline(t time.Time) error
 	Close() error
 }
 
-// conn is a connection: a queue of frames, and a goroutine that writes them while there are any. At rest it costs a
-// goroutine that reads.
+// conn is a connection: a queue of frames, and a goroutine that writes while there are any. An idle connection costs
+// one goroutine, which reads.
 type conn struct {
 	live     *Live
 	sink     sink
 	protocol protocol
-	slot     uint8 // when it is kept alive
+	slot     uint8 // its second of the keep-alive cycle
 	id       uint64
 	since    int64 // when it began, in Unix nanoseconds
 	deflate  bool  // messages are compressed
 	caller   Caller
 	viewer   any           // whose topics it follows
-	gone     chan struct{} // closed with the connection; nil where nobody waits for that
+	gone     chan struct{} // closed with the connection; nil if nobody waits for that
 	session  *session      // of oolith.v1
 
-	// The hub's mu guards these.
+	// Guarded by the hub's mu.
 	members []*member
-	parts   []part // what the present commit has for it, if it follows several patterns
+	parts   []part // of the present commit, if it follows several patterns
 	left    bool   // it takes part no more
 
 	writer func()        // write, bound once: to start it costs no memory
@@ -81,16 +81,16 @@ func (l *Live) newConn(s sink, p protocol, caller Caller, viewer any) *conn {
 	return c
 }
 
-// queued is a frame that waits.
+// queued is a waiting frame.
 type queued struct {
 	frame *frame
-	kept  bool // it is neither a change nor a state, which a fresh state replaces
+	kept  bool // neither a change nor a state, so a fresh state does not replace it
 }
 
-// mostQueued is how many frames may wait for a client that asks and does not read the answers.
+// mostQueued is how many frames may wait for a client that sends requests but does not read the answers.
 const mostQueued = 4096
 
-// push queues a change. Past the limit all changes that wait are dropped, and the connection gets the fresh state instead.
+// push queues a change. Beyond the limit it drops all waiting changes, and the connection gets a fresh state instead.
 func (c *conn) push(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,14 +104,14 @@ func (c *conn) push(f *frame) {
 	c.enqueueLocked(queued{f, false})
 }
 
-// state queues a state, or a part of one.
+// state queues a state or a part of one.
 func (c *conn) state(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.enqueueLocked(queued{f, false})
 }
 
-// tell queues an answer, or what keeps the connection alive.
+// tell queues an answer or a keep-alive.
 func (c *conn) tell(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +123,7 @@ func (c *conn) enqueueLocked(q queued) {
 		return
 	}
 	if len(c.queue) >= mostQueued {
-		go c.drop() // it takes locks that may not be taken here
+		go c.drop() // it takes locks that must not be taken here
 		return
 	}
 	c.queue = append(c.queue, q)
@@ -131,7 +131,7 @@ func (c *conn) enqueueLocked(q queued) {
 	c.wakeLocked()
 }
 
-// fallBehind drops what waits: the connection gets the fresh state instead.
+// fallBehind drops the waiting changes. The connection gets a fresh state instead.
 func (c *conn) fallBehind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +146,7 @@ func (c *conn) fallBehindLocked() {
 	c.wakeLocked()
 }
 
-// emptyLocked drops the changes and states that wait.
+// emptyLocked drops the waiting changes and states.
 func (c *conn) emptyLocked() {
 	all := c.queue
 	c.queue, c.unsent, c.heldAt = nil, 0, 0
@@ -160,7 +160,7 @@ func (c *conn) emptyLocked() {
 	clear(c.few[:])
 }
 
-// wakeLocked lets a goroutine write what waits.
+// wakeLocked starts a goroutine that writes the waiting frames.
 func (c *conn) wakeLocked() {
 	if c.writing || c.held {
 		return
@@ -169,21 +169,21 @@ func (c *conn) wakeLocked() {
 	go c.writer()
 }
 
-// isBehind reports whether changes were dropped and the fresh state is to come.
+// isBehind reports whether changes were dropped and a fresh state is due.
 func (c *conn) isBehind() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.behind
 }
 
-// hold keeps what comes from being written, until release.
+// hold delays writing until release.
 func (c *conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held, c.heldAt = true, len(c.queue)
 }
 
-// release lets what was held follow some frames.
+// release sends some frames before the held ones.
 func (c *conn) release(first []*frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,12 +204,12 @@ func (c *conn) release(first []*frame) {
 	}
 }
 
-// scratch is where small frames are gathered for one write.
+// scratch is memory for combining small frames into one write.
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, gather); return &b }}
 
 const gather = 16 << 10
 
-// write writes what waits, until nothing does.
+// write writes until nothing is waiting.
 func (c *conn) write() {
 	buffer := scratch.Get().(*[]byte)
 	defer scratch.Put(buffer)
@@ -260,7 +260,7 @@ func (c *conn) write() {
 	}
 }
 
-// bytesOf returns a frame as the connection gets it.
+// bytesOf returns a frame in the form for the connection.
 func (c *conn) bytesOf(f *frame) [][]byte {
 	if c.deflate {
 		return f.deflated()
@@ -268,7 +268,7 @@ func (c *conn) bytesOf(f *frame) [][]byte {
 	return f.bytes()
 }
 
-// send writes in pieces, each of which must be taken in time.
+// send writes in pieces, each of which must be accepted in time.
 func (c *conn) send(data []byte) error {
 	for len(data) > 0 {
 		piece := data[:min(len(data), 64<<10)]
@@ -283,7 +283,7 @@ func (c *conn) send(data []byte) error {
 	return nil
 }
 
-// next returns the first frame, or says that the fresh state is needed. Without more the goroutine is done.
+// next returns the first frame, or says that a fresh state is due. If more is false the goroutine ends.
 func (c *conn) next() (f *frame, refresh, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,7 +296,7 @@ func (c *conn) next() (f *frame, refresh, more bool) {
 	case c.behind:
 		return nil, true, true
 	case c.ending:
-		go c.drop() // it takes locks that may not be taken here
+		go c.drop() // it takes locks that must not be taken here
 		fallthrough
 	default:
 		c.writing = false
@@ -305,7 +305,7 @@ func (c *conn) next() (f *frame, refresh, more bool) {
 	}
 }
 
-// another returns one more frame for the same write, if there is one.
+// another returns another frame for the same write, if there is one.
 func (c *conn) another() *frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -323,10 +323,10 @@ func (c *conn) popLocked() *frame {
 	return f
 }
 
-// end tells the client why the connection is closing, and ends it behind that.
+// end tells the client why the connection closes, and then closes it.
 func (c *conn) end(code ws.StatusCode, reason string) { c.endWith(c.farewell(code, reason)) }
 
-// endWith ends the connection behind a frame.
+// endWith closes the connection after a last frame.
 func (c *conn) endWith(last *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -340,7 +340,7 @@ func (c *conn) endWith(last *frame) {
 	c.wakeLocked()
 }
 
-// drop ends the connection at once.
+// drop closes the connection immediately.
 func (c *conn) drop() {
 	c.mu.Lock()
 	if c.dropped {
@@ -350,7 +350,7 @@ func (c *conn) drop() {
 	c.dropped, c.behind = true, false
 	c.queue, c.few = nil, [2]queued{}
 	c.mu.Unlock()
-	_ = c.sink.Close() // there is nobody to tell
+	_ = c.sink.Close() // there is nobody to report to
 	c.live.hub.leave(c)
 	if c.session != nil {
 		c.live.done.Go(c.session.leave) // it waits for the store
@@ -362,13 +362,13 @@ func (c *conn) drop() {
 	c.caller.ended()
 }
 
-// takeOver takes the network connection from the HTTP server, if it is one that can be taken.
+// takeOver takes the network connection from the HTTP server, if possible.
 func takeOver(w http.ResponseWriter) (net.Conn, error) {
 	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, err
 	}
-	_ = raw.SetDeadline(time.Time{}) // a connection that fails is found on its first write
+	_ = raw.SetDeadline(time.Time{}) // the first write detects a broken connection
 	if buffered.Reader.Buffered() > 0 {
 		_ = raw.Close()
 		return nil, errors.New("live: the client sent data after its request")

@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Connection is a stream that is open.
+// Connection is an open stream.
 type Connection struct {
-	// ID names it, for Disconnect. It is never used again.
+	// ID identifies it, for Disconnect. It is never reused.
 	ID uint64
 	// Protocol is "wire", "clock", "oolith.v1" or "sse".
 	Protocol string
 	// Identity and Remote are those of its Caller.
 	Identity any
 	Remote   string
-	// Since is when it began.
+	// Since is the start time.
 	Since time.Time
-	// Patterns are what it follows.
+	// Patterns are the followed patterns.
 	Patterns []string
-	// Unsent is how many bytes wait for it, Sent how many messages it was given.
+	// Unsent is the number of waiting bytes, Sent the number of messages.
 	Unsent int
 	Sent   uint64
-	// CatchUps is how often it fell behind and got the fresh state; Behind says that it is about to get it.
+	// CatchUps is how often it fell behind and got a fresh state; Behind means that a fresh state is due.
 	CatchUps uint64
 	Behind   bool
 }
 
-// Connections returns the streams that are open, the oldest first. Long polls are none.
+// Connections returns the open streams, oldest first, without long polls.
 func (l *Live) Connections() []Connection {
 	open := l.list()
 	list := make([]Connection, len(open))
@@ -50,8 +50,8 @@ func (l *Live) Connections() []Connection {
 	return list
 }
 
-// Disconnect ends a stream, whose client comes back by itself unless its rights are gone. It reports false where there is no such
-// stream.
+// Disconnect closes a stream. Its client reconnects unless its access has ended. Disconnect returns false if there is
+// no such stream.
 func (l *Live) Disconnect(id uint64) bool {
 	for _, c := range l.list() {
 		if c.id == id {

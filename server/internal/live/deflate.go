@@ -12,19 +12,19 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// Compression of messages (permessage-deflate, RFC 7692) for oolith.v1. Neither side keeps a context: so the compressed
-// frame, too, is made once for all connections, and a connection costs no more memory with it.
+// Compression of messages (permessage-deflate, RFC 7692) for oolith.v1. Neither side keeps a context, so a compressed
+// frame is made once for all connections, and a connection costs no additional memory.
 
-// compressFrom is from how many bytes on a message is compressed: 10 µs make half of it, or less.
+// compressFrom is the minimum size of a compressed message: 10 µs save half of it or more.
 const compressFrom = 512
 
-// tail ends each compressed message, and is not sent; final lets a reader come to an end behind it.
+// tail ends each compressed message and is not sent; final lets a reader end after it.
 const (
 	tail  = "\x00\x00\xff\xff"
 	final = "\x01\x00\x00\xff\xff"
 )
 
-// negotiate accepts compression where a client offers it in a way that needs no context and no smaller window.
+// negotiate accepts compression if a client offers it without context and without a smaller window.
 func negotiate(accepted *bool) func(httphead.Option) (httphead.Option, error) {
 	extension := wsflate.Extension{Parameters: wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}}
 	return func(offer httphead.Option) (httphead.Option, error) {
@@ -37,7 +37,7 @@ func negotiate(accepted *bool) func(httphead.Option) (httphead.Option, error) {
 	}
 }
 
-// deflated returns the frame compressed, if that makes it smaller, in parts, as bytes returns it.
+// deflated returns the compressed frame in parts, like bytes, if it is smaller.
 func (f *frame) deflated() [][]byte {
 	plain := f.bytes()
 	f.deflate.Do(func() {
@@ -55,7 +55,7 @@ func (f *frame) deflated() [][]byte {
 		}
 		out := bytes.NewBuffer(make([]byte, 0, length/2))
 		if err := flate.StatelessDeflate(out, message, false, nil); err != nil {
-			return // memory takes everything
+			return // writing to memory cannot fail
 		}
 		payload, ended := bytes.CutSuffix(out.Bytes(), []byte(tail))
 		if !ended || len(payload) > length-length/8 {
@@ -68,7 +68,7 @@ func (f *frame) deflated() [][]byte {
 	return f.small
 }
 
-// compressedBit is RSV1, in the first byte of a frame, and compressedRsv in what ws makes of it.
+// compressedBit is RSV1 in the first byte of a frame, compressedRsv its form in ws.
 const (
 	compressedBit = 0x40
 	compressedRsv = 4
@@ -78,7 +78,7 @@ var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
 
 var errInflate = errors.New("the compressed message is malformed")
 
-// inflate decompresses a message of a client, of at most a limit.
+// inflate decompresses a client's message, up to a limit.
 func inflate(message []byte, limit int) ([]byte, error) {
 	source := bytes.NewReader(append(message, tail+final...))
 	inflater := inflaters.Get().(io.ReadCloser)

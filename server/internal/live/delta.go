@@ -8,15 +8,15 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// delta is what one commit changed in a topic, and the messages that tell it, each of which is made once.
+// delta is the change of a topic by one commit, and its messages, each of which is made once.
 type delta struct {
 	topic    *topic
 	revision uint64
 	ops      []op
 	wire     *frame
-	part     *frame // what our own protocols say, without what goes around it
-	// whole are the messages that hold this delta alone, by the id of their subscriptions: those of one program
-	// mostly agree on it.
+	part     *frame // the content for our own protocols, without the envelope
+	// whole are the messages with only this delta, by subscription id, since the clients of one program mostly use
+	// the same id.
 	whole []wholeFrame
 }
 
@@ -26,11 +26,11 @@ type wholeFrame struct {
 	frame    *frame
 }
 
-// mostWhole is how many ids are looked for.
+// mostWhole is the number of ids that are searched.
 const mostWhole = 4
 
-// newDelta makes the delta of a topic to which ops were applied. A client that comes back may hold what is unknown to the
-// topic: our own protocols tell of its removal, which others take for nothing. The hub's mu is held.
+// newDelta returns the delta of a topic after ops. A reconnecting client may hold objects that are unknown to the
+// topic; our own protocols send their removal, which other clients ignore. The hub's mu is held.
 func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 	d := &delta{topic: t, revision: revision, ops: ops}
 	size := 60 * (1 + len(unknown))
@@ -44,7 +44,7 @@ func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 	switch {
 	case len(ops) == 0: // no step of the older protocol
 	case t.list && len(t.objects) == 0 && len(ops) > 1:
-		// What a glob delete empties is told as a state, as is the list of a pattern that it names.
+		// A list emptied by a glob delete is sent as a state, and so is the list of a pattern that it names.
 		d.wire = t.snapshot().wire
 	case t.list:
 		d.wire = newFrame(t.stats, size, func() [][]byte {
@@ -60,7 +60,8 @@ func newDelta(t *topic, revision uint64, ops []op, unknown []change) *delta {
 	return d
 }
 
-// changesOf are ops as changes. An object that moves in its list goes and comes: it is told as stored only.
+// changesOf converts ops into changes. An object that moves in its list is removed and added; only the addition is
+// sent.
 func changesOf(ops []op) []change {
 	changes := make([]change, 0, len(ops))
 	for _, o := range ops {
@@ -86,7 +87,7 @@ func appendChange(dst []byte, c change) []byte {
 	return append(dst, '}')
 }
 
-// wireMessage is a message of the older protocol: a binary frame.
+// wireMessage builds a message of the older protocol: a binary frame.
 func wireMessage(state bool, version string, data func([]byte) []byte) [][]byte {
 	message := append([]byte(nil), `{"snapshot":`...)
 	message = strconv.AppendBool(message, state)
@@ -96,7 +97,7 @@ func wireMessage(state bool, version string, data func([]byte) []byte) [][]byte 
 	return webSocket(ws.OpBinary, append(data(message), '}'))
 }
 
-// appendListOp appends a step of a list as an operation of a JSON Patch: whole objects, newest first.
+// appendListOp appends a step of a list as a JSON Patch operation: whole objects, newest first.
 func appendListOp(dst []byte, o op) []byte {
 	name := [...]string{opRemove: "remove", opAdd: "add", opReplace: "replace"}[o.kind]
 	dst = append(dst, `{"op":"`...)
@@ -111,7 +112,7 @@ func appendListOp(dst []byte, o op) []byte {
 	return append(dst, '}')
 }
 
-// objectFrame tells a change of one object: a creation as a state, the rest as a patch that is rooted at the object.
+// objectFrame builds the message for a change of one object: a state for a creation, otherwise a patch of the object.
 func objectFrame(t *topic, version string, size int, ops []op) *frame {
 	last := ops[len(ops)-1]
 	return newFrame(t.stats, size, func() [][]byte {
@@ -129,11 +130,11 @@ func objectFrame(t *topic, version string, size int, ops []op) *frame {
 	})
 }
 
-// removal is the patch that leaves exactly the absent object.
+// removal is the patch that results in exactly the absent object.
 const removal = `[{"op":"replace","path":"/created","value":0},{"op":"replace","path":"/updated","value":0},` +
 	`{"op":"replace","path":"/index","value":""},{"op":"replace","path":"/data","value":{}},{"op":"remove","path":"/path"}]`
 
-// objectPatch is the JSON Patch of a replacement or a removal, or false where clients cannot follow one.
+// objectPatch returns the JSON Patch of a replacement or a removal, or false if clients cannot apply one.
 func objectPatch(o op) ([]byte, bool) {
 	if o.kind == opRemove {
 		return []byte(removal), true
@@ -154,7 +155,7 @@ func objectPatch(o op) ([]byte, bool) {
 	return append(append([]byte{'['}, d.ops...), ']'), true
 }
 
-// frameFor is the message for a connection that follows nothing else that the commit changed.
+// frameFor returns the message for a connection that follows nothing else that the commit changed.
 func (d *delta) frameFor(l *Live, m *member) *frame {
 	p := m.conn.protocol
 	if p == wire {
@@ -172,13 +173,13 @@ func (d *delta) frameFor(l *Live, m *member) *frame {
 	return f
 }
 
-// part is what a message of our own protocols says about one subscription.
+// part is the content of a message of our own protocols for one subscription.
 type part struct {
 	member *member
 	body   *frame
 }
 
-// message makes a message of our own protocols: for one commit, or one state, of any number of subscriptions.
+// message builds a message of our own protocols: one commit or one state for any number of subscriptions.
 func (l *Live) message(p protocol, kind string, revision uint64, extra string, parts []part) *frame {
 	size := 80
 	ids := make([]string, len(parts))
@@ -187,7 +188,7 @@ func (l *Live) message(p protocol, kind string, revision uint64, extra string, p
 		ids[i] = one.member.id
 	}
 	at := token{l.StoreID(), revision}.String()
-	if kind == "reset" { // what it announces is not there yet: who loses the connection now resumes from before it
+	if kind == "reset" { // the state has not arrived yet, so a client that loses the connection now resumes from before it
 		at = ""
 	}
 	build := func() [][]byte {
@@ -213,7 +214,7 @@ func (l *Live) message(p protocol, kind string, revision uint64, extra string, p
 	return newFrame(&l.stats, size, build)
 }
 
-// pack wraps a message in what its protocol has around it.
+// pack wraps a message in the envelope of its protocol.
 func (p protocol) pack(kind, at string, body [][]byte) [][]byte {
 	if p == socket {
 		return webSocket(ws.OpText, body...)

@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// deepest is how many levels a difference goes down. A difference below is told as the replacement of what is there.
+// deepest is the maximum depth of a difference. Deeper differences are replacements.
 const deepest = 32
 
-// difference is a JSON Patch that is being made, an operation behind the other.
+// difference is a JSON Patch under construction.
 type difference struct {
 	ops []byte
-	// unsafe says that a pointer has a segment that clients refuse to follow: "__proto__".
+	// unsafe means that a pointer has a segment that clients reject, such as "__proto__".
 	unsafe bool
 }
 
@@ -36,7 +36,7 @@ func (d *difference) add(op, pointer string, value []byte) {
 		strings.Contains(pointer, "/prototype")
 }
 
-// compare adds what turns one compact JSON value into another one.
+// compare adds the operations that turn one compact JSON value into another.
 func (d *difference) compare(pointer string, before, after []byte, depth int) {
 	switch {
 	case bytes.Equal(before, after):
@@ -74,8 +74,8 @@ func (d *difference) compareObjects(pointer string, before, after []byte, depth 
 	return true
 }
 
-// members returns the members of an object, or nil if a name is not to be told from others: one of half a
-// surrogate pair, which decodes to a replacement character.
+// members returns the members of an object, or nil if names are ambiguous: half a surrogate pair decodes to a
+// replacement character.
 func members(object []byte) map[string]json.RawMessage {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(object, &m) != nil {
@@ -98,7 +98,7 @@ func sortedNames(m map[string]json.RawMessage) []string {
 	return names
 }
 
-// compareArrays leaves what is the same at both ends, and changes what is between.
+// compareArrays keeps equal items at both ends and changes the rest.
 func (d *difference) compareArrays(pointer string, before, after []byte, depth int) bool {
 	var was, now []json.RawMessage
 	if json.Unmarshal(before, &was) != nil || json.Unmarshal(after, &now) != nil {
@@ -126,7 +126,7 @@ func (d *difference) compareArrays(pointer string, before, after []byte, depth i
 	return true
 }
 
-// escape makes a segment of a JSON pointer of a name.
+// escape converts a name into a segment of a JSON Pointer.
 func escape(name string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// absent is what the older protocol sends for an object that is not there.
+// absent is how the older protocol sends an absent object.
 const absent = `{"created":0,"updated":0,"index":"","data":{}}`
 
 // appendText appends a JSON string.
@@ -17,7 +17,7 @@ func appendText(dst []byte, text string) []byte {
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			encoded, err := json.Marshal(text)
-			if err != nil { // a string always encodes
+			if err != nil { // encoding a string cannot fail
 				return append(dst, `""`...)
 			}
 			return append(dst, encoded...)
@@ -28,8 +28,8 @@ func appendText(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// appendData appends the data of an object without white space. What an old database holds may be no UTF-8, which no text
-// frame may carry, or no JSON, which is sent as null.
+// appendData appends the data of an object without white space. Old databases may hold invalid UTF-8, which a text
+// frame cannot contain, or invalid JSON, which is sent as null.
 func appendData(dst []byte, data json.RawMessage) []byte {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
@@ -41,7 +41,7 @@ func appendData(dst []byte, data json.RawMessage) []byte {
 	return out.Bytes()
 }
 
-// appendWire appends an object as the older protocol has it: these members and no others.
+// appendWire appends an object in the older protocol: exactly these members.
 func appendWire(dst []byte, obj *meta.Object) []byte {
 	if obj == nil {
 		return append(dst, absent...)
@@ -52,7 +52,7 @@ func appendWire(dst []byte, obj *meta.Object) []byte {
 	return append(dst, '}')
 }
 
-// appendHead appends the members that an object begins with in every protocol.
+// appendHead appends the members that begin an object in every protocol.
 func appendHead(dst []byte, obj *meta.Object) []byte {
 	dst = append(dst, `{"created":`...)
 	dst = strconv.AppendInt(dst, obj.Created, 10)
@@ -64,7 +64,7 @@ func appendHead(dst []byte, obj *meta.Object) []byte {
 	return appendText(dst, obj.Path)
 }
 
-// appendObject appends an object as our own protocols have it.
+// appendObject appends an object in our own protocols.
 func appendObject(dst []byte, obj *meta.Object) []byte {
 	dst = appendHead(dst, obj)
 	dst = append(dst, `,"revision":`...)
@@ -90,7 +90,7 @@ func appendArray[E any](dst []byte, items []E, element func([]byte, E) []byte) [
 	return append(dst, ']')
 }
 
-// sizeOf is about how many bytes objects have in a message.
+// sizeOf is the approximate size of objects in a message.
 func sizeOf(objects ...*meta.Object) (size int) {
 	for _, obj := range objects {
 		if obj != nil {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// ServeEvents serves server-sent events: the state of patterns, and then each commit that concerns them as one event. The
-// header Last-Event-ID resumes. Over HTTP/1 it returns once the stream runs; over HTTP/2 when it is over. Whether
-// the patterns are valid and the caller may read them is checked before.
+// ServeEvents serves server-sent events: the state of patterns, and then each commit that concerns them as one event.
+// The header Last-Event-ID resumes. Over HTTP/1 it returns once the stream runs, over HTTP/2 when the stream ends.
+// The caller must validate and authorize the patterns.
 func (l *Live) ServeEvents(w http.ResponseWriter, r *http.Request, caller Caller, patterns []string) {
 	patterns = unique(patterns)
 	viewer := l.viewerOf(caller.Identity)
@@ -28,7 +28,7 @@ func (l *Live) ServeEvents(w http.ResponseWriter, r *http.Request, caller Caller
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache, no-transform")
-	header.Set("X-Accel-Buffering", "no") // a proxy must not gather events
+	header.Set("X-Accel-Buffering", "no") // proxies must not buffer events
 	caller.Allowed = nil
 	if r.ProtoMajor == 1 {
 		if raw, err := takeOver(w); err == nil {
@@ -54,7 +54,7 @@ func (l *Live) ServeEvents(w http.ResponseWriter, r *http.Request, caller Caller
 	out.finish()
 }
 
-// serveTaken serves events over a connection that was taken from the HTTP server: it costs no buffers then. The end of the
+// serveTaken serves events over a connection taken from the HTTP server, which saves its buffers. The end of the
 // connection is the end of the answer.
 func (l *Live) serveTaken(raw net.Conn, header http.Header, caller Caller, viewer any, patterns []string, resume string) {
 	c := l.newConn(raw, events, caller, viewer)
@@ -69,7 +69,7 @@ func (l *Live) serveTaken(raw net.Conn, header http.Header, caller Caller, viewe
 	go c.awaitEnd(raw)
 }
 
-// awaitEnd returns when the client is gone. What it sends is not looked at.
+// awaitEnd returns when the client is gone. It ignores what the client sends.
 func (c *conn) awaitEnd(raw net.Conn) {
 	var ignored [64]byte
 	for {
@@ -80,7 +80,7 @@ func (c *conn) awaitEnd(raw net.Conn) {
 	c.mu.Lock()
 	ending := c.ending
 	c.mu.Unlock()
-	if !ending { // else who writes the last frame drops the connection
+	if !ending { // otherwise the writer of the last frame closes the connection
 		c.drop()
 	}
 }
@@ -92,7 +92,7 @@ func headOf(header http.Header) []byte {
 	header.Del("Connection")
 	header.Del("Content-Length")
 	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	_ = header.Write(&text) // memory does not fail
+	_ = header.Write(&text) // memory cannot fail
 	return append(text, "\r\n"...)
 }
 
@@ -121,7 +121,7 @@ func unique(patterns []string) []string {
 	return slices.Compact(sorted)
 }
 
-// response is the sink of a stream that cannot be taken from the HTTP server.
+// response is the sink of a stream whose connection cannot be taken from the HTTP server.
 type response struct {
 	w       io.Writer
 	control *http.ResponseController
@@ -155,10 +155,10 @@ func (o *response) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Close does nothing: the end of the handler is what ends the answer.
+// Close does nothing: the answer ends when the handler returns.
 func (o *response) Close() error { return nil }
 
-// finish waits for a write that is under way, and lets no other begin.
+// finish waits for a write in progress and prevents further ones.
 func (o *response) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

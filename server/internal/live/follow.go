@@ -12,12 +12,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// How the hub follows the store, comes to a revision, and begins anew.
+// How the hub follows the store, reaches a revision, and starts over.
 
-// retry is how long the hub waits between attempts to follow a store.
+// retry is the pause of the hub between attempts to follow a store.
 const retry = 200 * time.Millisecond
 
-// follower is one subscription of the store, and the goroutine that reads it.
+// follower is one subscription of the store and the goroutine that reads it.
 type follower struct {
 	sub    *storage.Subscription
 	cancel context.CancelFunc
@@ -27,7 +27,7 @@ type follower struct {
 	poke context.CancelFunc // interrupts a wait for the next change
 }
 
-// start makes the hub follow the store, if it does not yet.
+// start makes the hub follow the store, unless it does already.
 func (h *hub) start() error {
 	h.starting.Lock()
 	defer h.starting.Unlock()
@@ -58,10 +58,10 @@ func (h *hub) start() error {
 	return nil
 }
 
-// nowhere is a path that is not there, mostly: what is read of it is the present revision.
+// nowhere is a path that usually does not exist: reading it yields the present revision.
 const nowhere = "-"
 
-// present returns the present revision. What was committed up to it is in the queues of all subscriptions by then.
+// present returns the present revision. Everything committed up to it is then in the queues of all subscriptions.
 func (h *hub) present(ctx context.Context) (revision uint64, err error) {
 	err = h.live.notices(ctx, nowhere, storage.SubscribeOptions{}, func(n storage.Notice) {
 		if n.Kind == storage.NoticeLive {
@@ -71,7 +71,7 @@ func (h *hub) present(ctx context.Context) (revision uint64, err error) {
 	return revision, err
 }
 
-// subscribe follows everything from the present revision on. The state of everything is neither needed nor read.
+// subscribe follows everything from the present revision. The whole state is not needed and not read.
 func (h *hub) subscribe(ctx context.Context) (*storage.Subscription, error) {
 	revision, err := h.present(ctx)
 	if err != nil {
@@ -80,13 +80,14 @@ func (h *hub) subscribe(ctx context.Context) (*storage.Subscription, error) {
 	return h.live.store.Subscribe(ctx, "", storage.SubscribeOptions{From: revision, Lag: storage.LagError})
 }
 
-// barrier waits for the hub to come to a revision.
+// barrier waits for the hub to reach a revision.
 type barrier struct {
 	revision uint64
 	passed   chan struct{}
 }
 
-// catchUp waits until the hub has all that is committed now: who wrote and then subscribes finds the write in the state.
+// catchUp waits until the hub has everything committed so far, so a client that writes and then subscribes finds its
+// write in the state.
 func (h *hub) catchUp(ctx context.Context) error {
 	committed := h.live.store.Revision()
 	h.mu.Lock()
@@ -107,7 +108,7 @@ func (h *hub) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// passLocked lets those go on that wait for a revision that the hub has come to.
+// passLocked releases those that wait for a revision which the hub has reached.
 func (h *hub) passLocked(revision uint64) {
 	h.barriers = slices.DeleteFunc(h.barriers, func(b barrier) bool {
 		if b.revision > revision {
@@ -118,7 +119,7 @@ func (h *hub) passLocked(revision uint64) {
 	})
 }
 
-// run hands on what the store commits.
+// run distributes the commits of the store.
 func (h *hub) run(ctx context.Context, f *follower) {
 	defer close(f.done)
 	defer f.cancel()
@@ -165,7 +166,7 @@ func (h *hub) run(ctx context.Context, f *follower) {
 	}
 }
 
-// newWait is a context for the waits of Next, until somebody pokes.
+// newWait returns a context for the waits of Next, which poke ends.
 func (f *follower) newWait(ctx context.Context) context.Context {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,7 +175,7 @@ func (f *follower) newWait(ctx context.Context) context.Context {
 	return wait
 }
 
-// interrupt makes the hub's goroutine look at the topics that wait for it.
+// interrupt makes the hub's goroutine look at the waiting topics.
 func (f *follower) interrupt() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,9 +184,9 @@ func (f *follower) interrupt() {
 	}
 }
 
-// settle lets those topics live that waited for the hub, in so far as it has come to a revision. It runs on the hub's
-// goroutine, between commits: what the subscription told is applied then. A topic's state was read in an instant of the
-// store that handed on all changes before it. So the hub has come to it also when nothing waits.
+// settle makes waiting topics live if the hub has reached their revision. It runs on the hub's goroutine, between
+// commits, when everything delivered is applied. A topic's state was read at an instant of the store that had handed
+// on all earlier changes, so the hub has also reached it when nothing is waiting.
 func (h *hub) settle(f *follower, revision uint64) {
 	h.mu.Lock()
 	latest, none := uint64(0), h.loading == 0 && len(h.barriers) == 0
@@ -217,16 +218,16 @@ func (h *hub) settle(f *follower, revision uint64) {
 	}
 }
 
-// lost ends a follower, and follows anew if anybody needs it: the states of all topics are read again. After a close of the
-// store all streams end.
+// lost ends a follower, and follows again if anybody needs it: the states of all topics are reloaded. After the store
+// is closed, all streams end.
 func (h *hub) lost(f *follower, cause error) {
 	h.mu.Lock()
-	if h.follow != f { // it was stopped, or there is a new one
+	if h.follow != f { // it was stopped or replaced
 		h.mu.Unlock()
 		return
 	}
 	h.follow = nil
-	h.passLocked(math.MaxUint64) // they find their topics read anew, or gone
+	h.passLocked(math.MaxUint64) // they find their topics reloaded or gone
 	var over []*conn
 	again := len(h.topics) > 0 && !h.closed
 	stopped := !errors.Is(cause, storage.ErrLagged)
@@ -259,7 +260,7 @@ func (h *hub) lost(f *follower, cause error) {
 	go h.restart()
 }
 
-// restart follows the store again, and reads all topics anew.
+// restart follows the store again and reloads all topics.
 func (h *hub) restart() {
 	for h.live.ctx.Err() == nil {
 		err := h.start()

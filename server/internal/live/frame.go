@@ -6,9 +6,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frame is what goes to connections, as it goes over the wire. The first connection that needs it makes it, and all share it.
+// frame is a message in wire format. The first connection that needs it builds it, and all connections share it.
 type frame struct {
-	size  int // about how many bytes it has
+	size  int // approximate size in bytes
 	once  sync.Once
 	build func() [][]byte
 	parts [][]byte
@@ -22,7 +22,7 @@ func newFrame(stats *counters, size int, build func() [][]byte) *frame {
 	return &frame{size: size, build: build, stats: stats}
 }
 
-// ready is a frame that is made.
+// ready returns a complete frame.
 func ready(parts ...[]byte) *frame {
 	f := &frame{parts: parts}
 	for _, part := range parts {
@@ -33,7 +33,7 @@ func ready(parts ...[]byte) *frame {
 
 // bytes returns the frame in parts. They are shared and read-only.
 func (f *frame) bytes() [][]byte {
-	if f.build != nil { // not set once it is shared, but for the frames that ready returns
+	if f.build != nil { // set only before it is shared, except for frames from ready
 		f.once.Do(func() {
 			f.parts = f.build()
 			f.stats.encoded.Add(1)
@@ -42,7 +42,7 @@ func (f *frame) bytes() [][]byte {
 	return f.parts
 }
 
-// webSocket puts the header of a WebSocket message before its parts.
+// webSocket adds a WebSocket header to the parts of a message.
 func webSocket(code ws.OpCode, parts ...[]byte) [][]byte {
 	length := 0
 	for _, part := range parts {
@@ -51,7 +51,7 @@ func webSocket(code ws.OpCode, parts ...[]byte) [][]byte {
 	return append([][]byte{header(code, length)}, parts...)
 }
 
-// header is that of a message that is one frame. A server does not mask.
+// header is the header of a message in one frame. Servers do not mask.
 func header(code ws.OpCode, length int) []byte {
 	h := []byte{0x80 | byte(code)}
 	switch {
@@ -67,8 +67,8 @@ func header(code ws.OpCode, length int) []byte {
 	return h
 }
 
-// Close codes. Those from 4400 on say what an HTTP status with the last three digits says. docs/protocol.md has what a
-// client does on each of them.
+// Close codes. Codes from 4400 on correspond to the HTTP status in their last three digits. docs/protocol.md
+// describes the client's reaction to each.
 const (
 	closeNormal    = ws.StatusNormalClosure
 	closeRestart   = ws.StatusCode(1012)

@@ -8,26 +8,26 @@ import (
 	"github.com/oolith-db/oolith/internal/globindex"
 )
 
-// The hub follows the store with one subscription, whatever the number of connections and patterns. So it sees whole commits
-// in their order, and a connection that follows several patterns gets a commit as one message.
+// The hub follows the store with one subscription, however many connections and patterns there are. It sees complete
+// commits in order, and a connection that follows several patterns gets a commit as one message.
 //
-// A topic gets its first state from the store, at a revision L, while the hub may be at an earlier one. It is used
-// from when the hub has come to L on: all topics are at one revision, the hub's, whenever mu is free.
+// A topic reads its first state from the store at a revision L, while the hub may be at an earlier one. It becomes
+// live once the hub has reached L. All live topics are therefore at the hub's revision whenever mu is free.
 
 type hub struct {
 	live *Live
 
-	starting sync.Mutex // held while the hub begins to follow; taken before mu
+	starting sync.Mutex // held while the hub starts to follow; taken before mu
 
-	mu       sync.Mutex // guards the fields below, and the topics
+	mu       sync.Mutex // guards the fields below and the topics
 	index    globindex.Index[*topic]
 	topics   map[topicKey]*topic
-	loading  int // topics that are not live
+	loading  int // topics that are not live yet
 	revision uint64
 	barriers []barrier
-	follow   *follower // nil while nothing is followed
+	follow   *follower // nil if nothing is followed
 	closed   bool
-	touched  []*topic // scratch memory of the hub's goroutine, as is the next
+	touched  []*topic // scratch memory of the hub's goroutine, like the next field
 	several  []*conn
 }
 
@@ -42,23 +42,23 @@ func (h *hub) size() (patterns, subscriptions int) {
 	return len(h.topics), subscriptions
 }
 
-// begin lets a topic live. It needs mu.
+// begin makes a topic live. It requires mu.
 func (h *hub) begin(t *topic) {
 	for _, c := range t.early {
 		if c.revision > t.last {
-			t.apply(c) // nobody follows it yet
+			t.apply(c) // without followers
 		}
 	}
 	t.early, t.live = nil, true
 	t.notify()
 	h.loading--
 	close(t.settled)
-	for _, m := range t.members { // those of a topic that was read anew
+	for _, m := range t.members { // of a reloaded topic
 		m.conn.fallBehind()
 	}
 }
 
-// commit brings a commit into the topics that it concerns, and gives each connection its message.
+// commit applies a commit to its topics and gives each connection its message.
 func (h *hub) commit(c commit) {
 	c.changes = slices.DeleteFunc(latest(c.changes), func(ch change) bool { return h.live.hidden(ch.object) })
 	h.mu.Lock()
@@ -89,7 +89,7 @@ func (h *hub) commit(c commit) {
 	clear(h.touched)
 }
 
-// latest leaves of the changes of each key the last one: a list with a limit may remove what was just stored.
+// latest keeps only the last change of each key: a list with a limit may remove an object that was just stored.
 func latest(changes []change) []change {
 	if len(changes) < 2 {
 		return changes
@@ -107,8 +107,8 @@ func latest(changes []change) []change {
 	return kept
 }
 
-// viewLocked replaces what touched topics have pending by what their identities see of it. It lets go of mu meanwhile: topics
-// that come then read a state in which the commit is.
+// viewLocked replaces the pending changes of touched topics with what their identities may see. It releases mu in
+// between; topics that start then read a state that includes the commit.
 func (h *hub) viewLocked() {
 	h.mu.Unlock()
 	defer h.mu.Lock()
@@ -126,7 +126,7 @@ func (h *hub) viewLocked() {
 	}
 }
 
-// change brings a commit into a topic, and hands on what it changed. It needs mu.
+// change applies a commit to a topic and distributes the changes. It requires mu.
 func (h *hub) change(t *topic, c commit) {
 	if !t.live {
 		c.changes = append([]change(nil), c.changes...)
@@ -138,7 +138,7 @@ func (h *hub) change(t *topic, c commit) {
 	}
 	ops, unknown := t.apply(c)
 	if h.live.opt.View != nil {
-		unknown = nil // that it was there is not for everybody
+		unknown = nil // not everybody may know that it existed
 	}
 	if len(ops)+len(unknown) == 0 || len(t.members) == 0 {
 		return
@@ -159,7 +159,7 @@ func (h *hub) change(t *topic, c commit) {
 	}
 }
 
-// deliverSeveral gives those that follow several patterns one message for the commit. It needs mu.
+// deliverSeveral gives connections with several patterns one message for the commit. It requires mu.
 func (h *hub) deliverSeveral(revision uint64) {
 	for i, c := range h.several {
 		c.push(h.live.message(c.protocol, "patch", revision, "", c.parts))
@@ -168,7 +168,7 @@ func (h *hub) deliverSeveral(revision uint64) {
 	h.several = h.several[:0]
 }
 
-// discard takes a topic out for good. It needs mu.
+// discard removes a topic. It requires mu.
 func (h *hub) discard(t *topic, err error) {
 	if h.topics[t.topicKey] != t {
 		return
@@ -184,7 +184,7 @@ func (h *hub) discard(t *topic, err error) {
 	t.notify()
 }
 
-// sweep forgets topics that nobody followed for some sweeps, and stops to follow the store when there are none.
+// sweep removes topics without followers after some sweeps, and stops following the store if there are none left.
 func (h *hub) sweep(most int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -204,7 +204,7 @@ func (h *hub) sweep(most int) {
 	}
 }
 
-// close ends the hub. The connections are gone.
+// close closes the hub. The connections are gone.
 func (h *hub) close() {
 	h.mu.Lock()
 	h.closed = true

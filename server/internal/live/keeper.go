@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// pulse is how often the keeper looks: half of what the end of a caller's rights may take.
+	// pulse is the interval of the keeper: half of the time in which access must end.
 	pulse = 500 * time.Millisecond
-	// keepAliveSlots is into how many groups connections are divided. Each second has its group, so that each connection
-	// is kept alive every 20 s.
+	// keepAliveSlots is the number of groups of connections. Each second serves one group, so each connection is kept
+	// alive every 20 s.
 	keepAliveSlots = 20
-	// silence is how long a WebSocket client may answer none of our pings.
+	// silence is how long a WebSocket client may leave our pings unanswered.
 	silence = 3 * keepAliveSlots * time.Second
 )
 
@@ -23,7 +23,7 @@ var (
 	comment = ready([]byte(": keep-alive\n\n"))
 )
 
-// keep does what time demands of all connections: no connection has a timer or a goroutine for that.
+// keep does the periodic work for all connections, so no connection needs a timer or a goroutine for it.
 func (l *Live) keep() {
 	defer l.done.Done()
 	ticker := time.NewTicker(pulse)
@@ -38,7 +38,7 @@ func (l *Live) keep() {
 	}
 }
 
-// beat is the n-th look.
+// beat is the n-th period.
 func (l *Live) beat(n int) {
 	second := n%2 == 0
 	var revoked, alive []*conn
@@ -83,7 +83,7 @@ func isClosed(done <-chan struct{}) bool {
 	}
 }
 
-// keepAlive sends what keeps proxies from cutting an idle connection, and finds out that a client is gone.
+// keepAlive sends something so that proxies do not cut an idle connection, and detects that a client is gone.
 func (l *Live) keepAlive(c *conn) {
 	if !c.protocol.isWebSocket() {
 		c.tell(comment)
@@ -99,7 +99,7 @@ func (l *Live) keepAlive(c *conn) {
 	}
 }
 
-// farewell is the last that a client gets: why the connection is closing, and when to come back.
+// farewell is the last message to a client: why the connection closes, and when to reconnect.
 func (c *conn) farewell(code ws.StatusCode, reason string) *frame {
 	if c.protocol.isWebSocket() {
 		return closeFrame(code, reason)
@@ -107,5 +107,5 @@ func (c *conn) farewell(code ws.StatusCode, reason string) *frame {
 	return ready(fmt.Appendf(nil, ": %s\nretry: %d\n\n", reason, retryAfter()))
 }
 
-// retryAfter is in how many milliseconds a client comes back: not all at once.
+// retryAfter is a random number of milliseconds, so that clients do not reconnect all at once.
 func retryAfter() int { return 1000 + rand.IntN(3000) }

@@ -1,12 +1,12 @@
-// Package live streams a store's changes to clients: over the WebSocket protocol that exists in the store's
-// ecosystem (wire.go), over our own WebSocket protocol and server-sent events (socket.go, events.go), and to long polls.
+// Package live streams a store's changes to clients: over the WebSocket protocol of the store's ecosystem (wire.go),
+// over our own WebSocket protocol and server-sent events (socket.go, events.go), and to long polls.
 //
-// One subscription of the store feeds the hub (hub.go). The hub keeps the state of each pattern that is followed
-// (topic.go), and makes of each commit one message for each protocol. All connections share that message: a frame. A
-// connection (conn.go) is a short queue of frames. One that falls behind gets the fresh state instead.
+// One subscription of the store feeds the hub (hub.go). The hub keeps the state of each followed pattern (topic.go),
+// and encodes each commit as one message per protocol. All connections share that message: a frame. A connection
+// (conn.go) is a short queue of frames. One that falls behind gets a fresh state instead.
 //
-// The order of locks is Live.mu, hub.mu, conn.mu. No function of the caller runs under any of them, and nothing
-// is written to a socket.
+// The order of locks is Live.mu, hub.mu, conn.mu. No function of the caller runs under any of them, and nothing is
+// written to a socket.
 package live
 
 import (
@@ -24,23 +24,23 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Limits bound what clients can make the server hold. Zero means the default.
+// Limits limit what clients can make the server hold. Zero means the default.
 type Limits struct {
-	// Unsent is how many bytes of changes wait for a connection before it gets the fresh state instead; 64 KiB.
+	// Unsent is how many bytes of changes may wait for a connection before it gets a fresh state instead; 64 KiB.
 	Unsent int
-	// Stall is how long a connection may take none of what is written to it before it is closed; 10 s.
+	// Stall is how long a connection may make no progress before it is closed; 10 s.
 	Stall time.Duration
-	// Subscriptions is how many patterns one connection may follow; 100.
+	// Subscriptions is the maximum number of patterns of a connection; 100.
 	Subscriptions int
-	// Message is how many bytes one message of a client may have; 1 MiB.
+	// Message is the maximum size of a client's message in bytes; 1 MiB.
 	Message int
-	// Present is how many objects one connection may keep with enter; 16.
+	// Present is the maximum number of objects that a connection keeps with enter; 16.
 	Present int
-	// Malformed is how many malformed messages end a connection; 10.
+	// Malformed is the number of malformed messages that closes a connection; 10.
 	Malformed int
-	// Linger is how long the state of a pattern is kept when nobody follows it any more; 60 s.
+	// Linger is how long the state of a pattern is kept without followers; 60 s.
 	Linger time.Duration
-	// Spread is over how much time Close spreads the ends of the streams; 3 s, at most 8 s.
+	// Spread is the time over which Close spreads the ends of streams; 3 s, at most 8 s.
 	Spread time.Duration
 }
 
@@ -62,42 +62,44 @@ func (l *Limits) complete() {
 	l.Spread = min(l.Spread, 8*time.Second)
 }
 
-// Options of New. The zero value works.
+// Options configure New. The zero value works.
 type Options struct {
 	Limits Limits
-	// Logger gets what no client can be told; nil for slog.Default().
+	// Logger gets errors that no client can be told; slog.Default() if nil.
 	Logger *slog.Logger
-	// Now is the clock of the messages; nil for time.Now.
+	// Now is the clock of the messages; time.Now if nil.
 	Now func() time.Time
-	// View returns what an identity sees of an object, or false where it sees nothing; nil shows everything to everybody.
-	// It must be quick, and must not change the object: all streams wait for it. Each identity has topics of its own. An
-	// identity that cannot be compared has them for each connection. A View that panics shows nothing.
+	// View returns what an identity may see of an object, or false for nothing; if nil, everybody sees everything. It
+	// must be fast, because all streams wait for it, and must not modify the object. Each identity has its own
+	// topics, and an identity that is not comparable has them for each connection. A View that panics shows nothing.
 	View func(identity any, obj *meta.Object) (*meta.Object, bool)
-	// Hidden reports whether the object at a path is in no stream; nil for none. It must be quick: all streams wait for it.
+	// Hidden reports whether an object is excluded from all streams; nil for none. It must be fast, because all
+	// streams wait for it.
 	Hidden func(path string) bool
 }
 
-// Caller is who a stream is for.
+// Caller is the client of a stream.
 type Caller struct {
-	// Identity is what View is asked with.
+	// Identity is the argument of View.
 	Identity any
-	// Allowed returns an error if the caller must not do what a verb ("read" or "write") says with a pattern; nil allows
-	// everything. It is called for what a client asks for on an open stream. What the request itself names is
-	// checked before.
+	// Allowed returns an error unless the caller may use a verb ("read" or "write") on a pattern; nil allows
+	// everything. It is called for requests on an open stream. The initial request is authorized before.
 	Allowed func(verb, pattern string) error
-	// Wait takes one message of the caller's, or returns how long it had to wait for that, 0 for not at all: a caller that had to
-	// loses the connection. nil takes them all.
+	// Wait takes one message from the caller's rate limit, or returns how long it would have to wait; a caller that
+	// exceeds the limit loses the connection. nil means no limit.
 	Wait func() time.Duration
-	// BeforeEnter sees what the caller stores as a presence, and may change it. An error refuses it. nil lets all pass.
+	// BeforeEnter sees the data of a presence before it is stored, and may change it. An error rejects it. nil
+	// accepts everything.
 	BeforeEnter func(path string, data *json.RawMessage) error
-	// Audit is told how the caller's requests to store or remove a presence ended: "done", or the code of the problem. nil for
-	// none.
+	// Audit gets the outcome of each request to store or remove a presence: "done", or the code of the problem. nil
+	// for none.
 	Audit func(path, outcome string)
-	// Done is closed when the caller's rights end: the stream ends within a second. nil is never.
+	// Done is closed when the caller's access ends. The stream then ends within a second. nil means never.
 	Done <-chan struct{}
 	// Remote is the client's address, for Connections.
 	Remote string
-	// Ended is called once when the stream is over, from any goroutine; nil for none. A stream outlives its handler.
+	// Ended is called once when the stream has ended, from any goroutine; nil for none. A stream outlives its
+	// handler.
 	Ended func()
 }
 
@@ -132,10 +134,10 @@ func (c *Caller) ended() {
 	}
 }
 
-// ErrClosed is what streams get once Close was called.
+// ErrClosed is the error of streams after Close.
 var ErrClosed = errors.New("live: the server is shutting down; reconnect in a few seconds")
 
-// Live is the streaming half of a server. Its methods may be called from any goroutine.
+// Live is the streaming part of a server. Its methods may be called concurrently.
 type Live struct {
 	store *storage.Layered
 	opt   Options
@@ -152,7 +154,7 @@ type Live struct {
 	stats counters
 }
 
-// New returns the streams of a store, which must be active while they are used. The caller closes it.
+// New returns the streams of a store, which must be active while they are used. The caller must close it.
 func New(store *storage.Layered, opt Options) *Live {
 	opt.Limits.complete()
 	if opt.Logger == nil {
@@ -169,8 +171,8 @@ func New(store *storage.Layered, opt Options) *Live {
 	return l
 }
 
-// StoreID is the identity of the store in resume tokens and entity tags, in 16 hexadecimal digits: another store, or the same
-// one after a restore, has another.
+// StoreID returns the identity of the store in resume tokens and entity tags, in 16 hexadecimal digits. Another
+// store, or the same one after a restore, has a different one.
 func (l *Live) StoreID() string {
 	const digits = "0123456789abcdef"
 	var text [16]byte
@@ -181,8 +183,8 @@ func (l *Live) StoreID() string {
 	return string(text[:])
 }
 
-// Close ends all streams, each at a moment of its own within Limits.Spread, with what tells its client to come back. It
-// returns once they have ended, at most 10 s later.
+// Close ends all streams, spread over Limits.Spread, and tells their clients to reconnect. It returns once they have
+// ended, at most 10 s later.
 func (l *Live) Close() {
 	l.mu.Lock()
 	first := !l.closed
@@ -240,7 +242,7 @@ func (l *Live) list() []*conn {
 	return list
 }
 
-// join takes a connection in, unless the server is shutting down.
+// join adds a connection, unless the server is shutting down.
 func (l *Live) join(c *conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -259,21 +261,21 @@ func (l *Live) leave(c *conn) {
 	delete(l.conns, c)
 }
 
-// Stats are figures of the streams, since New where they count.
+// Stats are metrics of the streams. Counters start with New.
 type Stats struct {
-	// Connections is how many streams are open, by protocol: "wire", "clock", "oolith.v1", "sse".
+	// Connections is the number of open streams by protocol: "wire", "clock", "oolith.v1", "sse".
 	Connections map[string]int
-	// Patterns is how many states the hub keeps, those that linger included.
+	// Patterns is the number of states that the hub keeps, including lingering ones.
 	Patterns int
-	// Subscriptions is how many subscriptions of the store the hub has: 1 or 0.
+	// Subscriptions is the number of subscriptions of the hub to the store: 1 or 0.
 	Subscriptions int
-	// Encoded is how many messages were made; Sent, how many were handed to connections.
+	// Encoded is the number of encoded messages; Sent is the number of messages given to connections.
 	Encoded, Sent uint64
-	// CatchUps is how often a connection fell behind and got the fresh state.
+	// CatchUps is how often a connection fell behind and got a fresh state.
 	CatchUps uint64
-	// Stalled is how many connections were closed because they took nothing.
+	// Stalled is the number of connections closed because they made no progress.
 	Stalled uint64
-	// Resets is how often the hub itself began anew, because it fell behind the store.
+	// Resets is how often the hub itself started over because it fell behind the store.
 	Resets uint64
 }
 
@@ -281,7 +283,7 @@ type counters struct {
 	encoded, sent, catchUps, stalled, resets atomic.Uint64
 }
 
-// Stats returns the figures of the streams.
+// Stats returns the metrics of the streams.
 func (l *Live) Stats() Stats {
 	s := Stats{Connections: map[string]int{}}
 	for _, c := range l.list() {
@@ -293,7 +295,7 @@ func (l *Live) Stats() Stats {
 	return s
 }
 
-// Followers returns how many connections follow each pattern that is followed.
+// Followers returns the number of connections of each followed pattern.
 func (l *Live) Followers() map[string]int {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
@@ -306,7 +308,7 @@ func (l *Live) Followers() map[string]int {
 	return followers
 }
 
-// guard runs a function of the application, and returns what it panics with as an error.
+// guard runs a function of the application and returns its panic as an error.
 func guard(what string, run func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

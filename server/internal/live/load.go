@@ -8,9 +8,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// How topics come to be.
+// How topics are loaded.
 
-// topic returns the topic of a pattern, as a viewer sees it, once it lives.
+// topic returns the live topic of a pattern for a viewer.
 func (h *hub) topic(ctx context.Context, pattern string, viewer any) (*topic, error) {
 	if err := h.start(); err != nil {
 		return nil, err
@@ -65,7 +65,8 @@ func (h *hub) load(t *topic) {
 	h.await(settled)
 }
 
-// await makes the hub look at a topic until it lives. A commit that nobody is told of wakes nobody: hence the timer.
+// await makes the hub look at a topic until it is live. The timer is needed because a commit that concerns nobody
+// wakes nobody.
 func (h *hub) await(settled <-chan struct{}) {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -103,7 +104,7 @@ func (h *hub) read(t *topic) (objects []*meta.Object, revision uint64, err error
 	return objects, revision, err
 }
 
-// notices reads what the store tells about a pattern, up to NoticeLive.
+// notices reads the notices of a pattern up to NoticeLive.
 func (l *Live) notices(ctx context.Context, pattern string, opt storage.SubscribeOptions, each func(storage.Notice)) error {
 	sub, err := l.store.Subscribe(ctx, pattern, opt)
 	if err != nil {
@@ -124,5 +125,5 @@ func (l *Live) notices(ctx context.Context, pattern string, opt storage.Subscrib
 	}
 }
 
-// hidden reports whether an object is in no stream.
+// hidden reports whether an object is excluded from all streams.
 func (l *Live) hidden(obj *meta.Object) bool { return l.opt.Hidden != nil && l.opt.Hidden(obj.Path) }

@@ -2,8 +2,9 @@ package live
 
 import "context"
 
-// Changed returns a channel that is closed once what an identity sees of a path or pattern is something else than it
-// was at some instant of the call: who reads it behind the call and then waits misses no change. It may be closed without one.
+// Changed returns a channel that is closed once the visible objects of a path or pattern differ from those at some
+// instant of the call. A caller that reads them after the call and then waits misses no change. The channel may also
+// be closed without a change.
 func (l *Live) Changed(ctx context.Context, identity any, pattern string) (<-chan struct{}, error) {
 	for {
 		t, err := l.hub.topic(ctx, pattern, l.viewerOf(identity))
@@ -16,7 +17,7 @@ func (l *Live) Changed(ctx context.Context, identity any, pattern string) (<-cha
 	}
 }
 
-// changeOf returns the channel of a topic's next change; nil if it does not live.
+// changeOf returns the channel of a topic's next change; nil if it is not live.
 func (h *hub) changeOf(t *topic) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()

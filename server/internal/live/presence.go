@@ -12,17 +12,17 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// presenceTTL is how long the object of a presence outlives a server that is killed. It is renewed three times in that time.
+// presenceTTL is how long the object of a presence outlives a killed server. It is renewed three times in that time.
 const presenceTTL = 3 * keepAliveSlots * time.Second
 
-// presence is an object that lives as long as a connection.
+// presence is an object that exists as long as a connection.
 type presence struct {
 	path     string
 	data     json.RawMessage
-	revision uint64 // of the object: whoever overwrites it makes it theirs
+	revision uint64 // of the object; another client that overwrites it takes it over
 }
 
-// enter stores an object that goes with the connection. The same id again stores other data.
+// enter stores an object that disappears with the connection. The same id again stores new data.
 func (s *session) enter(req *request) error {
 	if err := checkID(req.ID); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (s *session) enter(req *request) error {
 	return err
 }
 
-// store stores the object of a presence, unless the application refuses it.
+// store stores the object of a presence, unless the application rejects it.
 func (s *session) store(id, path string, data json.RawMessage) error {
 	var refused error
 	if err := guard("BeforeWrite", func() { refused = s.conn.caller.beforeEnter(path, &data) }); err != nil {
@@ -87,7 +87,7 @@ func (s *session) put(p *presence, opt storage.SetOptions) error {
 	return s.written(p, func() (meta.Object, error) { return s.conn.live.store.SetWith(p.path, p.data, opt) })
 }
 
-// written takes in what became of a write of a presence's object.
+// written processes the result of a write to a presence's object.
 func (s *session) written(p *presence, write func() (meta.Object, error)) error {
 	stored, err := write()
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
@@ -117,7 +117,7 @@ func (s *session) exit(req *request) error {
 	return nil
 }
 
-// remove removes the object of a presence that is none any more, unless it is another's by now. If that fails, its time to
+// remove deletes the object of an ended presence, unless another client has taken it over. If that fails, its time to
 // live ends it.
 func (s *session) remove(p *presence) {
 	err := s.conn.live.store.DelWith(p.path, storage.DelOptions{IfRevision: p.revision})
@@ -126,14 +126,14 @@ func (s *session) remove(p *presence) {
 	}
 }
 
-// renew gives each object of the connection a new time to live.
+// renew extends the time to live of each object of the connection.
 func (s *session) renew() {
 	for path, err := range s.touch() {
 		s.conn.live.opt.Logger.Warn("the presence cannot be renewed", "path", path, "error", err)
 	}
 }
 
-// touch is renew, and returns by their paths the errors of those that it could not renew.
+// touch is renew. It returns the errors by path.
 func (s *session) touch() map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +153,7 @@ func (s *session) touch() map[string]error {
 	return failed
 }
 
-// leave removes what the connection is present by. The connection is gone.
+// leave removes the presences of a closed connection.
 func (s *session) leave() {
 	s.mu.Lock()
 	present := s.present

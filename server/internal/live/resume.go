@@ -13,7 +13,7 @@ import (
 
 // How a client resumes from a token.
 
-// Why a client gets a fresh state: what a reset says.
+// Why a client gets a fresh state: the reason of a reset.
 const (
 	reasonMalformed = "malformed token"
 	reasonForeign   = "token of another store"
@@ -22,8 +22,8 @@ const (
 	reasonBehind    = "the connection fell behind"
 )
 
-// heardOf waits until the store has what a token names that another node over the same shared engine gave out. Where that cannot
-// be known now, the token is one of the future, and the client gets a fresh state.
+// heardOf waits until the store has reached a token that another node of the same shared engine issued. If that
+// cannot be determined, the token counts as a future one, and the client gets a fresh state.
 func (h *hub) heardOf(ctx context.Context, token string) {
 	t, err := parseToken(token)
 	if err == nil && t.store == h.live.StoreID() && t.revision > h.live.store.Revision() {
@@ -31,7 +31,7 @@ func (h *hub) heardOf(ctx context.Context, token string) {
 	}
 }
 
-// resumable is the revision that a token names, 0 if there is none to resume from: a reason says why.
+// resumable returns the revision of a token, or 0 and the reason if there is none to resume from.
 func (h *hub) resumable(text string) (from uint64, reason string) {
 	if text == "" {
 		return 0, ""
@@ -57,8 +57,8 @@ var (
 	errNotKept = errors.New("live: the store no longer has the changes since")
 )
 
-// missed is what a client that resumes gets first: each commit that it missed, up to the revision at which it was enrolled. If
-// these are not kept, or are too much, it is what fresh returns.
+// missed returns the first messages of a resuming client: each commit that it missed, up to the revision at which it
+// was enrolled. If these are not available or too many, it returns the result of fresh.
 func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []*member, from, at uint64) []*frame {
 	commits, err := h.history(ctx, patterns, from, at)
 	if err != nil {
@@ -67,7 +67,7 @@ func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !allLive(members) {
-		return nil // it is told anew when they live
+		return nil // it starts over once they are live
 	}
 	var frames []*frame
 	for _, missed := range commits {
@@ -83,7 +83,7 @@ func (h *hub) missed(ctx context.Context, c *conn, patterns []string, members []
 	return append(frames, h.bounds(c, "live", at, members, ""))
 }
 
-// allLive reports whether all topics live. It needs mu.
+// allLive reports whether all topics are live. It requires mu.
 func allLive(members []*member) bool {
 	for _, m := range members {
 		if m.topic == nil || !m.topic.live {
@@ -93,7 +93,7 @@ func allLive(members []*member) bool {
 	return true
 }
 
-// fresh is what a client gets that cannot resume commit by commit, for a reason: what changed and what exists
+// fresh returns the first messages of a client that cannot resume commit by commit: what changed and what exists
 // (oolith.v1), or a state.
 func (h *hub) fresh(ctx context.Context, c *conn, members []*member, from uint64, why error) []*frame {
 	var kept []unchanged
@@ -106,14 +106,14 @@ func (h *hub) fresh(ctx context.Context, c *conn, members []*member, from uint64
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !allLive(members) {
-		return nil // it is told anew when they live
+		return nil // it starts over once they are live
 	}
 	if len(c.members) > len(members) {
-		// A message that tells one subscription must not say that all of them are at its revision.
+		// A message for one subscription must not claim that all of them are at its revision.
 		c.fallBehind()
 		return nil
 	}
-	// What is held is in the state that is told now.
+	// The held changes are included in this state.
 	c.mu.Lock()
 	if !c.ending {
 		c.emptyLocked()
@@ -130,14 +130,14 @@ func (h *hub) fresh(ctx context.Context, c *conn, members []*member, from uint64
 	return []*frame{h.live.message(c.protocol, "catchup", h.revision, since, parts), h.bounds(c, "live", h.revision, members, "")}
 }
 
-// unchanged is what of a topic did not change since a revision.
+// unchanged is the part of a topic that has not changed since a revision.
 type unchanged struct {
 	since uint64
-	// revisions are those of the objects that did not, by path; nil for all up to since.
+	// revisions are those of the unchanged objects by path; nil if all objects up to since are unchanged.
 	revisions map[string]uint64
 }
 
-// has reports whether an object of the topic's present state is one of them.
+// has reports whether an object of the topic's present state is unchanged.
 func (u unchanged) has(obj *meta.Object) bool {
 	if u.revisions == nil {
 		return obj.Revision <= u.since
@@ -146,7 +146,7 @@ func (u unchanged) has(obj *meta.Object) bool {
 	return there && revision == obj.Revision
 }
 
-// unchanged returns what of each topic did not change since a revision; nil, with the reason, if that cannot be told.
+// unchanged returns the unchanged part of each topic since a revision, or nil and the reason if that is unknown.
 func (h *hub) unchanged(ctx context.Context, members []*member, since uint64, why error) ([]unchanged, error) {
 	kept := make([]unchanged, len(members))
 	for i, m := range members {
@@ -165,8 +165,8 @@ func (h *hub) unchanged(ctx context.Context, members []*member, since uint64, wh
 	return kept, nil
 }
 
-// unchangedOf asks the store, once for all that come back with one token at a time: after a restart these are many. What
-// it tells stays true, of those objects that still have their revision.
+// unchangedOf asks the store once for all clients that reconnect with the same token, which are many after a restart.
+// The answer stays true for objects that still have their revision.
 func (h *hub) unchangedOf(ctx context.Context, t *topic, since uint64) (unchanged, error) {
 	select {
 	case t.asking <- struct{}{}:
@@ -201,7 +201,8 @@ func (h *hub) unchangedOf(ctx context.Context, t *topic, since uint64) (unchange
 	return told, nil
 }
 
-// whatExists is what a client that knows an older state needs: what changed since, and what there is. It needs mu.
+// whatExists is the message for a client with an older state: what has changed since, and what exists. It requires
+// mu.
 func (t *topic) whatExists(kept unchanged) *frame {
 	s := t.snapshot()
 	if f := s.caughtUp[kept.since]; f != nil {
@@ -229,26 +230,28 @@ func (t *topic) whatExists(kept unchanged) *frame {
 	return f
 }
 
-// mostCaughtUp is how many messages of whatExists a state keeps: those that come back after a restart mostly have one token.
+// mostCaughtUp is how many messages of whatExists a state keeps. Clients that reconnect after a restart mostly have
+// the same token.
 const mostCaughtUp = 4
 
-// missedCommit is what one commit changed, by the place of the pattern.
+// missedCommit contains the changes of one commit, by index of the pattern.
 type missedCommit struct {
 	revision uint64
 	changes  [][]change
 }
 
-// history reads from the store what was committed between two revisions, in order. It reads the
-// changes of everything, since only then it is known which of them are one commit.
+// history reads the commits between two revisions from the store, in order. It reads the changes of everything,
+// because only then it is known which of them belong to the same commit.
 func (h *hub) history(ctx context.Context, patterns []string, from, to uint64) (commits []missedCommit, err error) {
-	// Whether the changes are kept is asked with a pattern that costs nothing where they are not.
+	// First ask whether the changes are available, with a pattern that costs nothing if they are not.
 	for _, pattern := range []string{nowhere, ""} {
 		commits, err = h.commits(ctx, pattern, patterns, from, to)
 		if err != nil {
 			return nil, err
 		}
 		if h.live.opt.View != nil {
-			// A change of what the caller may not see would name it: nobody knows any more whether the caller saw it before.
+			// A change that the caller may not see would reveal its object, and it is unknown whether the caller saw
+			// it before.
 			return nil, errTooMuch
 		}
 	}

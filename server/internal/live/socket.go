@@ -19,7 +19,7 @@ import (
 // Subprotocol is the name of our own WebSocket protocol. docs/protocol.md describes it.
 const Subprotocol = "oolith.v1"
 
-// ServeSocket serves oolith.v1: a connection that follows any number of patterns, and keeps presence. It returns once
+// ServeSocket serves oolith.v1: a connection that follows any number of patterns and keeps presences. It returns once
 // the stream runs.
 func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller) {
 	if !offers(r, Subprotocol) {
@@ -43,7 +43,8 @@ func (l *Live) ServeSocket(w http.ResponseWriter, r *http.Request, caller Caller
 	go c.read(raw, s.message)
 }
 
-// session is what a client of oolith.v1 asked for. Its reader's goroutine uses it, and the keeper, which renews presence.
+// session is the state of an oolith.v1 client. Its reader's goroutine uses it, and the keeper, which renews
+// presences.
 type session struct {
 	conn      *conn
 	malformed int
@@ -68,7 +69,7 @@ type request struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// problem is what a request is answered with that is not served. Malformed ones are counted.
+// problem is the answer to a request that is not served. Malformed requests are counted.
 type problem struct {
 	code      string
 	detail    string
@@ -81,7 +82,7 @@ func malformed(format string, args ...any) *problem {
 	return &problem{"malformed", fmt.Sprintf(format, args...), true}
 }
 
-// problemOf makes a problem of an error. One of the store may go by itself.
+// problemOf returns the problem for an error. An error of the store may be temporary.
 func problemOf(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
@@ -89,7 +90,7 @@ func problemOf(err error) *problem {
 	return &problem{code: "unavailable", detail: err.Error()}
 }
 
-// message serves a message of the client; nil stands for a binary one.
+// message serves a message of the client; nil for a binary one.
 func (s *session) message(text []byte) error {
 	if wait := s.conn.caller.Wait; wait != nil && wait() > 0 {
 		return &protocolError{closeTooMany, "more messages a second than the limit Rate"}
@@ -195,7 +196,7 @@ func (s *session) subscribe(req *request) error {
 		if err := checkID(one.ID); err != nil {
 			return err
 		}
-		req.ID = one.ID // which a problem names
+		req.ID = one.ID // for the problem
 		id := string(one.ID)
 		taken := slices.ContainsFunc(members[:i], func(m *member) bool { return m.id == id })
 		if _, there := s.members[id]; there || taken {

@@ -226,15 +226,15 @@ func TestSocketMalformed(t *testing.T) {
 		{`{"type":"subscribe","pattern":"a"}`, "null", "malformed", "id is missing"},
 		{`{"type":"subscribe","id":{},"pattern":"a"}`, "null", "malformed", "id"},
 		{`{"type":"subscribe","id":1,"pattern":"a","more":1}`, "1", "malformed", "more"},
-		{`{"type":"subscribe","id":1,"pattern":"a"} {}`, "1", "malformed", "behind"},
+		{`{"type":"subscribe","id":1,"pattern":"a"} {}`, "1", "malformed", "more data after"},
 		{`{"type":"subscribe","id":2,"pattern":"secret/*"}`, "2", "forbidden", "not for you"},
 		{`{"type":"subscribe","subscriptions":[{"id":1,"pattern":"a"},{"id":1,"pattern":"b"}]}`, "1", "malformed", "in use"},
 		{`{"type":"subscribe","subscriptions":[{"id":1,"pattern":"a"},{"id":2,"pattern":"b"},{"id":3,"pattern":"c"}]}`, "null", "too-many", "Subscriptions"},
-		{`{"type":"unsubscribe","id":1}`, "1", "malformed", "no subscription"},
+		{`{"type":"unsubscribe","id":1}`, "1", "malformed", "there is no subscription"},
 		{`{"type":"enter","id":1,"path":"a/*","data":1}`, "1", "malformed", "path"},
 		{`{"type":"enter","id":1,"path":"a"}`, "1", "malformed", "data"},
 		{`{"type":"enter","id":1,"path":"secret/1","data":1}`, "1", "forbidden", "not for you"},
-		{`{"type":"exit","id":1}`, "1", "malformed", "no presence"},
+		{`{"type":"exit","id":1}`, "1", "malformed", "there is no presence"},
 	} {
 		s := f.socket()
 		s.send(c.send)

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// token is a place in the commit order of one store, from which a client resumes: "<store id>.<revision>".
+// token is a position in the commit order of a store, from which a client resumes: "<store id>.<revision>".
 type token struct {
 	store    string
 	revision uint64
 }
 
-// longestToken is how many bytes a token may have.
+// longestToken is the maximum length of a token in bytes.
 const longestToken = 200
 
 func (t token) String() string { return t.store + "." + strconv.FormatUint(t.revision, 10) }
 
-// parseToken reads what String writes, and nothing else.
+// parseToken parses exactly the output of String.
 func parseToken(text string) (token, error) {
 	store, digits, found := strings.Cut(text, ".")
 	revision, err := strconv.ParseUint(digits, 10, 64)
@@ -34,8 +34,8 @@ func isHex(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// versions turn revisions into the opaque versions of the older protocol and back. The store and the
-// pattern are in them: another store's version means nothing here.
+// versions convert revisions into opaque versions of the older protocol and back. They depend on the store and the
+// pattern, so another store's version has no meaning.
 type versions struct{ store string }
 
 func (v versions) mask(pattern string) uint64 {

@@ -10,42 +10,43 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// topicKey is what a topic is for: a pattern, as an identity sees it.
+// topicKey identifies a topic: a pattern as seen by an identity.
 type topicKey struct {
 	pattern string
-	viewer  any // nil where there is no View
+	viewer  any // nil without View
 }
 
-// topic is the state of a pattern, and who follows it. The hub's mu guards it; only the hub's goroutine changes the state.
+// topic is the state of a pattern and its followers. The hub's mu guards it. Only the hub's goroutine changes the
+// state.
 type topic struct {
 	topicKey
 	list     bool // the pattern is a glob
 	versions versions
 	stats    *counters
 
-	// settled is closed once the topic follows the hub, or cannot, and err says why.
+	// settled is closed once the topic is live, or has failed with err.
 	settled chan struct{}
 	err     error
 	live    bool
 	loaded  bool     // the state of the revision last is there, and waits for the hub to come so far
-	early   []commit // what the hub saw before that
+	early   []commit // commits that the hub saw before that
 
 	objects []*meta.Object // by (Created, Path)
 	byPath  map[string]*meta.Object
 	last    uint64    // the revision of the last change, or the one of the first state
-	state   *snapshot // of last; nil until somebody asks
+	state   *snapshot // of last; nil until requested
 
 	members []*member
-	changed chan struct{} // closed with the next change; nil where no poll waits
+	changed chan struct{} // closed with the next change; nil if no poll waits
 	pending []change      // what the present commit has for the topic
 	sweeps  int           // of the keeper that found no member
 
-	asking    chan struct{} // one place: who asks the store what did not change
+	asking    chan struct{} // a semaphore for asking the store what has not changed
 	unchanged *unchanged    // what it told last, until the next sweep
 }
 
-// change is what a commit did to one object: it stored it, or removed it, which removed says, and then why and at which revision,
-// where it was there for the viewer.
+// change is the change of one object by a commit: it was stored, or it was removed, with the reason and the revision
+// of the removal, if the viewer could see it.
 type change struct {
 	object   *meta.Object
 	removed  bool
@@ -53,7 +54,7 @@ type change struct {
 	revision uint64
 }
 
-// commit is what one commit did to the objects of a topic.
+// commit contains the changes of a topic's objects by one commit.
 type commit struct {
 	revision uint64
 	changes  []change
@@ -74,7 +75,7 @@ func (t *topic) enroll(m *member) {
 	t.sweeps = 0
 }
 
-// dismiss takes a member out.
+// dismiss removes a member.
 func (t *topic) dismiss(m *member) {
 	last := len(t.members) - 1
 	t.members[m.at] = t.members[last]
@@ -100,7 +101,7 @@ func (t *topic) fill(objects []*meta.Object, revision uint64) {
 	}
 }
 
-// opKind is what an op does.
+// opKind is the kind of an op.
 type opKind uint8
 
 const (
@@ -109,19 +110,19 @@ const (
 	opReplace
 )
 
-// op is one step from a state to the next. Its place is that in the list, newest first, when the step is made.
+// op is a step between two states. Its place is the index in the list, newest first, at the time of the step.
 type op struct {
 	kind   opKind
 	place  int
-	object *meta.Object // the new one, or the one that goes
+	object *meta.Object // the new or the removed one
 	before *meta.Object // of a replacement
-	// Of a removal, as change has them.
+	// Of a removal, as in change.
 	reason   storage.Reason
 	revision uint64
 }
 
-// apply brings a commit into the state, and returns the steps: first what goes, then what comes. Beside them are removals of
-// what the state did not have, as it was expired when the state was read.
+// apply applies a commit to the state and returns the steps, removals first. It also returns removals of objects that
+// the state lacks because they had expired when it was read.
 func (t *topic) apply(c commit) (ops []op, unknown []change) {
 	for _, ch := range c.changes {
 		switch {
@@ -144,7 +145,7 @@ func (t *topic) apply(c commit) (ops []op, unknown []change) {
 	return ops, unknown
 }
 
-// notify lets the polls look again that wait for a change.
+// notify wakes the polls that wait for a change.
 func (t *topic) notify() {
 	if t.changed != nil {
 		close(t.changed)
@@ -152,7 +153,7 @@ func (t *topic) notify() {
 	}
 }
 
-// place returns where an object stands in objects, or would stand.
+// place returns the index of an object in objects, or where it would be.
 func (t *topic) place(obj *meta.Object) int {
 	at, _ := slices.BinarySearchFunc(t.objects, obj, byAge)
 	return at
@@ -163,7 +164,7 @@ func (t *topic) remove(ops []op, path string, why change) []op {
 	at := t.place(old)
 	delete(t.byPath, path)
 	ops = append(ops, op{kind: opRemove, place: len(t.objects) - 1 - at, object: old, reason: why.reason, revision: why.revision})
-	if at == 0 { // the oldest one, of a list with a limit
+	if at == 0 { // the oldest object, of a list with a limit
 		t.objects[0] = nil
 		t.objects = t.objects[1:]
 	} else {
@@ -191,12 +192,12 @@ func (t *topic) store(ops []op, obj *meta.Object) []op {
 type snapshot struct {
 	objects []*meta.Object
 	wire    *frame
-	part    *frame // the member "objects" of our own protocols, without what goes around it
+	part    *frame // the member "objects" of our own protocols, without the envelope
 
-	caughtUp map[uint64]*frame // of whatExists, by since; the hub's mu guards it
+	caughtUp map[uint64]*frame // results of whatExists by since; guarded by the hub's mu
 }
 
-// snapshot returns the state, which all share until it changes.
+// snapshot returns the state, which is shared until it changes.
 func (t *topic) snapshot() *snapshot {
 	if t.state != nil {
 		return t.state
@@ -216,7 +217,7 @@ func (t *topic) snapshot() *snapshot {
 	return s
 }
 
-// appendState appends what a subscriber of the older protocol holds.
+// appendState appends the state for a subscriber of the older protocol.
 func appendState(dst []byte, list bool, objects []*meta.Object) []byte {
 	switch {
 	case list:
@@ -227,5 +228,5 @@ func appendState(dst []byte, list bool, objects []*meta.Object) []byte {
 	return appendWire(dst, objects[0])
 }
 
-// isList reports whether a pattern is a list, and not one object.
+// isList reports whether a pattern is a list and not a single object.
 func isList(pattern string) bool { return key.HasGlob(pattern) }

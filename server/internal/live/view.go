@@ -6,7 +6,7 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// view is what an identity sees of an object, nil for nothing.
+// view returns what an identity may see of an object; nil for nothing.
 func (l *Live) view(viewer any, obj *meta.Object) (seen *meta.Object) {
 	if l.opt.View == nil {
 		return obj
@@ -32,10 +32,10 @@ func (l *Live) view(viewer any, obj *meta.Object) (seen *meta.Object) {
 	return &copied
 }
 
-// lone is the viewer of one connection whose identity cannot be compared.
+// lone is the viewer for one connection with an identity that is not comparable.
 type lone struct{ identity any }
 
-// viewerOf is under what an identity's topics are kept.
+// viewerOf returns the viewer for an identity's topics.
 func (l *Live) viewerOf(identity any) any {
 	switch {
 	case l.opt.View == nil || identity == nil:

@@ -13,7 +13,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// upgrade takes a connection over for WebSocket. An answer is written where it cannot.
+// upgrade takes a connection over for WebSocket. If it cannot, it writes an answer.
 func (l *Live) upgrade(w http.ResponseWriter, r *http.Request, subprotocol string, extension func(httphead.Option) (httphead.Option, error)) (net.Conn, error) {
 	upgrader := ws.HTTPUpgrader{Protocol: func(offered string) bool { return offered == subprotocol }, Negotiate: extension}
 	raw, buffered, _, err := upgrader.Upgrade(r, w)
@@ -40,7 +40,7 @@ func offers(r *http.Request, subprotocol string) bool {
 	return false
 }
 
-// protocolError is what ends a WebSocket connection, with a close code.
+// protocolError ends a WebSocket connection with a close code.
 type protocolError struct {
 	code   ws.StatusCode
 	reason string
@@ -48,18 +48,19 @@ type protocolError struct {
 
 func (e *protocolError) Error() string { return e.reason }
 
-// read reads what a client sends, until the connection is closing. It hands whole text messages on, if anybody wants them.
+// read reads the client's messages until the connection closes, and passes complete text messages on if text is not
+// nil.
 func (c *conn) read(r io.Reader, text func(message []byte) error) {
 	err := c.readFrames(r, text)
 	if broken, ok := err.(*protocolError); ok {
 		c.end(broken.code, broken.reason)
-		// Who sent this may be in the midst of more: the close frame gets its time to arrive.
+		// The client may be in the middle of sending more. Give the close frame time to arrive.
 		_, _ = io.CopyN(io.Discard, r, 1<<20)
 	}
 	c.mu.Lock()
 	ending := c.ending
 	c.mu.Unlock()
-	if !ending { // else the last frames are under way, and who writes them drops the connection
+	if !ending { // otherwise the last frames are being written, and the writer closes the connection
 		c.drop()
 	}
 }
@@ -75,7 +76,7 @@ func (c *conn) readFrames(r io.Reader, text func([]byte) error) error {
 			continue
 		}
 		if !isText {
-			message = nil // no message of ours is binary
+			message = nil // we expect no binary messages
 		} else if message == nil {
 			message = []byte{}
 		}
@@ -85,8 +86,8 @@ func (c *conn) readFrames(r io.Reader, text func([]byte) error) error {
 	}
 }
 
-// aside runs a function on a goroutine of its own. The stack of the one that reads stays small then: it is what an idle
-// connection costs most.
+// aside runs a function on a separate goroutine. This keeps the stack of the reading goroutine small, which is the
+// largest cost of an idle connection.
 func aside(run func() error) error {
 	done := make(chan error)
 	go func() { done <- run() }()
@@ -98,11 +99,11 @@ type incoming struct {
 	conn  *conn
 	r     io.Reader
 	limit int
-	keep  bool // the messages are looked at
+	keep  bool // keep the messages
 	head  [ws.MaxHeaderSize]byte
 }
 
-// next returns the next message, after it answered control frames.
+// next returns the next message. It answers control frames.
 func (in *incoming) next() (message []byte, text bool, err error) {
 	state, size, compressed := ws.StateServerSide, 0, false
 	for {
@@ -156,7 +157,7 @@ func (in *incoming) next() (message []byte, text bool, err error) {
 
 var errTooBig = errors.New("the message is too large")
 
-// failed is what ends a connection whose message cannot be taken.
+// failed is the error that ends a connection with an unacceptable message.
 func (in *incoming) failed(err error) error {
 	if errors.Is(err, errTooBig) {
 		return &protocolError{ws.StatusMessageTooBig, "the message is larger than the limit of " + itoa(in.limit) + " bytes"}
@@ -168,7 +169,7 @@ func (in *incoming) failed(err error) error {
 func (in *incoming) payload(h ws.Header, message []byte) ([]byte, error) {
 	from := len(message)
 	for left := int(h.Length); left > 0; {
-		// Memory grows with what comes, and not with what is announced.
+		// Memory grows with the received bytes, not with the announced length.
 		piece := min(left, 16<<10)
 		at := len(message)
 		message = append(message, make([]byte, piece)...)
@@ -207,7 +208,8 @@ func (in *incoming) control(h ws.Header) error {
 	return nil
 }
 
-// mayClose reports whether a close frame may have a code: one of RFC 6455 or registered since, or one of an application's.
+// mayClose reports whether a close frame may have a code: one of RFC 6455, one registered since, or one of
+// applications.
 func mayClose(code ws.StatusCode) bool {
 	switch {
 	case code >= 1000 && code <= 1014:
@@ -217,10 +219,10 @@ func mayClose(code ws.StatusCode) bool {
 	}
 }
 
-// mostPongs is how many bytes may wait for a connection before pings get no answer.
+// mostPongs is the number of waiting bytes beyond which pings get no answer.
 const mostPongs = 4 << 10
 
-// pong answers a ping, unless so much waits already that a flood of them would cost memory.
+// pong answers a ping, unless too much is waiting, so that a flood of pings costs no memory.
 func (c *conn) pong(payload []byte) {
 	c.mu.Lock()
 	full := len(c.queue) > mostPongs/ws.MaxControlFramePayloadSize
@@ -239,10 +241,10 @@ func (c *conn) echo(code ws.StatusCode, empty bool) {
 	c.endWith(closeFrame(code, ""))
 }
 
-// openSocket makes a connection part of the server, unless that is shutting down.
+// openSocket adds a connection to the server, unless that is shutting down.
 func (l *Live) openSocket(c *conn, raw net.Conn) bool {
 	if err := l.join(c); err != nil {
-		_, _ = raw.Write(closeBytes(closeRestart, "the server is shutting down")) // it is closed at once in any case
+		_, _ = raw.Write(closeBytes(closeRestart, "the server is shutting down")) // it is closed immediately in any case
 		_ = raw.Close()
 		c.caller.ended()
 		return false
@@ -258,13 +260,13 @@ func closeBytes(code ws.StatusCode, reason string) []byte {
 	return all
 }
 
-// refuse answers a request whose stream cannot begin.
+// refuse answers a request whose stream cannot start.
 func (l *Live) refuse(w http.ResponseWriter, err error) {
 	w.Header().Set("Retry-After", "2")
 	http.Error(w, "the stream cannot start: "+err.Error(), http.StatusServiceUnavailable)
 }
 
-// attachTo attaches a WebSocket connection that has just begun, and ends it where that fails.
+// attachTo attaches a new WebSocket connection, and closes it on an error.
 func (l *Live) attachTo(ctx context.Context, c *conn, pattern, version string) {
 	m := &member{}
 	if err := l.hub.attach(ctx, c, []string{pattern}, []*member{m}, "", version); err != nil {

@@ -7,17 +7,18 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// bearer is the subprotocol behind which browsers send a token. A server that does not answer it loses them.
+// bearer is the subprotocol after which browsers send a token. The server must answer it, or browsers close the
+// connection.
 const bearer = "bearer"
 
-// ServeWire serves the older WebSocket protocol: a subscription to a path or pattern, or for "" the clock. It returns once the
-// stream runs. Whether the caller may read the path is checked before.
+// ServeWire serves the older WebSocket protocol: a subscription to a path or pattern, or for "" the clock. It returns
+// once the stream runs. The caller must authorize the path.
 func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, path string) {
 	p, viewer := wire, l.viewerOf(caller.Identity)
 	if path == "" {
 		p = clock
 	} else if _, err := l.hub.topic(r.Context(), path, viewer); err != nil {
-		// A refusal behind the upgrade would be a silent connection.
+		// A rejection after the upgrade would be a silent connection.
 		l.refuse(w, err)
 		caller.ended()
 		return
@@ -28,7 +29,7 @@ func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, 
 		caller.ended()
 		return
 	}
-	caller.Allowed = nil // the client asks for nothing more: the request need not stay in memory
+	caller.Allowed = nil // the client makes no further requests, so the request need not stay in memory
 	c := l.newConn(raw, p, caller, viewer)
 	if !l.openSocket(c, raw) {
 		return
@@ -41,7 +42,7 @@ func (l *Live) ServeWire(w http.ResponseWriter, r *http.Request, caller Caller, 
 	go c.read(raw, nil)
 }
 
-// time is what the clock tells: decimal digits, in a binary frame.
+// time is the message of the clock: decimal digits in a binary frame.
 func (l *Live) time() *frame {
 	digits := strconv.AppendInt(nil, l.opt.Now().UnixNano(), 10)
 	return ready(webSocket(ws.OpBinary, digits)...)

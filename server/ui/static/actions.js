@@ -56,7 +56,7 @@ export const actions = {
 			${ok ? item('Copy as curl', () => copyAs('curl')) : nothing}
 			${ok ? item('Copy as Go', () => copyAs('go')) : nothing}
 			${ok ? item('Copy as TypeScript', () => copyAs('typescript')) : nothing}
-			${write && list.rows?.total ? item('Delete all of it…', () => this.removeAll(list), true) : nothing}
+			${write && list.rows?.total ? item('Delete this list…', () => this.removeAll(list), true) : nothing}
 		</div></details>`
 	},
 }

@@ -81,7 +81,7 @@ async function problemOf(response, sent) {
 	} catch { /* an answer in words */ }
 	const problem = new Problem(response.status, detail, members)
 	// Another token may have been given since.
-	if (response.status === 401 && sent === token()) loginNeeded.set(token() ? 'The token is not valid any more: it expired or was revoked.' : 'This server asks for a token.')
+	if (response.status === 401 && sent === token()) loginNeeded.set(token() ? 'The token is no longer valid: it expired or was revoked.' : 'This server requires a token.')
 	return problem
 }
 

@@ -14,7 +14,7 @@ export async function called(call) {
 	} catch (error) {
 		const { status, message, kind } = /** @type {any} */ (error)
 		if (!status) { lost(); throw new Problem(0, 'the server does not answer') }
-		if (status === 401) loginNeeded.set('The token is not valid any more: it expired or was revoked.')
+		if (status === 401) loginNeeded.set('The token is no longer valid: it expired or was revoked.')
 		throw new Problem(status, message, { type: '#' + kind })
 	}
 }

@@ -69,6 +69,6 @@ function columnMenu(list) {
 	return html`<details class="menu" @keydown=${closeOnEscape}><summary class="icon" aria-label="Columns" title="Columns">▦</summary>
 		<div class="sheet"><p class="dim">Columns</p>
 			${list.members.map(name => html`<label class="check"><input type="checkbox" .checked=${shown.has(name)} @change=${(/** @type {any} */ e) => set(name, e.target.checked)}> <span dir="auto">${name}</span></label>`)}
-			${route.value.columns ? html`<button @click=${() => go({ columns: '' })}>As they are found</button>` : nothing}
+			${route.value.columns ? html`<button @click=${() => go({ columns: '' })}>Default columns</button>` : nothing}
 		</div></details>`
 }

@@ -73,8 +73,8 @@ export class Inside extends Part {
 		} catch (error) {
 			const problem = error instanceof Problem ? error : undefined
 			if (problem?.status === 0) return // the page says so
-			this.error = problem?.status === 403 ? 'This token has no admin rights: it cannot look inside the server.'
-				: problem?.status === 404 ? 'The figures are on the address of --admin-addr, and not here.' : words(error)
+			this.error = problem?.status === 403 ? 'This token has no admin rights, so it cannot see the inside of the server.'
+				: problem?.status === 404 ? 'The metrics are on the address of --admin-addr, not here.' : words(error)
 		}
 		this.invalidate()
 	}
@@ -143,7 +143,7 @@ export class Inside extends Part {
 			body: () => html`<p><span class="mono">${c.remote}</span>${c.patterns.length ? html`, which follows <code>${c.patterns[0]}</code>` : nothing}. Its client comes back by itself in some seconds. To keep it out, revoke its token.</p>`,
 			run: async () => {
 				await request('/~/connections/' + c.id, { method: 'DELETE', accept: [404] })
-				tell('The connection is ended.')
+				tell('The connection is closed.')
 				await this.read()
 			},
 		})

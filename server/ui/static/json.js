@@ -45,7 +45,7 @@ export function parse(text) {
 		if (found !== undefined) return found
 		const from = at
 		for (at++; at < text.length && text[at] !== '"'; at++) {
-			if (text[at] < ' ') fail(text[at] === '\n' ? 'the string that began on this line has no end, expected "' : 'a control character in a string, expected an escape such as \\t')
+			if (text[at] < ' ') fail(text[at] === '\n' ? 'the string that begins on this line is not closed, expected "' : 'a control character in a string, expected an escape such as \\t')
 			if (text[at] === '\\') {
 				const escaped = text.slice(at + 1, at + 6)
 				if (!/^(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/.test(escaped)) fail(`the escape \\${escaped[0] ?? ''} is unknown, expected one of \\" \\\\ \\/ \\b \\f \\n \\r \\t \\u0000`)
@@ -53,11 +53,11 @@ export function parse(text) {
 			}
 		}
 		at = from
-		return fail('the string has no end, expected "')
+		return fail('the string is not closed, expected "')
 	}
 	/** @param {number} depth @returns {Node} */
 	const value = depth => {
-		if (depth > deepest) fail(`deeper than ${deepest} levels`)
+		if (depth > deepest) fail(`more than ${deepest} levels`)
 		skip()
 		switch (text[at]) {
 			case '{': return object(depth)
@@ -66,7 +66,7 @@ export function parse(text) {
 		}
 		const raw = take(wordAt) ?? take(numberAt)
 		if (raw === undefined) return fail(`${what()}, expected a value: an object, an array, a string in ", a number, true, false or null`)
-		if (/[\w.]/.test(text[at] ?? ' ')) fail(`${what()} behind ${raw}, which is no number and no word of JSON`)
+		if (/[\w.]/.test(text[at] ?? ' ')) fail(`${what()} after ${raw}, which is not a number or a JSON word`)
 		return { kind: 'scalar', raw }
 	}
 	/** @param {number} depth @returns {Node} */
@@ -78,12 +78,12 @@ export function parse(text) {
 		if (text[at] === '}') { at++; return { kind: 'object', members } }
 		for (;;) {
 			skip()
-			if (text[at] !== '"') fail(text[at] === '}' ? 'a comma before }, expected a member behind it' : `${what()}, expected a member: its name in "`)
+			if (text[at] !== '"') fail(text[at] === '}' ? 'a comma before }, expected a member after it' : `${what()}, expected a member: its name in "`)
 			const from = at
 			const raw = string(), name = /** @type {string} */ (JSON.parse(raw))
-			if (members.has(name)) { at = from; fail(`the member ${raw} is there twice`) }
+			if (members.has(name)) { at = from; fail(`the member ${raw} occurs twice`) }
 			skip()
-			if (text[at] !== ':') fail(`${what()}, expected : behind the name ${raw}`)
+			if (text[at] !== ':') fail(`${what()}, expected : after the name ${raw}`)
 			at++
 			members.set(name, value(depth + 1))
 			skip()
@@ -101,7 +101,7 @@ export function parse(text) {
 		if (text[at] === ']') { at++; return { kind: 'array', items } }
 		for (;;) {
 			skip()
-			if (text[at] === ']') fail('a comma before ], expected a value behind it')
+			if (text[at] === ']') fail('a comma before ], expected a value after it')
 			items.push(value(depth + 1))
 			skip()
 			if (text[at] === ']') { at++; return { kind: 'array', items } }
@@ -111,7 +111,7 @@ export function parse(text) {
 	}
 	const node = value(1)
 	skip()
-	if (at < text.length) fail(`${what()} behind the value, expected nothing more`)
+	if (at < text.length) fail(`${what()} after the value, expected the end`)
 	return node
 }
 
@@ -175,6 +175,6 @@ export function same(a, b) {
 export function dataOf(answer) {
 	const from = answer.indexOf('"data":') + 7
 	const end = answer.slice(-80).match(/,"revision":\d+(?:,"expires":-?\d+)?\}\s*$/)
-	if (from < 7 || !end) throw new Error('the answer of the server is no object')
+	if (from < 7 || !end) throw new Error('the answer of the server is not an object')
 	return answer.slice(from, answer.length - end[0].length)
 }

@@ -25,7 +25,7 @@ export async function login(why, optional = false) {
 					await identify()
 				} catch (error) {
 					setToken(before, false)
-					if (error instanceof Problem && error.status === 401) throw new Error('The server does not know this token: it is unknown, revoked or expired.')
+					if (error instanceof Problem && error.status === 401) throw new Error('The token is invalid: it is unknown, revoked or expired.')
 					throw error
 				}
 			},

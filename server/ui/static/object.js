@@ -240,9 +240,9 @@ export class Edited extends Part {
 	/** What saving does to the end of the object, in words; '' where that is clear. */
 	get endsIn() {
 		const expires = this.base?.meta.expires
-		if (this.ends === 'after') return `It ends by itself ${this.ttl || '…'} after it is saved.`
+		if (this.ends === 'after') return `It expires ${this.ttl || '…'} after it is saved.`
 		if (!expires) return ''
-		return this.ends === 'never' ? 'It does not end by itself any more.' : `It still ends ${time(expires)}.`
+		return this.ends === 'never' ? 'It no longer expires.' : `It still expires ${time(expires)}.`
 	}
 
 	/** The time to live that is sent. */
@@ -266,7 +266,7 @@ export class Edited extends Part {
 			const response = await request('/' + escape(target).replaceAll('%2A', '*'), { method: this.make === 'push' ? 'POST' : 'PUT', headers, body: this.text, accept: [412] })
 			if (response.status === 412) {
 				const now = this.make ? null : await this.read()
-				if (this.make || fresh) throw new Problem(412, this.make ? `There is an object at ${target} already: open it to change it` : 'There is an object again meanwhile')
+				if (this.make || fresh) throw new Problem(412, this.make ? `There is already an object at ${target}; open it to change it` : 'There is an object again in the meantime')
 				this.theirs = now
 				queueMicrotask(() => this.conflict())
 				return
@@ -304,13 +304,13 @@ export class Edited extends Part {
 		this.theirs = undefined
 		this.setText(print(merged))
 		this.typed(this.text)
-		if (same(merged, parse(theirs.raw))) tell('What is there is what you want: there is nothing to save.')
+		if (same(merged, parse(theirs.raw))) tell('The server already has your version; there is nothing to save.')
 		else this.save()
 	}
 
 	/** Leaves what was typed. */
 	async revert() {
-		if (this.dirty && !await ask({ title: 'Leave what you typed?', body: () => html`<p>The text becomes what the server has. What you typed is lost.</p>`, confirm: 'Leave it', danger: true })) return
+		if (this.dirty && !await ask({ title: 'Discard your text?', body: () => html`<p>The editor shows the server's version. Your text is lost.</p>`, confirm: 'Discard', danger: true })) return
 		keepDraft(this.make ? 'new' : this.path, undefined)
 		if (this.theirs === null) { this.theirs = undefined; this.text = this.shown = ''; this.base = null; this.error = 'gone'; this.invalidate(); return }
 		if (this.theirs) { this.base = this.theirs; this.shown = print(parse(this.base.raw)); this.theirs = undefined }
@@ -327,7 +327,7 @@ export class Edited extends Part {
 				const response = await request('/' + escape(this.path), { method: 'DELETE', headers: { 'If-Match': base.etag }, accept: [404, 412] })
 				if (response.status !== 412) return
 				await this.look()
-				throw new Problem(412, 'It changed meanwhile, and was not deleted: look at it again')
+				throw new Problem(412, 'It changed in the meantime and was not deleted; review it first')
 			},
 		})
 		if (!gone) return
@@ -338,7 +338,7 @@ export class Edited extends Part {
 	}
 
 	close() {
-		if (this.dirty) tell('What you typed is kept: open it again to go on.')
+		if (this.dirty) tell('Your text is kept; open the object again to continue.')
 		go({ object: '', make: '' })
 		const grid = /** @type {HTMLElement | null} */ (document.querySelector('oo-list .grid'))
 		grid?.focus()
@@ -377,7 +377,7 @@ export class Edited extends Part {
 		return html`
 			${this.error ? html`<p class="banner bad" role="alert">${this.error} ${this.base || this.make ? nothing : html`<button @click=${() => this.load()}>Try again</button>`}</p>` : nothing}
 			${this.theirs === null ? html`<p class="banner warn" role="alert">It was deleted on the server. ${this.dirty ? 'What you typed is still here; saving makes it anew.' : 'This is what it was; saving makes it anew.'}</p>` : nothing}
-			${this.theirs ? html`<p class="banner warn" role="alert">Somebody changed it meanwhile. <button @click=${() => this.conflict()}>Bring both together</button></p>` : nothing}`
+			${this.theirs ? html`<p class="banner warn" role="alert">Somebody else changed it in the meantime. <button @click=${() => this.conflict()}>Bring both together</button></p>` : nothing}`
 	}
 
 	body() {

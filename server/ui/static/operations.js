@@ -52,7 +52,7 @@ export const operations = {
 		const { total } = await json('/~/rows' + query({ pattern, limit: 1 }))
 		askCount({
 			title: `Delete everything in ${pattern}?`, count: total, confirm: `Delete ${plural(total, 'object')}`,
-			what: html`<p>All ${plural(total, 'object')} that match <code>${pattern}</code> go at once, and those that come until you confirm.</p>`,
+			what: html`<p>All ${plural(total, 'object')} that match <code>${pattern}</code> are deleted at once, including any that are added before you confirm.</p>`,
 			run: async () => {
 				await called(store.del(pattern))
 				list.clearSelection()
@@ -69,7 +69,7 @@ export const operations = {
 		let problem = null
 		ask({
 			title: `Change ${plural(paths.length, 'object')}`, confirm: 'Change', ready: () => !problem,
-			body: redraw => html`<p>Each gets these members; <code>null</code> removes one (JSON Merge Patch). The rest stays.</p>
+			body: redraw => html`<p>Each object gets these members; <code>null</code> removes one (JSON Merge Patch). Other members are kept.</p>
 				<label class="wide">Members<textarea class="mono small" spellcheck="false" .value=${text} @input=${(/** @type {any} */ e) => { text = e.target.value; problem = check(text); redraw() }}></textarea></label>
 				${problem ? html`<p class="bad" role="status">${problem.words}</p>` : nothing}`,
 			run: async () => {
@@ -89,14 +89,14 @@ export const operations = {
 		const paths = [...list.selected]
 		let ttl = ''
 		ask({
-			title: `Let ${plural(paths.length, 'object')} end`, confirm: 'Set the time', ready: () => /^\d+(\.\d+)?[smhd]?$/.test(ttl),
+			title: `Set a time to live for ${plural(paths.length, 'object')}`, confirm: 'Set the time', ready: () => /^\d+(\.\d+)?[smhd]?$/.test(ttl),
 			body: redraw => html`<label class="wide">Time to live from now on, such as <code>90m</code> or <code>7d</code><input autocomplete="off" @input=${(/** @type {any} */ e) => { ttl = e.target.value.trim(); redraw() }}></label>`,
 			run: async () => {
 				const most = me.value?.limits.batchChanges ?? 100
 				for (let i = 0; i < paths.length; i += most) {
 					await called(store.batch(paths.slice(i, i + most).map(path => ({ op: /** @type {const} */ ('merge'), path, data: {}, ifMatch: '*', ttl }))))
 				}
-				tell(`${plural(paths.length, 'object')} end in ${ttl}.`)
+				tell(`${plural(paths.length, 'object')} expire in ${ttl}.`)
 			},
 		})
 	},

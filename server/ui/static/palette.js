@@ -14,8 +14,8 @@ import { commands, usable } from './keys.js'
 export function help() {
 	const keys = (/** @type {string} */ text) => text.split(' ').map(key => html`<kbd>${key}</kbd> `)
 	const rows = [['Ctrl K', 'Find a command or a path'], ...commands.filter(c => c.keys).map(c => [/** @type {string} */ (c.keys), c.name]),
-		['↑ ↓ PageUp PageDown Home End', 'In the tree and in a list'], ['→ ←', 'Open and close a directory'], ['Enter', 'Open what is marked'], ['Space', 'Select a row'],
-		['Shift ↓', 'Select several'], ['Ctrl A', 'Select all that is at hand'], ['Delete', 'Delete what is selected'], ['Esc', 'Close, or select nothing']]
+		['↑ ↓ PageUp PageDown Home End', 'In the tree and in a list'], ['→ ←', 'Open and close a directory'], ['Enter', 'Open the marked row'], ['Space', 'Select a row'],
+		['Shift ↓', 'Select several'], ['Ctrl A', 'Select all loaded rows'], ['Delete', 'Delete the selection'], ['Esc', 'Close, or clear the selection']]
 	ask({ title: 'Keys', kind: 'wide', body: () => html`<dl class="keys">${rows.map(([key, name]) => html`<div><dt>${keys(key)}</dt><dd>${name}</dd></div>`)}</dl>` })
 }
 
@@ -72,7 +72,7 @@ export function palette(typed) {
 					draw()
 					dialog.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' })
 				}}>
-			<ul id="palette-list" role=${some.length ? 'listbox' : nothing} aria-label="What is found">${some.map((command, i) => html`<li role="option" id=${'command-' + i} aria-selected=${String(i === active)} @click=${() => run(command)}
+			<ul id="palette-list" role=${some.length ? 'listbox' : nothing} aria-label="Results">${some.map((command, i) => html`<li role="option" id=${'command-' + i} aria-selected=${String(i === active)} @click=${() => run(command)}
 				@pointermove=${() => { if (active !== i) { active = i; draw() } }}><span class=${command.keys || !paths.includes(command) ? '' : 'mono'}>${command.name}</span>${command.keys ? html`<span class="keys">${command.keys.split(' ').map(key => html`<kbd>${key}</kbd>`)}</span>` : nothing}</li>`)}</ul>
 			${some.length ? nothing : html`<p class="dim note">Nothing of that name. A path has letters, digits, - _ . and / between its segments.</p>`}`, dialog)
 	}

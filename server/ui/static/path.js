@@ -6,12 +6,12 @@ export function wrongWith(path, glob = true) {
 	if (new TextEncoder().encode(path).length > 1024) return 'it is longer than 1,024 bytes'
 	const segments = path.split('/')
 	for (const [i, segment] of segments.entries()) {
-		if (segment === '') return i === 0 ? 'it begins with a slash' : i === segments.length - 1 ? 'it ends with a slash' : 'two slashes follow each other'
+		if (segment === '') return i === 0 ? 'it begins with a slash' : i === segments.length - 1 ? 'it ends with a slash' : 'it has two slashes in a row'
 		if (segment === '.' || segment === '..') return `the segment "${segment}" is not allowed`
 		const bad = segment.match(/[^A-Za-z0-9\-_.*]/u)
 		if (bad) return `it has the character "${bad[0]}", expected letters A to Z, digits, - _ . and *`
 		if (segment.includes('*') && !glob) return 'it is a pattern, expected the path of one object'
-		if (segment.includes('**') && (segment !== '**' || i !== segments.length - 1)) return '** stands only as the whole last segment'
+		if (segment.includes('**') && (segment !== '**' || i !== segments.length - 1)) return '** is allowed only as the whole last segment'
 	}
 	return ''
 }

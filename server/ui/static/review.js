@@ -43,10 +43,10 @@ export async function resolve({ path, base, mine, theirs }) {
 	const result = () => merge(base, mine, theirs, ({ path: place }) => chosen.get(id(place)) ?? true)
 	const short = (/** @type {Node | undefined} */ node) => { if (!node) return '(removed)'; const text = compact(node); return text.length > 300 ? text.slice(0, 300) + '…' : text }
 	const sure = await ask({
-		title: 'Somebody changed it meanwhile', confirm: conflicts.length ? 'Take this' : 'Take both', kind: 'wide',
+		title: 'Somebody else changed it in the meantime', confirm: conflicts.length ? 'Take this' : 'Take both', kind: 'wide',
 		ready: () => conflicts.every(({ path: place }) => chosen.has(id(place))),
 		body: redraw => html`<p class="path-line mono">${path}</p>
-			<p>${conflicts.length ? `Both changed the same in ${conflicts.length === 1 ? 'one place' : conflicts.length + ' places'}: choose. All else is brought together.` : 'You and somebody else changed different parts. Both changes are in the result:'}</p>
+			<p>${conflicts.length ? `Both changed the same in ${conflicts.length === 1 ? 'one place' : conflicts.length + ' places'}: choose. All other changes are merged.` : 'You and somebody else changed different parts. Both changes are in the result:'}</p>
 			${conflicts.map((conflict, i) => html`<fieldset class="conflict"><legend class="mono">${conflict.path.join(' › ') || 'the whole'}</legend>
 				<p class="dim">was <code>${short(conflict.base)}</code></p>
 				${[true, false].map(side => html`<label class="check"><input type="radio" name=${'conflict-' + i} .checked=${chosen.get(id(conflict.path)) === side} @change=${() => { chosen.set(id(conflict.path), side); redraw() }}>

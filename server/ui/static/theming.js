@@ -1,4 +1,4 @@
-// Dark, light, or as the system has it.
+// Dark, light, or system theme has it.
 
 import { tell } from './state.js'
 
@@ -16,6 +16,6 @@ export function nextTheme() {
 		document.documentElement.dataset.theme = next
 		localStorage.setItem(key, next)
 	}
-	tell(next === 'system' ? 'As the system has it.' : next === 'dark' ? 'Dark.' : 'Light.')
+	tell(next === 'system' ? 'System theme.' : next === 'dark' ? 'Dark theme.' : 'Light theme.')
 	document.querySelectorAll('oo-app').forEach(app => /** @type {any} */ (app).invalidate())
 }

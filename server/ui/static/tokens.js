@@ -26,7 +26,7 @@ export function tokensView(inside) {
 async function make(inside) {
 	let name = '', scopes = 'read:**', ttl = '', text = ''
 	const made = await ask({
-		title: 'New token', confirm: 'Make it', ready: () => scopes.trim() !== '',
+		title: 'New token', confirm: 'Create', ready: () => scopes.trim() !== '',
 		body: () => html`<label class="wide">Name<input autocomplete="off" .value=${name} placeholder="dashboard" @input=${(/** @type {any} */ e) => { name = e.target.value }}></label>
 			<label class="wide">Scopes, one a line: verbs and a pattern<textarea class="mono small" spellcheck="false" .value=${scopes} @input=${(/** @type {any} */ e) => { scopes = e.target.value }}></textarea></label>
 			<p class="dim">Such as <code>read,write:devices/**</code>. Verbs are read, write and admin. It allows no more than your own token does.</p>

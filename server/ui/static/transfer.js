@@ -69,7 +69,7 @@ export async function exportList(list) {
 		}
 		if (!stopped) download(lines, asked.pattern)
 	} catch (error) {
-		tell(`The export did not end: ${words(error)}.`, { bad: true })
+		tell(`The export failed: ${words(error)}.`, { bad: true })
 	}
 	/** @type {HTMLDialogElement | null} */ (document.querySelector('dialog[open]'))?.close()
 }
@@ -146,7 +146,7 @@ export function importDialog(list) {
 				}
 				done = Math.min(all.length, i + most)
 			}
-			tell(`${plural(all.length - skipped, 'object')} imported${skipped ? `; ${plural(skipped, 'one')} that was there left as it is` : ''}.`)
+			tell(`${plural(all.length - skipped, 'object')} imported${skipped ? `; ${plural(skipped, 'existing one')} skipped` : ''}.`)
 			list.reread()
 		},
 	})

@@ -117,7 +117,7 @@ export class Tree extends Part {
 		for (const path of [...paths].filter(p => p !== '').sort()) this.top.known.set(rank++, { name: path, objects: 0, directories: 1 })
 		this.top.total = rank
 		this.top.loaded = true
-		if (rank === 0) this.error = 'This token does not read any directory as a whole. Type a path or pattern above the list.'
+		if (rank === 0) this.error = 'This token cannot read a whole directory. Type a path or pattern above the list.'
 		this.changed()
 	}
 

@@ -56,14 +56,14 @@ describe('bad input', { skip }, () => {
 
 	test('addresses that are no view', async () => {
 		const page = await open(server.url + '/~/ui/list/a//b/*')
-		await page.waitForSelector('.empty.bad:has-text("two slashes follow each other")')
+		await page.waitForSelector('.empty.bad:has-text("it has two slashes in a row")')
 		await accessible(page, 'no pattern')
 		await page.fill('.pattern input', 'a/*')
 		await page.press('.pattern input', 'Enter')
 		await until(page, () => document.querySelectorAll('oo-list .rows .row').length >= 2)
 		for (const [path, wanted] of [
 			['list/%E0%A4', 'That is no pattern'], ['list/a%20b', 'has the character'], ['object/a/../b%20c', 'is no path'], ['object/none/here', 'There is no object at this path'], ['object/a/*', 'is no path'],
-			['list/a', 'is the path of one object'], ['list/**/a', '** stands only'], ['list/a/*?from=yesterday', 'The list cannot be read'], ['list/a/*?at=99999999', 'a/'],
+			['list/a', 'is the path of one object'], ['list/**/a', '** is allowed only'], ['list/a/*?from=yesterday', 'The list cannot be read'], ['list/a/*?at=99999999', 'a/'],
 		]) {
 			await page.goto(server.url + '/~/ui/' + path)
 			await until(page, wanted => document.querySelector('main')?.textContent.includes(wanted), wanted)
@@ -157,7 +157,7 @@ describe('bad input', { skip }, () => {
 			await accessible(page, 'login')
 			await page.fill('dialog input[type=password]', 'oolith_wrong_token')
 			await page.keyboard.press('Enter')
-			await page.waitForSelector('dialog [role=alert]:has-text("does not know this token")')
+			await page.waitForSelector('dialog [role=alert]:has-text("The token is invalid")')
 			const first = await make(['read,write:**'])
 			await page.fill('dialog input[type=password]', first.text)
 			await page.click('dialog .primary')

@@ -25,7 +25,7 @@ test('whatever JSON.parse refuses has an error with its place', () => {
 		assert.ok(problem, text)
 		assert.deepEqual([problem.line, problem.column], [line, column], `${text}: ${problem.words}`)
 	}
-	assert.ok(check('['.repeat(2000) + ']'.repeat(2000)).words.includes('deeper'))
+	assert.ok(check('['.repeat(2000) + ']'.repeat(2000)).words.includes('levels'))
 	// Cut anywhere, a text is refused or is a value.
 	const text = '{"a":[1.5e3,true,null,"x\\u0041\\""],"b":{"c":-1}}'
 	for (let i = 0; i < text.length; i++) {

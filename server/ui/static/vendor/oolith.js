@@ -90,7 +90,7 @@ function feedOf(id, pattern, { check }, { since: token, items = [], whole: all =
     status: token ? "stale" : "waiting",
     listeners,
     held,
-    // Times are rounded: of those that are equal, the one that came later is the newer one, as the server tells a state and a
+    // Times are rounded. Of two equal times, the later item is the newer one, because the server sends a state and a
     // commit in order, and the sort is stable.
     get items() {
       return sorted ??= [...held.values()].sort((a, b) => a.created - b.created).reverse();
@@ -416,7 +416,7 @@ function connect(url, options = {}) {
         "If-Match": ifMatch,
         "If-None-Match": ifNoneMatch,
         "Oolith-TTL": ttl,
-        // The problem of a condition has the object that is there.
+        // The problem of a failed condition has the present object.
         Prefer: ifMatch || ifNoneMatch ? "return=representation" : void 0,
         "Idempotency-Key": idempotencyKey
       },

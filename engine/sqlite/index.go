@@ -1,0 +1,110 @@
+package sqlite
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/oolith-db/oolith/storage/enginekit"
+)
+
+// A process that was killed leaves its log, and the index of it, which says how long the log is. SQLite makes the index anew from what is
+// left of the log, and so takes a log that was emptied, cut short or left behind by a copy for one that is whole.
+
+// errLogShort says so, and what to do.
+var errLogShort = errors.New("the write-ahead log is damaged or cut short, and acknowledged writes would be lost; " +
+	"restore both from a backup, or give up those writes by opening and closing the file with another program for SQLite")
+
+// The beginnings of a log (https://sqlite.org/fileformat2.html#walformat) and of its index
+// (https://sqlite.org/walformat.html#walidxfmt), whose header is there twice.
+const (
+	logSuffix     = "-wal"
+	logHeaderSize = 32
+	logSaltAt     = 16
+	logMagic      = 0x377f0682 // the lowest bit: of another byte order
+	frameHeader   = 24
+
+	indexHeader   = 136
+	indexCopy     = 48
+	indexPageAt   = 14
+	indexFramesAt = 16
+	indexSaltAt   = 32
+	indexMovedAt  = 96
+)
+
+// checkLog refuses a log that is shorter than its index says that it is. The
+// index is written after the log was synced, so that no crash makes it so, but for one: a loss of power just after
+// a compaction cut the log, which cost nothing.
+func checkLog(path string) error {
+	index, err := os.ReadFile(path + indexSuffix)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(index) < indexHeader {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	number := func(at int) int64 { return int64(binary.LittleEndian.Uint32(index[at:])) }
+	frames := number(indexFramesAt)
+	if !bytes.Equal(index[:indexCopy], index[indexCopy:2*indexCopy]) || frames <= number(indexMovedAt) {
+		return nil
+	}
+	log, size, err := readBeginning(path + logSuffix)
+	if err != nil {
+		return err
+	}
+	sound := size >= logHeaderSize && binary.BigEndian.Uint32(log[:])&^1 == logMagic
+	if sound && !bytes.Equal(log[logSaltAt:logSaltAt+8], index[indexSaltAt:indexSaltAt+8]) {
+		return nil // a log that has begun anew since
+	}
+	want := logHeaderSize + frames*(frameHeader+pageSize(binary.LittleEndian.Uint16(index[indexPageAt:])))
+	if sound && size >= want {
+		return nil
+	}
+	return fmt.Errorf("%w: by %s it has %d bytes, and %d of them are there", errLogShort, path+indexSuffix, want, size)
+}
+
+// pageSize is the size of a page as SQLite notes it.
+func pageSize(noted uint16) int64 {
+	if noted == 1 {
+		return 65536
+	}
+	return int64(noted)
+}
+
+// readBeginning returns the beginning of a file, filled up with zeros, and its size; nothing of one that is absent.
+func readBeginning(name string) (header [headerSize]byte, size int64, err error) {
+	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return header, 0, nil
+	}
+	if err != nil {
+		return header, 0, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		size = info.Size()
+		_, err = io.ReadFull(file, header[:])
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return header, size, enginekit.FirstError(err, file.Close())
+}
+
+// checkJournal refuses to read a database in which a transaction was cut off that another program,
+// or one of SQLite's other modes, keeps in FILE-journal: only SQLite can take it back, by writing.
+func checkJournal(path string) error {
+	info, err := os.Stat(path + journalSuffix)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("another program was cut off in the middle of a transaction, which %s%s holds; open the file once "+
+		"to write, which takes the transaction back", path, journalSuffix)
+}
