@@ -78,12 +78,12 @@ func (w *write) committed(group uint64) (c *change) {
 	return c
 }
 
-// changeOfStored makes a change with the object that the write stored, and nothing else yet.
+// changeOfStored returns a change that has only the object that the write stored.
 func (w *write) changeOfStored() *change {
 	if w.stored != nil || w.version == nil {
 		return &change{Event: Event{Object: w.shared()}}
 	}
-	c := &changeWithObject{object: w.version.Object()} // whose path is not a piece of the caller's
+	c := &changeWithObject{object: w.version.Object()} // its path does not reference the caller's memory
 	w.stored, c.Object = &c.object, &c.object
 	return &c.change
 }
