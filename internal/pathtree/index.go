@@ -45,8 +45,8 @@ const (
 
 // bucket is one cache line on 64 bits.
 type bucket struct {
-	// tags has a byte for each slot: the tag of the version's hash, 0 while the slot is free. A slot
-	// is filled before it is tagged; it may be empty though its tag is set.
+	// tags has a byte for each slot: the tag of the version's hash, 0 while the slot is free. A slot is filled before
+	// its tag is set. It may be empty although its tag is set.
 	tags atomic.Uint64
 	slot [slots]atomic.Pointer[Version]
 	next atomic.Pointer[bucket] // overflow bucket; nil mostly

@@ -70,8 +70,8 @@ func (c *Cache) Peek(path string) (*meta.Object, bool) {
 	return &i.object, true
 }
 
-// Put stores an object at obj.Path and returns it as stored, shared and read-only. It does not store an object that is
-// too large to fit next to others, and then removes the earlier one. The cache keeps obj.Data.
+// Put stores an object at obj.Path and returns it as stored, shared and read-only. If the object is larger than the
+// limit, Put does not store it, but still removes the earlier one. The cache keeps obj.Data.
 func (c *Cache) Put(obj meta.Object) *meta.Object {
 	obj.Path = strings.Clone(obj.Path) // the caller's may reference a larger string
 	obj.Index = key.LastIndex(obj.Path)
