@@ -97,7 +97,7 @@ func (s *Subscription) endReadLocked() {
 // refresh takes a fresh state for a subscription that fell behind.
 func (s *Subscription) refresh() (err error) {
 	s.mu.Lock()
-	r := s.run // reading is set, so it stays set
+	r := s.run // not set to nil while reading is set
 	s.mu.Unlock()
 	active := false
 	if r != nil { // otherwise it was closed
