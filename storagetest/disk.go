@@ -18,7 +18,7 @@ import (
 // Disk is a disk in memory: named directories of encoded records that outlive the layers opened on them. The zero
 // value is an empty disk.
 type Disk struct {
-	// mu guards the content of the disk, that of its directories included.
+	// mu guards the content of the disk, including its directories.
 	mu   sync.RWMutex
 	dirs map[string]*directory
 }
