@@ -63,7 +63,8 @@ func (r *run) tell(c *change) {
 	}
 }
 
-// group returns the revision of the first part of a batch, which all parts share.
+// group identifies the group of a write in events. The parts of a batch share the revision of its first part. Any other
+// write, and a part of a lenient batch, has its own revision.
 func (w *write) group() uint64 {
 	if w.whole == nil || w.whole.lenient {
 		return w.revision

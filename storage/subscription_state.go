@@ -124,9 +124,9 @@ func (s *Subscription) refreshLast(r *run) error {
 	return s.beginLast(r, true)
 }
 
-// beginLast restarts a subscription that fell behind after the last commit, unless this has already happened. Both Next
-// and the Close of the store call it. Next calls it with the field reading set. While reading is set, the state belongs
-// to Next alone. beginLast requires the feed's mu.
+// beginLast restarts a subscription that fell behind, once there are no more commits. It does nothing if this has
+// already happened. Both Next and the Close of the store call it. Next calls it with the field reading set. While
+// reading is set, the state belongs to Next alone. beginLast requires the feed's mu.
 func (s *Subscription) beginLast(r *run, reading bool) error {
 	state, err := s.fresh(r)
 	if err != nil {

@@ -148,7 +148,7 @@ func compactKeeps(t T, _ *subject, l *reopener) {
 	}
 }
 
-// compactBesideWrites compacts while a writer and a reader run, and until the compaction has ended.
+// compactBesideWrites compacts while a writer and a reader run. Both run until after the compaction has ended.
 func compactBesideWrites(t T, s *subject, l *reopener) {
 	stable := l.overwritten(t)
 	want := slices.Clone(stable)
