@@ -161,8 +161,8 @@ func (l *Layer[D]) SizeHint() (objects int) {
 	return objects
 }
 
-// Set implements storage.Layer. It is atomic, and as durable as a commit. It stores the revision as given, and LastRevision
-// does not count it.
+// Set implements storage.Layer. It is atomic, and as durable as a commit. It stores the revision as given, and
+// LastRevision does not count it.
 func (l *Layer[D]) Set(path string, obj *meta.Object) error {
 	if err := CheckPut(path, obj, l.life.config.MaxData); err != nil {
 		return err
