@@ -7,16 +7,16 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Memory takes in what is committed: nothing here can fail.
+// Applying makes committed changes visible in memory. Nothing here can fail.
 
-// apply makes the changes of a group visible to readers, and notes what expires.
+// apply makes the changes of a group visible to readers, and records expiring objects.
 func (r *run) apply(g orderedGroup) {
 	r.view.apply(g)
 	r.note(g.leaves)
 }
 
-// keep copies the data of a write from the caller's memory to where it stays: beside the path, in the version that goes to
-// memory, if one does.
+// keep copies the data of a write from the caller's memory to its final location. This is the version in memory, next
+// to the path, if there is one.
 func (r *run) keep(w *write) {
 	switch {
 	case w.op > opPush || w.op == opTouch:
@@ -25,7 +25,7 @@ func (r *run) keep(w *write) {
 	default:
 		path := w.path
 		if w.op == opPush {
-			path = key.At(path, math.MaxInt64) // of the length that it will have
+			path = key.At(path, math.MaxInt64) // has the same length as the final path
 		}
 		w.made = pathtree.NewVersion(path, w.data)
 		w.data = w.made.Data()
@@ -38,17 +38,17 @@ func (r *run) applyOne(w *write) {
 		w.version = r.memory.PutAt(w.found.spot, w.made, &w.object)
 		return
 	}
-	// What memory holds now is what the writes before left, and is whole.
+	// Memory now holds the complete result of the earlier writes.
 	if n, ok := r.memory.Stored(w.path); ok {
 		w.found.spot.Version = n
 		r.memory.Delete(w.path)
 	}
 }
 
-// applyAtOnce applies changes to memory in one instant. Of several of one key only the last is seen.
+// applyAtOnce applies changes to memory in one instant. Of several changes of one key only the last is visible.
 func (v memoryView) applyAtOnce(leaves []*write) {
 	changes := make([]pathtree.Mutation, 0, len(leaves))
-	last := make(map[string]int, len(leaves)) // the place in changes of a path
+	last := make(map[string]int, len(leaves)) // the index in changes by path
 	writers := make([]*write, 0, len(leaves))
 	for _, w := range leaves {
 		if w.err != nil {

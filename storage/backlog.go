@@ -1,22 +1,20 @@
 package storage
 
-// backlogLimit is how many entries wait for one consumer in full. Past it, only the newest
-// entry of each key is kept.
+// backlogLimit is how many entries wait for one consumer in full. Beyond it, only the newest entry of each key is kept.
 const backlogLimit = 1 << 14
 
-// backlog is the queue of a consumer that lags. Up to its limit it keeps everything;
-// past it, until it is empty again, only the newest entry of each key, in the order of
-// these newest ones, and none of a key that came and went meanwhile. So its size is bounded by the limit, the
-// keys that there are and those that the consumer was told of, however long it is stuck and
-// however much changes. It is not safe for concurrent use.
+// backlog is the queue of a consumer. Up to its limit it keeps everything. Beyond it, until it is empty again, it keeps
+// only the newest entry of each key, in the order of these entries, and drops keys that were created and deleted in the
+// meantime. Its size is therefore bounded by the limit, the number of existing keys and the number of keys delivered to
+// the consumer, however long the consumer is stuck. It is not safe for concurrent use.
 type backlog struct {
-	// limit is backlogLimit when zero.
+	// limit is the limit; backlogLimit when zero.
 	limit int
-	// keepAll says that everything is kept past the limit too: its owner sees to the bound.
+	// keepAll keeps everything beyond the limit too. Its owner then bounds the size.
 	keepAll bool
-	// kept is how many slots the empty backlog keeps for the next entries, where that is more than keptSlots.
+	// kept is how many slots an empty backlog keeps for the next entries, if more than keptSlots.
 	kept int
-	// slots[head:] are the entries in order, with gaps where newer ones took their place.
+	// slots[head:] are the entries in order, with gaps where newer ones replaced them.
 	slots []slot
 	head  int
 	live  int // slots[head:] without the gaps
@@ -26,14 +24,13 @@ type backlog struct {
 	coalesced uint64
 }
 
-// ghost stands in backlog.newest for an object that the consumer was told of, and whose removal nobody
-// tells.
+// ghost in backlog.newest marks an object that was delivered to the consumer and whose removal is not delivered.
 const ghost = -1
 
 // slot is an entry, or a gap with nothing in it.
 type slot struct {
 	*change
-	// known says, past the limit, that the consumer was told of an object of the key.
+	// known means, beyond the limit, that an object of the key was delivered to the consumer.
 	known bool
 }
 
@@ -61,15 +58,15 @@ func (b *backlog) push(c *change) {
 	}
 }
 
-// slide moves the entries to the front of their memory, where others have left.
+// slide moves the entries to the start of their memory, over the slots that are no longer used.
 func (b *backlog) slide() {
 	n := copy(b.slots, b.slots[b.head:])
 	clear(b.slots[n:])
 	b.slots, b.head = b.slots[:n], 0
 }
 
-// fold makes an entry, the last one, the only one of its key. If it removes an object that the consumer was
-// never told of, none is left.
+// fold makes the last entry the only one of its key. If it removes an object that was never delivered to the consumer,
+// it drops this entry too.
 func (b *backlog) fold(last int) {
 	s := &b.slots[last]
 	s.known = !s.creates()
@@ -94,8 +91,8 @@ func (b *backlog) drop(i int) {
 	}
 }
 
-// gone takes in that the object of a key was removed with no entry of its own: told says that another one tells
-// the consumer, that of a glob delete.
+// gone records that an object was removed without an entry of its own. told means that another entry, that of a glob
+// delete, reports it to the consumer.
 func (b *backlog) gone(key string, told bool) {
 	if b.newest == nil {
 		return
@@ -109,8 +106,8 @@ func (b *backlog) gone(key string, told bool) {
 	}
 }
 
-// allGone takes in that everything was removed, which another entry tells the consumer, of this backlog or of
-// one beside it.
+// allGone records that everything was removed. Another entry reports it to the consumer, in this backlog or in another
+// one of the same consumer.
 func (b *backlog) allGone() {
 	if b.newest != nil {
 		b.coalesced += uint64(b.live)
@@ -119,7 +116,7 @@ func (b *backlog) allGone() {
 	}
 }
 
-// coalesce begins to keep only the newest entry of each key.
+// coalesce starts to keep only the newest entry of each key.
 func (b *backlog) coalesce() {
 	b.newest = make(map[string]int, b.live)
 	for i := b.head; i < len(b.slots); i++ {
@@ -128,7 +125,7 @@ func (b *backlog) coalesce() {
 	b.compact()
 }
 
-// compact closes the gaps that superseded entries left, and the one before head.
+// compact removes the gaps of superseded entries, and the slots before head.
 func (b *backlog) compact() {
 	kept := make([]slot, 0, b.live+b.live/4)
 	for _, s := range b.slots[b.head:] {
@@ -142,13 +139,13 @@ func (b *backlog) compact() {
 	b.slots, b.head = kept, 0
 }
 
-// first returns the entry to deliver next, until it is popped, or false when there is none.
+// first returns the next entry to deliver, without removing it, or false if there is none.
 func (b *backlog) first() (c *change, ok bool) {
 	for b.head < len(b.slots) && b.slots[b.head].change == nil {
 		b.head++
 	}
 	if b.head == len(b.slots) {
-		// Empty: forget the memory that a long wait took, and keep that of a short one.
+		// Release the memory of a long backlog, keep that of a short one.
 		if cap(b.slots) > max(keptSlots, b.kept) {
 			b.slots = nil
 		}
@@ -171,7 +168,7 @@ func (b *backlog) pop() {
 	b.live--
 }
 
-// add takes in a change for a consumer that is told of events.
+// add adds a change for a consumer of events.
 func (b *backlog) add(c *change) {
 	switch c.kind {
 	case changePart:

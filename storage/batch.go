@@ -13,50 +13,49 @@ import (
 
 // SetOptions are the conditions and times of a write. The zero value is a plain Set.
 type SetOptions struct {
-	// IfRevision makes the write fail with a *ConflictError unless the object at the path has
-	// this revision; 0 for no condition.
+	// IfRevision makes the write fail with a *ConflictError unless the object at the path has this revision; 0 for no
+	// condition.
 	IfRevision uint64
 	// IfAbsent makes the write fail with a *ConflictError if there is an object at the path.
 	IfAbsent bool
-	// TTL is how long the object lives from its commit on; 0 for ever. From its end on no read returns
-	// the object, also not after a restart, and its removal is a change like any other: durable,
-	// in the commit order, an event "del" with the object. A write without TTL ends an earlier one.
+	// TTL is how long the object lives after its commit; 0 for unlimited. Reads never return an expired object, even
+	// after a restart. Its removal is an ordinary change: durable, in the commit order, with an event "del" and the
+	// object. A write without TTL ends an earlier time to live.
 	TTL time.Duration
-	// Expires is the end of the object's time to live in Unix nanoseconds, instead of TTL; 0 for never.
+	// Expires is the end of the object's time to live in Unix nanoseconds, as an alternative to TTL; 0 for never.
 	Expires int64
-	// KeepTTL leaves the time to live of the object that is there as it is, as Update does. A new object has none.
+	// KeepTTL keeps the time to live of the existing object, as Update does. A new object has none.
 	KeepTTL bool
-	// Times are stored as given, instead of now; nil for now.
+	// Times are stored as given; nil for the present time.
 	Times *Times
-	// Lease binds the write to a lease: it fails with ErrLeaseLost unless the lease holds its lock when
-	// the write takes its place in the commit order; nil for no lease. So no write of a holder that lost its lease is
-	// committed behind one that is bound to a later lease of the same path. A read by the later holder can come before
-	// the last write of the earlier one is visible: a later holder that writes what it computed from a read demands
-	// IfRevision too.
+	// Lease binds the write to a lease; nil for no lease. The write fails with ErrLeaseLost unless the lease holds its
+	// lock when the write takes its position in the commit order. So a write of a holder that lost its lease is never
+	// committed after a write that is bound to a later lease of the same path. A read by the later holder may still
+	// miss the last write of the earlier one. A holder that writes a value computed from a read must therefore also set
+	// IfRevision.
 	//
-	// The path of the lease may be another one than that of the write. In a batch, all changes fail with the one
-	// that is bound. A lease of another store that holds its lock there is ErrInvalidOptions.
+	// The path of the lease may differ from the path of the write. In a batch, all changes fail if a bound one fails. A
+	// lease that holds its lock in another store fails with ErrInvalidOptions.
 	Lease *Lease
 }
 
-// Times are those of an object, in Unix nanoseconds.
+// Times are the times of an object, in Unix nanoseconds.
 type Times struct{ Created, Updated int64 }
 
 // DelOptions are the conditions of a delete. The zero value is a plain Del.
 type DelOptions struct {
-	// IfRevision makes the delete fail with a *ConflictError unless the object has this
-	// revision; 0 for no condition.
+	// IfRevision makes the delete fail with a *ConflictError unless the object has this revision; 0 for no condition.
 	IfRevision uint64
-	// Lease binds the delete to a lease, as SetOptions.Lease does a write.
+	// Lease binds the delete to a lease, as SetOptions.Lease binds a write.
 	Lease *Lease
 }
 
-// Batch gathers changes for Commit. The zero value is empty and ready. A batch may be committed
-// any number of times, and a copy of it goes its own way. It must not be used by two goroutines at once.
+// Batch gathers changes for Commit. The zero value is empty and ready to use. A batch may be committed any number of
+// times. A copy is independent of the original. A batch must not be used concurrently.
 type Batch struct {
 	parts []write
-	owner *Batch // whose parts they are: a copy, which is none, makes its own before it adds to them
-	err   error  // of the first change that cannot be
+	owner *Batch // the Batch that owns parts; a copy is not the owner and clones parts before it adds
+	err   error  // of the first invalid change
 }
 
 // Set adds a Set. The data is copied.
@@ -69,7 +68,7 @@ func (b *Batch) SetWith(path string, data json.RawMessage, opt SetOptions) {
 	b.add("set", w, err)
 }
 
-// Push adds a Push. The data is copied. The path is known once the batch is committed.
+// Push adds a Push. The data is copied. The path is known after the commit.
 func (b *Batch) Push(pattern string, data json.RawMessage) {
 	b.PushWith(pattern, data, SetOptions{})
 }
@@ -84,7 +83,7 @@ func (b *Batch) PushWith(pattern string, data json.RawMessage, opt SetOptions) {
 // Del adds the delete of a key. The batch fails with ErrNotFound if it is absent.
 func (b *Batch) Del(path string) { b.DelWith(path, DelOptions{}) }
 
-// DelWith adds the delete of a key with a condition.
+// DelWith adds the delete of a key with conditions.
 func (b *Batch) DelWith(path string, opt DelOptions) {
 	w, err := newDel(path, opt)
 	b.add("del", w, err)
@@ -102,20 +101,20 @@ func (b *Batch) TouchWith(path string, opt SetOptions) {
 // Len returns the number of changes.
 func (b *Batch) Len() int { return len(b.parts) }
 
-// BatchChange is one change that a Batch has gathered.
+// BatchChange is one change of a Batch.
 type BatchChange struct {
 	// Operation is "set", "push", "del" or "touch".
 	Operation string
 	// Path is the key, or the pattern of a push.
 	Path string
-	// Data is that of a set or a push, shared and read-only.
+	// Data is the data of a set or a push, shared and read-only.
 	Data json.RawMessage
-	// Options are those of the change; of a del, IfRevision and Lease.
+	// Options are the options of the change; for a del, only IfRevision and Lease.
 	Options SetOptions
 }
 
-// Changes returns what the batch has gathered, in order: for who commits it elsewhere, over a network, say. The error is
-// that of the first change that cannot be.
+// Changes returns the gathered changes in order, for callers that commit them elsewhere, for example over a network.
+// The error is that of the first invalid change.
 func (b *Batch) Changes() ([]BatchChange, error) {
 	if b.err != nil {
 		return nil, b.err
@@ -156,18 +155,18 @@ func (b *Batch) add(op string, w write, err error) {
 	b.parts = append(b.parts, w)
 }
 
-// Commit makes all changes of a batch, or none: on disk, in memory, for readers and for
-// watchers. It returns the objects as they were stored, in the order of the batch, their
-// Data shared and read-only; for a delete, an object with Path and Revision only.
+// Commit makes all changes of a batch or none: on disk, in memory, for readers and for watchers. It returns the stored
+// objects in the order of the batch. Their Data is shared and read-only. For a delete, it returns an object with only
+// Path and Revision.
 //
-// The changes have revisions that follow each other, in the order of the batch. A reader that
-// sees one of them sees all; a list over several directories, which reads one after the other, may
-// not (Snapshot does). A watcher gets their events one behind the other, with
-// none of other changes between them. A condition that does not hold fails the batch with a
-// *ConflictError, a Del of an absent key with ErrNotFound; a key that two of its changes
-// name is ErrDuplicateKey. An empty batch succeeds. AfterWrite runs for each change.
+// The changes have consecutive revisions, in the order of the batch. A reader that sees one of them sees all. The
+// exception is a list over several directories, which reads one directory after the other (Snapshot is exact). A
+// watcher receives their events one after another, without other changes in between.
 //
-// On a persistent layer without atomic batches (Batcher) a batch of more than one change is
+// A condition that does not hold fails the batch with a *ConflictError, and a Del of an absent key with ErrNotFound.
+// Two changes of the same key fail with ErrDuplicateKey. An empty batch succeeds. AfterWrite runs for each change.
+//
+// On a persistent layer without atomic batches (Batcher), a batch of more than one change fails with
 // ErrBatchUnsupported.
 func (l *Layered) Commit(batch *Batch) ([]meta.Object, error) {
 	return l.commitAll(context.Background(), batch)
@@ -231,7 +230,7 @@ func (r *run) commitParts(ctx context.Context, batch write) error {
 		}
 		return err
 	}
-	// Not from the pool: its parts point to it.
+	// Not from the pool, because its parts point to it.
 	whole := &batch
 	whole.wake = make(chan bool, 1)
 	for _, part := range whole.parts {
@@ -240,19 +239,18 @@ func (r *run) commitParts(ctx context.Context, batch write) error {
 	return r.pass(ctx, whole)
 }
 
-// SetWith is Set with conditions and times. It returns the object as it was stored, its Data
-// shared and read-only.
+// SetWith is Set with conditions and times. It returns the stored object, with its Data shared and read-only.
 func (l *Layered) SetWith(path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
 	return l.store(context.Background(), "set", opSet, path, data, opt)
 }
 
-// PushWith is Push with a time to live, or bound to a lease. It returns the object as it was stored, its Data shared
-// and read-only. IfRevision, IfAbsent and Times make no sense here and are ErrInvalidOptions.
+// PushWith is Push with a time to live, or bound to a lease. It returns the stored object, with its Data shared and
+// read-only. IfRevision, IfAbsent and Times fail with ErrInvalidOptions, because a push has no existing object.
 func (l *Layered) PushWith(pattern string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
 	return l.store(context.Background(), "push", opPush, pattern, data, opt)
 }
 
-// commitOne commits a write, unless its input was refused.
+// commitOne commits a write, unless its input was rejected.
 func (l *Layered) commitOne(ctx context.Context, op string, w *write, refused error) error {
 	r, err := l.active()
 	if err == nil {
@@ -268,17 +266,17 @@ func (l *Layered) commitOne(ctx context.Context, op string, w *write, refused er
 	return nil
 }
 
-// Touch gives the object at a path another time to live, which begins now; 0 ends the one that it has. Its data and
-// both of its times stay. It is a change like any other: it is durable, the object has a new revision, watchers see a
-// "set" with it, and AfterWrite runs. What is there is what the writes before it left: none of them is undone. An absent
-// or expired object is ErrNotFound, a ttl below zero ErrInvalidTTL. It returns the object as it is stored, its Data
-// shared and read-only. A Retention.Age counts from Created, and goes on.
+// Touch gives the object at a path a new time to live, which starts now; 0 removes the present one. Data, Created and
+// Updated do not change. A touch is an ordinary change: it is durable, the object gets a new revision, watchers receive
+// a "set" with it, and AfterWrite runs. It applies to the result of the writes before it and undoes none of them. An
+// absent or expired object fails with ErrNotFound, a negative ttl with ErrInvalidTTL. Touch returns the stored object,
+// with its Data shared and read-only. Retention.Age still counts from Created.
 func (l *Layered) Touch(path string, ttl time.Duration) (meta.Object, error) {
 	return l.TouchWith(path, SetOptions{TTL: ttl})
 }
 
 // TouchWith is Touch with the TTL or Expires of the options, and with their IfRevision and Lease. IfAbsent and Times
-// make no sense here and are ErrInvalidOptions.
+// fail with ErrInvalidOptions.
 func (l *Layered) TouchWith(path string, opt SetOptions) (meta.Object, error) {
 	w, err := newTouch(path, opt)
 	if err = l.commitOne(context.Background(), "touch", &w, err); err != nil {
@@ -287,13 +285,13 @@ func (l *Layered) TouchWith(path string, opt SetOptions) (meta.Object, error) {
 	return w.result(), nil
 }
 
-// DelWith is Del of one key with a condition. A glob is ErrGlobNotAllowed.
+// DelWith is Del of one key with conditions. A glob fails with ErrGlobNotAllowed.
 func (l *Layered) DelWith(path string, opt DelOptions) error {
 	w, err := newDel(path, opt)
 	return l.commitOne(context.Background(), "del", &w, err)
 }
 
-// put stores an object and returns its index: what every Set and every Push does.
+// put stores an object and returns its index. Every Set and Push uses it.
 func (l *Layered) put(op string, kind operation, path string, data json.RawMessage, opt *SetOptions) (index string, err error) {
 	var w write
 	if err := l.commitOne(context.Background(), op, &w, w.fill(kind, path, data, opt)); err != nil {
@@ -302,7 +300,7 @@ func (l *Layered) put(op string, kind operation, path string, data json.RawMessa
 	return w.object.Index, nil
 }
 
-// store is put that returns the object, and that a context can end.
+// store is put with a context, and returns the object.
 func (l *Layered) store(ctx context.Context, op string, kind operation, path string, data json.RawMessage, opt SetOptions) (meta.Object, error) {
 	var w write
 	if err := l.commitOne(ctx, op, &w, w.fill(kind, path, data, &opt)); err != nil {
@@ -311,7 +309,7 @@ func (l *Layered) store(ctx context.Context, op string, kind operation, path str
 	return w.result(), nil
 }
 
-// fill makes the write one of a set or a push, from its checked input. The data is still the caller's.
+// fill checks the input of a set or a push and makes w its write. The data still belongs to the caller.
 func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOptions) (err error) {
 	w.op, w.path = op, path
 	check := checkKey
@@ -341,7 +339,7 @@ func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOp
 	return nil
 }
 
-// newTouch makes the write of a touch from its checked input.
+// newTouch checks the input of a touch and returns its write.
 func newTouch(path string, opt SetOptions) (w write, err error) {
 	w = write{op: opTouch, path: path, ttl: opt.TTL, expires: opt.Expires}
 	if err := checkKey(path); err != nil {
@@ -356,7 +354,7 @@ func newTouch(path string, opt SetOptions) (w write, err error) {
 	return w, opt.checkExpiry()
 }
 
-// newDel makes the write of a delete of one key from its checked input.
+// newDel checks the input of a delete of one key and returns its write.
 func newDel(path string, opt DelOptions) (w write, err error) {
 	w = write{op: opDel, path: path}
 	if err := checkKey(path); err != nil {
@@ -366,7 +364,7 @@ func newDel(path string, opt DelOptions) (w write, err error) {
 	return w, err
 }
 
-// checkExpiry accepts a time to live.
+// checkExpiry validates the time to live.
 func (o *SetOptions) checkExpiry() error {
 	switch {
 	case o.TTL < 0:
@@ -381,11 +379,11 @@ func (o *SetOptions) checkExpiry() error {
 	return nil
 }
 
-// endOf is when a time to live that begins now ends; 0 for never.
+// endOf returns when a time to live that starts now ends; 0 for never.
 func endOf(ttl time.Duration) int64 {
 	now := time.Now().UnixNano()
 	if now > math.MaxInt64-int64(ttl) {
-		return 0 // later than any time that can be written
+		return 0 // later than the greatest representable time
 	}
 	return now + int64(ttl)
 }

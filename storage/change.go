@@ -2,13 +2,12 @@ package storage
 
 import "github.com/oolith-db/oolith/meta"
 
-// change is a committed change: the only record of what happened, from the pipeline to the last consumer. It is
-// immutable.
+// change is a committed change, the only record of it from the pipeline to the last consumer. It is immutable.
 type change struct {
-	// Event is what a watch is told. Of what no watch is told it has the Key.
+	// Event is what a watch receives. A change that no watch receives has only the Key.
 	Event
 	revision uint64
-	// group is what the keys of one batch or glob delete have in common, and nothing else has.
+	// group is shared by the keys of one batch or glob delete, and by nothing else.
 	group  uint64
 	kind   changeKind
 	reason Reason // of a removal
@@ -17,20 +16,20 @@ type change struct {
 type changeKind uint8
 
 const (
-	changeSet    changeKind = iota // an object took the place of another one
-	changeCreate                   // an object is where there was none
-	changeDel                      // an object is gone
-	// changePart is an object that is gone with others, by a glob delete or a clear. Subscriptions are told of it;
-	// watches are told of the pattern, or of the clear.
+	changeSet    changeKind = iota // an object replaced another one
+	changeCreate                   // an object was created
+	changeDel                      // an object was deleted
+	// changePart is an object that was deleted with others, by a glob delete or a clear. Subscriptions receive it.
+	// Watches receive the pattern, or the clear.
 	changePart
-	// changeSilent is an object that is gone, by DelSilent: nobody is told.
+	// changeSilent is an object that DelSilent deleted. Nobody receives it.
 	changeSilent
-	// changePattern is a glob delete, and changeClear the removal of everything, as watches are told of them.
+	// changePattern is a glob delete, and changeClear the removal of everything. Watches receive them.
 	changePattern
 	changeClear
 )
 
-// changeOf makes a change of an event of which nothing else is known.
+// changeOf returns a change for an event without further information.
 func changeOf(event Event) *change {
 	c := &change{Event: event}
 	if event.Operation == OperationDel {
@@ -47,7 +46,7 @@ func (c *change) removes() bool {
 	return c.kind == changeDel || c.kind == changePart || c.kind == changePattern
 }
 
-// bytes is the length of the change's data.
+// bytes returns the length of the change's data.
 func (c *change) bytes() int {
 	if c.Object == nil {
 		return 0
@@ -55,13 +54,13 @@ func (c *change) bytes() int {
 	return len(c.Object.Data)
 }
 
-// changeWithObject is a change and its object in one allocation, for what happens most.
+// changeWithObject is a change and its object in one allocation, for the most frequent case.
 type changeWithObject struct {
 	change
 	object meta.Object
 }
 
-// committed makes the change of a committed write of one key, which is part of a group.
+// committed returns the change of a committed write of one key, which is part of a group.
 func (w *write) committed(group uint64) (c *change) {
 	switch {
 	case w.silent:
@@ -79,17 +78,17 @@ func (w *write) committed(group uint64) (c *change) {
 	return c
 }
 
-// changeOfStored makes a change with the object that the write stored, and nothing else yet.
+// changeOfStored returns a change that has only the object that the write stored.
 func (w *write) changeOfStored() *change {
 	if w.stored != nil || w.version == nil {
 		return &change{Event: Event{Object: w.shared()}}
 	}
-	c := &changeWithObject{object: w.version.Object()} // whose path is not a piece of the caller's
+	c := &changeWithObject{object: w.version.Object()} // its path does not reference the caller's memory
 	w.stored, c.Object = &c.object, &c.object
 	return &c.change
 }
 
-// removed is the object that a committed delete of one key removed.
+// removed returns the object that a committed delete of one key removed.
 func (w *write) removed() *meta.Object {
 	switch {
 	case w.found.object != nil:
@@ -98,22 +97,22 @@ func (w *write) removed() *meta.Object {
 		obj := w.found.spot.Version.Object()
 		return &obj
 	}
-	return w.found.by.shared() // without memory no groups overlap: it is of this one
+	return w.found.by.shared() // without memory no groups overlap, so it is in this group
 }
 
-// shared returns the object that a committed write stored, to be kept by anybody.
+// shared returns the object that a committed write stored. Anybody may keep it.
 func (w *write) shared() *meta.Object {
 	if w.stored == nil {
 		stored := w.object
 		if w.version != nil {
-			stored = w.version.Object() // whose path is not a piece of the caller's
+			stored = w.version.Object() // its path does not reference the caller's memory
 		}
 		w.stored = &stored
 	}
 	return w.stored
 }
 
-// reason is why a write of this kind removes an object; ReasonNone where it stores one.
+// reason returns why a write of this kind removes an object; ReasonNone if it stores one.
 func (op operation) reason() Reason {
 	switch op {
 	case opDel:

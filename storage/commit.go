@@ -11,73 +11,71 @@ import (
 
 // The commit pipeline.
 //
-// Every change of the store is a write in one queue. Whoever finds the queue without a
-// leader leads: it takes what waits, a group, commits it, wakes its callers, and hands
-// the lead to the first write that has come meanwhile. So there is one committer at
-// a time and no goroutine of its own, a lone writer meets no other goroutine, and while one group is in
-// the sync of the persistent layer the next one gathers, whatever the engine.
+// Every change of the store is a write in one queue. A writer that finds the queue without a leader becomes the leader.
+// The leader takes the waiting writes as a group, commits it, wakes its callers, and hands the lead to the first write
+// that has arrived in the meantime. So there is one committer at a time and no dedicated goroutine. A single writer
+// never switches goroutines. While one group is in the sync of the persistent layer, the next one gathers, with any
+// engine.
 //
-// A group is as many writes of known keys as follow each other, or one glob delete, or
-// one clear. A batch is one write with parts: they stand and fall together. For each group, in
-// this order:
+// A group is a run of consecutive writes of known keys, or one glob delete, or one clear. A batch is one write with
+// parts, all or nothing. Each group goes through these steps, in this order:
 //
-//	1 stage    revision, times, conditions, against what is there and what the writes
-//	           before it change (stage.go); what is too many in a list (retain.go)
-//	2 persist  one atomic batch, one sync (order.go); deletes of patterns go by glob.go
+//	1 stage    revision, times, conditions, against the stored objects and the earlier
+//	           writes of the group (stage.go); the limits of lists (retain.go)
+//	2 persist  one atomic batch, one sync (order.go); glob.go handles deletes of patterns
 //	3 apply    memory: now visible to readers (apply.go)
 //	4 publish  the sharded channels and the feed, in commit order (publish.go)
 //
-// Then the callers return, and run their hooks. When step 2 fails, the callers get the
-// error and nothing else happens. When the layer cannot tell whether it kept the group,
-// the pipeline takes no more writes: what is in memory could no longer be known to be what is on
-// disk.
+// Then the callers return and run their hooks. If step 2 fails, the callers get the error and nothing else happens. If
+// the layer cannot tell whether it kept the group, the pipeline rejects all later writes, because memory and disk may
+// differ.
 //
-// In a store without a persistent layer there is nothing to wait for: a write takes pipeline.mu and goes through the
-// steps itself, with no queue and no group (commitInPlace, passAlone).
+// A store without a persistent layer has nothing to wait for: a write takes pipeline.mu and runs the steps itself, with
+// no queue and no group (commitInPlace, passAlone).
 //
-// Over a layer that can (AsyncBatcher), two groups overlap: the lead is handed on as soon
-// as the layer has the group in its order, so that the next one is staged and
-// written while the first is in its sync. Steps 3 and 4 still happen group after group.
+// Over a layer that supports it (AsyncBatcher), two groups overlap. The leader hands over the lead once the layer has
+// ordered the group, so the next group is staged and written during the sync of the first. Steps 3 and 4 still happen
+// group after group.
 
 const (
-	// groupBytes is the data after which a group takes no more writes, so that a
-	// batch stays small against what engines can hold.
+	// groupBytes is the size of the data at which a group takes no more writes. It keeps a batch small compared with
+	// what engines can hold.
 	groupBytes = 16 << 20
-	// groupsInFlight is how many groups overlap: one in its sync, and one behind it, so
-	// that the disk need not wait. More would only make the groups smaller.
+	// groupsInFlight is how many groups overlap: one in its sync and one after it, so the disk never waits. More would
+	// only make the groups smaller.
 	groupsInFlight = 2
-	// gatherings is how often the leader gives way at most before it takes its group.
+	// gatherings is how often the leader yields at most before it takes its group.
 	gatherings = 8
 )
 
 // pipeline is the queue of writes and the state of the committer.
 type pipeline struct {
-	mu      sync.Mutex // guards the fields below; held for moments only
+	mu      sync.Mutex // guards the fields below; held only briefly
 	waiting []*write
 	leading bool
 	closed  bool
-	idle    chan struct{} // made by close: closed when nobody leads any more
-	spares  [][]*write    // the memory of queues to come
+	idle    chan struct{} // set by close; closed once there is no leader
+	spares  [][]*write    // the memory of future queues
 
 	revision atomic.Uint64         // of the last commit
-	first    uint64                // the revision that the run began at
-	stopped  atomic.Pointer[error] // why no more writes are taken
+	first    uint64                // at which the run began
+	stopped  atomic.Pointer[error] // why writes are rejected
 
 	overlay overlay
 
-	// writes are spare *write. They belong to the run, as their channels may to a bubble
-	// of testing/synctest.
+	// writes are spare *write. They belong to the run, because their channels may belong to a bubble of
+	// testing/synctest.
 	writes sync.Pool
 
-	// Only the leader uses what follows.
-	remarks  []func()        // what is to be logged of the group, once another may lead
-	given    uint64          // the last revision that was given out
-	last     <-chan struct{} // closed when the last group that was ordered is settled
-	inFlight chan struct{}   // a token for each group that is ordered and not settled
+	// Only the leader uses the fields below.
+	remarks  []func()        // log calls for the group, made after the lead is handed over
+	given    uint64          // the last revision issued
+	last     <-chan struct{} // closed when the last ordered group is settled
+	inFlight chan struct{}   // a token for each group that is ordered but not settled
 	changes  []Change        // the memory of the batch
 }
 
-// begin sets where the revisions go on.
+// begin sets the revision after which the run continues.
 func (p *pipeline) begin(revision uint64) {
 	p.revision.Store(revision)
 	p.first, p.given = revision, revision
@@ -88,13 +86,13 @@ func (p *pipeline) begin(revision uint64) {
 	p.writes.New = func() any { return &write{wake: make(chan bool, 1)} }
 }
 
-// commit passes a write of one key through the pipeline. The request has the outcome (write.result); nothing else of it
-// is kept.
+// commit passes a write of one key through the pipeline. The request receives the outcome (write.result). Nothing else
+// of it is kept.
 func (r *run) commit(request *write) error {
 	return r.commitContext(context.Background(), request)
 }
 
-// commitContext is commit that a context can end while the write waits in the queue.
+// commitContext is commit with a context that can withdraw the write while it waits in the queue.
 func (r *run) commitContext(ctx context.Context, request *write) error {
 	r.keep(request)
 	if r.inPlace && request.op.single() {
@@ -111,8 +109,8 @@ func (r *run) commitContext(ctx context.Context, request *write) error {
 	return err
 }
 
-// commitInPlace takes a write of one key through all steps in a store without a persistent layer, where nothing is to
-// be waited for: no queue, no group, and nothing that outlives the call but the object.
+// commitInPlace runs a write of one key through all steps in a store without a persistent layer. There is nothing to
+// wait for, so it uses no queue and no group. Only the object outlives the call.
 func (r *run) commitInPlace(w *write) error {
 	p := &r.pipeline
 	p.mu.Lock()
@@ -132,7 +130,7 @@ func (r *run) commitInPlace(w *write) error {
 	return nil
 }
 
-// passAlone is pass in a store without a persistent layer: each write is a group of its own.
+// passAlone is pass in a store without a persistent layer: each write is its own group.
 func (r *run) passAlone(w *write) error {
 	p := &r.pipeline
 	p.mu.Lock()
@@ -150,7 +148,7 @@ func (r *run) passAlone(w *write) error {
 	return w.err
 }
 
-// pass returns when the write is answered, or with the context's error when it is withdrawn (context.go).
+// pass returns when the write is answered, or with the context's error if the write was withdrawn (context.go).
 func (r *run) pass(ctx context.Context, w *write) error {
 	if r.readOnly && w.op != opInstant {
 		return ErrReadOnly
@@ -198,8 +196,8 @@ func (r *run) lead(w *write) {
 	r.finish(group, w)
 }
 
-// finish answers a group, hands the lead on, and logs what there is to log: a log handler may write to the
-// store, and would wait for its own leader.
+// finish answers a group, hands over the lead, and then logs. The order matters: a log handler may write to the store,
+// and would otherwise wait for its own leader.
 func (r *run) finish(group []*write, leader *write) {
 	p := &r.pipeline
 	remarks := p.remarks
@@ -211,8 +209,8 @@ func (r *run) finish(group []*write, leader *write) {
 	}
 }
 
-// leadAsync is lead over a layer that orders a group before it is durable. An error is the context's: the write is
-// withdrawn.
+// leadAsync is lead over a layer that orders a group before it is durable. It returns the context's error if it
+// withdrew the write.
 func (r *run) leadAsync(ctx context.Context, w *write) error {
 	p := &r.pipeline
 	if err := p.enter(ctx, w); err != nil {
@@ -246,8 +244,8 @@ func (r *run) leadAsync(ctx context.Context, w *write) error {
 	return nil
 }
 
-// gather lets the writers come back who were answered just now, if a group is in flight: the disk is busy with that one
-// anyway, and what is not in this group has to wait for another sync.
+// gather yields if a group is in flight, so that writers that were just answered can write again. The disk is busy with
+// that group anyway, and a write that misses this group waits for another sync.
 func (p *pipeline) gather() {
 	if isClosed(p.last) {
 		return
@@ -270,7 +268,7 @@ func (r *run) take() []*write {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 1
-	// A layer without batches answers for each write alone.
+	// A layer without batches answers each write individually.
 	if p.waiting[0].grouped() && r.atomic() {
 		size := p.waiting[0].size()
 		for n < len(p.waiting) && p.waiting[n].grouped() && size < groupBytes {
@@ -288,7 +286,7 @@ func (r *run) take() []*write {
 	return group[:n]
 }
 
-// answer wakes the callers of a group, but for the one that led it.
+// answer wakes the callers of a group, except its leader.
 func (r *run) answer(group []*write, leader *write) {
 	for _, w := range group {
 		if w != leader {
@@ -304,7 +302,7 @@ func (r *run) answer(group []*write, leader *write) {
 	}
 }
 
-// handOver makes the first write that waits lead.
+// handOver makes the first waiting write the leader.
 func (p *pipeline) handOver() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -318,7 +316,7 @@ func (p *pipeline) handOver() {
 	}
 }
 
-// close takes no more writes and returns when those that wait are answered.
+// close rejects new writes and returns when the waiting ones are answered.
 func (p *pipeline) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -333,7 +331,7 @@ func (p *pipeline) close() {
 	<-p.last
 }
 
-// commitGroup takes a group through all steps.
+// commitGroup runs a group through all steps.
 func (r *run) commitGroup(group []*write) {
 	r.guard(group, func() {
 		if err := r.pipeline.cause(); err != nil && group[0].op != opInstant {
@@ -355,8 +353,8 @@ func (r *run) commitGroup(group []*write) {
 	})
 }
 
-// passInstant runs what is to see no change half beside the follower, and not in the queue: a write there may wait for an
-// engine that is lost.
+// passInstant runs an instant between two changes of the follower, under mirror.turn, and not in the queue. A write in
+// the queue may wait for an engine that is unreachable.
 func (r *run) passInstant(w *write) error {
 	p := &r.pipeline
 	r.mirror.turn.Lock()
@@ -371,7 +369,7 @@ func (r *run) passInstant(w *write) error {
 	return nil
 }
 
-// commitWrites takes writes that can share a group through all steps.
+// commitWrites runs writes that can share a group through all steps.
 func (r *run) commitWrites(group []*write) {
 	o := r.order(group)
 	if o.parted {
@@ -382,17 +380,17 @@ func (r *run) commitWrites(group []*write) {
 	r.settle(group, o)
 }
 
-// commitParted commits what the layer did not refuse of a group, in two halves, one after the other: were a
-// group tried again as a whole for each write that is refused, its work would grow with their product.
+// commitParted commits the writes of a group that the layer did not reject, in two halves, one after the other.
+// Retrying the whole group for each rejected write would cost the product of both numbers.
 func (r *run) commitParted(group []*write) {
 	left := slices.DeleteFunc(slices.Clone(group), func(w *write) bool { return w.refused })
 	r.commitWrites(left[:len(left)/2])
 	r.commitWrites(left[len(left)/2:])
 }
 
-// guard runs a step of a group. Only foreign code can panic in it, a layer that changes what it holds, as reads
-// of it have their own guards (upgrade.go): the callers get an error, and since nobody knows how far it
-// came, the pipeline stops.
+// guard runs a step of a group. Only foreign code can panic in it: the layer, while it changes its content. Reads of
+// the layer have their own guards (upgrade.go). After a panic the callers get an error and the pipeline stops, because
+// the state of the layer is unknown.
 func (r *run) guard(group []*write, step func()) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -402,8 +400,8 @@ func (r *run) guard(group []*write, step func()) {
 	step()
 }
 
-// fail answers all writes of a group with an error, but those that the layer refused for their own sake. Those
-// that were answered before had their answers from the writes that now come to nothing.
+// fail answers all writes of a group with an error, except those that the layer rejected individually. It also replaces
+// earlier answers, because they depended on writes that now fail.
 func fail(group []*write, err error) {
 	for _, w := range group {
 		if !w.refused {
@@ -412,14 +410,14 @@ func fail(group []*write, err error) {
 	}
 }
 
-// stop ends the taking of writes and returns what they are answered with.
+// stop makes the pipeline reject writes and returns the error that answers them.
 func (p *pipeline) stop(cause error) error {
 	stopped := fmt.Errorf("%w: %w", ErrWritesStopped, cause)
 	p.stopped.CompareAndSwap(nil, &stopped)
 	return p.cause()
 }
 
-// cause is why the pipeline is stopped; nil while it is not.
+// cause returns why the pipeline is stopped, or nil while it is not.
 func (p *pipeline) cause() error {
 	if cause := p.stopped.Load(); cause != nil {
 		return *cause

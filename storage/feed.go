@@ -10,72 +10,73 @@ import (
 	"github.com/oolith-db/oolith/internal/globindex"
 )
 
-// The feed carries committed changes to their consumers: watches and subscriptions, each of which has a queue.
+// The feed carries committed changes to their consumers, the watches and subscriptions. Each of them has a queue.
 //
-// What concerns somebody waits for a goroutine that lives for as long as something does: so the cost of a write does not
-// grow with the number of consumers, and it wakes none of them itself, which would cost it more than all the rest. A change
-// that concerns nobody starts no goroutine. An index of the patterns finds those that a change concerns. The feed also keeps the newest changes (history.go), from the first subscription on.
-// The channels of WatchSharded are told beside it (sharded.go): there a change is to be when its write returns.
+// A change with consumers waits for a goroutine that exists only while there is work. So the cost of a write does not
+// grow with the number of consumers, and a write wakes no consumer itself, which would cost more than the rest of the
+// write. A change without consumers starts no goroutine. An index of the patterns finds the consumers of a change.
+// After the first subscription, the feed also keeps the newest changes (history.go). The pipeline sends to the channels
+// of WatchSharded directly (sharded.go), because an event must be there when its write returns.
 
 const (
-	// feedFold and feedFoldBytes are how much may wait for the goroutine, were it to get no turn,
-	// until the writer of the next change does its work.
+	// feedFold and feedFoldBytes are how much may wait for the goroutine if it is not scheduled. Beyond them, the
+	// writer of the next change does its work.
 	feedFold      = 1 << 14
 	feedFoldBytes = 16 << 20
 )
 
 // consumer is a watch or a subscription.
 type consumer interface {
-	// push adds the changes of a group, all or none. It reports false when the consumer takes no more.
+	// push adds the changes of a group, all or none. It returns false if the consumer accepts no more.
 	push(group []*change) bool
-	// consumes is the pattern of what it is told of: "" for everything.
+	// consumes returns the consumer's pattern; "" for everything.
 	consumes() string
-	// lag is how many changes wait, and how many were dropped because newer ones took their place.
+	// lag returns how many changes wait, and how many were dropped because newer ones replaced them.
 	lag() (waiting int, coalesced uint64)
-	// progress grows with each change that the consumer takes out of its queue.
+	// progress grows with each change that the consumer takes from its queue.
 	progress() uint64
-	// giveUp ends the consumer at once, if it still needs anything of the store.
+	// giveUp ends the consumer at once, if it still needs the store.
 	giveUp()
 }
 
 // feed is the feed of one run of a store.
 type feed struct {
-	wanted  atomic.Bool   // a consumer is there, or changes are kept
-	keeping atomic.Bool   // changes are kept: there was a subscription
-	lagged  atomic.Bool   // a consumer was past the limit of its queue
-	ended   chan struct{} // closed by close: nothing is committed any more
-	// told is the revision up to which all changes are in the queues that they concern.
+	wanted  atomic.Bool   // there is a consumer, or changes are kept
+	keeping atomic.Bool   // changes are kept, because there was a subscription
+	lagged  atomic.Bool   // a consumer has exceeded the limit of its queue
+	ended   chan struct{} // closed by close: there are no more commits
+	// told is the revision up to which all changes are in the queues of their consumers.
 	told   atomic.Uint64
 	logger *slog.Logger
 
-	staged []*change // what the pipeline publishes next; only it uses this
+	staged []*change // changes to publish next; only the pipeline uses it
 
-	// mu is held while changes are handed on. It guards all that follows.
+	// mu is held while changes are dispatched. It guards all fields below, up to incoming.
 	mu            sync.Mutex
-	index         globindex.Index[consumer] // those that take changes
-	watches       map[*watch]struct{}       // that are not over
+	index         globindex.Index[consumer] // consumers that accept changes
+	watches       map[*watch]struct{}       // that have not ended
 	subscriptions map[*Subscription]struct{}
 	history       history
-	lowest        uint64 // no revision below it means anything in this run
-	over          bool   // no more reads of the persistent layer
+	lowest        uint64 // revisions below it have no meaning in this run
+	over          bool   // the persistent layer may no longer be read
 
-	// watchesCoalesced and coalesced are of the watches and the subscriptions that are gone, resets of all.
+	// watchesCoalesced and coalesced count for ended watches and subscriptions, resets for all subscriptions.
 	watchesCoalesced, coalesced, resets uint64
 
-	spare   []*change  // the memory of waiting to come
-	matched []consumer // scratch memory, as are the next two
+	spare   []*change  // memory for the next waiting
+	matched []consumer // scratch memory, like touched and gone
 	touched map[consumer][]*change
-	gone    []consumer // those that take no more
+	gone    []consumer // consumers that accept no more
 
-	// incoming guards what follows. It is taken after mu, and held for moments only.
+	// incoming guards the fields below. It is locked after mu, and held only briefly.
 	incoming sync.Mutex
 	waiting  []*change
-	bytes    int // of the data of waiting
+	bytes    int // of the data in waiting
 	busy     bool
-	work     sync.WaitGroup // the goroutine, while busy
+	work     sync.WaitGroup // the goroutine, while busy is set
 }
 
-// init makes a feed ready that keeps a number of changes. No revision below lowest can be resumed from.
+// init prepares a feed that keeps up to keep changes. A subscription cannot resume from a revision below lowest.
 func (f *feed) init(keep int, lowest uint64, logger *slog.Logger) {
 	f.ended = make(chan struct{})
 	f.watches = make(map[*watch]struct{})
@@ -85,8 +86,8 @@ func (f *feed) init(keep int, lowest uint64, logger *slog.Logger) {
 	f.logger = logger
 }
 
-// resumable is the lowest revision from which a run over a layer can be resumed. Without a layer the
-// run begins empty, whatever there was at the last revision of the run before.
+// resumable returns the lowest revision from which subscriptions can resume in a run over a layer. Without a layer the
+// run starts empty, so nothing before it can be resumed.
 func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 	if layer == nil {
 		return l.revision + 1
@@ -94,10 +95,10 @@ func (l *Layered) resumable(layer EmbeddedLayer) uint64 {
 	return 0
 }
 
-// stage adds a change to those that flush publishes. Only the pipeline calls the two.
+// stage adds a change for the next flush. Only the pipeline calls stage and flush.
 func (f *feed) stage(c *change) { f.staged = append(f.staged, c) }
 
-// flush publishes what was staged: whole groups.
+// flush publishes the staged changes, which are whole groups.
 func (f *feed) flush() {
 	if len(f.staged) == 0 {
 		return
@@ -108,17 +109,17 @@ func (f *feed) flush() {
 	if cap(f.staged) > 16 {
 		f.staged = nil
 	}
-	// What a few of them hold on to until the next change is not worth the clearing.
+	// A small slice is not cleared: its references last only until the next change.
 	f.staged = f.staged[:0]
 }
 
-// passOver takes in a single change that concerns nobody, if nothing waits before it.
+// passOver handles a single change without consumers, if no change waits before it.
 func (f *feed) passOver(group []*change) bool {
 	if !f.mu.TryLock() {
 		return false
 	}
 	defer f.mu.Unlock()
-	if len(f.waiting) > 0 { // only the pipeline, which is here, makes it more
+	if len(f.waiting) > 0 { // only the pipeline, which runs here, increases it
 		return false
 	}
 	if _, nobody := f.index.AppendMost(nil, group[0].path(), 0); !nobody {
@@ -129,10 +130,10 @@ func (f *feed) passOver(group []*change) bool {
 	return true
 }
 
-// enqueue makes what was staged wait for the goroutine, or does its work if too much waits.
+// enqueue hands the staged changes to the goroutine, or dispatches them itself if too much waits.
 func (f *feed) enqueue() {
 	f.incoming.Lock()
-	// One group, however large, is the goroutine's work: its writer holds up the others.
+	// A single group, however large, is left to the goroutine, because its writer holds up the others.
 	fold := len(f.waiting) > feedFold || f.bytes > feedFoldBytes
 	for i := range f.staged {
 		f.bytes += f.staged[i].bytes()
@@ -148,7 +149,7 @@ func (f *feed) enqueue() {
 	}
 }
 
-// handOnAll hands on what waits, until nothing does.
+// handOnAll dispatches until nothing waits.
 func (f *feed) handOnAll() {
 	for {
 		f.dispatch()
@@ -162,14 +163,14 @@ func (f *feed) handOnAll() {
 	}
 }
 
-// dispatch hands on what waits.
+// dispatch moves the waiting changes to their consumers.
 func (f *feed) dispatch() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dispatchLocked()
 }
 
-// catchUp hands on what waits, unless somebody is at it.
+// catchUp is dispatch, unless another goroutine is dispatching.
 func (f *feed) catchUp() {
 	if f.mu.TryLock() {
 		defer f.mu.Unlock()
@@ -203,7 +204,7 @@ func (f *feed) dispatchLocked() {
 	}
 }
 
-// tellLocked keeps a group and puts it into the queues that it concerns.
+// tellLocked adds a group to the history and to the queues of its consumers.
 func (f *feed) tellLocked(group []*change) {
 	f.keepLocked(group)
 	if len(group) == 1 {
@@ -231,7 +232,7 @@ func (f *feed) pushLocked(c consumer, group []*change) {
 	}
 }
 
-// path is what the index finds a change by: nothing for what concerns those alone that consume everything.
+// path returns the path by which the index finds a change; "" for changes that only consumers of everything receive.
 func (c *change) path() string {
 	if c.kind >= changePattern {
 		return ""
@@ -239,7 +240,7 @@ func (c *change) path() string {
 	return c.Key
 }
 
-// keepLocked puts the changes of a group into the history.
+// keepLocked adds the changes of a group to the history.
 func (f *feed) keepLocked(group []*change) {
 	if !f.keeping.Load() {
 		return
@@ -251,7 +252,8 @@ func (f *feed) keepLocked(group []*change) {
 	}
 }
 
-// beginKeepingLocked makes the feed keep changes behind a revision. It needs mu, in an instant of the pipeline.
+// beginKeepingLocked makes the feed keep changes after a revision. It requires mu, and runs at an instant of the
+// pipeline.
 func (f *feed) beginKeepingLocked(revision uint64) {
 	if f.keeping.Load() {
 		return
@@ -262,14 +264,15 @@ func (f *feed) beginKeepingLocked(revision uint64) {
 	f.wanted.Store(true)
 }
 
-// keepFrom makes the feed keep changes behind a revision, before there is a subscription.
+// keepFrom makes the feed keep changes after a revision, before there is a subscription.
 func (f *feed) keepFrom(revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beginKeepingLocked(revision)
 }
 
-// lose takes in that changes up to a revision are unknown: nobody can resume from before it, and subscriptions fall behind.
+// lose records that changes up to a revision are unknown. No subscription can resume from before it, and existing
+// subscriptions fall behind.
 func (f *feed) lose(revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -283,7 +286,7 @@ func (f *feed) lose(revision uint64) {
 	f.dropGoneLocked()
 }
 
-// dropGoneLocked takes those out of the index that take no more changes.
+// dropGoneLocked removes consumers that accept no more changes from the index.
 func (f *feed) dropGoneLocked() {
 	for _, c := range f.gone {
 		f.index.Remove(c.consumes(), c)
@@ -292,7 +295,7 @@ func (f *feed) dropGoneLocked() {
 	f.gone = f.gone[:0]
 }
 
-// join lets a watch have the changes from now on. It reports false when the feed is closed.
+// join adds a watch, which receives all later changes. It returns false if the feed is closed.
 func (f *feed) join(w *watch) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -306,7 +309,7 @@ func (f *feed) join(w *watch) bool {
 	return true
 }
 
-// leave takes a watch out. Nothing is told any more when nobody is left.
+// leave removes a watch. Without consumers, changes no longer reach the feed.
 func (f *feed) leave(w *watch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -319,13 +322,13 @@ func (f *feed) leave(w *watch) {
 	}
 }
 
-// joinLocked lets a subscription have the changes from now on.
+// joinLocked adds a subscription, which receives all later changes.
 func (f *feed) joinLocked(s *Subscription) {
 	f.subscriptions[s] = struct{}{}
 	f.index.Add(s.pattern, s)
 }
 
-// unsubscribe takes a subscription out.
+// unsubscribe removes a subscription.
 func (f *feed) unsubscribe(s *Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -338,19 +341,19 @@ func (f *feed) unsubscribe(s *Subscription) {
 	f.index.Remove(s.pattern, s)
 }
 
-// close hands on what waits, lets watches take it, and ends all subscriptions behind it, within bounds: those that have
-// to read the persistent layer yet get the time for it. The pipeline is closed.
+// close dispatches the waiting changes, lets the watches consume them, and ends all subscriptions after them, within a
+// time limit. Subscriptions that still have to read the persistent layer get that time. The pipeline is closed.
 func (f *feed) close(r *run) {
 	f.mu.Lock()
 	f.dispatchLocked()
-	close(f.ended) // with mu held: no watch joins behind it
+	close(f.ended) // with mu held, so no watch joins later
 	over := make(map[consumer]<-chan struct{}, len(f.watches))
 	for w := range f.watches {
 		over[w] = w.done
 	}
 	for s := range f.subscriptions {
 		if !r.view.needsLayer() && s.behind() {
-			// It gets what there is now: to look later it would have to hold all memory until then.
+			// It gets the present content. To read it later, it would have to keep all memory until then.
 			_ = s.beginLast(r, false) // memory cannot fail
 		}
 		if settled := s.end(ErrNotActive); settled != nil {
@@ -382,7 +385,7 @@ func (f *feed) close(r *run) {
 	f.history = history{}
 }
 
-// stats adds the figures of the feed.
+// stats adds the statistics of the feed.
 func (f *feed) stats(stats *Stats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,25 +3,25 @@ package storage
 import "sort"
 
 const (
-	// defaultHistory is how many changes are kept for those who resume.
+	// defaultHistory is how many changes are kept for subscriptions that resume.
 	defaultHistory = 1 << 16
-	// historyBytes bounds the data of the changes that are kept.
+	// historyBytes is the limit on the data of the kept changes.
 	historyBytes = 64 << 20
 )
 
-// history is the newest changes, from which a subscription can resume: a ring that grows up
-// to its limit. It is not safe for concurrent use.
+// history holds the newest changes, from which a subscription can resume. It is a ring that grows up to its limit. It
+// is not safe for concurrent use.
 type history struct {
 	limit int // of changes
-	// floor is the revision behind which all changes are kept.
+	// floor is the revision after which all changes are kept.
 	floor uint64
 	ring  []*change
-	head  int // the place in ring of the oldest one
+	head  int // the index of the oldest change in ring
 	n     int
 	bytes int // of the data of the objects
 }
 
-// at returns a change by its age, the oldest for 0.
+// at returns a change by age; 0 is the oldest.
 func (h *history) at(i int) *change {
 	if i += h.head; i >= len(h.ring) {
 		i -= len(h.ring)
@@ -29,7 +29,7 @@ func (h *history) at(i int) *change {
 	return h.ring[i]
 }
 
-// add keeps a change, the newest one, and drops what is too much.
+// add adds the newest change, and drops the oldest ones beyond the limits.
 func (h *history) add(c *change) {
 	if h.n == len(h.ring) {
 		h.grow()
@@ -46,7 +46,7 @@ func (h *history) add(c *change) {
 	}
 }
 
-// grow makes room for more. The ring has one place more than the limit at most.
+// grow enlarges the ring, to at most one slot more than the limit.
 func (h *history) grow() {
 	ring := make([]*change, min(max(2*h.n, 64)-1, h.limit)+1)
 	for i := range h.n {
@@ -55,7 +55,7 @@ func (h *history) grow() {
 	h.ring, h.head = ring, 0
 }
 
-// drop forgets the oldest change.
+// drop drops the oldest change.
 func (h *history) drop() {
 	oldest := h.ring[h.head]
 	h.ring[h.head] = nil
@@ -67,8 +67,7 @@ func (h *history) drop() {
 	h.floor = oldest.revision
 }
 
-// since returns the changes behind a revision, oldest first, or false when some of them are
-// not kept.
+// since returns the changes after a revision, oldest first, or false if some of them are no longer kept.
 func (h *history) since(revision uint64) ([]*change, bool) {
 	if revision < h.floor {
 		return nil, false

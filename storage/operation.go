@@ -8,7 +8,7 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// A write on its way through the pipeline.
+// The write and its way through the pipeline.
 
 // operation is the kind of a write.
 type operation uint8
@@ -16,56 +16,56 @@ type operation uint8
 const (
 	opSet operation = iota
 	opSetMeta
-	opTouch // a set of the data that is there, with another end
+	opTouch // a set of the existing data, with another end
 	opPush
 	opDel
-	opExpire // a delete of what is past its time to live
-	opTrim   // a delete of what is too many in a list; made by the leader
+	opExpire // a delete of an expired object
+	opTrim   // a delete of an object beyond the limit of a list; made by the leader
 	opBatch
-	// What follows commits alone.
+	// The operations below commit alone.
 	opDelGlob
 	opClear
 	opInstant // changes nothing: see run.instant
 )
 
-// single reports whether the operation is that of one key, made by a call and not by the store itself.
+// single reports whether the operation is of one key and made by a call, not by the store itself.
 func (op operation) single() bool { return op <= opDel }
 
-// write is one change on its way through the pipeline, or a batch of them.
+// write is one change in the pipeline, or a batch of them.
 type write struct {
 	op               operation
 	silent           bool
 	path             string          // the pattern of a push or a glob delete
-	data             json.RawMessage // owned by the store from run.keep on
-	created, updated int64           // of opSetMeta; of opTouch when it is staged
-	ttl              time.Duration   // of what is stored, from its staging on; 0 for expires
-	expires          int64           // of what is stored; 0 for never
-	keepsExpiry      bool            // what is stored has the time to live of what it replaces
+	data             json.RawMessage // owned by the store after run.keep
+	created, updated int64           // of opSetMeta; of opTouch once it is staged
+	ttl              time.Duration   // of the stored object, starting when it is staged; 0 to use expires
+	expires          int64           // of the stored object; 0 for never
+	keepsExpiry      bool            // keep the time to live of the replaced object
 	condition        condition
-	// parts are the changes of a batch, each of another key; whole is their batch.
+	// parts are the changes of a batch, each of a different key; whole is their batch.
 	parts []*write
 	whole *write
-	// lenient says that a part which comes to nothing is left out, and not an error of the batch.
+	// lenient means that a failed part is left out and does not fail the batch.
 	lenient bool
 	instant func(revision uint64) // of opInstant
 
-	made *pathtree.Version // by run.keep: what memory will have
+	made *pathtree.Version // by run.keep: the version for memory
 
-	// What the leader sets.
-	revision uint64            // staged: its place in the commit order
-	object   meta.Object       // staged: the object to store; Expires also says what the rules say
+	// The leader sets the fields below.
+	revision uint64            // staged: its position in the commit order
+	object   meta.Object       // staged: the object to store; its Expires includes Retention
 	own      int64             // staged: the end of the object's own time to live; 0 for never
 	found    found             // staged: what the write replaces or removes
-	under    *write            // staged: what the overlay holds below it
+	under    *write            // staged: the earlier write of the key in the overlay
 	version  *pathtree.Version // applied: the object in memory
-	stored   *meta.Object      // published: the object as consumers share it
-	refused  bool              // by the persistent layer, for good
-	cached   bool              // the cache held what was there
-	err      error             // the answer; of a part, that of its batch
+	stored   *meta.Object      // published: the object, shared by consumers
+	refused  bool              // by the persistent layer, permanently
+	cached   bool              // the cache held the previous object
+	err      error             // the answer; for a part, that of its batch
 	wake     chan bool         // true: lead; false: answered
 }
 
-// result is what a committed write tells its caller.
+// result returns the result of a committed write for its caller.
 func (w *write) result() meta.Object {
 	if w.stores() {
 		return w.object
@@ -76,11 +76,11 @@ func (w *write) result() meta.Object {
 // grouped reports whether the write can share a group with others.
 func (w *write) grouped() bool { return w.op <= opBatch }
 
-// stores reports whether the write, which is of one key, puts an object there.
+// stores reports whether the write, of one key, stores an object.
 func (w *write) stores() bool { return w.op <= opPush }
 
-// durable is the object that a staged write stores, as the persistent layer keeps it: without
-// the end that a rule sets, as another rule may hold after the next Start.
+// durable returns the object of a staged write for the persistent layer. Its Expires excludes Retention, because
+// another Retention may apply after the next Start.
 func (w *write) durable() *meta.Object {
 	if w.object.Expires == w.own {
 		return &w.object
@@ -90,7 +90,7 @@ func (w *write) durable() *meta.Object {
 	return &obj
 }
 
-// size is the bytes of data of a write that is grouped.
+// size returns the bytes of data of a write that can share a group.
 func (w *write) size() int {
 	size := len(w.data)
 	for _, part := range w.parts {
@@ -99,7 +99,7 @@ func (w *write) size() int {
 	return size
 }
 
-// target is the path that a staged write of one key changes.
+// target returns the path that a staged write of one key changes.
 func (w *write) target() string {
 	if w.op == opPush {
 		return w.object.Path
@@ -107,7 +107,7 @@ func (w *write) target() string {
 	return w.path
 }
 
-// fail answers a write with an error. A batch fails with each of its parts.
+// fail answers a write with an error. For a part, it fails the whole batch.
 func (w *write) fail(err error) {
 	if w.whole != nil {
 		w = w.whole
@@ -118,7 +118,7 @@ func (w *write) fail(err error) {
 	}
 }
 
-// leaves returns the writes of single keys that a group is made of.
+// leaves returns the writes of single keys in a group.
 func leaves(group []*write) []*write {
 	n := 0
 	for _, w := range group {

@@ -7,30 +7,29 @@ import (
 	"time"
 )
 
-// The order: a group is staged and given to the persistent layer, and, once that has it for good, applied and
-// published. Everything that can fail is here and in what it calls.
+// Ordering stages a group and passes it to the persistent layer. Once the group is durable it is applied and published.
+// Everything that can fail is here and in the functions called from here.
 
-// orderedGroup is what becomes of a group between its order and its end.
+// orderedGroup is a group between its order and its end.
 type orderedGroup struct {
-	// leaves are the changes of the group, those that a list's limit removes included.
+	// leaves are the changes of the group, including deletes by the limit of a list.
 	leaves []*write
-	// atOnce says that readers must see all of them in one instant.
+	// atOnce means that readers must see all of them in one instant.
 	atOnce bool
-	// trimmed says that some of them keep lists within their limits. All are then one change to subscribers,
-	// who would find a list too long behind a push and before its delete.
+	// trimmed means that some of them keep lists within their limits. All are then one change for subscribers.
+	// Otherwise a subscriber would see a list that is too long between a push and its delete.
 	trimmed bool
-	// parted says that the layer refused more than one write: what is left is to be committed in parts.
+	// parted means that the layer rejected more than one write: the rest must be committed in parts.
 	parted bool
-	// durable waits until the persistent layer has the group for good; nil when it has.
+	// durable waits until the group is durable in the persistent layer; nil if it already is.
 	durable func() error
-	// unhide lets readers see the group's keys again (view.hide).
+	// unhide makes the group's keys visible to readers again (view.hide).
 	unhide func()
-	err    error         // of durable
+	err    error         // returned by durable
 	began  time.Duration // by run.stopwatch
 }
 
-// order stages the writes of a group and gives them to the persistent layer. It answers
-// those that come to nothing.
+// order stages the writes of a group and passes them to the persistent layer. It answers the writes that fail.
 func (r *run) order(group []*write) (o orderedGroup) {
 	p := &r.pipeline
 	if err := p.cause(); err != nil {
@@ -49,13 +48,13 @@ func (r *run) order(group []*write) (o orderedGroup) {
 		if trimming && len(r.options.Retention) > 0 {
 			var err error
 			n := len(o.leaves)
-			// After an error too these are all that are staged.
+			// After an error these are also all staged writes.
 			if o.leaves, err = r.trim(o.leaves, p.given+uint64(live)+1); err != nil {
 				p.overlay.drop(o.leaves)
 				fail(group, err)
 				return orderedGroup{}
 			}
-			// One by one, a push and then a delete would show a list too long in between.
+			// If applied one by one, a push and its delete would show a list that is too long in between.
 			o.trimmed = len(o.leaves) > n
 			o.atOnce = o.atOnce || o.trimmed || len(group) > 1 && r.retains(group)
 		}
@@ -73,15 +72,14 @@ func (r *run) order(group []*write) (o orderedGroup) {
 			return orderedGroup{}
 		}
 		if refused.op == opTrim {
-			// A list that is too long does less harm than a write that fails.
+			// A list that is too long does less harm than a failed write.
 			path := refused.path
 			p.remarks = append(p.remarks, func() {
 				r.options.Logger.Error("oolith: a list is longer than its limit", slog.String("path", path), slog.Any("error", err))
 			})
 			trimming = false
 		}
-		// The others are staged anew, those that came to nothing too: what they found may
-		// have been the refused write.
+		// The others are staged again, including those that failed: they may have found the rejected write.
 		if refused.whole != nil {
 			err = fmt.Errorf("%q: %w", refused.target(), err)
 			refused = refused.whole
@@ -104,7 +102,7 @@ func (r *run) order(group []*write) (o orderedGroup) {
 	}
 }
 
-// lastRevisionOf is the revision of the last change that was staged.
+// lastRevisionOf returns the revision of the last staged change.
 func lastRevisionOf(leaves []*write) (last uint64) {
 	for _, w := range leaves {
 		if w.err == nil {
@@ -114,18 +112,18 @@ func lastRevisionOf(leaves []*write) (last uint64) {
 	return last
 }
 
-// wait returns when the persistent layer has the group for good, or failed.
+// wait returns when the group is durable in the persistent layer, or has failed.
 func (o *orderedGroup) wait() {
 	if o.durable != nil {
 		o.err = o.durable()
 	}
 }
 
-// settle makes a group visible, in memory and to watchers, or answers it with the error of the
-// persistent layer. The groups before it are settled.
+// settle makes a group visible, in memory and to consumers, or answers it with the error of the persistent layer. All
+// earlier groups are settled.
 func (r *run) settle(group []*write, o orderedGroup) {
 	p := &r.pipeline
-	err := p.cause() // of a group before this one
+	err := p.cause() // of an earlier group
 	if o.err != nil {
 		err = p.stop(fmt.Errorf("persistent layer: %w", o.err))
 	}
@@ -144,8 +142,8 @@ func (r *run) settle(group []*write, o orderedGroup) {
 	}
 }
 
-// persist gives the staged writes of a group to the persistent layer. On an error refused
-// is the one write that it concerns, or nil when it concerns all.
+// persist passes the staged writes of a group to the persistent layer. On an error, refused is the one write that
+// caused it, or nil if it concerns all.
 func (r *run) persist(leaves []*write) (durable func() error, refused *write, err error) {
 	switch {
 	case r.layer == nil:
@@ -197,14 +195,14 @@ func (r *run) persist(leaves []*write) (durable func() error, refused *write, er
 	return nil, refused, err
 }
 
-// commitBatch commits changes that stand and fall together.
+// commitBatch commits changes atomically.
 func (r *run) commitBatch(changes []Change) error {
 	_, err := r.judge(r.batch.Commit(changes), len(changes))
 	return err
 }
 
-// judge looks at an error of a batch of n changes: at is the index of the one change that
-// it refuses, or -1. When it is unknown whether the layer kept the batch, the pipeline stops.
+// judge interprets the error of a batch of n changes. at is the index of the one change that the layer rejects, or -1.
+// If it is unknown whether the layer kept the batch, the pipeline stops.
 func (r *run) judge(err error, n int) (at int, judged error) {
 	if err == nil {
 		return -1, nil
@@ -215,7 +213,7 @@ func (r *run) judge(err error, n int) (at int, judged error) {
 	return -1, r.pipeline.stop(fmt.Errorf("persistent layer: %w", err))
 }
 
-// committed notes the revision of a change that committed alone, once readers see it.
+// committed records the revision of a change that committed alone, once readers see it.
 func (p *pipeline) committed(revision uint64) {
 	p.given = revision
 	p.revision.Store(revision)

@@ -11,7 +11,7 @@ func (r *run) publish(o orderedGroup) {
 	if !r.watched() {
 		return
 	}
-	var whole uint64 // the group that all are a part of; 0 for none
+	var whole uint64 // the group shared by all changes; 0 for none
 	for _, w := range o.leaves {
 		if w.err != nil {
 			continue
@@ -34,7 +34,7 @@ func (r *run) publishOne(w *write) {
 	}
 }
 
-// watched reports whether anybody consumes what is published.
+// watched reports whether there is a consumer.
 func (r *run) watched() bool { return r.sharded.Load() != nil || r.feed.wanted.Load() }
 
 func (r *run) publishWrite(w *write, group uint64) {
@@ -47,13 +47,13 @@ func (r *run) publishWrite(w *write, group uint64) {
 // broadcasts reports whether changes of a path or pattern are published.
 func (r *run) broadcasts(path string) bool { return !key.Contains(r.options.NoBroadcastKeys, path) }
 
-// tellsParts reports whether changes that no event tells of are published: to subscriptions, and to those who lag, so
-// that they keep nothing of what was never there for their consumers.
+// tellsParts reports whether changes without an event are published. Subscriptions need them. Consumers that lag need
+// them too, to drop keys that were created and deleted before delivery.
 func (r *run) tellsParts() bool {
 	return r.feed.keeping.Load() || r.feed.lagged.Load() || r.sharded.Load() != nil
 }
 
-// tell gives a change to the sharded channels, and to the feed until it is flushed.
+// tell sends a change to the sharded channels, and stages it in the feed until the next flush.
 func (r *run) tell(c *change) {
 	if sharded := r.sharded.Load(); sharded != nil {
 		sharded.tell(c)
@@ -63,7 +63,8 @@ func (r *run) tell(c *change) {
 	}
 }
 
-// group is what the parts of a batch have in common, the revision of the first.
+// group identifies the group of a write in events. The parts of a batch share the revision of its first part. Any other
+// write, and a part of a lenient batch, has its own revision.
 func (w *write) group() uint64 {
 	if w.whole == nil || w.whole.lenient {
 		return w.revision
@@ -71,7 +72,7 @@ func (w *write) group() uint64 {
 	return w.whole.parts[0].revision
 }
 
-// publishGlob publishes a glob delete or a clear, which removed objects.
+// publishGlob publishes a glob delete or a clear, with the objects that it removed.
 func (r *run) publishGlob(w *write, removed []removal) {
 	if !r.watched() {
 		return

@@ -5,36 +5,35 @@ import "sync"
 // shardBuffer is the capacity of each shard's channel.
 const shardBuffer = 100
 
-// ShardedChan is a set of event channels. All events of one key come on one of them,
-// FNV-1a(key) % Count, in the order in which they were sent. Between the channels there is no
-// order: the event of a glob delete, whose key is the pattern, may arrive before events
-// of the keys that it removed. Watch keeps them in one order.
+// ShardedChan is a set of event channels. All events of one key arrive on one of them, FNV-1a(key) % Count, in the
+// order in which they were sent. There is no order between the channels: the event of a glob delete, whose key is the
+// pattern, may arrive before events of the keys that it removed. Watch delivers all events in one order.
 //
-// Send never blocks. Each channel buffers 100 events. Past the buffer, events wait in a
-// queue, and when 16,384 wait, only the newest event of each key is kept, in order, until
-// the consumer has caught up. A key that is created and removed meanwhile is told by nothing. So the final
-// state always arrives, and a consumer that never reads costs at most that queue and one event for each key
-// that there is or that it was told of; Stats tells of it. Consumers of one ShardedChan share its events, as channels do.
+// Send never blocks. Each channel buffers 100 events. Beyond the buffer, events wait in a queue. Beyond 16,384 waiting
+// events, the queue keeps only the newest event of each key, in order, until the consumer has caught up. It drops keys
+// that are created and deleted in the meantime. So the final state always arrives. A consumer that never reads costs at
+// most that queue and one event for each key that exists or that was delivered. Stats reports this. Consumers of one
+// ShardedChan share its events, as with any channel.
 //
-// All methods may be called from any goroutine. The zero value has no channels, and drops what is sent.
+// All methods may be called concurrently. The zero value has no channels and drops all events.
 type ShardedChan struct {
 	shards []*shard
-	closed chan struct{} // closed by Close when all channels are
+	closed chan struct{} // closed by Close once all channels are closed
 	once   sync.Once
 }
 
-// ShardedStats is what an operator may want to know of a ShardedChan.
+// ShardedStats are the statistics of a ShardedChan.
 type ShardedStats struct {
 	// Queued is how many events wait beyond the channels' buffers.
 	Queued int
-	// Coalesced is how many events were dropped because a newer one of their key waited, or because the key was
-	// created and removed again.
+	// Coalesced is how many events were dropped because a newer one of their key was waiting, or because the key was
+	// created and deleted again.
 	Coalesced uint64
-	// Dropped is how many events Close gave up on, because nobody read them.
+	// Dropped is how many events Close discarded because nobody read them.
 	Dropped uint64
 }
 
-// NewShardedChan returns a ShardedChan of shardCount channels; 6 when that is zero or less.
+// NewShardedChan returns a ShardedChan with shardCount channels; 6 if shardCount is zero or less.
 func NewShardedChan(shardCount int) *ShardedChan {
 	if shardCount <= 0 {
 		shardCount = defaultWorkers
@@ -53,8 +52,8 @@ func NewShardedChan(shardCount int) *ShardedChan {
 // Count returns the number of shards.
 func (s *ShardedChan) Count() int { return len(s.shards) }
 
-// Shard returns the channel of a shard, to receive from: only the ShardedChan sends
-// and closes. It is nil, which never delivers, for an index that there is not.
+// Shard returns the channel of a shard, for receiving only: only the ShardedChan sends and closes. For an index out of
+// range it returns nil, a channel that never delivers.
 func (s *ShardedChan) Shard(index int) StorageChan {
 	if index < 0 || index >= len(s.shards) {
 		return nil
@@ -73,17 +72,17 @@ func (s *ShardedChan) ShardFor(key string) int {
 	if len(s.shards) == 0 {
 		return 0 // the zero value
 	}
-	// Unsigned to the end: an int would be negative for half of the keys on 32 bits.
+	// Unsigned throughout: an int would be negative for half of the keys on 32 bits.
 	return int(hash % uint32(len(s.shards)))
 }
 
-// Send delivers an event to its shard, at once when the channel has room. It never
-// blocks. After Close it does nothing.
+// Send delivers an event to its shard, immediately if the channel has room. It never blocks. After Close it does
+// nothing.
 func (s *ShardedChan) Send(event Event) {
 	s.tell(changeOf(event))
 }
 
-// tell gives a change to its shard, and one that concerns all keys to all shards that have a queue.
+// tell sends a change to its shard. A clear, which affects all keys, also clears the queues of the other shards.
 func (s *ShardedChan) tell(c *change) {
 	if len(s.shards) == 0 { // the zero value
 		return
@@ -99,9 +98,8 @@ func (s *ShardedChan) tell(c *change) {
 	s.shards[of].send(c)
 }
 
-// Close ends the channels. Events that wait are delivered first to consumers that keep
-// reading: for at most 5 seconds in all, and until none was taken for one to two
-// seconds. It may be called any number of times.
+// Close closes the channels. It first delivers waiting events to consumers that keep reading. It waits at most 5
+// seconds in total, and stops once no event was received for one to two seconds. It may be called any number of times.
 func (s *ShardedChan) Close() {
 	if s.closed == nil {
 		return // the zero value has no channels
@@ -126,7 +124,7 @@ func (s *ShardedChan) Close() {
 	<-s.closed
 }
 
-// Stats returns the present figures.
+// Stats returns the present statistics.
 func (s *ShardedChan) Stats() ShardedStats {
 	var stats ShardedStats
 	for _, sh := range s.shards {
@@ -148,18 +146,18 @@ func (s *ShardedChan) delivered() (sum uint64) {
 	return sum
 }
 
-// shard is one channel with its queue. While the queue is empty, send delivers into the
-// channel itself; else a pump, a goroutine that lives as long as the queue, does.
+// shard is one channel with its queue. While the queue is empty, send delivers into the channel directly. Otherwise a
+// pump delivers, a goroutine that exists as long as the queue is not empty.
 type shard struct {
 	ch   StorageChan
-	quit chan struct{} // closed: the pump shall drop what waits
+	quit chan struct{} // closed: the pump drops the waiting events
 	done chan struct{} // closed with ch
 
-	mu                 sync.Mutex // guards the fields below; held for moments only
+	mu                 sync.Mutex // guards the fields below; held only briefly
 	queue              backlog
 	pumping            bool
-	sending            int    // events that the pump has taken out of the queue and not delivered: 1 at most
-	delivered, dropped uint64 // by the pump, in all
+	sending            int    // events that the pump has taken from the queue but not delivered, at most 1
+	delivered, dropped uint64 // by the pump, in total
 	closed             bool
 }
 
@@ -182,14 +180,14 @@ func (s *shard) send(c *change) {
 	}
 }
 
-// clear takes in that everything was removed, which another shard tells.
+// clear records that everything was removed, which another shard reports.
 func (s *shard) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue.allGone()
 }
 
-// close lets no more events in. Without a pump the channel ends here, else in the pump.
+// close rejects further events. It closes the channel if there is no pump; otherwise the pump does.
 func (s *shard) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +202,7 @@ func (s *shard) end() {
 	close(s.done)
 }
 
-// pump delivers what waits and ends when nothing does.
+// pump delivers the waiting events and ends when there are none.
 func (s *shard) pump() {
 	for {
 		event, ok := s.take()
@@ -220,7 +218,7 @@ func (s *shard) pump() {
 	}
 }
 
-// take takes the next event out of the queue, for the pump; without one the pump ends.
+// take takes the next event from the queue for the pump. If it returns false, the pump ends.
 func (s *shard) take() (Event, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +235,7 @@ func (s *shard) take() (Event, bool) {
 	return event, true
 }
 
-// sent counts the event that was taken as delivered.
+// sent counts the taken event as delivered.
 func (s *shard) sent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +243,7 @@ func (s *shard) sent() {
 	s.delivered++
 }
 
-// drop drops what waits, behind Close.
+// drop drops the waiting events after Close.
 func (s *shard) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

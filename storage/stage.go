@@ -13,34 +13,34 @@ import (
 	"github.com/oolith-db/oolith/monotonic"
 )
 
-// Staging: what a group will change, worked out before anything is touched.
+// Staging determines what a group will change, before anything is touched.
 
-// found is what a write finds at its path.
+// found describes what a write finds at its path.
 type found struct {
 	exists bool
-	// past says that there is an object which is expired and not removed yet; exists is false.
+	// past means that the object is expired and not removed yet; exists is false.
 	past             bool
 	created, expires int64
-	own              int64 // the end of its own time to live, whatever the rules say
+	own              int64 // the end of its own time to live, without Retention
 	revision         uint64
-	// broken is why what is there is no object: ErrUndecodable. Then object has no more than its path.
+	// broken is the reason (ErrUndecodable) if the stored entry is not an object. Then object has only its path.
 	broken error
-	// object is what is there; nil when memory has it, or when an earlier write that is not applied yet put it there.
+	// object is the stored object; nil if memory holds it, or if an earlier write that is not applied yet stored it.
 	object *meta.Object
-	// spot is where memory has it, or would have it.
+	// spot is its position in memory, or the position it would have.
 	spot pathtree.Spot
-	// by is that write. Once it is applied its caller may use it anew: only where
-	// both are of one group may it be looked into.
+	// by is that earlier write. Once it is applied, its caller may reuse it. So only a write of the same group may read
+	// it.
 	by *write
 }
 
-// foundObject is what a write finds where obj is, whose own time to live has an end.
+// foundObject returns the found of obj, whose own time to live ends at own.
 func (r *run) foundObject(obj *meta.Object, own int64) found {
 	f := found{exists: true, created: obj.Created, expires: r.expiryOf(obj), own: own, revision: obj.Revision, object: obj}
 	return f.asOfNow()
 }
 
-// asOfNow tells what is expired by now from what exists.
+// asOfNow sets past instead of exists if the object is expired by now.
 func (f found) asOfNow() found {
 	if f.exists && expired(f.expires) {
 		f.exists, f.past = false, true
@@ -48,17 +48,17 @@ func (f found) asOfNow() found {
 	return f
 }
 
-// overlay knows what writes that are staged and not yet applied do to their keys.
+// overlay holds the writes that are staged and not yet applied, by key.
 type overlay struct {
 	mu sync.Mutex // guards the map below, and write.under
-	// keys holds the last such write of each key, and below it, by write.under, those before: when
-	// the layer refuses the last one, they are what counts.
+	// keys holds the last such write of each key. write.under links it to the earlier ones, which count again if the
+	// layer rejects the last one.
 	keys map[string]*write
 	size atomic.Int32 // of keys
 }
 
 func (o *overlay) get(path string, f *found) bool {
-	if o.size.Load() == 0 { // only the leader, which is here, makes it more
+	if o.size.Load() == 0 { // only the leader, which runs here, increases it
 		return false
 	}
 	o.mu.Lock()
@@ -71,7 +71,7 @@ func (o *overlay) get(path string, f *found) bool {
 	return true
 }
 
-// whole is get with the object that is stored, for who writes its data anew.
+// whole is get, plus the stored object, for writes that store its data again.
 func (o *overlay) whole(path string) (f found, obj meta.Object, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,7 +82,7 @@ func (o *overlay) whole(path string) (f found, obj meta.Object, ok bool) {
 	return w.asFound(), w.object, true
 }
 
-// asFound is what a write finds behind w, which is staged and not applied.
+// asFound returns what a write finds after w, which is staged and not applied.
 func (w *write) asFound() found {
 	f := found{
 		exists: w.stores(), created: w.object.Created, expires: w.object.Expires, own: w.own, revision: w.revision, by: w,
@@ -102,7 +102,7 @@ func (o *overlay) put(w *write) {
 	o.size.Store(int32(len(o.keys)))
 }
 
-// drop forgets writes, those that are not in it included.
+// drop removes writes. Writes that it does not hold are ignored.
 func (o *overlay) drop(leaves []*write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -129,12 +129,11 @@ func (o *overlay) drop(leaves []*write) {
 	o.size.Store(int32(len(o.keys)))
 }
 
-// stage gives each write its revision, from p.given on, and its object. It answers the
-// writes that come to nothing, passes over those that are answered, and returns how many
-// changes there are.
+// stage gives each write its revision, starting after p.given, and its object. It answers the writes that fail, skips
+// those already answered, and returns the number of changes.
 func (r *run) stage(group []*write) (live int) {
 	p := &r.pipeline
-	// A lone write that is applied before the next is staged needs no overlay.
+	// A single write that is applied before the next is staged needs no overlay.
 	overlaid := len(group) > 1 || r.async != nil || len(r.options.Retention) > 0
 	for _, w := range group {
 		if w.err != nil {
@@ -156,7 +155,7 @@ func (r *run) stage(group []*write) (live int) {
 	return live
 }
 
-// stageBatch stages the parts of a batch, whose revisions follow each other, all or none.
+// stageBatch stages the parts of a batch, all or none. Their revisions are consecutive.
 func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 	var named map[string]bool
 	for _, w := range batch.parts {
@@ -187,8 +186,8 @@ func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 	return live
 }
 
-// named returns the paths that the parts of a batch name: no push may hit upon one of them. The paths of
-// pushes differ from each other, as their times do.
+// named returns the paths that the parts of a batch name. No push may create one of them. The paths of pushes differ
+// from each other because their times differ.
 func (w *write) named() map[string]bool {
 	paths := make(map[string]bool)
 	for _, part := range w.parts {
@@ -208,10 +207,9 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 			return err
 		}
 		w.created, w.updated = there.Created, there.Updated
-		w.data = there.Data // shared with what is there: no data of a store is ever changed
+		w.data = there.Data // shared with the stored object: data in a store is immutable
 	} else if w.op == opPush {
-		// The time is unique in this process; an earlier one, with another clock, may
-		// have used it.
+		// The time is unique in this process. An earlier process with another clock may have used it.
 		for path = key.At(w.path, now); ; path = key.At(w.path, now) {
 			if err = r.find(path, &w.found); err != nil {
 				return err
@@ -274,9 +272,9 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 	return nil
 }
 
-// findWhole is find with the object, where there is one.
+// findWhole is find, plus the object if there is one.
 func (r *run) findWhole(path string) (found, meta.Object, error) {
-	// Only the leader puts writes into the overlay: one that is not there now is not there for find either.
+	// Only the leader adds writes to the overlay, so find cannot meet one that is absent here.
 	if f, obj, ok := r.pipeline.overlay.whole(path); ok {
 		return f, obj, nil
 	}
@@ -293,13 +291,13 @@ func (r *run) findWhole(path string) (found, meta.Object, error) {
 	return f, meta.Object{}, nil
 }
 
-// find sets what a write finds at a path.
+// find sets f to what a write finds at a path.
 func (r *run) find(path string, f *found) (err error) {
 	if r.pipeline.overlay.get(path, f) {
 		return nil
 	}
 	if memory, ok := r.view.(memoryView); ok {
-		return memory.findInto(path, f) // a call that the compiler knows leaves the write on the stack
+		return memory.findInto(path, f) // a static call, so the write stays on the stack
 	}
 	*f, err = r.view.find(path)
 	return err

@@ -6,11 +6,10 @@ import (
 	"sync"
 )
 
-// Subscription is a cursor over the state of a pattern and then its changes. It is ended by
-// Close, by the context of Subscribe, and by Close of the store, which it drains first.
+// Subscription is a cursor over the state of a pattern and then its changes. Close ends it, as does the context of
+// Subscribe. Close of the store also ends it, after delivering all changes.
 //
-// Next is for one goroutine at a time. All other methods may be called from any goroutine. The zero value is
-// closed.
+// Next must not be called concurrently. All other methods may be called concurrently. The zero value is closed.
 type Subscription struct {
 	pattern string
 	rules   rules
@@ -18,44 +17,44 @@ type Subscription struct {
 	signal  chan struct{} // 1 token: look again
 
 	mu sync.Mutex // guards the fields below
-	// run is nil once nothing more is needed of it: who keeps a subscription that is over keeps no store.
+	// run is nil once it is no longer needed, so that a subscription that has ended does not keep the store in memory.
 	run  *run
-	idle bool // Next found nothing: signal it
-	// reading says that Next takes a state, or reads the next object of one, which may wait for a
-	// disk. Who does so lets go of the state if the subscription was closed meanwhile.
+	idle bool // Next found nothing and needs a signal
+	// reading means that Next takes a state, or reads the next object of one, which may wait for a disk. If the
+	// subscription is closed in the meantime, that Next closes the state.
 	reading bool
-	// What waits, in the order in which it is told.
-	reset    bool // NoticeReset is to come
-	catchUp  bool // NoticeCatchUp is to come
+	// What waits, in the order of delivery.
+	reset    bool // NoticeReset is due
+	catchUp  bool // NoticeCatchUp is due
 	state    *state
-	missed   []*change  // since the revision that the subscription resumes from
-	live     bool       // NoticeLive is to come
-	rest     []*change  // of the group that is being told
-	few      [4]*change // memory of rest, for most groups
-	overflow bool       // changes were dropped: a fresh state is needed
+	missed   []*change  // changes since the revision that the subscription resumes from
+	live     bool       // NoticeLive is due
+	rest     []*change  // of the group being delivered
+	few      [4]*change // memory for rest, sufficient for most groups
+	overflow bool       // changes were dropped, so a fresh state is needed
 	queue    backlog    // of changes
-	err      error      // what follows; nil while there is no end
+	err      error      // returned after all changes; nil if there is no end
 
-	revision uint64        // up to which all was told
+	revision uint64        // up to which everything was delivered
 	told     uint64        // feed.told at the end of the run
-	at       uint64        // the revision of state, or up to which missed goes
+	at       uint64        // the revision of state, or the last one of missed
 	since    uint64        // the revision that state catches up from; 0 for none
 	taken    int64         // when the state was taken, in Unix nanoseconds; 0 without one
-	count    uint64        // of the notices that were told
-	ended    bool          // the store is closed, and nothing more is committed
-	settled  chan struct{} // set at the end of the store: closed when state is read
-	closed   error         // why the subscription is over at once
+	count    uint64        // number of delivered notices
+	ended    bool          // the store is closed, and there are no more commits
+	settled  chan struct{} // set when the store closes; closed once state is read
+	closed   error         // the reason for ending at once
 	stop     func() bool   // of the context
 }
 
-// push adds the changes of a group, all or none. It reports false when the subscription takes no more.
+// push adds the changes of a group, all or none. It returns false if the subscription accepts no more.
 func (s *Subscription) push(group []*change) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed != nil || s.err != nil || s.overflow {
 		return false
 	}
-	if group[0].kind > changePart { // what a subscription is not told of
+	if group[0].kind > changePart { // not for subscriptions
 		s.forgetLocked(group)
 		return true
 	}
@@ -75,7 +74,7 @@ func (s *Subscription) push(group []*change) bool {
 	return true
 }
 
-// fallBehindLocked drops what waits, which a fresh state takes the place of, or ends the subscription.
+// fallBehindLocked drops the waiting changes, which a fresh state replaces, or ends the subscription.
 func (s *Subscription) fallBehindLocked() {
 	if s.options.Lag == LagError {
 		s.err = ErrLagged
@@ -86,7 +85,7 @@ func (s *Subscription) fallBehindLocked() {
 	s.wakeLocked()
 }
 
-// fallBehind makes the subscription fall behind, unless it did or is over.
+// fallBehind makes the subscription fall behind, unless it already has or has ended.
 func (s *Subscription) fallBehind() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +96,7 @@ func (s *Subscription) fallBehind() bool {
 	return true
 }
 
-// forgetLocked takes in that DelSilent removed objects.
+// forgetLocked records that DelSilent removed objects.
 func (s *Subscription) forgetLocked(group []*change) {
 	for i := range group {
 		if group[i].kind == changeSilent {
@@ -108,8 +107,8 @@ func (s *Subscription) forgetLocked(group []*change) {
 
 func (s *Subscription) consumes() string { return s.pattern }
 
-// leftOutLocked reports whether a change is the removal of what the last state left out, because it was
-// expired: nobody was told of it.
+// leftOutLocked reports whether a change removes an object that the last state omitted because it was expired. Such an
+// object was never delivered.
 func (s *Subscription) leftOutLocked(c *change) bool {
 	if !c.removes() || c.Object.Revision > s.at || s.taken == 0 {
 		return false
@@ -124,7 +123,7 @@ func (s *Subscription) clearQueueLocked() {
 	}
 }
 
-// wakeLocked makes a Next that waits look again.
+// wakeLocked wakes a waiting Next.
 func (s *Subscription) wakeLocked() {
 	if !s.idle {
 		return
@@ -136,16 +135,16 @@ func (s *Subscription) wakeLocked() {
 	}
 }
 
-// Next returns the next notice. It waits for one, at most until the context ends, whose error it
-// then returns; the subscription goes on.
+// Next returns the next notice. It waits for one until the context ends, and then returns the context's error. The
+// subscription stays open.
 //
-// After Close it returns ErrSubscriptionClosed, after the end of the context of Subscribe that
-// context's error, both at once. After a Close of the store it returns ErrNotActive, behind all that was
-// committed. A state that is read from the persistent layer holds that Close up, within the bounds that
-// it has for all consumers, and is cut off at their end.
+// After Close it returns ErrSubscriptionClosed, and after the end of the context of Subscribe that context's error,
+// both at once. After a Close of the store it first returns everything committed, then ErrNotActive. While a state is
+// read from the persistent layer, that Close waits, up to its time limit for all consumers. It then ends the state
+// early.
 //
-// An error of the persistent layer, while a state is read, does not end the subscription: the next
-// call begins anew, with a NoticeReset.
+// An error of the persistent layer while a state is read does not end the subscription. The next call starts again with
+// a NoticeReset.
 func (s *Subscription) Next(ctx context.Context) (Notice, error) {
 	for {
 		if err := checkContext(ctx); err != nil {
@@ -167,8 +166,8 @@ func (s *Subscription) Next(ctx context.Context) (Notice, error) {
 
 func (s *Subscription) failed(err error) error { return failed("subscription", s.pattern, err) }
 
-// All returns what Next returns, one after the other, until an error, which comes last. The
-// subscription stays open when the loop is left early; another loop goes on behind it.
+// All returns the results of Next one after another, up to and including the first error. The subscription stays open
+// if the loop ends early, and another loop continues after it.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		for {
@@ -180,7 +179,7 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[Notice, error] {
 	}
 }
 
-// step is what take has to do where it must not hold mu.
+// step is what take must do without holding mu.
 type step uint8
 
 const (
@@ -189,7 +188,7 @@ const (
 	stepRefresh
 )
 
-// take returns the next notice if there is one.
+// take returns the next notice, if there is one.
 func (s *Subscription) take() (Notice, bool, error) {
 	for {
 		n, ok, next, err := s.takeAtHand()
@@ -207,7 +206,7 @@ func (s *Subscription) take() (Notice, bool, error) {
 	}
 }
 
-// takeAtHand is take as far as memory goes.
+// takeAtHand is take without access to the layer or the pipeline.
 func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,13 +216,13 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 		return n, false, stepNone, s.endedLocked(s.closed)
 	case s.signal == nil: // the zero value
 		return n, false, stepNone, ErrSubscriptionClosed
-	case s.reading: // a second Next at a time, which has no business here: it waits
+	case s.reading: // a concurrent second Next, which is not allowed: it waits
 		s.idle = true
 		return n, false, stepNone, nil
-	case len(s.rest) > 0: // whatever begins anew: a change that is begun is told to its end
+	case len(s.rest) > 0: // deliver a started change completely, even before a reset
 		n = s.takePartLocked()
 	case s.reset:
-		// What was told is to be forgotten: until the fresh state is complete there is nothing to resume from.
+		// A reset discards what was delivered, so there is nothing to resume from until the fresh state is complete.
 		s.reset, s.revision = false, 0
 		n = Notice{Kind: NoticeReset, Revision: s.at}
 	case s.catchUp:
@@ -253,15 +252,15 @@ func (s *Subscription) takeAtHand() (n Notice, ok bool, next step, err error) {
 	return n, true, stepNone, nil
 }
 
-// endedLocked returns an error that comes again, to whoever asks.
+// endedLocked returns a permanent error, which every later call receives too.
 func (s *Subscription) endedLocked(err error) error {
 	s.idle = true
 	s.wakeLocked()
 	return err
 }
 
-// dequeueLocked moves the next group out of the queue, as far as its changes wait: none of them is superseded any more
-// once the first is told.
+// dequeueLocked moves the waiting changes of the next group out of the queue. Once the first of them is delivered, none
+// of them can be superseded.
 func (s *Subscription) dequeueLocked() bool {
 	c, ok := s.queue.first()
 	if !ok {
@@ -275,7 +274,7 @@ func (s *Subscription) dequeueLocked() bool {
 	return true
 }
 
-// dequeueMissedLocked is dequeueLocked for what was missed.
+// dequeueMissedLocked is dequeueLocked for the missed changes.
 func (s *Subscription) dequeueMissedLocked() bool {
 	if len(s.missed) == 0 {
 		return false
@@ -287,14 +286,14 @@ func (s *Subscription) dequeueMissedLocked() bool {
 	return true
 }
 
-// takePartLocked takes the next key of the change that is being told.
+// takePartLocked takes the next key of the change being delivered.
 func (s *Subscription) takePartLocked() Notice {
 	n := s.noticeLocked(s.rest[0], len(s.rest) > 1)
 	s.rest = advance(s.rest)
 	return n
 }
 
-// advance lets go of the first element, and with the last one of all memory.
+// advance drops the first element, and all memory with the last one.
 func advance[E any](list []E) []E {
 	clear(list[:1])
 	if len(list) == 1 {
@@ -303,7 +302,7 @@ func advance[E any](list []E) []E {
 	return list[1:]
 }
 
-// noticeLocked makes the notice of a change. More says that another key of it follows.
+// noticeLocked returns the notice of a change. more means that another key of the change follows.
 func (s *Subscription) noticeLocked(c *change, more bool) Notice {
 	n := Notice{Kind: NoticeSet, Revision: c.revision, Path: c.Key, Object: c.Object, More: more}
 	if c.removes() {
@@ -315,7 +314,7 @@ func (s *Subscription) noticeLocked(c *change, more bool) Notice {
 	return n
 }
 
-// letGoLocked lets go of the run when nothing more is needed of it.
+// letGoLocked drops the reference to the run if it is no longer needed.
 func (s *Subscription) letGoLocked() {
 	if s.run == nil || s.reading || s.closed == nil && (!s.ended || s.overflow) {
 		return
@@ -326,10 +325,9 @@ func (s *Subscription) letGoLocked() {
 	s.run = nil
 }
 
-// Revision returns the revision up to which all matching changes were told, to resume from; 0
-// before the first NoticeLive, and from a NoticeReset to the NoticeLive behind it. From a NoticeCatchUp to its
-// NoticeLive it is the one that is caught up from. It grows when others than
-// the matching keys change, too.
+// Revision returns the revision up to which all matching changes were delivered, to resume from. It is 0 before the
+// first NoticeLive, and from a NoticeReset to its NoticeLive. From a NoticeCatchUp to its NoticeLive it is the revision
+// that is caught up from. It also grows with changes of other keys.
 func (s *Subscription) Revision() uint64 {
 	s.mu.Lock()
 	r := s.run
@@ -349,11 +347,11 @@ func (s *Subscription) Revision() uint64 {
 	return s.revision
 }
 
-// waitingLocked is how many changes wait.
+// waitingLocked returns how many changes wait.
 func (s *Subscription) waitingLocked() int { return len(s.missed) + len(s.rest) + s.queue.live }
 
-// Lag returns how many changes wait for Next. Of a subscription that fell behind and was not told
-// so yet (LagReset) that is at least its Buffer.
+// Lag returns how many changes wait for Next. For a subscription that fell behind and has not received its reset yet
+// (LagReset), it is at least Buffer.
 func (s *Subscription) Lag() int {
 	n, _ := s.lag()
 	return n
@@ -369,14 +367,14 @@ func (s *Subscription) lag() (changes int, coalesced uint64) {
 	return changes, s.queue.coalesced
 }
 
-// progress is how many notices were told.
+// progress returns the number of delivered notices.
 func (s *Subscription) progress() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count
 }
 
-// Close ends the subscription, at once. It may be called any number of times.
+// Close ends the subscription at once. It may be called any number of times.
 func (s *Subscription) Close() { s.finish(ErrSubscriptionClosed) }
 
 // finish ends the subscription at once.
@@ -407,8 +405,8 @@ func (s *Subscription) finish(cause error) {
 	}
 }
 
-// end ends the subscription behind what waits. When that needs the persistent layer it returns a
-// channel that is closed once it does not.
+// end ends the subscription after everything that waits. If that needs the persistent layer, it returns a channel that
+// is closed once the layer is no longer needed.
 func (s *Subscription) end(cause error) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -425,14 +423,14 @@ func (s *Subscription) end(cause error) <-chan struct{} {
 	return nil
 }
 
-// behind reports whether the subscription needs a fresh state that nobody is about to read.
+// behind reports whether the subscription needs a fresh state and no Next is reading one.
 func (s *Subscription) behind() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.overflow && !s.reading
 }
 
-// settleLocked tells the Close of the store when the persistent layer is needed no more.
+// settleLocked notifies the Close of the store once the persistent layer is no longer needed.
 func (s *Subscription) settleLocked() {
 	if s.settled != nil && !s.reading && s.state == nil && (!s.overflow || s.closed != nil) {
 		close(s.settled)

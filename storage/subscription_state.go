@@ -7,9 +7,9 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// How a subscription gets its state, a fresh one when it fell behind, and tells it.
+// How a subscription takes its state, replaces it when it falls behind, and delivers it.
 
-// fresh takes a state, in an instant of the pipeline; nil where none is told.
+// fresh takes a state at an instant of the pipeline. It returns nil with ChangesOnly.
 func (s *Subscription) fresh(r *run) (*state, error) {
 	if s.options.ChangesOnly {
 		return nil, nil
@@ -17,9 +17,9 @@ func (s *Subscription) fresh(r *run) (*state, error) {
 	return r.stateOf(s.pattern, s.options.Order, s.options.Limit, true)
 }
 
-// begin makes the subscription begin, or begin anew, with a state of a revision, or none if state is nil. missed
-// says that changes were missed. No revision below lowest can be caught up from. It needs the feed's mu.
-// It reports whether it began, which it does not when it is closed, and whether that was with a NoticeReset.
+// begin starts or restarts the subscription with a state at a revision; state may be nil. missed means that changes
+// were missed. The subscription cannot catch up from a revision below lowest. begin requires the feed's mu. It reports
+// whether the subscription began, which is false if it is closed, and whether it began with a NoticeReset.
 func (s *Subscription) begin(state *state, revision uint64, missed bool, lowest uint64) (began, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,7 +34,7 @@ func (s *Subscription) beginLocked(state *state, revision uint64, missed bool, l
 	s.catchUp, s.since, s.taken = false, 0, 0
 	switch missed = missed || s.overflow; {
 	case missed && s.options.CatchUp && s.revision >= max(lowest, 1):
-		// One that is told so again before its NoticeLive is told all from the same revision on.
+		// If it falls behind again before its NoticeLive, it still catches up from the same revision.
 		s.catchUp, s.since = true, s.revision
 	case missed:
 		s.reset, anew = true, true
@@ -42,12 +42,13 @@ func (s *Subscription) beginLocked(state *state, revision uint64, missed bool, l
 	if state != nil {
 		s.taken = state.now
 	}
-	// What it had missed, and was not told of yet, is in the state.
+	// The state includes missed changes that were not delivered yet.
 	s.state, s.missed, s.live, s.at, s.overflow = state, nil, true, revision, false
 	return true, anew
 }
 
-// read tells the next object of the state, if there is one more, or does a part of the work that comes before the first.
+// read returns the next object of the state, if there is one. Before the first object it does a part of the sorting
+// instead.
 func (s *Subscription) read() (n Notice, ok bool, err error) {
 	state := s.state // nobody else changes it now
 	var obj *meta.Object
@@ -67,7 +68,7 @@ func (s *Subscription) read() (n Notice, ok bool, err error) {
 		s.clearQueueLocked()
 		return n, false, fmt.Errorf("persistent layer: %w", err)
 	case working:
-		s.count++ // it goes on
+		s.count++ // counts as progress
 		return n, false, nil
 	case obj == nil:
 		s.state = nil
@@ -81,7 +82,7 @@ func (s *Subscription) read() (n Notice, ok bool, err error) {
 	return n, true, nil
 }
 
-// endReadLocked ends what the field reading says.
+// endReadLocked ends the phase in which reading is set.
 func (s *Subscription) endReadLocked() {
 	s.reading = false
 	if s.closed != nil {
@@ -93,13 +94,13 @@ func (s *Subscription) endReadLocked() {
 	s.wakeLocked()
 }
 
-// refresh gets a fresh state for a subscription that fell behind.
+// refresh takes a fresh state for a subscription that fell behind.
 func (s *Subscription) refresh() (err error) {
 	s.mu.Lock()
-	r := s.run // nobody lets go of it while the field reading says so
+	r := s.run // not set to nil while reading is set
 	s.mu.Unlock()
 	active := false
-	if r != nil { // else it was closed
+	if r != nil { // otherwise it was closed
 		if active, err = s.attach(context.Background(), r, 0); !active {
 			err = s.refreshLast(r)
 		}
@@ -110,8 +111,8 @@ func (s *Subscription) refresh() (err error) {
 	return err
 }
 
-// refreshLast is refresh of a store that is being closed: what there is stays, as long as its layers
-// can be read.
+// refreshLast is refresh while the store is closed. The content no longer changes and can be read as long as the layers
+// are open.
 func (s *Subscription) refreshLast(r *run) error {
 	f := &r.feed
 	<-f.ended
@@ -123,9 +124,9 @@ func (s *Subscription) refreshLast(r *run) error {
 	return s.beginLast(r, true)
 }
 
-// beginLast makes a subscription that fell behind begin anew when nothing more is committed, unless that was done
-// meanwhile. Both Next and the Close of the store do it, Next with the field reading set: while it is, the state is
-// Next's alone. It needs the feed's mu.
+// beginLast restarts a subscription that fell behind, once there are no more commits. It does nothing if this has
+// already happened. Both Next and the Close of the store call it. Next calls it with the field reading set. While
+// reading is set, the state belongs to Next alone. beginLast requires the feed's mu.
 func (s *Subscription) beginLast(r *run, reading bool) error {
 	state, err := s.fresh(r)
 	if err != nil {

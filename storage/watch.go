@@ -9,17 +9,17 @@ import (
 	"sync/atomic"
 )
 
-// Watch calls callback with every event from now on, in the one order in which the
-// changes were committed, on a goroutine of the watch, one event at a time. Each watch
-// sees every change, however many there are.
+// Watch calls callback with every later event, in commit order, one at a time, in the watch's own goroutine. Each watch
+// receives every change, however many watches there are.
 //
-// A callback may take its time and may use the store: it never blocks a writer. For one
-// that lags more than 16,384 events behind, only the newest event of each key is kept until it has caught
-// up, and none of a key that was created and removed meanwhile; Stats tells of it. A panic in it is logged, and the watch goes on with the next event.
+// A callback may take long and may use the store. It never blocks a writer. For a callback that lags more than 16,384
+// events behind, only the newest event of each key is kept until it has caught up. Keys that were created and deleted
+// in the meantime are dropped. Stats reports this. A panic of the callback is logged, and the watch continues with the
+// next event.
 //
-// The watch ends by stop, which does not wait for a callback that runs, may be called any
-// number of times and from the callback itself; and with Close, which delivers what was committed
-// first, within a bounded time. On a store that is not active Watch does nothing.
+// stop ends the watch. It does not wait for a running callback, and may be called any number of times and from the
+// callback. Close also ends the watch, after delivering committed changes for a limited time. On a store that is not
+// active, Watch does nothing.
 func (l *Layered) Watch(callback EventCallback) (stop func()) {
 	r := l.run.Load()
 	if r == nil || callback == nil {
@@ -35,16 +35,16 @@ type watch struct {
 	signal   chan struct{} // 1 token: look at the queue again
 	quit     chan struct{} // closed by stop
 	done     chan struct{} // closed when run has ended
-	returned atomic.Uint64 // calls of callback
-	taken    atomic.Int64  // events that run took out of the queue and has not begun with
+	returned atomic.Uint64 // completed calls of callback
+	taken    atomic.Int64  // events that run has taken from the queue but not started
 
 	mu      sync.Mutex // guards the fields below; never held in the callback
 	queue   backlog
-	idle    bool        // run found nothing: signal it
+	idle    bool        // run found nothing and needs a signal
 	stopped atomic.Bool // set with mu held
 }
 
-// watch adds a consumer that sees every event from now on.
+// watch adds a consumer that receives every later event.
 func (f *feed) watch(callback EventCallback) (stop func()) {
 	w := &watch{
 		feed:     f,
@@ -60,8 +60,8 @@ func (f *feed) watch(callback EventCallback) (stop func()) {
 	return w.giveUp
 }
 
-// watchKept is how many events a watch keeps room for: there are few watches, and each is told of everything, so that
-// thousands may wait while its goroutine gets no turn.
+// watchKept is how many slots a watch keeps. There are few watches, and each receives everything, so thousands of
+// events may wait until its goroutine is scheduled.
 const watchKept = 4096
 
 func (w *watch) consumes() string { return "" }
@@ -88,13 +88,13 @@ func (w *watch) push(group []*change) bool {
 	return true
 }
 
-// run delivers until stop, or until nothing more is committed and all is delivered.
+// run delivers until stop, or until there are no more commits and everything is delivered.
 func (w *watch) run() {
 	defer close(w.done)
 	defer w.end()
 	var some [watchTake]Event
 	for {
-		// Asked before take: what was committed before the end is then seen.
+		// Check before take, so that take sees everything committed before the end.
 		ended := isClosed(w.feed.ended)
 		n := w.take(&some)
 		for i := 0; i < n && !w.stopped.Load(); i++ {
@@ -118,11 +118,11 @@ func (w *watch) run() {
 	}
 }
 
-// watchTake is how many events a watch takes out of its queue at once: so few that who is stuck in one holds little
-// back from being superseded, and enough that it seldom meets the writer.
+// watchTake is how many events a watch takes from its queue at once. It is small, so that a stuck callback keeps few
+// events from being superseded, and large enough that the watch rarely contends with the writer.
 const watchTake = 16
 
-// take takes the next events, and returns how many; 0 when there are none or the watch is stopped.
+// take takes the next events and returns their number; 0 if there are none or the watch is stopped.
 func (w *watch) take(some *[watchTake]Event) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,7 +143,7 @@ func (w *watch) take(some *[watchTake]Event) (n int) {
 	return n
 }
 
-// call runs the callback. A panic in it costs the watch that event and nobody anything.
+// call runs the callback. A panic in it loses that event for this watch only.
 func (w *watch) call(event Event) {
 	defer func() {
 		w.returned.Add(1)
@@ -163,7 +163,7 @@ func (w *watch) lag() (events int, coalesced uint64) {
 
 func (w *watch) progress() uint64 { return w.returned.Load() }
 
-// giveUp ends the watch. The callback may be running, or about to run for the last time.
+// giveUp ends the watch. The callback may be running, or may run one last time.
 func (w *watch) giveUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,20 +171,21 @@ func (w *watch) giveUp() {
 		w.stopped.Store(true)
 		w.taken.Store(0)
 		close(w.quit)
-		// A caller may keep its stop for ever, and a callback may never return: neither must hold what waits.
+		// The caller may keep stop forever, and a callback may never return. Neither may keep the waiting events in
+		// memory.
 		w.queue = backlog{coalesced: w.queue.coalesced}
 	}
 }
 
-// end lets go of all that the watch held.
+// end releases everything that the watch holds.
 func (w *watch) end() {
 	w.giveUp()
 	w.feed.leave(w)
-	w.feed, w.callback = nil, nil // a push, which needs the feed, finds it stopped
+	w.feed, w.callback = nil, nil // a push, which needs the feed, finds the watch stopped
 }
 
-// WatchContext is Watch that a context ends, in place of a function: it may be called after the context's end for an
-// event that is under way, and for no later one. On a store that is not active it is ErrNotActive.
+// WatchContext is Watch that ends with a context instead of a function. After the end of the context, the callback may
+// run for an event in progress, but for no later one. On a store that is not active it returns ErrNotActive.
 func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) error {
 	if err := checkContext(ctx); err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -200,9 +201,9 @@ func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) erro
 	return nil
 }
 
-// WatchSharded returns the store's event channels, of which there is one set from Start to Close,
-// with Options.Workers shards. Events are sent from the first call on. Close closes
-// the channels. On a store that is not active the channels are closed and empty.
+// WatchSharded returns the store's event channels. There is one set from Start to Close, with Options.Workers shards.
+// Events are sent after the first call. Close closes the channels. On a store that is not active the channels are
+// closed and empty.
 func (l *Layered) WatchSharded() *ShardedChan {
 	r := l.run.Load()
 	if r == nil {
@@ -214,10 +215,9 @@ func (l *Layered) WatchSharded() *ShardedChan {
 	return r.sharded.Load()
 }
 
-// WatchWithCallback calls callback with each event of a store until the store is closed.
-// It returns at once. On a *Layered, or an Adapter of one, it is Watch: one goroutine, one
-// order, and every change for every caller. On any other Database a goroutine reads each
-// channel of WatchSharded, so that callback runs concurrently for keys of different
+// WatchWithCallback calls callback with each event of a store until the store is closed. It returns at once. On a
+// *Layered, or an Adapter of one, it is Watch: one goroutine, one order, and every change for every caller. On any
+// other Database a goroutine reads each channel of WatchSharded. Then callback runs concurrently for keys of different
 // shards, and callers share the events.
 func WatchWithCallback(dataStore Database, callback func(Event)) {
 	if dataStore == nil || callback == nil {
@@ -232,9 +232,8 @@ func WatchWithCallback(dataStore Database, callback func(Event)) {
 	receive(dataStore.WatchSharded(), callback)
 }
 
-// WatchStorageNoop takes all events of a store's WatchSharded and drops them, until the
-// store is closed. It returns at once. A store of this package never needs it: nothing
-// waits for a consumer.
+// WatchStorageNoop receives and drops all events of a store's WatchSharded until the store is closed. It returns at
+// once. A store of this package never needs it, because nothing waits for a consumer.
 func WatchStorageNoop(dataStore Database) {
 	if dataStore != nil {
 		receive(dataStore.WatchSharded(), func(Event) {})
@@ -255,7 +254,7 @@ func receive(channels *ShardedChan, callback func(Event)) {
 	}
 }
 
-// underlying takes the adapters off a store.
+// underlying unwraps the adapters of a store.
 func underlying(db Database) Database {
 	for {
 		wrapper, ok := db.(interface{ Underlying() Database })

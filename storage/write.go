@@ -8,33 +8,31 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Every write has the same shape: check the input, touching nothing; copy it; commit it
-// in the pipeline (commit.go); run the hook, with no lock held.
+// Every write has the same shape: check the input without side effects, copy it, commit it in the pipeline (commit.go),
+// and run the hook without a lock.
 
-// Set stores data, one JSON value, at a path and returns the path's index. A new object
-// has Created now and Updated 0; an existing one keeps Created and has Updated now. The
-// data is copied.
+// Set stores data, one JSON value, at a path and returns the path's index. A new object has Created set to now and
+// Updated 0. An existing one keeps Created and has Updated set to now. The data is copied.
 func (l *Layered) Set(path string, data json.RawMessage) (string, error) {
 	return l.put("set", opSet, path, data, &SetOptions{})
 }
 
-// SetWithMeta stores data with both times, in Unix nanoseconds, as given, and returns the path's
-// index. The data is copied.
+// SetWithMeta stores data with the given times, in Unix nanoseconds, and returns the path's index. The data is copied.
 func (l *Layered) SetWithMeta(path string, data json.RawMessage, created, updated int64) (string, error) {
 	times := Times{Created: created, Updated: updated}
 	opt := SetOptions{Times: &times}
 	return l.put("set with meta", opSet, path, data, &opt)
 }
 
-// Push stores data under a new index in place of the pattern's '*', which must be the
-// whole last segment, and returns that index: the time of the object's creation, as key.Build makes it. No two
-// pushes get the same. The data is copied.
+// Push stores data under a new index, which replaces the pattern's '*', and returns the index. The '*' must be the
+// whole last segment. The index is the creation time of the object, in the format of key.Build. No two pushes get the
+// same index. The data is copied.
 func (l *Layered) Push(path string, data json.RawMessage) (string, error) {
 	return l.put("push", opPush, path, data, &SetOptions{})
 }
 
-// SetAndUnlock stores data like Set at a path that is locked, and releases the lock, also
-// when the write fails. It returns ErrLockNotFound, and writes nothing, when the path is not locked.
+// SetAndUnlock stores data like Set at a locked path, and releases the lock even if the write fails. If the path is not
+// locked, it returns ErrLockNotFound and writes nothing.
 func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error) {
 	const op = "set and unlock"
 	r, err := l.active()
@@ -52,7 +50,7 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	if err == nil {
 		err = r.commit(&w)
 	}
-	// Released before the hook, which may want the lock.
+	// Release before the hook, because the hook may take the lock.
 	r.locks.release(path)
 	if err != nil {
 		return "", failed(op, path, err)
@@ -61,16 +59,16 @@ func (l *Layered) SetAndUnlock(path string, data json.RawMessage) (string, error
 	return key.LastIndex(path), nil
 }
 
-// Del removes the object at a path, or returns ErrNotFound. For a glob it removes all that
-// match, atomically, and succeeds when there is none.
+// Del removes the object at a path, or returns ErrNotFound. A glob atomically removes all matching objects, and
+// succeeds even if there are none.
 func (l *Layered) Del(path string) error { return l.del("del", path, false) }
 
 // DelSilent is Del without event and hook.
 func (l *Layered) DelSilent(path string) error { return l.del("del silent", path, true) }
 
-// Clear removes everything, atomically. It cannot return an error: one goes to
-// Options.Logger, and the store is then unchanged or, when the layer cannot tell whether it is, takes
-// no more writes. Truncate is Clear that returns its error.
+// Clear atomically removes everything. It returns no error: an error goes to Options.Logger. The store is then
+// unchanged, or rejects further writes if the layer cannot tell whether it changed. Truncate is Clear with an error
+// result.
 func (l *Layered) Clear() {
 	if r := l.run.Load(); r != nil {
 		if err := r.truncate(); err != nil {
@@ -79,8 +77,7 @@ func (l *Layered) Clear() {
 	}
 }
 
-// Truncate removes everything, atomically. After an error nothing was removed, unless it
-// is ErrWritesStopped.
+// Truncate atomically removes everything. After an error nothing was removed, unless the error is ErrWritesStopped.
 func (l *Layered) Truncate() error {
 	r, err := l.active()
 	if err == nil {
@@ -118,7 +115,7 @@ func (l *Layered) del(op, path string, silent bool) error {
 	return nil
 }
 
-// afterWrite runs the hooks of a write of one kind, or of a glob delete. No lock is held.
+// afterWrite runs the hooks of a write of one kind, or of a glob delete. The caller holds no lock.
 func (r *run) afterWrite(path string, op operation) {
 	if r.options.AfterWrite != nil {
 		r.options.AfterWrite(path)

@@ -18,7 +18,7 @@ type batched struct {
 	*reopener
 }
 
-// onBatcher makes the run of a clause that checks nothing when the layer is no Batcher.
+// onBatcher returns the run of a clause. It checks nothing if the layer is not a Batcher.
 func onBatcher(check func(t T, s *subject, l *batched)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
@@ -30,13 +30,13 @@ func onBatcher(check func(t T, s *subject, l *batched)) func(T, *subject) {
 	})
 }
 
-// batcher is the Batcher of the instance that is open now.
+// batcher returns the Batcher of the open instance.
 func (l *batched) batcher() storage.Batcher {
 	b, _ := storage.As[storage.Batcher](l.EmbeddedLayer)
 	return b
 }
 
-// commit commits a batch that must be taken.
+// commit commits a batch that must be accepted.
 func (l *batched) commit(t T, changes ...storage.Change) {
 	t.Helper()
 	must(t, "Commit", l.batcher().Commit(changes))

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks what a subscription begins with where it is neither the whole state in no order nor all that was missed.
+// This file checks how a subscription begins with an ordered or limited state, without a state, or by catching up.
 
 var catchUpClauses = []Clause{
 	{"SUBSCRIBE-15", "ChangesOnly: NoticeLive comes at once, then each change; From a revision that is forgotten it is NoticeReset and NoticeLive.", subscribeChangesOnly},
@@ -44,7 +44,7 @@ func subscribeChangesOnly(t T, s *subject) {
 
 func subscribeOrdered(t T, db *subscribed) {
 	for i := range int64(8) {
-		obj := object(fmt.Sprintf("s16/%d", i), (i*5)%8/2) // pairs of one time
+		obj := object(fmt.Sprintf("s16/%d", i), (i*5)%8/2) // pairs with the same time
 		setAt(t, db, obj)
 	}
 	for _, order := range []storage.StateOrder{storage.OrderOldest, storage.OrderNewest} {
@@ -138,8 +138,8 @@ func subscribeMirrors(t T, db *subscribed) {
 	}
 }
 
-// mirror brings what a client holds, revisions by path, up to date as the documentation of CatchUp says, and compares it
-// with the database. It returns where to resume.
+// mirror updates a client's content, revisions by path, as the documentation of CatchUp says, and compares it with the
+// database. It returns the revision to resume from.
 func (db *subscribed) mirror(t T, held map[string]uint64, from uint64) uint64 {
 	t.Helper()
 	var named map[string]bool

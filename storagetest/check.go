@@ -11,9 +11,9 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// This file holds the small checks that clauses are written in.
+// This file holds small checks that clauses use.
 
-// invalidPaths are refused by every call that takes a path or a pattern.
+// invalidPaths are rejected by every call that takes a path or a pattern.
 var invalidPaths = []struct{ name, path string }{
 	{"empty", ""},
 	{"slash", "/"},
@@ -36,7 +36,7 @@ var invalidPaths = []struct{ name, path string }{
 	{"1025 bytes", strings.Repeat("a", 1025)},
 }
 
-// invalidPatterns are refused by every call that takes a pattern, as invalidPaths are.
+// invalidPatterns are rejected by every call that takes a pattern, like invalidPaths.
 var invalidPatterns = []struct{ name, path string }{
 	{"double star in the middle", "a/**/b"},
 	{"double star at the front", "**/a"},
@@ -48,7 +48,7 @@ var invalidPatterns = []struct{ name, path string }{
 	{"space with a star", "a b/*"},
 }
 
-// unusualPaths are valid, though a careless engine may mix them up.
+// unusualPaths are valid, but an engine may confuse them.
 var unusualPaths = []string{
 	"-", "_", "...", ".a", "a.", "0", "a", "A", "a/b", "a-b", "a.b", "a_b", "ab", "a/B", "a/b/c", "a-b/c",
 	"a.b/c", "a/b-c", "a/b.c", "a/-", "a/...", "aa/b", "AA/b",
@@ -56,21 +56,21 @@ var unusualPaths = []string{
 	strings.Repeat("d/", 511) + "ee",
 }
 
-// tree are the paths that globs are tried on.
+// tree holds paths for testing globs.
 var tree = []string{
 	"root", "users", "users/1", "users/2", "users/10", "users/a1", "users/1/posts", "users/2/posts",
 	"users/1/2/posts", "users/1/posts/a", "users/10/posts/b", "usersx/1", "Users/1", "xusers/1", "a/b/c", "a/bb/c", "a/b/d",
 	"ab/b/c", "a/b.c", "a/b-c/d",
 }
 
-// globs are patterns to try on tree.
+// globs are patterns for testing on tree.
 var globs = []string{
 	"*", "users/*", "*/1", "*/*", "*/*/*", "*/*/*/*", "*/*/*/*/*", "users/1*", "users/*0", "users/*1", "users/1*0",
 	"users/*/posts", "users/1*/posts", "users/*/p*", "users/*/posts/*", "u*/1", "*s/1", "*users/1", "u*e*s/*", "a/b*/c",
 	"a/*b/c", "a/*/*", "a*/b/c", "*/b/*", "a/b*", "none/*", "users/none*", "U*/*",
 }
 
-// match is what a glob means, written as plainly as can be and apart from package key.
+// match defines the meaning of a glob, as simply as possible and independently of package key.
 func match(pattern, path string) bool {
 	ps, ks := strings.Split(pattern, "/"), strings.Split(path, "/")
 	if last := len(ps) - 1; ps[last] == "**" && len(ks) > last {
@@ -117,7 +117,7 @@ func matching(pattern string, paths []string) []string {
 	return hits
 }
 
-// object makes an object whose data shows its place and time.
+// object returns an object whose data shows its path and time.
 func object(path string, created int64) meta.Object {
 	return meta.Object{
 		Created:  created,
@@ -128,7 +128,7 @@ func object(path string, created int64) meta.Object {
 	}
 }
 
-// dataOf is JSON that tells which write it came from.
+// dataOf returns JSON that identifies its write.
 func dataOf(n int64) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)) }
 
 // numberOf is the inverse of dataOf; -1 for other data.
@@ -140,7 +140,7 @@ func numberOf(data json.RawMessage) int64 {
 	return *v.N
 }
 
-// diff says in what two objects differ, or nothing.
+// diff describes how two objects differ, or returns "".
 func diff(got, want meta.Object) string {
 	var d []string
 	add := func(field string, g, w any) { d = append(d, fmt.Sprintf("%s is %v, want %v", field, g, w)) }
@@ -168,7 +168,7 @@ func diff(got, want meta.Object) string {
 	return strings.Join(d, "; ")
 }
 
-// short quotes a text, in part when it is long.
+// short quotes a text, abbreviated if it is long.
 func short(s string) string {
 	if len(s) <= 80 {
 		return fmt.Sprintf("%q", s)
@@ -200,7 +200,7 @@ func wantErr(t T, what string, err, want error) {
 	}
 }
 
-// must ends the clause when a call that has to succeed failed.
+// must ends the clause if a required call failed.
 func must(t T, what string, err error) {
 	t.Helper()
 	if err != nil {
@@ -208,7 +208,7 @@ func must(t T, what string, err error) {
 	}
 }
 
-// wantPaths checks a list of paths, order included.
+// wantPaths checks a list of paths, including the order.
 func wantPaths(t T, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
@@ -216,7 +216,7 @@ func wantPaths(t T, what string, got, want []string) {
 	}
 }
 
-// abridged shows a list of paths, in part when it is long.
+// abridged formats a list of paths, abbreviated if it is long.
 func abridged(all []string) string {
 	shown := make([]string, 0, 24)
 	for _, p := range all[:min(len(all), 24)] {

@@ -72,8 +72,8 @@ func TestLayer(t *testing.T, open func(t T) storage.Layer, opts Options) {
 	runAll(t, layerClauses, &subject{Options: opts, openLayer: open})
 }
 
-// TestEmbedded runs the LAYER and the EMBEDDED clauses. The function opens a layer on a
-// directory, which may hold what an earlier, closed instance wrote there.
+// TestEmbedded runs the LAYER and the EMBEDDED clauses. The function opens a layer on a directory, which may contain
+// data of an earlier, closed instance.
 func TestEmbedded(t *testing.T, open func(t T, dir string) storage.EmbeddedLayer, opts Options) {
 	t.Helper()
 	s := embeddedSubject(open, opts)
@@ -81,7 +81,7 @@ func TestEmbedded(t *testing.T, open func(t T, dir string) storage.EmbeddedLayer
 	runAll(t, slices.Concat(layerClauses, embeddedClauses), s)
 }
 
-// embeddedSubject makes a subject of which each plain layer is on a directory of its own.
+// embeddedSubject returns a subject whose plain layers each have a separate directory.
 func embeddedSubject(open func(t T, dir string) storage.EmbeddedLayer, opts Options) *subject {
 	return &subject{
 		Options:      opts,
@@ -115,8 +115,9 @@ func runAll(t *testing.T, clauses []Clause, s *subject) {
 	}
 }
 
-// check runs one clause. A panic is a failure of the clause, and a failure says what is demanded. Its lines are those of the
-// clause, and those of whoever runs the suite: what is logged while a goroutine ends has a line of the runtime.
+// check runs one clause. It reports a panic as a failure of the clause, and states the demand with a failure. The
+// reported lines are those of the clause and of the test that runs the suite. A message logged while a goroutine ends
+// would have a line of the runtime.
 func (c Clause) check(t T, s *subject) {
 	t.Helper()
 	t.Cleanup(func() {

@@ -18,7 +18,7 @@ import (
 
 var databaseClauses = slices.Concat(coreClauses, leaseClauses, batchClauses, expiryClauses, pageClauses, boundClauses, subtreeClauses, browseClauses)
 
-// coreClauses are those on the calls of the Database interface, and on Lock and its kin.
+// coreClauses are the clauses on the calls of the Database interface, and on Lock and related calls.
 var coreClauses = []Clause{
 	{"DATABASE-01", "Before Start a database is not active: calls return ErrNotActive or do nothing.", databaseUnstarted},
 	{"DATABASE-02", "Start of a started database is ErrActive and changes nothing.", onDatabase(databaseStartTwice)},
@@ -97,19 +97,19 @@ var coreClauses = []Clause{
 	{"DATABASE-83", "A lock excludes: of many goroutines one at a time is between lock and unlock.", onDatabase(lockMutualExclusion)},
 }
 
-// locker is what *storage.Layered offers for locks beyond a Database.
+// locker has the lock calls of *storage.Layered beyond a Database.
 type locker interface {
 	Lock(path string) error
 	LockContext(ctx context.Context, path string) error
 	TryLock(path string) bool
 }
 
-// watcher is what *storage.Layered offers for events beyond a Database.
+// watcher has the event calls of *storage.Layered beyond a Database.
 type watcher interface {
 	Watch(callback storage.EventCallback) (stop func())
 }
 
-// quiet fills in a logger that shows nothing.
+// quiet sets a logger without output if there is none.
 func quiet(opts storage.Options) storage.Options {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -117,7 +117,7 @@ func quiet(opts storage.Options) storage.Options {
 	return opts
 }
 
-// onDatabase makes the run of a clause that needs a started, empty database.
+// onDatabase returns the run of a clause that needs a started, empty database.
 func onDatabase(check func(t T, s *subject, db storage.Database)) func(T, *subject) {
 	return func(t T, s *subject) {
 		t.Helper()
@@ -125,7 +125,7 @@ func onDatabase(check func(t T, s *subject, db storage.Database)) func(T, *subje
 	}
 }
 
-// started opens and starts a database until the clause ends.
+// started opens and starts a database for the duration of the clause.
 func (s *subject) started(t T, opts storage.Options) storage.Database {
 	t.Helper()
 	db := s.openDatabase(t)
@@ -143,14 +143,14 @@ func startDatabase(t T, db storage.Database, opts storage.Options) {
 	})
 }
 
-// restarted closes a database and starts it, or the one that takes its place.
+// restarted closes a database and starts it, or its replacement.
 func (s *subject) restarted(t T, db storage.Database) storage.Database {
 	t.Helper()
 	db.Close()
 	return s.startedAgain(t, db)
 }
 
-// startedAgain starts a closed database, or the one that takes its place.
+// startedAgain starts a closed database, or its replacement.
 func (s *subject) startedAgain(t T, db storage.Database) storage.Database {
 	t.Helper()
 	if s.Reopen != nil {
@@ -160,7 +160,7 @@ func (s *subject) startedAgain(t T, db storage.Database) storage.Database {
 	return db
 }
 
-// set writes a value that must be taken and returns the stored object.
+// set writes a value, which must succeed, and returns the stored object.
 func set(t T, db storage.Database, path string, n int64) meta.Object {
 	t.Helper()
 	_, err := db.Set(path, dataOf(n))
@@ -168,14 +168,14 @@ func set(t T, db storage.Database, path string, n int64) meta.Object {
 	return get(t, db, path)
 }
 
-// setAt writes an object with the times it has.
+// setAt writes an object with its own times.
 func setAt(t T, db storage.Database, obj meta.Object) {
 	t.Helper()
 	_, err := db.SetWithMeta(obj.Path, obj.Data, obj.Created, obj.Updated)
 	must(t, "SetWithMeta "+short(obj.Path), err)
 }
 
-// get reads an object that must be there.
+// get reads an existing object.
 func get(t T, db storage.Database, path string) meta.Object {
 	t.Helper()
 	obj, err := db.Get(path)
@@ -183,13 +183,13 @@ func get(t T, db storage.Database, path string) meta.Object {
 	return obj
 }
 
-// errorCall is a call of a database, made with good arguments.
+// errorCall is a call of a database with valid arguments.
 type errorCall struct {
 	name string
 	call func() error
 }
 
-// errorCalls are all calls that return an error, Start apart.
+// errorCalls returns all calls that return an error, except Start.
 func errorCalls(db storage.Database) []errorCall {
 	discard := func(_ any, err error) error { return err }
 	return []errorCall{
@@ -213,7 +213,7 @@ func errorCalls(db storage.Database) []errorCall {
 	}
 }
 
-// moreErrorCalls are such calls of what a database offers beyond the interface.
+// moreErrorCalls returns the same for the calls beyond the Database interface.
 func moreErrorCalls(db storage.Database) (calls []errorCall) {
 	discard := func(_ any, err error) error { return err }
 	if c, ok := db.(committer); ok {
@@ -370,7 +370,7 @@ func databaseCloseDuring(t T, s *subject, db storage.Database) {
 				return
 			}
 			if c.name == "GetAndLock" && err == nil {
-				// Another goroutine's table may have released the lock: advisory, by path.
+				// Another goroutine may have released the lock: locks are advisory and by path.
 				err := db.Unlock("a/b")
 				if err != nil && !errors.Is(err, storage.ErrNotActive) && !errors.Is(err, storage.ErrLockNotFound) {
 					t.Errorf("Unlock during Close: %v", err)

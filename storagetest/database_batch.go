@@ -12,8 +12,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks batches, where a database offers them. Conditions and updates are in
-// database_conditions.go.
+// This file checks batches, if a database offers them. Conditions and updates are in database_conditions.go.
 
 var batchClauses = []Clause{
 	{"DATABASE-A0", "Commit makes all changes of a batch and returns the objects as they are stored, in its order.", onCommitter(commitAll)},
@@ -36,12 +35,12 @@ var batchClauses = []Clause{
 	{"DATABASE-AF", "An error of its function ends an update, with nothing written, and is returned.", onUpdater(updateFails)},
 }
 
-// committer is what *storage.Layered offers for batches beyond a Database.
+// committer has the batch calls of *storage.Layered beyond a Database.
 type committer interface {
 	Commit(batch *storage.Batch) ([]meta.Object, error)
 }
 
-// batches reports whether a database makes batches of several changes: not every layer can.
+// batches reports whether a database supports batches of several changes. Not every layer does.
 func batches(db storage.Database) bool {
 	c, ok := db.(committer)
 	if !ok {
@@ -54,7 +53,7 @@ func batches(db storage.Database) bool {
 	return !errors.Is(err, storage.ErrBatchUnsupported)
 }
 
-// onCommitter makes the run of a clause that checks nothing when the database has no batches.
+// onCommitter returns the run of a clause. It checks nothing if the database has no batches.
 func onCommitter(check func(t T, s *subject, db storage.Database, c committer)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -102,7 +101,7 @@ func commitAll(t T, _ *subject, db storage.Database, c committer) {
 	}
 }
 
-// badChanges are changes that cannot be made when n/there is there and n/none is not.
+// badChanges are changes that fail if n/there exists and n/none does not.
 var badChanges = []struct {
 	name string
 	add  func(b *storage.Batch)
@@ -166,7 +165,7 @@ func commitRevisions(t T, s *subject, db storage.Database, c committer) {
 	})
 }
 
-// onceBatch writes one number at several places.
+// onceBatch writes one number at several paths.
 func onceBatch(n int64) (*storage.Batch, []string) {
 	batch, all := &storage.Batch{}, []string{"once/0", "once/1", "twice/0", "once/2"}
 	for _, path := range all {
@@ -185,7 +184,7 @@ func commitAtOnce(t T, s *subject, db storage.Database, c committer) {
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)
-			// A fast store must not be done before the reader has read.
+			// A fast store must not finish before the reader has read.
 			for n := int64(1); n < rounds || n < mostRounds && read.Load() < reads; n++ {
 				batch, _ := onceBatch(n)
 				if _, err := c.Commit(batch); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks touches, writes that are bound to a lease or to a context, and records of retried requests, where a
-// database offers what they need.
+// This file checks touches, writes bound to a lease or a context, and records of retried requests, if a database offers
+// what they need.
 
 var boundClauses = []Clause{
 	{"DATABASE-D0", "Touch gives an object another end and a new revision, as a change like any other, and leaves its data and times; an absent object is ErrNotFound.", onToucher(touchKeeps)},
@@ -21,25 +21,25 @@ var boundClauses = []Clause{
 	{"DATABASE-D4", "A batch with a record of its request, if absent, is made once, however often it is tried: also after a restart, until the record expires.", onCommitter(commitOnce)},
 }
 
-// toucher is what *storage.Layered offers for times to live beyond writes.
+// toucher has the time to live calls of *storage.Layered beyond writes.
 type toucher interface {
 	Touch(path string, ttl time.Duration) (meta.Object, error)
 }
 
-// tryAcquirer is what *storage.Layered offers for leases that wait for nobody.
+// tryAcquirer has the lease calls of *storage.Layered that do not wait.
 type tryAcquirer interface {
 	conditional
 	TryAcquire(path string, ttl time.Duration) (*storage.Lease, error)
 }
 
-// contexts are the writes of *storage.Layered that a context can end.
+// contexts has the writes of *storage.Layered with a context.
 type contexts interface {
 	SetContext(ctx context.Context, path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
 	CommitContext(ctx context.Context, batch *storage.Batch) ([]meta.Object, error)
 	UpdateContext(ctx context.Context, path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
 }
 
-// on makes the run of a clause that checks nothing when the database does not offer what it is about.
+// on returns the run of a clause. It checks nothing if the database does not offer the calls O.
 func on[O any](what string, check func(t T, s *subject, db storage.Database, offer O)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -195,7 +195,7 @@ func commitOnce(t T, s *subject, db storage.Database, _ committer) {
 		t.Logf("%T takes no batches of several changes: nothing is checked", db)
 		return
 	}
-	// request is what one request does, and does again when its answer was lost.
+	// request does the work of one request, and repeats it if its answer was lost.
 	request := func(ttl time.Duration) error {
 		var batch storage.Batch
 		batch.Push("d4/orders/*", dataOf(1))

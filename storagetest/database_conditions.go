@@ -10,21 +10,21 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks conditions and updates, where a database offers them.
+// This file checks conditions and updates, if a database offers them.
 
-// conditional is what *storage.Layered offers for conditions and times beyond a Database.
+// conditional has the calls of *storage.Layered with conditions and times beyond a Database.
 type conditional interface {
 	SetWith(path string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
 	PushWith(pattern string, data json.RawMessage, opt storage.SetOptions) (meta.Object, error)
 	DelWith(path string, opt storage.DelOptions) error
 }
 
-// updater is what *storage.Layered offers for updates beyond a Database.
+// updater has the update call of *storage.Layered beyond a Database.
 type updater interface {
 	Update(path string, change func(old meta.Object) (json.RawMessage, error)) (meta.Object, error)
 }
 
-// onConditional makes the run of a clause that checks nothing when the database has no conditions.
+// onConditional returns the run of a clause. It checks nothing if the database has no conditions.
 func onConditional(check func(t T, s *subject, db storage.Database, c conditional)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -37,7 +37,7 @@ func onConditional(check func(t T, s *subject, db storage.Database, c conditiona
 	})
 }
 
-// onUpdater makes the run of a clause that checks nothing when the database has no Update.
+// onUpdater returns the run of a clause. It checks nothing if the database has no Update.
 func onUpdater(check func(t T, s *subject, db storage.Database, u updater)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -50,7 +50,7 @@ func onUpdater(check func(t T, s *subject, db storage.Database, u updater)) func
 	})
 }
 
-// wantConflict checks that an error is a *ConflictError that says what was expected and found.
+// wantConflict checks that an error is a *ConflictError with the expected and the found revision.
 func wantConflict(t T, what string, err error, want storage.ConflictError) {
 	t.Helper()
 	wantErr(t, what, err, storage.ErrConflict)
@@ -166,7 +166,7 @@ func setWithInvalid(t T, _ *subject, db storage.Database, c conditional) {
 	wantContent(t, db, there)
 }
 
-// increment adds one to the number in an object; an absent one counts as 0.
+// increment adds one to the number in an object. An absent object counts as 0.
 func increment(old meta.Object) (json.RawMessage, error) {
 	return dataOf(max(numberOf(old.Data), 0) + 1), nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks times to live and the retention of lists, where a database offers them.
+// This file checks times to live and the retention of lists, if a database offers them.
 
 var expiryClauses = []Clause{
 	{"DATABASE-B0", "An object with a time to live is in all reads before its end, and in none from its end on.", onConditional(expiryReads)},
@@ -105,7 +105,7 @@ func expiryReads(t T, _ *subject, db storage.Database, c conditional) {
 		if obj.Expires == 0 || end.Before(begun.Add(lifetime).Add(-time.Millisecond)) || end.After(time.Now().Add(lifetime).Add(time.Millisecond)) {
 			t.Errorf("Expires is %v, %v after the write, want %v", end, end.Sub(begun), lifetime)
 		}
-		// Of reads that were over before the end all show it.
+		// Reads that finished before the end all show it.
 		if shows := showing(t, db, dir); len(shows) != everywhere && time.Now().Before(end) {
 			t.Errorf("%v before its end an object is in %q only", time.Until(end), shows)
 		}
@@ -131,7 +131,7 @@ func expiryEvent(t T, s *subject, db storage.Database, c conditional) {
 	events := collect(t, db)
 	obj := setTTL(t, c, "e/x", 1, lifetime)
 	expires(obj)
-	// On a layer that cannot tell of itself what expires, a read does.
+	// If the layer cannot report what expires, a read triggers the removal.
 	_, err := db.Get("e/x")
 	wantErr(t, "Get of an expired object", err, storage.ErrNotFound)
 	if !events.arrives(s, func(e storage.Event) bool { return e.Key == "e/x" && e.Operation == storage.OperationDel }) {
@@ -270,8 +270,8 @@ func expiryInvalid(t T, _ *subject, db storage.Database, c conditional) {
 	}
 }
 
-// retaining returns a started database with rules, or nil where there are none: it offers no
-// conditions, and so none of this kind of option, or its layer cannot keep a count.
+// retaining returns a started database with rules. It returns nil if the database has no conditions, and so no such
+// options, or if its layer cannot enforce a count.
 func (s *subject) retaining(t T, rules ...storage.Retention) storage.Database {
 	t.Helper()
 	db := s.openDatabase(t)

@@ -26,7 +26,7 @@ func (r *recording) add(path string) {
 	r.calls = append(r.calls, path)
 }
 
-// take returns the calls since the last take.
+// take returns the calls since the previous take.
 func (r *recording) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,7 @@ func afterWriteCalls(t T, s *subject) {
 		if depth.Add(1) > 1 {
 			return
 		}
-		// The hook is on the writer's goroutine: it must not end the clause from here.
+		// The hook runs in the writer's goroutine, so it must not end the clause.
 		for _, c := range errorCalls(db) {
 			if c.name == "GetAndLock" {
 				continue
@@ -174,7 +174,7 @@ func afterWritePanics(t T, s *subject) {
 	s.within(t, "Close", db.Close)
 }
 
-// readCall is a read call and what BeforeRead gets for it.
+// readCall is a read call and the argument that BeforeRead receives for it.
 type readCall struct {
 	name, path string
 	call       func(db storage.Database) error

@@ -24,8 +24,7 @@ var leaseClauses = []Clause{
 	{"DATABASE-99", "Close wakes those who wait in Acquire with ErrNotActive and ends all leases, which touch no lock after a restart.", onLeases(leaseClose)},
 }
 
-// Lease is what the Acquire of a database returns: *storage.Lease, or a type of its own that
-// keeps the same rules.
+// Lease is the result of the Acquire of a database: *storage.Lease, or another type with the same rules.
 type Lease interface {
 	Path() string
 	Token() uint64
@@ -38,7 +37,7 @@ type Lease interface {
 // acquirer is the Acquire of a database.
 type acquirer func(ctx context.Context, path string, ttl time.Duration) (Lease, error)
 
-// leasesOf returns the Acquire of a database that offers it, whichever of both types it returns.
+// leasesOf returns the Acquire of a database that offers it, for both result types.
 func leasesOf(db storage.Database) (acquirer, bool) {
 	switch l := db.(type) {
 	case interface {
@@ -59,7 +58,7 @@ func leasesOf(db storage.Database) (acquirer, bool) {
 	return nil, false
 }
 
-// onLeases makes the run of a clause that checks nothing when the database offers no leases.
+// onLeases returns the run of a clause. It checks nothing if the database offers no leases.
 func onLeases(check func(t T, s *subject, db storage.Database, acquire acquirer)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -72,7 +71,7 @@ func onLeases(check func(t T, s *subject, db storage.Database, acquire acquirer)
 	})
 }
 
-// now takes a lease of a lock that is expected to be free.
+// now takes a lease of a free lock.
 func (a acquirer) now(t T, s *subject, path string, ttl time.Duration) Lease {
 	t.Helper()
 	w := a.start(path, ttl)
@@ -80,7 +79,7 @@ func (a acquirer) now(t T, s *subject, path string, ttl time.Duration) Lease {
 	return w.lease
 }
 
-// leaseWaiter is an Acquire in a goroutine of its own.
+// leaseWaiter is an Acquire in a separate goroutine.
 type leaseWaiter struct {
 	*waiter
 	lease Lease // once there is a result
@@ -96,7 +95,7 @@ func (a acquirer) start(path string, ttl time.Duration) *leaseWaiter {
 	return w
 }
 
-// ended tells whether a lease says that it has ended.
+// ended reports whether the Done of a lease is closed.
 func ended(lease Lease) bool {
 	select {
 	case <-lease.Done():
@@ -271,7 +270,7 @@ func leaseExpires(t T, s *subject, db storage.Database, acquire acquirer) {
 	wantLost(t, lease, "after its end, with the lock of the next one")
 	must(t, "Unlock by the next one", db.Unlock(path))
 
-	lease = acquire.now(t, s, path, ttl) // and nobody waits
+	lease = acquire.now(t, s, path, ttl) // without waiters
 	if _, ok := await(s, lease.Done()); !ok {
 		t.Fatalf("Done of a lease of %v is still open, %s", ttl, s.impatient())
 	}

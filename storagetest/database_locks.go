@@ -15,8 +15,8 @@ import (
 
 // This file checks locks.
 
-// onLocker makes the run of a clause that checks nothing when the database offers no more
-// than the lock calls of the Database interface.
+// onLocker returns the run of a clause. It checks nothing if the database offers only the lock calls of the Database
+// interface.
 func onLocker(check func(t T, s *subject, db storage.Database, l locker)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -29,7 +29,7 @@ func onLocker(check func(t T, s *subject, db storage.Database, l locker)) func(T
 	})
 }
 
-// goroutineID returns the number of the calling goroutine, as stack traces show it.
+// goroutineID returns the number of the calling goroutine, as shown in stack traces.
 func goroutineID() string {
 	buf := make([]byte, 64)
 	buf = buf[:runtime.Stack(buf, false)]
@@ -37,8 +37,8 @@ func goroutineID() string {
 	return string(id)
 }
 
-// parked tells whether a goroutine waits for another one. There is no other way to see
-// that a call has come to its waiting than the state that the runtime shows.
+// parked reports whether a goroutine waits for another one. Only the state that the runtime shows reveals that a call
+// has started to wait.
 func parked(id string) bool {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
@@ -48,13 +48,13 @@ func parked(id string) bool {
 		strings.HasPrefix(state, "sync.") || strings.HasPrefix(state, "semacquire"))
 }
 
-// waiter is a call in a goroutine of its own.
+// waiter is a call in a separate goroutine.
 type waiter struct {
 	id   string
 	done chan error
 }
 
-// start begins a call that is expected to wait.
+// start starts a call that is expected to wait.
 func start(call func() error) *waiter {
 	w := &waiter{done: make(chan error, 1)}
 	id := make(chan string)
@@ -66,7 +66,7 @@ func start(call func() error) *waiter {
 	return w
 }
 
-// waits waits until the call is waiting, and tells whether it does.
+// waits waits until the call is blocked, and reports whether that happened.
 func (w *waiter) waits(t T, s *subject, what string) bool {
 	t.Helper()
 	seen := 0

@@ -10,7 +10,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks pages, iterations and counts, where a database offers them.
+// This file checks pages, iterations and counts, if a database offers them.
 
 var pageClauses = []Clause{
 	{"DATABASE-C0", "The pages that follow each other show a list, in its order, whatever their limit, range and direction.", onPager(pagesShowLists)},
@@ -24,7 +24,7 @@ var pageClauses = []Clause{
 	{"DATABASE-C8", "BeforeRead runs once for each Page, Iterate, Count and Directories.", pageHook},
 }
 
-// pager is what *storage.Layered offers for reading beyond a Database.
+// pager has the read calls of *storage.Layered beyond a Database.
 type pager interface {
 	Page(pattern string, opt storage.ListOptions) (storage.Page, error)
 	Iterate(pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error]
@@ -32,7 +32,7 @@ type pager interface {
 	Directories(path string) ([]storage.Directory, error)
 }
 
-// onPager makes the run of a clause that checks nothing when the database has no pages.
+// onPager returns the run of a clause. It checks nothing if the database has no pages.
 func onPager(check func(t T, s *subject, db storage.Database, p pager)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -45,7 +45,7 @@ func onPager(check func(t T, s *subject, db storage.Database, p pager)) func(T, 
 	})
 }
 
-// follow returns what the pages show, from the first to the last.
+// follow returns the objects of all pages, from the first to the last.
 func follow(t T, p pager, pattern string, opt storage.ListOptions) []meta.Object {
 	t.Helper()
 	all := []meta.Object{}
@@ -64,7 +64,7 @@ func follow(t T, p pager, pattern string, opt storage.ListOptions) []meta.Object
 	return nil
 }
 
-// iterated returns what an iteration yields.
+// iterated returns the objects of an iteration.
 func iterated(t T, p pager, pattern string, opt storage.ListOptions) []meta.Object {
 	t.Helper()
 	all := []meta.Object{}
@@ -75,7 +75,7 @@ func iterated(t T, p pager, pattern string, opt storage.ListOptions) []meta.Obje
 	return all
 }
 
-// listed is a list by a direction and a range, from the model.
+// listed returns a list by a direction and a range, from the model.
 func listed(model *Model, pattern string, opt storage.ListOptions) []meta.Object {
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	if opt.From != nil {
@@ -91,7 +91,7 @@ func listed(model *Model, pattern string, opt storage.ListOptions) []meta.Object
 	return list
 }
 
-// fillPages stores objects of which several have one time.
+// fillPages stores objects, several of them with the same time.
 func fillPages(t T, db storage.Database) *Model {
 	t.Helper()
 	model := NewModel()
@@ -103,7 +103,7 @@ func fillPages(t T, db storage.Database) *Model {
 	return model
 }
 
-// listOptions are directions and ranges.
+// listOptions returns directions and ranges.
 func listOptions() (all []storage.ListOptions) {
 	at := func(n int64) *int64 { return &n }
 	for _, descending := range []bool{false, true} {
@@ -142,7 +142,8 @@ func pagesShowLists(t T, _ *subject, db storage.Database, p pager) {
 
 func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 	const stay = 20
-	// A page at a time has writes beside it, some: they would go on for as long as the engine reads what they overwrite.
+	// Each page permits a limited number of concurrent writes. Without a limit they would continue for as long as the
+	// engine reads what they overwrite.
 	pages := make(chan struct{}, 1)
 	for i := range int64(stay) {
 		setAt(t, db, object(fmt.Sprintf("w/stays%02d", i), i*10))
@@ -177,7 +178,7 @@ func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 			for {
 				select {
 				case pages <- struct{}{}:
-				default: // the writes for the page before go on
+				default: // the writes for the previous page are still running
 				}
 				page, err := p.Page("w/*", opt)
 				if err != nil {
@@ -201,7 +202,7 @@ func pagesBesideWrites(t T, s *subject, db storage.Database, p pager) {
 	})
 }
 
-// next returns the cursor of a second page.
+// next returns the cursor of the second page.
 func next(t T, p pager, pattern string, opt storage.ListOptions) string {
 	t.Helper()
 	page, err := p.Page(pattern, opt)
@@ -284,7 +285,7 @@ func iterateYields(t T, _ *subject, db storage.Database, p pager) {
 		}
 		break
 	}
-	// Longer than what is read at once.
+	// More than one read at a time.
 	for i := range int64(700) {
 		setAt(t, db, object(fmt.Sprintf("long/%03d", i), i))
 	}
@@ -384,7 +385,7 @@ func pageInvalid(t T, _ *subject, db storage.Database, p pager) {
 	wantErr(t, "Directories of an invalid path", err, storage.ErrInvalidPath)
 }
 
-// lastError is the error that an iteration ends with.
+// lastError returns the error that ends an iteration.
 func lastError(all iter.Seq2[meta.Object, error]) (last error) {
 	for _, err := range all {
 		last = err

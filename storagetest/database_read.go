@@ -13,7 +13,7 @@ import (
 
 // This file checks reads: lists, limits, ranges and globs.
 
-// listCall is a call that lists what a pattern matches, here without limits.
+// listCall is a call that lists the matches of a pattern, here without limits.
 type listCall struct {
 	name        string
 	newestFirst bool
@@ -33,7 +33,7 @@ var listCalls = []listCall{
 	})},
 }
 
-// pathsOf makes a call that returns objects return their paths; a nil list stays nil.
+// pathsOf converts a call that returns objects into one that returns their paths. A nil list stays nil.
 func pathsOf(list func(storage.Database, string) ([]meta.Object, error)) func(storage.Database, string) ([]string, error) {
 	return func(db storage.Database, pattern string) ([]string, error) {
 		objects, err := list(db, pattern)
@@ -44,7 +44,7 @@ func pathsOf(list func(storage.Database, string) ([]meta.Object, error)) func(st
 	}
 }
 
-// objectLists are the list calls that return objects.
+// objectLists returns the results of the list calls that return objects.
 func objectLists(db storage.Database, pattern string) (map[string][]meta.Object, error) {
 	all := make(map[string][]meta.Object)
 	for name, call := range map[string]func() ([]meta.Object, error){
@@ -142,7 +142,7 @@ func readClipped(t T, _ *subject, db storage.Database) {
 	}
 }
 
-// fillTimed stores the timed objects in no order.
+// fillTimed stores the timed objects out of order.
 func fillTimed(t T, db storage.Database) {
 	t.Helper()
 	for _, obj := range shuffled() {
@@ -194,7 +194,7 @@ func listLimits(t T, _ *subject, db storage.Database) {
 		for _, limit := range []int{0, 1, 2, 3, 6, 7, 8, 13, 14, 15, math.MaxInt} {
 			got, err := db.GetN(pattern, limit)
 			must(t, "GetN", err)
-			// Order is for other clauses: here it is which objects, and how many.
+			// Other clauses check the order. This one checks which objects are returned, and how many.
 			wantPaths(t, fmt.Sprintf("GetN %s with limit %d (in any order)", pattern, limit),
 				sorted(paths(got)), sorted(paths(model.Newest(pattern, limit))))
 			got, err = db.GetNAscending(pattern, limit)
@@ -205,7 +205,7 @@ func listLimits(t T, _ *subject, db storage.Database) {
 	}
 }
 
-// ranges are pairs of times around those of the timed objects.
+// ranges are pairs of times near those of the timed objects.
 var ranges = [][2]int64{
 	{math.MinInt64, math.MaxInt64}, {0, 0}, {1, 2}, {2, 2}, {2, 3}, {3, 299}, {3, 300}, {4, 299}, {-5, -5}, {-4, 1},
 	{300, 1 << 40}, {301, 1<<40 - 1}, {math.MaxInt64, math.MaxInt64}, {math.MinInt64, -6}, {math.MinInt64, math.MinInt64},
@@ -235,7 +235,7 @@ func rangeLimit(t T, _ *subject, db storage.Database) {
 		setAt(t, db, object(fmt.Sprintf("l/%d", (i*4)%9), i))
 	}
 	for limit := 1; limit <= 8; limit++ {
-		// The range leaves its ends well out of play.
+		// The range excludes the newest objects.
 		list, err := db.GetNRange("l/*", limit, math.MinInt64, 6)
 		must(t, "GetNRange", err)
 		want := []string{}
@@ -300,7 +300,7 @@ func listSnapshot(t T, s *subject, db storage.Database) {
 	for i := range int64(30) {
 		set(t, db, fmt.Sprintf("s/1%d", i), i)
 	}
-	// The writer numbers s/1 and then s/2: no list may show s/2 ahead of s/1.
+	// The writer numbers s/1 and then s/2, so no list may show s/2 ahead of s/1.
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			defer done.Store(true)

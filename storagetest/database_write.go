@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks validation, stamps, deletes and the order of writes.
+// This file checks validation, times, deletes and the order of writes.
 
 // writeCall is a call that writes data at a path.
 type writeCall struct {
@@ -85,8 +85,7 @@ func pushInvalid(t T, _ *subject, db storage.Database) {
 	wantContent(t, db)
 }
 
-// badData are texts that are expected one JSON value; at is a number that must be in the error,
-// empty where the text has no place to name.
+// badData are texts that are not one JSON value.
 var badData = []struct{ name, text string }{
 	{"a word", `hello`},
 	{"an open object", `{"x":`},
@@ -182,7 +181,7 @@ func delAbsent(t T, _ *subject, db storage.Database) {
 	wantErr(t, "second Del", db.Del("a/b"), storage.ErrNotFound)
 }
 
-// wantNow checks that a time is now, as far as clocks agree.
+// wantNow checks that a time is the present one, within the precision of the clocks.
 func wantNow(t T, what string, nanos int64) {
 	t.Helper()
 	if off := time.Since(time.Unix(0, nanos)).Abs(); off > time.Minute {
@@ -475,8 +474,8 @@ func delGlobAtomic(t T, s *subject, db storage.Database) {
 		return
 	}
 	const width, rounds = 12, 25
-	// phase is odd while the directory is being filled: a list that begins and ends in
-	// one even phase must be full or empty.
+	// phase is odd while the directory is being filled. A list that begins and ends in the same even phase must be full
+	// or empty.
 	var phase atomic.Int64
 	var done atomic.Bool
 	readers := s.newReaders()

@@ -18,7 +18,7 @@ import (
 // Disk is a disk in memory: named directories of encoded records that outlive the layers opened on them. The zero
 // value is an empty disk.
 type Disk struct {
-	// mu guards the content of the disk, that of its directories included.
+	// mu guards the content of the disk, including its directories.
 	mu   sync.RWMutex
 	dirs map[string]*directory
 }
@@ -30,7 +30,7 @@ type directory struct {
 	inUse    bool
 	// id identifies the directory; 0 until it is requested.
 	id uint64
-	// incomplete is why the content is only a part; empty when it is whole.
+	// incomplete is why the content is incomplete; empty if it is complete.
 	incomplete string
 }
 
@@ -157,12 +157,12 @@ func (l *PlainLayer) GetList(pattern string) ([]meta.Object, error) {
 	return list, nil
 }
 
-// byCreated is the order of lists.
+// byCreated orders like lists.
 func byCreated(a, b meta.Object) int {
 	return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Path, b.Path))
 }
 
-// byPlace is the order of scans.
+// byPlace orders like scans.
 func byPlace(a, b meta.Object) int {
 	return cmp.Or(cmp.Compare(key.Parent(a.Path), key.Parent(b.Path)), cmp.Compare(a.Index, b.Index))
 }
@@ -234,7 +234,7 @@ func (l *PlainLayer) Load() (map[string]*meta.Object, error) {
 	return all, nil
 }
 
-// usableLocked checks the path of a call that takes no glob.
+// usableLocked checks the path of a call that accepts no glob.
 func (l *PlainLayer) usableLocked(path string) error {
 	switch {
 	case l.open == nil:
@@ -247,7 +247,7 @@ func (l *PlainLayer) usableLocked(path string) error {
 	return nil
 }
 
-// selectLocked decodes the matches of a pattern, everything for an empty one, unordered.
+// selectLocked decodes the matches of a pattern, or everything for "", in no particular order.
 func (l *PlainLayer) selectLocked(pattern string) ([]meta.Object, error) {
 	list := []meta.Object{}
 	for path, record := range l.open.records {
@@ -317,7 +317,7 @@ func (l *BatchLayer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	}
 }
 
-// snapshot decodes the matches of a pattern, so that a scan holds no lock.
+// snapshot decodes the matches of a pattern, so a scan holds no lock.
 func (l *BatchLayer) snapshot(pattern string) ([]meta.Object, error) {
 	l.disk.mu.RLock()
 	defer l.disk.mu.RUnlock()
@@ -344,7 +344,7 @@ func (l *BatchLayer) SizeHint() int {
 // Expires, all big-endian.
 const recordHeader = 4 + 4*8
 
-// encode makes the record of an object. It shares nothing with the object.
+// encode returns the record of an object. It shares nothing with the object.
 func encode(obj *meta.Object) []byte {
 	record := make([]byte, 4, recordHeader+len(obj.Data))
 	record = binary.BigEndian.AppendUint64(record, uint64(obj.Created))

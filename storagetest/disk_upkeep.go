@@ -28,7 +28,7 @@ func (l *BatchLayer) Check(ctx context.Context, report func(error)) (objects int
 	return objects, nil
 }
 
-// copied returns the records, so that a check holds no lock while it reports.
+// copied returns the records, so a check holds no lock while it reports.
 func (l *BatchLayer) copied() (map[string][]byte, error) {
 	l.disk.mu.RLock()
 	defer l.disk.mu.RUnlock()
@@ -38,7 +38,7 @@ func (l *BatchLayer) copied() (map[string][]byte, error) {
 	return maps.Clone(l.open.records), nil
 }
 
-// Compact implements storage.Compacter: a Disk keeps nothing of what was overwritten.
+// Compact implements storage.Compacter. It has nothing to do, because a Disk keeps no overwritten data.
 func (l *BatchLayer) Compact(ctx context.Context) error {
 	if !l.Active() {
 		return storage.ErrNotActive

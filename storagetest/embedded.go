@@ -63,14 +63,14 @@ var embeddedClauses = []Clause{
 	{"EMBEDDED-70", "ID is not 0, is the same after a restart and a clear, and is another one for another store.", offering[storage.Identified](idStays)},
 }
 
-// reopener is a started layer that can be closed and opened anew.
+// reopener is a started layer that can be closed and reopened.
 type reopener struct {
 	storage.EmbeddedLayer
 	s   *subject
 	dir string
 }
 
-// onEmbedded makes the run of a clause that needs a started, empty layer.
+// onEmbedded returns the run of a clause that needs a started, empty layer.
 func onEmbedded(check func(t T, s *subject, l *reopener)) func(T, *subject) {
 	return func(t T, s *subject) {
 		t.Helper()
@@ -94,7 +94,7 @@ func (l *reopener) reopen(t T) {
 	l.open(t)
 }
 
-// corrupt damages a key of the closed layer, or returns false when that cannot be done.
+// corrupt damages a key of the closed layer, or returns false if that is not possible.
 func (l *reopener) corrupt(t T, path string) bool {
 	if l.s.Corrupt == nil {
 		t.Logf("no Corrupt function: nothing is checked")
@@ -105,7 +105,7 @@ func (l *reopener) corrupt(t T, path string) bool {
 	return true
 }
 
-// oddObjects are objects that a careless codec would change.
+// oddObjects returns objects that a faulty codec would change.
 func oddObjects() []meta.Object {
 	data := []string{
 		`{"a":1}`, ` { "b" : 2 } `, "[\n1,\t2 ]", `"\u00e9é<&>"`, `1e400`, `null`, `{"a":1,"a":2}`,
@@ -170,7 +170,7 @@ func embeddedClear(t T, _ *subject, l *reopener) {
 	wantContent(t, l, object("b", 2))
 }
 
-// wantLoaded checks all that Load returns.
+// wantLoaded checks the complete result of Load.
 func wantLoaded(t T, l storage.EmbeddedLayer, want []meta.Object) {
 	t.Helper()
 	loaded, err := l.Load()
@@ -184,7 +184,7 @@ func wantLoaded(t T, l storage.EmbeddedLayer, want []meta.Object) {
 			t.Errorf("Load has nothing at %s", short(obj.Path))
 			continue
 		}
-		// The map's key is the path; a layer need not repeat it in the object.
+		// The map's key is the path. A layer need not repeat it in the object.
 		whole := *got
 		whole.Path, whole.Index = obj.Path, obj.Index
 		if d := diff(whole, obj); d != "" {
@@ -228,7 +228,7 @@ func damaged(t T, l *reopener) (path string, ok bool) {
 	return "users/10", l.corrupt(t, "users/10")
 }
 
-// wantNamed checks an error that has to name a key.
+// wantNamed checks that an error names a key.
 func wantNamed(t T, what string, err error, path string) {
 	t.Helper()
 	if err == nil {
@@ -238,7 +238,7 @@ func wantNamed(t T, what string, err error, path string) {
 	}
 }
 
-// startDamaged opens a damaged layer. An engine may see the damage as early as that.
+// startDamaged opens a damaged layer. An engine may detect the damage already then.
 func startDamaged(t T, l *reopener, path string) bool {
 	t.Helper()
 	l.EmbeddedLayer = l.s.openEmbedded(t, l.dir)
@@ -328,7 +328,7 @@ func embeddedCorruptWayOut(t T, _ *subject, l *reopener) {
 	if _, err := l.Get(del); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("Get after Del of a corrupt value: error %v, want ErrNotFound", err)
 	}
-	// The same through a store that loads nothing, which looks at what is there before it writes.
+	// The same through a store that loads nothing and reads the existing entry before a write.
 	l.Close()
 	db := storage.New(storage.LayeredConfig{Persistent: l.s.openEmbedded(t, l.dir)})
 	must(t, "Start", db.Start(quiet(storage.Options{})))
@@ -400,8 +400,8 @@ func embeddedLoadOwned(t T, _ *subject, l *reopener) {
 	}
 }
 
-// embeddedExpired: the removal of what has expired is a change that the store makes, in its order. It
-// needs the object for that.
+// embeddedExpired checks the removal of an expired object. It is a change that the store makes in its commit order, and
+// it needs the object.
 func embeddedExpired(t T, _ *subject, l *reopener) {
 	obj := object("a/b", 5)
 	obj.Expires = 1

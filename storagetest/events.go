@@ -48,7 +48,7 @@ var eventClauses = slices.Concat([]Clause{
 	{"EVENTS-36", "What a Watch whose callback does not return costs is bounded by the keys there are, as that of a channel is.", onWatcher(watchComeAndGo)},
 }, subtreeEventClauses)
 
-// onWatcher makes the run of a clause that checks nothing when the database has no Watch.
+// onWatcher returns the run of a clause. It checks nothing if the database has no Watch.
 func onWatcher(check func(t T, s *subject, db storage.Database, w watcher)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -117,7 +117,7 @@ func eventClear(t T, s *subject, db storage.Database) {
 	}
 }
 
-// churn writes 4 keys from 4 goroutines at once, with deletes among the sets.
+// churn writes 4 keys from 4 concurrent goroutines, with deletes among the sets.
 func churn(t T, s *subject, db storage.Database, rounds int) {
 	t.Helper()
 	s.together(t, 4, func(g int) {
@@ -232,8 +232,8 @@ func eventsVisible(t T, s *subject, db storage.Database) {
 	s.within(t, "the channels close", readers.Wait)
 }
 
-// wantSilence checks that what a function does sends no event. It returns the collector,
-// for consumers of one database share its events.
+// wantSilence checks that a function sends no event. It returns the collector, because consumers of one database share
+// its events.
 func wantSilence(t T, s *subject, db storage.Database, what string, do func()) *collector {
 	t.Helper()
 	c := collect(t, db)

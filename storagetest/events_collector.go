@@ -21,7 +21,7 @@ type collector struct {
 	more   chan struct{} // closed and replaced with each event
 }
 
-// collect begins to gather the events of all shards, until they are closed.
+// collect starts to gather the events of all shards, until they are closed.
 func collect(t T, db storage.Database) *collector {
 	t.Helper()
 	c := &collector{shards: db.WatchSharded(), more: make(chan struct{})}
@@ -32,7 +32,7 @@ func collect(t T, db storage.Database) *collector {
 	return c
 }
 
-// read takes the events of all shards.
+// read receives the events of all shards.
 func (c *collector) read() {
 	for i := range c.shards.Count() {
 		ch := c.shards.Shard(i)
@@ -53,7 +53,7 @@ func (c *collector) add(event storage.Event, shard int) {
 	c.more = make(chan struct{})
 }
 
-// arrives waits for an event and tells whether it came.
+// arrives waits for an event and reports whether it arrived.
 func (c *collector) arrives(s *subject, is func(storage.Event) bool) bool {
 	seen := 0
 	for {
@@ -86,8 +86,8 @@ func (c *collector) of(key string) []storage.Event {
 // mark is data that only flush writes.
 const mark = `"end mark"`
 
-// flush writes one more object for each shard and waits until their events are there: all
-// events that were sent before have then arrived.
+// flush writes one more object for each shard and waits for the events. All events that were sent before have then
+// arrived.
 func (c *collector) flush(t T, s *subject, db storage.Database) {
 	t.Helper()
 	for shard := range c.shards.Count() {
@@ -112,7 +112,7 @@ func (c *collector) flushShard(t T, s *subject, db storage.Database, shard int) 
 	}
 }
 
-// take returns the events but for those of flush, and forgets all.
+// take returns the events except those of flush, and removes all.
 func (c *collector) take() []storage.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +123,7 @@ func (c *collector) take() []storage.Event {
 	return events
 }
 
-// show writes an event for a failure.
+// show formats an event for a failure message.
 func show(e storage.Event) string {
 	if e.Object == nil {
 		return fmt.Sprintf("%s %q", e.Operation, e.Key)
@@ -131,7 +131,7 @@ func show(e storage.Event) string {
 	return fmt.Sprintf("%s %q %s (revision %d)", e.Operation, e.Key, short(string(e.Object.Data)), e.Object.Revision)
 }
 
-// showAll writes events for a failure, in part when there are many.
+// showAll formats events for a failure message, abbreviated if there are many.
 func showAll(events []storage.Event) string {
 	text := ""
 	for _, e := range events[:min(len(events), 12)] {

@@ -8,22 +8,22 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks Watch, where a database offers it.
+// This file checks Watch, if a database offers it.
 
-// watched is a Watch that gathers what it sees.
+// watched is a Watch that gathers its events.
 type watched struct {
 	collector
 	stop func()
 }
 
-// watch begins a Watch.
+// watch starts a Watch.
 func watch(w watcher) *watched {
 	got := &watched{collector: collector{more: make(chan struct{})}}
 	got.stop = w.Watch(func(e storage.Event) { got.add(e, 0) })
 	return got
 }
 
-// has waits for the event of a key and tells whether it came.
+// has waits for the event of a key and reports whether it arrived.
 func (w *watched) has(s *subject, key string) bool {
 	return w.arrives(s, func(e storage.Event) bool { return e.Key == key })
 }

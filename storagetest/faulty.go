@@ -61,7 +61,7 @@ func (f *Faults) Calls(method string) int {
 	return f.counts[method]
 }
 
-// take counts a call and returns the faults that concern it, as one.
+// take counts a call and returns the faults that apply to it, combined into one.
 func (f *Faults) take(method string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,8 +93,8 @@ func (f *Faults) take(method string) Fault {
 	return all
 }
 
-// before counts a call and does what is planned for it. It returns the error that ends the
-// call, or a fault whose error comes after it.
+// before counts a call and applies its fault. It returns the error that replaces the call, or a fault whose error
+// follows the call.
 func (f *Faults) before(method string) (Fault, error) {
 	fault := f.take(method)
 	if fault.Delay > 0 {
@@ -109,7 +109,7 @@ func (f *Faults) before(method string) (Fault, error) {
 	return fault, fault.Err
 }
 
-// do makes a call that returns an error only.
+// do makes a call that only returns an error.
 func (f *Faults) do(method string, call func() error) error {
 	fault, err := f.before(method)
 	if err != nil {
@@ -171,7 +171,7 @@ type faulty struct {
 func (l *faulty) Active() bool { return l.layer.Active() }
 func (l *faulty) Close()       { l.layer.Close() }
 
-// Start closes the layer again when the error comes after: a failed Start holds nothing.
+// Start closes the layer again if the error comes after the call, because a failed Start must hold nothing.
 func (l *faulty) Start(opt storage.LayerOptions) error {
 	fault, err := l.faults.before("Start")
 	if err != nil {
@@ -207,7 +207,7 @@ func (l *faulty) Keys() ([]string, error) {
 }
 
 func (l *faulty) Clear() {
-	// Clear has no error to return: only a delay or a panic can concern it.
+	// Clear returns no error, so only a delay or a panic can apply.
 	_, _ = l.faults.before("Clear")
 	l.layer.Clear()
 }
@@ -247,7 +247,7 @@ type faultyScanner struct {
 	faults  *Faults
 }
 
-// Scan ends with an injected error: at once, or after all objects.
+// Scan ends with an injected error, at once or after all objects.
 func (s *faultyScanner) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		fault, err := s.faults.before("Scan")

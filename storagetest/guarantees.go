@@ -96,7 +96,7 @@ func CheckAtomic(t T, told *Told, log *Log) {
 			end++
 		}
 		run := notes[i:end]
-		// A subscriber that leaves in the middle has only a part.
+		// A subscriber that leaves in the middle of a change has only a part of it.
 		left := end == len(notes) && run[len(run)-1].More &&
 			!errors.Is(told.End, storage.ErrNotActive) && !errors.Is(told.End, storage.ErrLagged)
 		for k, n := range run {
@@ -187,7 +187,7 @@ func (told *Told) wantNewest(t T, log *Log, p *part) {
 	known := log.content(told.Pattern, p.live.Revision)
 	for _, n := range p.changes {
 		if n.Revision <= max(had[n.Path], p.live.Revision) {
-			continue // nor is the order
+			continue // other guarantees check the order
 		}
 		had[n.Path] = n.Revision
 		if known[n.Path] = n.Revision; n.Kind == storage.NoticeDel {
@@ -278,7 +278,7 @@ func CheckResumable(t T, told *Told, log *Log) {
 // NoticeLive comes after its state and is not older.
 func CheckBookmarked(t T, told *Told, _ *Log) {
 	t.Helper()
-	var given, state, since uint64 // since is where one that catches up may be resumed from
+	var given, state, since uint64 // since is the revision from which a subscription that catches up may be resumed
 	live := false
 	for i, n := range told.Notes {
 		late := false

@@ -9,10 +9,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks what becomes of keys that come and go while a consumer does not read.
+// This file checks how keys that are created and deleted while a consumer does not read are delivered.
 
-// comings is how many keys come and go: some times more than a consumer has waiting in full. Where each
-// write may cost a sync there are too few to bound anything, and only what is told is checked.
+// comings is how many keys are created and deleted: several times the limit of a consumer's queue. If each write may
+// cost a sync, there are too few to test the bound. The clause then checks only the delivered events.
 func (s *subject) comings() int {
 	if s.Persistent {
 		return 200
@@ -20,7 +20,7 @@ func (s *subject) comings() int {
 	return 100_000
 }
 
-// most is how many events may then be told.
+// most is the maximum number of events that may then be delivered.
 func (s *subject) most() int {
 	if s.Persistent {
 		return 2*s.comings() + 3
@@ -28,7 +28,8 @@ func (s *subject) most() int {
 	return 20_000
 }
 
-// comeAndGo writes beside a consumer of directory dir that does not read, from "before" on, which was there.
+// comeAndGo creates and deletes keys while a consumer of directory dir does not read. It deletes the existing key
+// "before".
 func comeAndGo(t T, s *subject, db storage.Database, dir string) {
 	t.Helper()
 	s.within(t, "keys that come and go beside a consumer that does not read", func() {
@@ -48,7 +49,7 @@ func comeAndGo(t T, s *subject, db storage.Database, dir string) {
 	set(t, db, dir+"/end", 1)
 }
 
-// wantFew checks what a consumer was told of comeAndGo.
+// wantFew checks the events that a consumer received from comeAndGo.
 func wantFew(t T, s *subject, what, dir string, events []storage.Event) {
 	t.Helper()
 	if len(events) > s.most() {
@@ -150,7 +151,7 @@ func subscribeLimited(t T, s *subject) {
 	of := &subscribed{db, s, subscribe}
 	r := of.follow(t, "s12/*", storage.SubscribeOptions{})
 	r.live(t)
-	var writers sync.WaitGroup // side by side, so that some share a commit
+	var writers sync.WaitGroup // concurrent, so some share a commit
 	for range 4 {
 		writers.Go(func() {
 			for i := range int64(10) {

@@ -45,7 +45,7 @@ var layerClauses = slices.Concat([]Clause{
 	{"LAYER-28", "An object of a megabyte is stored like any other.", onLayer(layerLarge)},
 }, subtreeLayerClauses)
 
-// onLayer makes the run of a clause that needs a started, empty layer.
+// onLayer returns the run of a clause that needs a started, empty layer.
 func onLayer(check func(t T, s *subject, l storage.Layer)) func(T, *subject) {
 	return func(t T, s *subject) {
 		t.Helper()
@@ -55,7 +55,7 @@ func onLayer(check func(t T, s *subject, l storage.Layer)) func(T, *subject) {
 	}
 }
 
-// startLayer starts a layer until the clause ends.
+// startLayer starts a layer for the duration of the clause.
 func startLayer(t T, l storage.Layer) {
 	t.Helper()
 	must(t, "Start", l.Start(storage.LayerOptions{}))
@@ -66,13 +66,13 @@ func startLayer(t T, l storage.Layer) {
 	})
 }
 
-// put sets an object that must be taken.
+// put sets an object, which must succeed.
 func put(t T, l storage.Layer, obj meta.Object) {
 	t.Helper()
 	must(t, fmt.Sprintf("Set %s", short(obj.Path)), l.Set(obj.Path, &obj))
 }
 
-// wantObject checks what a layer or a database holds at the path of an object.
+// wantObject checks the content of a layer or a database at the path of an object.
 func wantObject(t T, store interface {
 	Get(string) (meta.Object, error)
 }, want meta.Object) {
@@ -263,14 +263,13 @@ func layerGlobs(t T, _ *subject, l storage.Layer) {
 	}
 }
 
-// timed are objects of one directory whose paths are in no relation to their times, in
-// the order that a list must have.
+// timed are objects of one directory whose paths are unrelated to their times, in the order of a list.
 var timed = []meta.Object{
 	object("t/z", -5), object("t/m", 0), object("t/c", 1), object("t/a", 2), object("t/a.", 2),
 	object("t/b", 2), object("t/y", 3), object("t/0", 300), object("t/x", 1<<40), object("t/Z", math.MaxInt64),
 }
 
-// shuffled returns the timed objects in an order that is none.
+// shuffled returns the timed objects out of order.
 func shuffled() []meta.Object {
 	mixed := make([]meta.Object, 0, len(timed))
 	for _, i := range []int{5, 3, 9, 0, 7, 4, 1, 8, 2, 6} {
@@ -288,7 +287,7 @@ func layerOrder(t T, _ *subject, l storage.Layer) {
 		must(t, "GetList", err)
 		wantPaths(t, "GetList "+glob, paths(list), paths(timed))
 	}
-	// A match over several directories is one list, not one after the other.
+	// A match over several directories is one list, not one list after another.
 	put(t, l, object("s/a", 2))
 	put(t, l, object("u/a", -9))
 	list, err := l.GetList("*/a")
@@ -461,7 +460,7 @@ func layerConcurrent(t T, s *subject, l storage.Layer) {
 	}
 }
 
-// layerCloseDuring closes a layer when each of the other calls is being made over and over.
+// layerCloseDuring closes a layer while each of the other calls runs repeatedly.
 func layerCloseDuring(t T, s *subject, l storage.Layer) {
 	const callers, before = 4, 20
 	var made [callers]atomic.Int64
@@ -494,7 +493,7 @@ func layerCloseDuring(t T, s *subject, l storage.Layer) {
 	}
 	s.together(t, callers+1, func(g int) {
 		if g < callers {
-			defer made[g].Store(before) // also when it ends by an error, so that Close comes
+			defer made[g].Store(before) // also after an error, so Close is called
 		}
 		for i := 0; ; i++ {
 			s.beats.advance()

@@ -70,13 +70,13 @@ type modelRun struct {
 	clock    int64
 }
 
-// expectedEvent is an event that must come; one that is optional may be left out.
+// expectedEvent is an event that must arrive. An optional one may be missing.
 type expectedEvent struct {
 	storage.Event
 	optional bool
 }
 
-// modelOps are the calls to choose from. Writes come more often than others.
+// modelOps are the calls to choose from. Writes are more frequent than others.
 var modelOps = []func(r *modelRun){
 	(*modelRun).set, (*modelRun).set, (*modelRun).set, (*modelRun).set, (*modelRun).set,
 	(*modelRun).setWithMeta, (*modelRun).setWithMeta, (*modelRun).setWithMeta,
@@ -113,7 +113,7 @@ func (r *modelRun) log(format string, args ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, args...))
 }
 
-// path chooses one of few paths, so that calls meet.
+// path chooses one of few paths, so calls often use the same one.
 func (r *modelRun) path() string {
 	segments := []string{"a", "b", "aa", "ab", "c-1"}
 	all := make([]string, 1+r.choose(3))
@@ -123,7 +123,7 @@ func (r *modelRun) path() string {
 	return strings.Join(all, "/")
 }
 
-// pattern turns a path into a pattern; rarely it stays without a star.
+// pattern turns a path into a pattern. Rarely it has no star.
 func (r *modelRun) pattern() string {
 	all := strings.Split(r.path(), "/")
 	for i, segment := range all {
@@ -145,7 +145,7 @@ func (r *modelRun) pattern() string {
 // data returns a unique value.
 func (r *modelRun) data() json.RawMessage { return dataOf(int64(len(r.trace))) }
 
-// wrote checks the object of a write that succeeded and takes it into the model.
+// wrote checks the object of a successful write and adds it to the model.
 func (r *modelRun) wrote(call string, err error, index string, want meta.Object) {
 	r.t.Helper()
 	must(r.t, call, err)
@@ -296,7 +296,7 @@ func (r *modelRun) clear() {
 	r.send(storage.Event{Operation: storage.OperationClear}, false)
 }
 
-// restart restarts the store; the events of a run are compared at its end.
+// restart restarts the store. The events of a run are compared at its end.
 func (r *modelRun) restart() {
 	r.t.Helper()
 	r.log("Close and Start")
@@ -385,7 +385,7 @@ func (r *modelRun) getNAscending() {
 	r.compareList(fmt.Sprintf("GetNAscending %s %d", pattern, limit), pattern, got, err, r.model.Oldest(pattern, limit))
 }
 
-// span chooses a range, often with an end at the time of an object.
+// span chooses a range, often bounded by the time of an object.
 func (r *modelRun) span(pattern string) (from, to int64) {
 	ends := []int64{math.MinInt64, -1, 0, 1, 3, 6, 9, math.MaxInt64}
 	for _, obj := range r.model.List(pattern) {
@@ -467,7 +467,7 @@ func (r *modelRun) compareEvents() {
 	r.sent = nil
 }
 
-// sameEvent tells whether two events say the same.
+// sameEvent reports whether two events are equal.
 func sameEvent(a, b storage.Event) bool {
 	if a.Key != b.Key || a.Operation != b.Operation || (a.Object == nil) != (b.Object == nil) {
 		return false

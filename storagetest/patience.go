@@ -10,16 +10,16 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// How the suite waits. A machine may be slow and a disk slower: no wait has an end by the clock. A clause
-// fails when nothing advances for as long as Options.Patience says: no write returned, no event came.
+// How the suite waits. A machine may be slow, and a disk slower, so no wait has a fixed duration. A clause fails if
+// nothing advances for the duration of Options.Patience: no write returns and no event arrives.
 
-// defaultPatience is longer than a busy disk takes for one sync.
+// defaultPatience is longer than one sync of a busy disk.
 const defaultPatience = 30 * time.Second
 
-// beats counts what advances in a run of the suite.
+// beats counts the progress of a run of the suite.
 type beats struct{ count atomic.Uint64 }
 
-// advance says that something went on: a call returned, an event came.
+// advance records progress: a call returned, or an event arrived.
 func (b *beats) advance() { b.count.Add(1) }
 
 func (s *subject) patience() time.Duration {
@@ -29,12 +29,12 @@ func (s *subject) patience() time.Duration {
 	return defaultPatience
 }
 
-// impatient is the end of a message about what did not happen.
+// impatient returns the end of a message about something that did not happen.
 func (s *subject) impatient() string {
 	return fmt.Sprintf("nothing advanced for %v (Options.Patience)", s.patience())
 }
 
-// await receives from a channel. It reports false when nothing advanced for as long as the suite is patient.
+// await receives from a channel. It returns false if nothing advanced for the duration of the suite's patience.
 func await[V any](s *subject, from <-chan V) (v V, ok bool) {
 	for {
 		seen := s.beats.count.Load()
@@ -51,8 +51,8 @@ func await[V any](s *subject, from <-chan V) (v V, ok bool) {
 	}
 }
 
-// within runs a function that must come to its end. One that makes many calls advances with each. The function
-// must not call t.Fatalf.
+// within runs a function that must return. A function with many calls advances with each. The function must not call
+// t.Fatalf.
 func (s *subject) within(t T, what string, fn func()) {
 	t.Helper()
 	p, ok := await(s, guarded(fn))
@@ -65,8 +65,8 @@ func (s *subject) within(t T, what string, fn func()) {
 	s.beats.advance()
 }
 
-// together runs a function in n goroutines, numbered from 0, and waits for all. The
-// function must not call t.Fatalf.
+// together runs a function in n goroutines, numbered from 0, and waits for all of them. The function must not call
+// t.Fatalf.
 func (s *subject) together(t T, n int, fn func(i int)) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -97,8 +97,7 @@ func (s *subject) eventually(t T, what string, holds func() bool) {
 	s.beats.advance()
 }
 
-// guarded runs a function in a goroutine. The channel gives the text of its panic, or an
-// empty one.
+// guarded runs a function in a goroutine. The channel delivers the text of its panic, or "".
 func guarded(fn func()) <-chan string {
 	done := make(chan string, 1)
 	go func() {
@@ -114,13 +113,13 @@ func guarded(fn func()) <-chan string {
 	return done
 }
 
-// readers counts the reads beside a writer, who must not be done before them: else a fast
-// store, or a busy machine, would make a clause on both check nothing.
+// readers counts the reads that run concurrently with a writer. The writer must not finish before them. Otherwise a
+// fast store, or a busy machine, would make a clause about both check nothing.
 type readers struct {
 	s     *subject
 	reads atomic.Int64
 
-	// What the writer saw last, and when.
+	// The last number of reads that the writer saw, and when.
 	seen  int64
 	since time.Time
 }
@@ -133,12 +132,12 @@ func (r *readers) read() {
 	r.s.beats.advance()
 }
 
-// end says that no read will follow.
+// end records that no read follows.
 func (r *readers) end() { r.reads.Store(enoughReads) }
 
 const enoughReads = 30
 
-// enough reports whether there were enough reads, or no more come. The writer asks, alone.
+// enough reports whether there were enough reads, or no more will follow. Only the writer calls it.
 func (r *readers) enough() bool {
 	reads := r.reads.Load()
 	if reads != r.seen {
@@ -147,7 +146,7 @@ func (r *readers) enough() bool {
 	return reads >= enoughReads || time.Since(r.since) > r.s.patience()
 }
 
-// sets makes n writes, numbered from 0, that must all come to their end.
+// sets makes n writes, numbered from 0, that must all return.
 func (s *subject) sets(t T, what string, db storage.Database, n int, path func(i int) string) {
 	t.Helper()
 	s.within(t, what, func() {

@@ -10,7 +10,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks what says where in the commit order a read is, and pages by rank and of directories.
+// This file checks the revisions of reads, and pages by rank and of directories.
 
 var browseClauses = []Clause{
 	{"DATABASE-CC", "Revision is that of the last commit that readers see.", onBrowser(revisionVisible)},
@@ -20,7 +20,7 @@ var browseClauses = []Clause{
 	{"DATABASE-CG", "A context that is done ends IterateContext with its error.", onBrowser(iterateContext)},
 }
 
-// browser is what *storage.Layered offers for pages of all kinds.
+// browser has the page calls of *storage.Layered of all kinds.
 type browser interface {
 	pager
 	Revision() uint64
@@ -28,7 +28,7 @@ type browser interface {
 	IterateContext(ctx context.Context, pattern string, opt storage.ListOptions) iter.Seq2[meta.Object, error]
 }
 
-// onBrowser makes the run of a clause that checks nothing when the database has no such pages.
+// onBrowser returns the run of a clause. It checks nothing if the database has no such pages.
 func onBrowser(check func(t T, s *subject, db storage.Database, b browser)) func(T, *subject) {
 	return onDatabase(func(t T, s *subject, db storage.Database) {
 		t.Helper()
@@ -63,7 +63,7 @@ func revisionVisible(t T, s *subject, db storage.Database, b browser) {
 	}
 	must(t, "Del of nothing", db.Del("a/*"))
 	check("Del of nothing", removed)
-	// What a revision covers is there, and what it removed is gone.
+	// Changes up to a revision are visible: stored objects exist, and removed ones do not.
 	s.together(t, 2, func(g int) {
 		if g == 0 {
 			for i := range int64(100) {
@@ -84,7 +84,7 @@ func revisionVisible(t T, s *subject, db storage.Database, b browser) {
 				t.Errorf("GetList: %v", err)
 				return
 			}
-			// The revision behind that of each Set is the one of its delete.
+			// The revision after that of each Set belongs to its delete.
 			if len(list) == 1 && list[0].Revision+1 <= covered {
 				t.Errorf("a read at revision %d shows an object of revision %d, which %d removed", covered, list[0].Revision, list[0].Revision+1)
 				return
@@ -104,7 +104,7 @@ func pageThenSubscribe(t T, s *subject, db storage.Database, b browser) {
 	}
 	set(t, db, "s/first", 0)
 	d := &subscribed{db, s, subscribe}
-	d.follow(t, "s/**", storage.SubscribeOptions{}) // from here on there is a history
+	d.follow(t, "s/**", storage.SubscribeOptions{}) // keeps a history from now on
 	const writes = 200
 	s.together(t, 2, func(g int) {
 		if g == 0 {
@@ -146,7 +146,7 @@ func pageThenSubscribe(t T, s *subject, db storage.Database, b browser) {
 					break
 				}
 			}
-			// What comes now is behind the list, or in it already.
+			// Changes that arrive now are later than the list, or already in it.
 			reached := r.Revision()
 			list, err := db.GetList("s/**")
 			if err != nil {

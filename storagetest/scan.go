@@ -12,7 +12,7 @@ import (
 
 // This file checks layers that are Scanners.
 
-// onScanner makes the run of a clause that checks nothing when the layer is no Scanner.
+// onScanner returns the run of a clause. It checks nothing if the layer is not a Scanner.
 func onScanner(check func(t T, s *subject, l storage.EmbeddedLayer, sc storage.Scanner)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
@@ -67,8 +67,8 @@ func scanPattern(t T, _ *subject, l storage.EmbeddedLayer, sc storage.Scanner) {
 	}
 }
 
-// duringScan fills a layer, begins a scan, calls a function after the first object, and
-// returns all that the scan yielded.
+// duringScan fills a layer, begins a scan, calls a function after the first object, and returns everything that the
+// scan yielded.
 func duringScan(t T, l storage.EmbeddedLayer, sc storage.Scanner, fn func()) []meta.Object {
 	t.Helper()
 	for i := range int64(50) {
@@ -101,7 +101,7 @@ func scanSnapshot(t T, s *subject, l storage.EmbeddedLayer, sc storage.Scanner) 
 				}
 			}
 		})
-		// A layer whose writers wait for scans keeps its snapshot too, in its own way.
+		// A layer whose writers wait for scans also keeps its snapshot, in a different way.
 		select {
 		case text := <-wrote:
 			wrote = guarded(func() {})

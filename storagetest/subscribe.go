@@ -48,8 +48,7 @@ var subscribeClauses = slices.Concat([]Clause{
 	{"SUBSCRIBE-44", "After Close of the database no goroutine is left.", subscribeGoroutines},
 }, subtreeSubscribeClauses, catchUpClauses)
 
-// TestSubscribe runs the SUBSCRIBE clauses, on a database that offers Subscribe. Each opens a fresh, empty
-// database.
+// TestSubscribe runs the SUBSCRIBE clauses on a database that offers Subscribe. Each opens a fresh, empty database.
 func TestSubscribe(t *testing.T, open func(t T) storage.Database, opts Options) {
 	t.Helper()
 	logDatabaseCapabilities(t, open(t))
@@ -63,7 +62,7 @@ type subscribed struct {
 	subscribe subscriber
 }
 
-// onSubscriber makes the run of a clause that checks nothing when the database has no Subscribe.
+// onSubscriber returns the run of a clause. It checks nothing if the database has no Subscribe.
 func onSubscriber(check func(t T, db *subscribed)) func(T, *subject) {
 	return func(t T, s *subject) {
 		t.Helper()
@@ -73,7 +72,7 @@ func onSubscriber(check func(t T, db *subscribed)) func(T, *subject) {
 	}
 }
 
-// subscribed starts a database; nil when it has no Subscribe.
+// subscribed starts a database. It returns nil if the database has no Subscribe.
 func (s *subject) subscribed(t T, opts storage.Options) *subscribed {
 	t.Helper()
 	db := s.started(t, opts)
@@ -103,7 +102,7 @@ func (db *subscribed) follow(t T, pattern string, opt storage.SubscribeOptions) 
 	return &reader{cursor, db.s, pattern}
 }
 
-// next returns the next notice, which must come.
+// next returns the next notice, which must arrive.
 func (r *reader) next(t T) storage.Notice {
 	t.Helper()
 	n, err := r.patient()
@@ -111,7 +110,7 @@ func (r *reader) next(t T) storage.Notice {
 	return n
 }
 
-// patient is Next with as much patience as the suite has.
+// patient is Next with the suite's patience.
 func (r *reader) patient() (storage.Notice, error) {
 	for {
 		seen := r.s.beats.count.Load()
@@ -126,7 +125,7 @@ func (r *reader) patient() (storage.Notice, error) {
 	}
 }
 
-// until returns the notices before the first one of a path, which must come.
+// until returns the notices before the first one of a path, which must arrive.
 func (r *reader) until(t T, path string) (before []storage.Notice) {
 	t.Helper()
 	for {
@@ -150,7 +149,7 @@ func (r *reader) live(t T) (all []storage.Notice) {
 	}
 }
 
-// want checks the next notices, of which a state comes in any order.
+// want checks the next notices. The objects of a state may arrive in any order.
 func (r *reader) want(t T, what string, want ...string) {
 	t.Helper()
 	var got []storage.Notice
@@ -160,7 +159,7 @@ func (r *reader) want(t T, what string, want ...string) {
 	wantTold(t, what, got, want...)
 }
 
-// wantTold checks notices, of which a state comes in any order.
+// wantTold checks notices. The objects of a state may be in any order.
 func wantTold(t T, what string, notices []storage.Notice, want ...string) {
 	t.Helper()
 	got := make([]string, len(notices))
@@ -184,7 +183,7 @@ func wantTold(t T, what string, notices []storage.Notice, want ...string) {
 	}
 }
 
-// end checks what Next returns from now on.
+// end checks that Next now returns an error, and keeps returning it.
 func (r *reader) end(t T, what string, want error) {
 	t.Helper()
 	for range 2 {

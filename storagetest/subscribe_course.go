@@ -35,7 +35,7 @@ func subscribeResumes(t T, db *subscribed) {
 
 func subscribeFuture(t T, db *subscribed) {
 	obj := set(t, db, "s21/1", 1)
-	// Over a shared engine revisions grow in steps, and all up to the next step is reached.
+	// Over a shared engine revisions grow in steps, and all revisions below the next step are reached.
 	cursor, err := db.subscribe(context.Background(), "s21/*", storage.SubscribeOptions{From: obj.Revision + 1<<16})
 	wantErr(t, "Subscribe from the future", err, storage.ErrFutureRevision)
 	if cursor != nil {
@@ -54,7 +54,7 @@ func subscribeForgotten(t T, s *subject) {
 	for i := range int64(5) {
 		set(t, db, "s22/2", 10+i)
 	}
-	// Those that are not s22 push it out too.
+	// Changes of other keys also push it out of the history.
 	set(t, db, "other", 20)
 	for _, from := range []uint64{first.Revision, second.Revision} {
 		r := db.follow(t, "s22/*", storage.SubscribeOptions{From: from})
@@ -98,7 +98,7 @@ func subscribeRestarted(t T, db *subscribed) {
 	}
 }
 
-// fallBehind writes ten keys in turn, beside a subscription that keeps up, until all is handed on.
+// fallBehind writes ten keys in turn until a second subscription, which keeps up, has received everything.
 func (db *subscribed) fallBehind(t T, dir string, changes int64) {
 	t.Helper()
 	quick := db.follow(t, dir+"/*", storage.SubscribeOptions{})
@@ -308,7 +308,7 @@ func subscribeGoroutines(t T, s *subject) {
 	for i := range int64(50) {
 		set(t, db, fmt.Sprintf("s44/%d", i), i)
 	}
-	// In all stages of their lives, and none is closed.
+	// Subscriptions in all stages, none of them closed.
 	db.follow(t, "s44/*", storage.SubscribeOptions{})
 	db.follow(t, "", storage.SubscribeOptions{}).next(t)
 	db.follow(t, "s44/*", storage.SubscribeOptions{}).live(t)

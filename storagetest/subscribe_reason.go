@@ -8,8 +8,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// subscribeReasons has one subscription follow all kinds of removals, another one fall behind them, and a third one
-// resume from before them: each must tell why an object went.
+// subscribeReasons checks the reasons of all kinds of removals. One subscription follows them, another one falls
+// behind, and a third one resumes from before them. Each must receive the reason.
 func subscribeReasons(t T, s *subject) {
 	rule := storage.Retention{Pattern: "s13/few/*", Count: 1}
 	db := s.openDatabase(t)
@@ -59,11 +59,11 @@ func (db *subscribed) reasons(t T, limited bool) {
 		quick.untilDel(t, "s13/x/expired")
 	}
 	if limited {
-		set(t, db, "s13/few/2", 1) // one that fell behind is not told that it comes and goes
+		set(t, db, "s13/few/2", 1) // a subscription that fell behind does not receive its creation and deletion
 	}
 	db.Clear()
 	set(t, db, "s13/x/end", 1)
-	// All is handed on before one of them reads.
+	// Everything is dispatched before one of them reads.
 	quick.until(t, "s13/x/end")
 
 	again := db.follow(t, "s13/*/*", storage.SubscribeOptions{From: from})
@@ -83,7 +83,7 @@ func (db *subscribed) reasons(t T, limited bool) {
 	}
 }
 
-// delInBatch deletes a key by a batch, where the database has batches.
+// delInBatch deletes a key in a batch, if the database has batches.
 func (db *subscribed) delInBatch(t T, path string) {
 	t.Helper()
 	batches, ok := db.Database.(committer)
@@ -97,7 +97,7 @@ func (db *subscribed) delInBatch(t T, path string) {
 	must(t, "Commit", err)
 }
 
-// untilDel reads on until a key is removed.
+// untilDel reads until a key is deleted.
 func (r *reader) untilDel(t T, path string) {
 	t.Helper()
 	for {

@@ -152,7 +152,7 @@ func (r *subscriptionRun) run(number uint64) {
 	r.takeLog(told, content)
 }
 
-// content is what the database holds: revisions by path.
+// content returns the content of the database: revisions by path.
 func (r *subscriptionRun) content() map[string]uint64 {
 	r.t.Helper()
 	keys, err := r.db.Keys()
@@ -175,7 +175,7 @@ func randomPath(rng *rand.Rand) string {
 	return path
 }
 
-// randomPattern chooses one of few patterns, so that all are used.
+// randomPattern chooses one of few patterns, so all are used.
 func randomPattern(rng *rand.Rand) string {
 	patterns := []string{"", "", "*/*", "*/*", "a/*", "*/a", "a*/b*", "*", "b", "c/ab", "*/*b", "none/*"}
 	return patterns[rng.IntN(len(patterns))]
@@ -196,7 +196,7 @@ func (r *subscriptionRun) writeAtRandom(rng *rand.Rand) {
 	for range randomChanges {
 		r.s.beats.advance()
 		if rng.IntN(20) == 0 {
-			time.Sleep(time.Duration(rng.IntN(int(time.Millisecond)))) // so that subscribers have their turn
+			time.Sleep(time.Duration(rng.IntN(int(time.Millisecond)))) // gives subscribers a turn
 		}
 		path := randomPath(rng)
 		var err error
@@ -211,7 +211,7 @@ func (r *subscriptionRun) writeAtRandom(rng *rand.Rand) {
 		case 3:
 			err = r.db.Del("a*/" + randomSegments[rng.IntN(4)])
 		case 4:
-			err = r.db.Del("*/*/1*") // what was pushed
+			err = r.db.Del("*/*/1*") // pushed objects
 		case 5, 6:
 			err = r.writeBatch(rng)
 		case 7:
@@ -304,13 +304,13 @@ func (r *subscriptionRun) subscribeAtRandom(subscribe subscriber, rng *rand.Rand
 	}
 }
 
-// readAtRandom reads for a while, or to the end once nothing more is written.
+// readAtRandom reads for a while, or to the end after the last write.
 func (r *subscriptionRun) readAtRandom(ctx context.Context, told *Told, rng *rand.Rand, writing *atomic.Bool) {
 	most := rng.IntN(50)
-	slow := 1 + rng.IntN(100) // how seldom it sleeps; some fall behind
+	slow := 1 + rng.IntN(100) // how rarely it sleeps; some fall behind
 	for n := 0; told.End == nil && (n < most || !writing.Load()); n++ {
 		r.s.beats.advance()
-		// Without new notices it waits only until nothing more is written.
+		// Without new notices it waits only until the writing ends.
 		turn, end := ctx, func() {}
 		if writing.Load() {
 			turn, end = context.WithTimeout(ctx, time.Millisecond)

@@ -19,7 +19,7 @@ type Cursor interface {
 // subscriber is the Subscribe of a database.
 type subscriber func(ctx context.Context, pattern string, opt storage.SubscribeOptions) (Cursor, error)
 
-// subscriberOf returns the Subscribe of a database that has one, whichever type it returns.
+// subscriberOf returns the Subscribe of a database that has one, for any result type.
 func subscriberOf(db storage.Database) (subscriber, bool) {
 	switch s := db.(type) {
 	case interface {
@@ -83,7 +83,7 @@ func (told *Told) next(ctx context.Context) error {
 	return nil
 }
 
-// all records until the subscription ends, or the context of all does.
+// all records until the subscription or the context ends.
 func (told *Told) all(ctx context.Context) {
 	for told.End == nil {
 		told.End = told.next(ctx)
@@ -97,12 +97,12 @@ func (told *Told) close() {
 	told.cursor.Close()
 }
 
-// isChange tells whether a notice is one of a change.
+// isChange reports whether a notice is a change.
 func isChange(n storage.Notice) bool {
 	return n.Kind == storage.NoticeSet || n.Kind == storage.NoticeDel
 }
 
-// isState tells whether a notice is one of an object that is there.
+// isState reports whether a notice is an existing object.
 func isState(n storage.Notice) bool {
 	return n.Kind == storage.NoticeState || n.Kind == storage.NoticeUnchanged
 }
@@ -110,18 +110,18 @@ func isState(n storage.Notice) bool {
 // part is the part of a subscription up to a NoticeReset or NoticeCatchUp, or to its end.
 type part struct {
 	told *Told
-	// reset says that a NoticeReset begins it, and catchUp that a NoticeCatchUp does; since is then the revision that it
-	// is caught up from.
+	// reset means that the part begins with NoticeReset, and catchUp that it begins with NoticeCatchUp. since is then
+	// the revision from which it catches up.
 	reset   bool
 	catchUp bool
 	since   uint64
-	// state has what is there, unchanged or not.
+	// state has the existing objects, unchanged or not.
 	state   []Note
-	live    *Note // nil when it was not told
+	live    *Note // nil if it was not delivered
 	changes []Note
-	// missed are those of changes that came before live.
+	// missed are the changes before live.
 	missed []Note
-	// bound is the highest revision that the subscription gave: up to it all must have been told.
+	// bound is the highest revision that the subscription returned. Everything up to it must have been delivered.
 	bound uint64
 }
 
@@ -169,7 +169,7 @@ type Log struct {
 	changes []storage.Notice
 	// group numbers the changes: the keys of a batch or a glob delete have the same number.
 	group []int
-	// at is the place in changes of a key at a revision.
+	// at is the index in changes of a key at a revision.
 	at map[pathRevision]int
 }
 
@@ -178,7 +178,7 @@ type pathRevision struct {
 	revision uint64
 }
 
-// add appends a change. More says that another key of it follows.
+// add appends a change. more means that another key of the change follows.
 func (l *Log) add(n storage.Notice) {
 	group := 0
 	if last := len(l.changes) - 1; last >= 0 {
@@ -194,7 +194,7 @@ func (l *Log) add(n storage.Notice) {
 	l.changes, l.group = append(l.changes, n), append(l.group, group)
 }
 
-// find returns the place of a told change in the log; false for one that was never committed.
+// find returns the index of a delivered change in the log, or false if it was never committed.
 func (l *Log) find(n storage.Notice) (int, bool) {
 	at, ok := l.at[pathRevision{n.Path, n.Revision}]
 	if !ok || !isChange(n) {
@@ -205,7 +205,7 @@ func (l *Log) find(n storage.Notice) (int, bool) {
 	return at, same
 }
 
-// between returns the matching changes behind one revision up to another.
+// between returns the matching changes after one revision up to another.
 func (l *Log) between(pattern string, from, to uint64) []storage.Notice {
 	var found []storage.Notice
 	for _, n := range l.changes {
@@ -216,7 +216,7 @@ func (l *Log) between(pattern string, from, to uint64) []storage.Notice {
 	return found
 }
 
-// content is what matches a pattern at a revision: revisions by path.
+// content returns the objects that match a pattern at a revision: revisions by path.
 func (l *Log) content(pattern string, revision uint64) map[string]uint64 {
 	content := map[string]uint64{}
 	for _, n := range l.changes {
@@ -235,10 +235,10 @@ func (l *Log) content(pattern string, revision uint64) map[string]uint64 {
 	return content
 }
 
-// matches is match with "" for a pattern that matches everything.
+// matches is match, with "" as a pattern that matches everything.
 func matches(pattern, path string) bool { return pattern == "" || match(pattern, path) }
 
-// showNotice writes a notice for a failure.
+// showNotice formats a notice for a failure message.
 func showNotice(n storage.Notice) string {
 	text := fmt.Sprintf("%s %q (revision %d)", n.Kind, n.Path, n.Revision)
 	if n.Object != nil {
@@ -250,7 +250,7 @@ func showNotice(n storage.Notice) string {
 	return text
 }
 
-// String describes the subscription for a failure.
+// String describes the subscription for a failure message.
 func (told *Told) String() string {
 	policy := []string{"LagReset", "LagNewest", "LagError"}[told.Options.Lag]
 	if told.Options.CatchUp {
@@ -259,7 +259,7 @@ func (told *Told) String() string {
 	return fmt.Sprintf("subscription to %q from %d (%s, buffer %d)", told.Pattern, told.Options.From, policy, told.Options.Buffer)
 }
 
-// around shows what was told around a place.
+// around formats the notices near an index.
 func (told *Told) around(at int) string {
 	text := ""
 	for i := max(0, at-4); i < min(len(told.Notes), at+4); i++ {
@@ -271,7 +271,7 @@ func (told *Told) around(at int) string {
 	return text
 }
 
-// place is where a notice stands; 0 for one that is not there.
+// place returns the index of a notice; 0 if it is absent.
 func (told *Told) place(n storage.Notice) int {
 	return max(0, slices.IndexFunc(told.Notes, func(other Note) bool {
 		return other.Kind == n.Kind && other.Path == n.Path && other.Revision == n.Revision

@@ -17,12 +17,13 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Twin is a shared engine in memory, in one process: the plain twin of a distributed one, for tests of what a store does
-// over a storage.SharedLayer. Node makes a layer for each store. The zero value is empty and ready.
+// Twin is a shared engine in memory, in one process. It replaces a distributed engine in tests of a store over a
+// storage.SharedLayer. Node makes a layer for each store. The zero value is empty and ready to use.
 //
-// Its methods make what goes wrong with a distributed engine: nodes are cut off, answers are lost, history is compacted.
+// Its methods simulate the failures of a distributed engine: unreachable nodes, lost answers and compacted history.
 type Twin struct {
-	// Delay is called before each step of a node, if it is not nil: "propose", "answer", "deliver", "barrier". It may wait.
+	// Delay is called before each step of a node, unless it is nil: "propose", "answer", "deliver", "barrier". It may
+	// wait.
 	Delay func(node int, step string)
 
 	mu       sync.Mutex // guards the fields below
@@ -31,23 +32,24 @@ type Twin struct {
 	revision uint64 // of the last change
 	number   uint64 // of the last transaction
 	log      []storage.SharedCommit
-	floor    uint64        // the revision behind which the log begins
+	floor    uint64        // the revision after which the log begins
 	moved    chan struct{} // closed when anything changes
 	nodes    []*TwinNode
-	locks    map[string][]*twinLock // of a path, the holder first
+	locks    map[string][]*twinLock // by path, the holder first
 }
 
-// twinShift is how many bits of a revision are the place within a transaction.
+// twinShift is how many bits of a revision hold the index within a transaction.
 const twinShift = 12
 
-// TwinNode is the layer of one store over a Twin. It implements storage.SharedLayer, storage.Scanner and storage.Identified.
+// TwinNode is the layer of one store over a Twin. It implements storage.SharedLayer, storage.Scanner and
+// storage.Identified.
 type TwinNode struct {
 	twin *Twin
-	// What follows is guarded by twin.mu.
+	// twin.mu guards the fields below.
 	number  int
 	started bool
-	cut     bool // off from the engine
-	deaf    bool // the next answers are lost, until the node is healed
+	cut     bool // disconnected from the engine
+	deaf    bool // answers are lost until the node is healed
 }
 
 var (
@@ -56,7 +58,7 @@ var (
 	_ storage.Identified  = (*TwinNode)(nil)
 )
 
-// Node returns the layer of one more store.
+// Node returns the layer of another store.
 func (t *Twin) Node() *TwinNode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,7 +70,7 @@ func (t *Twin) Node() *TwinNode {
 	return n
 }
 
-// Compact forgets the history up to now.
+// Compact drops the history up to now.
 func (t *Twin) Compact() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,20 +78,21 @@ func (t *Twin) Compact() {
 	t.moveLocked()
 }
 
-// Put is a write of somebody who is no store, at a path.
+// Put writes an object at a path without a store.
 func (t *Twin) Put(obj meta.Object) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.commitLocked([]storage.SharedChange{{Key: obj.Path, Object: &obj}})
 }
 
-// moveLocked wakes all who wait.
+// moveLocked wakes all waiting calls.
 func (t *Twin) moveLocked() {
 	close(t.moved)
 	t.moved = make(chan struct{})
 }
 
-// Cut cuts the node off. LoseAnswers lets what it proposes take its place in the order, and loses the answers. Heal ends both.
+// Cut disconnects the node. LoseAnswers lets its proposals take their positions in the order, but loses the answers.
+// Heal ends both.
 func (n *TwinNode) Cut()         { n.set(func() { n.cut = true }) }
 func (n *TwinNode) LoseAnswers() { n.set(func() { n.deaf = true }) }
 func (n *TwinNode) Heal()        { n.set(func() { n.cut, n.deaf = false, false }) }
@@ -107,7 +110,7 @@ func (n *TwinNode) delay(step string) {
 	}
 }
 
-// reachLocked says why the engine cannot be reached.
+// reachLocked returns why the engine is unreachable, or nil.
 func (n *TwinNode) reachLocked() error {
 	switch {
 	case !n.started:
@@ -118,7 +121,7 @@ func (n *TwinNode) reachLocked() error {
 	return nil
 }
 
-// Elected reports whether the node is the first of those that are not cut off.
+// Elected reports whether the node is the first connected one.
 func (n *TwinNode) Elected() bool {
 	t := n.twin
 	t.mu.Lock()
@@ -131,14 +134,14 @@ func (n *TwinNode) Elected() bool {
 	return false
 }
 
-// twinLock is a lock of a node, or a place in the queue for it.
+// twinLock is a lock of a node, or a position in the queue for it.
 type twinLock struct {
 	node  *TwinNode
 	path  string
 	token uint64
 }
 
-// Acquire takes the lock of a path behind those who came before. It does not end by itself.
+// Acquire takes the lock of a path after earlier callers. The lock does not expire.
 func (n *TwinNode) Acquire(ctx context.Context, path string, _ time.Duration, wait bool) (storage.SharedLock, error) {
 	t := n.twin
 	t.mu.Lock()
@@ -185,7 +188,7 @@ func (t *Twin) unlockLocked(lock *twinLock) (held bool) {
 	return true
 }
 
-// Break takes all locks away, as the end of their time does in an engine that was lost to their holders.
+// Break removes all locks, as an engine does when they expire because their holders cannot reach it.
 func (t *Twin) Break() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -218,7 +221,7 @@ func (l *twinLock) Release(context.Context) error {
 	return nil
 }
 
-// Limits are those of a Twin.
+// Limits returns the limits of a Twin.
 func (n *TwinNode) Limits() storage.SharedLimits {
 	return storage.SharedLimits{Changes: 1<<twinShift - 1, Bytes: twinLargest}
 }
@@ -251,7 +254,7 @@ func sequence(objects []meta.Object) iter.Seq2[meta.Object, error] {
 	}
 }
 
-// Follow yields what is in the log behind a revision, and waits for more.
+// Follow yields the log after a revision, and waits for more.
 func (n *TwinNode) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.SharedCommit, error] {
 	return func(yield func(storage.SharedCommit, error) bool) {
 		for {
@@ -267,7 +270,7 @@ func (n *TwinNode) Follow(ctx context.Context, revision uint64) iter.Seq2[storag
 	}
 }
 
-// next returns the transaction behind a revision.
+// next returns the transaction after a revision.
 func (n *TwinNode) next(ctx context.Context, revision uint64) (storage.SharedCommit, error) {
 	t := n.twin
 	for {
@@ -297,8 +300,8 @@ func (n *TwinNode) next(ctx context.Context, revision uint64) (storage.SharedCom
 	}
 }
 
-// Propose gives a transaction its place in the order. Where the answer is lost it waits until the node is healed: then it
-// is known.
+// Propose gives a transaction its position in the order. If the answer is lost, it waits until the node is healed,
+// which reveals the outcome.
 func (n *TwinNode) Propose(ctx context.Context, p *storage.SharedTransaction) (first uint64, err error) {
 	n.delay("propose")
 	t := n.twin
@@ -342,7 +345,7 @@ func (t *Twin) proposeLocked(p *storage.SharedTransaction) (first uint64, err er
 	return t.commitLocked(p.Changes), nil
 }
 
-// twinLargest is how many bytes of data an object of a Twin may have.
+// twinLargest is the maximum number of bytes of data of an object in a Twin.
 const twinLargest = 1 << 26
 
 func (t *Twin) holdsLocked(g storage.Guard) bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A TwinNode as a layer without a store.
+// The methods that make a TwinNode a layer without a store.
 
 // Active reports whether the node is started.
 func (n *TwinNode) Active() bool {
@@ -35,10 +35,10 @@ func (n *TwinNode) Start(storage.LayerOptions) error {
 	return nil
 }
 
-// Close ends the node. What the engine holds stays.
+// Close stops the node. The content of the engine remains.
 func (n *TwinNode) Close() { n.set(func() { n.started = false }) }
 
-// ID tells this twin from others.
+// ID identifies the twin.
 func (n *TwinNode) ID() (uint64, error) {
 	n.twin.mu.Lock()
 	defer n.twin.mu.Unlock()
@@ -58,7 +58,7 @@ func (n *TwinNode) Load() (map[string]*meta.Object, error) {
 	return all, nil
 }
 
-// Scan yields what matches, in the order of a Scanner.
+// Scan yields the matching objects, in the order of a Scanner.
 func (n *TwinNode) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		_, objects, err := n.Mirror(context.Background())
@@ -106,7 +106,7 @@ func exactly(path string) error {
 	return nil
 }
 
-// GetList returns what matches a glob, oldest first.
+// GetList returns the objects that match a glob, oldest first.
 func (n *TwinNode) GetList(pattern string) ([]meta.Object, error) {
 	if !key.HasGlob(pattern) {
 		return nil, storage.ErrInvalidPattern
@@ -124,7 +124,7 @@ func (n *TwinNode) GetList(pattern string) ([]meta.Object, error) {
 	return found, nil
 }
 
-// Set puts an object.
+// Set stores an object.
 func (n *TwinNode) Set(path string, obj *meta.Object) error {
 	if err := exactly(path); err != nil {
 		return err

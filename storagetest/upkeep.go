@@ -13,11 +13,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// This file checks layers that can look after themselves: a Checker, a Compacter, an
-// IncompleteMarker.
+// This file checks layers with upkeep interfaces: Checker, Compacter and IncompleteMarker.
 
-// offering makes the run of a clause that checks nothing when the layer lacks the optional
-// interface I.
+// offering returns the run of a clause. It checks nothing if the layer lacks the optional interface I.
 func offering[I any](check func(t T, s *subject, l *reopener)) func(T, *subject) {
 	return onEmbedded(func(t T, s *subject, l *reopener) {
 		t.Helper()
@@ -29,7 +27,7 @@ func offering[I any](check func(t T, s *subject, l *reopener)) func(T, *subject)
 	})
 }
 
-// checked is what a check of the instance that is open now finds.
+// checked returns the findings of a check of the open instance.
 func (l *reopener) checked(t T) (objects int, found []error) {
 	t.Helper()
 	checker, _ := storage.As[storage.Checker](l.EmbeddedLayer)
@@ -56,7 +54,7 @@ func (l *reopener) mark(reason string) error {
 	return marker.MarkIncomplete(reason)
 }
 
-// next closes the layer and makes another instance on its directory, not started.
+// next closes the layer and returns another instance on its directory, not started.
 func (l *reopener) next(t T) storage.EmbeddedLayer {
 	t.Helper()
 	closeActive(l.EmbeddedLayer)
@@ -72,8 +70,8 @@ func closeActive(l storage.EmbeddedLayer) {
 	}
 }
 
-// overwritten fills a layer, overwrites and deletes much of it, and starts it anew. It
-// returns what can be read then: whether that is right is for other clauses to say.
+// overwritten fills a layer, overwrites and deletes much of it, and restarts it. It returns the content that can then
+// be read. Other clauses check whether it is correct.
 func (l *reopener) overwritten(t T) []meta.Object {
 	t.Helper()
 	for _, obj := range oddObjects() {
@@ -92,7 +90,7 @@ func (l *reopener) overwritten(t T) []meta.Object {
 	return readAll(t, l)
 }
 
-// readAll returns what a layer holds by its Keys and Get.
+// readAll returns the content of a layer, read with Keys and Get.
 func readAll(t T, l storage.Layer) []meta.Object {
 	t.Helper()
 	keys, err := l.Keys()
@@ -128,7 +126,7 @@ func checkDamaged(t T, s *subject, l *reopener) {
 	}
 	objects, found := l.checked(t)
 	for _, path := range []string{first, second} {
-		// Quoted, as one path may be the beginning of another.
+		// Quoted, because one path may be the beginning of another.
 		names := func(err error) bool { return err != nil && strings.Contains(err.Error(), fmt.Sprintf("%q", path)) }
 		if !slices.ContainsFunc(found, names) {
 			t.Errorf("Check reports %v, want a report that names the corrupt key %q", found, path)
@@ -150,7 +148,7 @@ func compactKeeps(t T, _ *subject, l *reopener) {
 	}
 }
 
-// compactBesideWrites compacts when a writer and a reader are at work, until after its end.
+// compactBesideWrites compacts while a writer and a reader run. Both run until after the compaction has ended.
 func compactBesideWrites(t T, s *subject, l *reopener) {
 	stable := l.overwritten(t)
 	want := slices.Clone(stable)
@@ -195,8 +193,8 @@ func compactBesideWrites(t T, s *subject, l *reopener) {
 	wantContent(t, l, want...)
 }
 
-// beside makes calls, numbered from 0, until one that began when done was closed already. It
-// closes begun after the first. It ends at the first error.
+// beside makes calls, numbered from 0. It stops after a call that began when done was already closed, or at the first
+// error. It closes begun after the first call.
 func beside(begun chan<- struct{}, done <-chan struct{}, call func(i int) error) error {
 	began := sync.OnceFunc(func() { close(begun) })
 	defer began()
@@ -214,7 +212,7 @@ func beside(begun chan<- struct{}, done <-chan struct{}, call func(i int) error)
 	}
 }
 
-// wantIncomplete checks that a marked layer does not start and holds nothing after that.
+// wantIncomplete checks that a marked layer does not start and holds nothing afterwards.
 func wantIncomplete(t T, l storage.EmbeddedLayer, when string) (text string) {
 	t.Helper()
 	err := l.Start(storage.LayerOptions{})
@@ -288,7 +286,7 @@ func markIsNoContent(t T, _ *subject, l *reopener) {
 	wantIncomplete(t, l.next(t), "after Clear")
 }
 
-// upkeepCalls are the calls of the optional interfaces that a layer has.
+// upkeepCalls returns the calls of the optional interfaces of a layer.
 func upkeepCalls(l storage.EmbeddedLayer) map[string]func(context.Context) error {
 	calls := map[string]func(context.Context) error{}
 	if checker, ok := storage.As[storage.Checker](l); ok {

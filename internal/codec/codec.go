@@ -1,5 +1,5 @@
-// Package codec is the binary form in which an engine stores one object: a versioned
-// envelope around the data, with a checksum.
+// Package codec is the binary form in which an engine stores one object: a versioned envelope around the data, with a
+// checksum.
 //
 // # Format, version 1
 //
@@ -7,7 +7,7 @@
 //
 //	offset  size  field
 //	     0     1  version, 1
-//	     1     4  checksum: CRC-32C of the path, then of all bytes from offset 5 on
+//	     1     4  checksum: CRC-32C of the path, then of all bytes after offset 4
 //	     5     8  created, Unix nanoseconds, two's complement
 //	    13     8  updated, the same
 //	    21     8  revision
@@ -15,13 +15,12 @@
 //	    30+  1-5  length of the data: unsigned varint
 //	    31+       the data, nothing after it
 //
-// The path is not stored, since it is the key. It is part of the checksum, so that a
-// value that turns up under another key is noticed. The times that every object has are of
-// fixed width: those of a real clock take nine bytes as varints too, and an engine's block
-// compression removes the zeros. Few objects expire.
+// The path is not stored, because it is the key. The checksum includes it and so detects a value under a wrong key.
+// Created and Updated have a fixed width: the times of a real clock take nine bytes as varints too, and an engine's
+// block compression removes the zeros. Expires is a varint, because few objects expire.
 //
-// CRC-32C is the checksum of iSCSI (RFC 3720, appendix B.4), with the polynomial of
-// Castagnoli, which processors compute in hardware.
+// CRC-32C is the checksum of iSCSI (RFC 3720, appendix B.4), with the Castagnoli polynomial. Processors compute it in
+// hardware.
 package codec
 
 import (
@@ -37,15 +36,15 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// The errors of Decode, wrapped with the path and the particulars.
+// The errors of Decode, wrapped with the path and details.
 var (
 	// ErrVersion is an envelope of a version that this build does not know.
 	ErrVersion = errors.New("unknown version of the stored object")
 	// ErrTruncated is an envelope that ends too early.
 	ErrTruncated = errors.New("the stored object is cut short")
-	// ErrTrailing is an envelope with bytes after its end.
+	// ErrTrailing is an envelope followed by more bytes.
 	ErrTrailing = errors.New("the stored object has bytes after its end")
-	// ErrChecksum is an envelope whose bytes, or whose key, changed since it was written.
+	// ErrChecksum is an envelope whose bytes, or whose key, have changed since it was written.
 	ErrChecksum = errors.New("the stored object does not match its checksum")
 )
 
@@ -72,12 +71,11 @@ func Size(obj *meta.Object) int {
 	return expiresAt + widthOf(zigzag) + widthOf(uint64(len(obj.Data))) + len(obj.Data)
 }
 
-// widthOf is the number of bytes of an unsigned varint: seven bits each.
+// widthOf returns the number of bytes of an unsigned varint: seven bits each.
 func widthOf(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
-// Append appends the envelope of obj, stored at path, to dst and returns the extended
-// slice. The object's own Path and Index are not looked at. The data is copied; it must
-// not be longer than MaxData.
+// Append appends the envelope of obj, stored at path, to dst and returns the extended slice. It ignores the object's
+// own Path and Index. The data is copied and must not exceed MaxData.
 func Append(dst []byte, path string, obj *meta.Object) []byte {
 	start := len(dst)
 	dst = append(dst, version, 0, 0, 0, 0)
@@ -92,8 +90,8 @@ func Append(dst []byte, path string, obj *meta.Object) []byte {
 	return dst
 }
 
-// Decode reads the envelope of the object at path. The data is copied once, with its
-// capacity clipped; value is not kept. Index shares the memory of path.
+// Decode returns the object at path from its envelope. The data is copied once, with its capacity clipped. value is not
+// kept. Index shares the memory of path.
 func Decode(path string, value []byte) (meta.Object, error) {
 	if len(value) == 0 {
 		return meta.Object{}, fail(path, ErrTruncated, "it is empty")
@@ -140,9 +138,9 @@ func Decode(path string, value []byte) (meta.Object, error) {
 	}, nil
 }
 
-// checksum covers the path and everything after the checksum's own field.
+// checksum covers the path and all bytes after the checksum itself.
 func checksum(path string, body []byte) uint32 {
-	// crc32 only reads, and a []byte(path) would cost an allocation for each object.
+	// crc32 only reads, and []byte(path) would cost an allocation for each object.
 	sum := crc32.Update(0, castagnoli, unsafe.Slice(unsafe.StringData(path), len(path)))
 	return crc32.Update(sum, castagnoli, body)
 }

@@ -1,9 +1,9 @@
-// Package globindex finds the patterns that match a path, at a cost that grows with those
-// and not with how many there are.
+// Package globindex finds the patterns that match a path. The cost grows with the number of matching patterns, not of
+// all.
 //
-// The patterns stand in a trie of their segments. A path follows, at each of its segments, the
-// branch of the same name, the branch of "*", and each branch of a partial glob ("a*") that
-// matches (partial.go). A subtree pattern ends in a branch "**", whose values every longer path has.
+// A trie of segments holds the patterns. A path follows, at each of its segments, the branch of the same name, the
+// branch of "*", and each matching branch of a partial glob ("a*", partial.go). A subtree pattern ends in a branch
+// "**", whose values match every longer path.
 package globindex
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Index holds values under patterns: valid paths or globs, or "" for one that matches every
-// path. The zero value is empty and ready. It is not safe for concurrent use.
+// Index holds values by pattern: valid paths or globs, or "" for a pattern that matches every path. The zero value is
+// empty and ready to use. It is not safe for concurrent use.
 type Index[T comparable] struct {
 	root node[T]
 	all  map[T]struct{} // under ""
@@ -26,13 +26,13 @@ type node[T comparable] struct {
 	literal map[string]*node[T] // by segment
 	any     *node[T]            // "*"
 	partial partials[T]         // such as "a*"
-	below   *node[T]            // "**": it ends there
+	below   *node[T]            // "**", always the last segment
 }
 
 // Len returns the number of values.
 func (x *Index[T]) Len() int { return x.size }
 
-// Add puts a value under a pattern.
+// Add adds a value to a pattern.
 func (x *Index[T]) Add(pattern string, value T) {
 	values := &x.all
 	if pattern != "" {
@@ -51,7 +51,7 @@ func (x *Index[T]) Add(pattern string, value T) {
 	}
 }
 
-// child returns the branch of a segment, made where it is missing.
+// child returns the branch of a segment, and creates it if it is missing.
 func (n *node[T]) child(segment string) *node[T] {
 	if segment == "*" {
 		if n.any == nil {
@@ -79,7 +79,7 @@ func (n *node[T]) child(segment string) *node[T] {
 	return child
 }
 
-// Remove takes a value away from under a pattern, with the branches that it leaves empty.
+// Remove removes a value from a pattern, and branches that become empty.
 func (x *Index[T]) Remove(pattern string, value T) {
 	if pattern == "" {
 		if _, there := x.all[value]; there {
@@ -140,15 +140,14 @@ func (n *node[T]) empty() bool {
 	return len(n.values) == 0 && len(n.literal) == 0 && n.any == nil && n.below == nil && len(n.partial.branches) == 0
 }
 
-// Append appends the values whose patterns match a path to values, once for each such
-// pattern, in no order.
+// Append appends the values whose patterns match a path to values, once for each such pattern, in no particular order.
 func (x *Index[T]) Append(values []T, path string) []T {
 	values, _ = x.AppendMost(values, path, math.MaxInt-len(values))
 	return values
 }
 
-// AppendMost is Append of a number of values at most, and reports whether these are all. It costs no more than they
-// do, however many there are.
+// AppendMost is Append with a limit on the number of appended values. It reports whether these are all. Its cost is
+// bounded by the limit.
 func (x *Index[T]) AppendMost(values []T, path string, most int) (_ []T, all bool) {
 	most += len(values)
 	if values, all = appendMost(values, x.all, most); !all || path == "" {
@@ -195,7 +194,7 @@ func (n *node[T]) append(values []T, path string, most int) (_ []T, all bool) {
 	return values, all
 }
 
-// follow goes on with the rest of a path in a branch that its segment leads to.
+// follow continues with the rest of a path in the branch of a segment.
 func (n *node[T]) follow(values []T, rest string, deeper bool, most int) (_ []T, all bool) {
 	if deeper {
 		return n.append(values, rest, most)
@@ -203,7 +202,7 @@ func (n *node[T]) follow(values []T, rest string, deeper bool, most int) (_ []T,
 	return appendMost(values, n.values, most)
 }
 
-// Each calls visit with each value, in no order.
+// Each calls visit with each value, in no particular order.
 func (x *Index[T]) Each(visit func(T)) {
 	for value := range x.all {
 		visit(value)

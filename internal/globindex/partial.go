@@ -8,10 +8,10 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// partials are the branches of the partial globs of a node, such as "a*b*c", by their literal pieces: the one
-// before the first star, the one behind the last, and the longest between. A segment finds those whose
-// pieces stand in it, at a cost that grows with its length and the number of different lengths
-// of pieces, and not with how many globs there are: only globs with the same three pieces cost each other anything.
+// partials are the branches of the partial globs of a node, such as "a*b*c". Three literal pieces index them: the one
+// before the first star, the one after the last, and the longest in between. A segment finds the globs whose pieces it
+// contains. The cost grows with its length and the number of different lengths of pieces, not with the number of globs.
+// Only globs with the same three pieces slow each other down.
 type partials[T comparable] struct {
 	branches map[string]*node[T] // by glob
 	heads    pieces[pieces[pieces[[]branch[T]]]]
@@ -23,7 +23,7 @@ type branch[T comparable] struct {
 	node *node[T]
 }
 
-// split returns the pieces of a partial glob that it is found by.
+// split returns the pieces that index a partial glob.
 func split(glob string) (head, core, tail string) {
 	head, rest, _ := strings.Cut(glob, "*")
 	last := strings.LastIndexByte(rest, '*')
@@ -38,7 +38,7 @@ func split(glob string) (head, core, tail string) {
 	return head, core, tail
 }
 
-// add returns the branch of a glob, made where it is missing.
+// add returns the branch of a glob, and creates it if it is missing.
 func (p *partials[T]) add(glob string) *node[T] {
 	if n := p.branches[glob]; n != nil {
 		return n
@@ -54,7 +54,7 @@ func (p *partials[T]) add(glob string) *node[T] {
 	return n
 }
 
-// cut takes the branch of a glob away.
+// cut removes the branch of a glob.
 func (p *partials[T]) cut(glob string) {
 	delete(p.branches, glob)
 	head, core, tail := split(glob)
@@ -73,8 +73,8 @@ func (p *partials[T]) cut(glob string) {
 	}
 }
 
-// find calls visit with each branch whose glob matches a segment, until it returns false, which find then
-// returns too.
+// find calls visit with each branch whose glob matches a segment, until visit returns false. find then returns false
+// too.
 func (p *partials[T]) find(segment string, visit func(*node[T]) bool) bool {
 	for _, head := range p.heads.widths {
 		if head.bytes > len(segment) {
@@ -98,13 +98,13 @@ func (p *partials[T]) find(segment string, visit func(*node[T]) bool) bool {
 	return true
 }
 
-// findCores is find for the globs with one head and one tail, between which the middle of the segment is.
+// findCores is find for the globs with one head and one tail. middle is the part of the segment between them.
 func findCores[T comparable](cores *pieces[[]branch[T]], segment, middle string, visit func(*node[T]) bool) bool {
 	for _, core := range cores.widths {
 		for at := 0; at+core.bytes <= len(middle); at++ {
 			piece := middle[at : at+core.bytes]
 			list := cores.of[piece]
-			// What stands there twice is looked at once.
+			// Look at a piece only once, at its first occurrence.
 			if list != nil && strings.Index(middle, piece) == at {
 				for _, b := range *list {
 					if key.Match(b.glob, segment) && !visit(b.node) {
@@ -120,16 +120,16 @@ func findCores[T comparable](cores *pieces[[]branch[T]], segment, middle string,
 	return true
 }
 
-// pieces are values by a text, with the lengths that the texts have.
+// pieces maps texts to values, and knows the lengths of the texts.
 type pieces[V any] struct {
 	of     map[string]*V
 	widths []width // ascending
 }
 
-// width is a length that some texts have.
+// width is a length, and how many texts have it.
 type width struct{ bytes, texts int }
 
-// add returns the value of a text, made where it is missing.
+// add returns the value of a text, and creates it if it is missing.
 func (p *pieces[V]) add(text string) *V {
 	if v := p.of[text]; v != nil {
 		return v
@@ -147,7 +147,7 @@ func (p *pieces[V]) add(text string) *V {
 	return v
 }
 
-// cut takes the value of a text away.
+// cut removes the value of a text.
 func (p *pieces[V]) cut(text string) {
 	delete(p.of, text)
 	at, _ := p.width(text)
@@ -156,7 +156,7 @@ func (p *pieces[V]) cut(text string) {
 	}
 }
 
-// width returns the place of a text's length in widths.
+// width returns the index of a text's length in widths.
 func (p *pieces[V]) width(text string) (at int, there bool) {
 	return slices.BinarySearchFunc(p.widths, len(text), func(w width, bytes int) int { return cmp.Compare(w.bytes, bytes) })
 }

@@ -1,8 +1,7 @@
-// Package jsonvalid tells whether data is JSON, several times as fast as encoding/json: every
-// write of the store asks it.
+// Package jsonvalid validates JSON, several times as fast as encoding/json. Every write of the store uses it.
 //
-// The grammar is RFC 8259. Like encoding/json it refuses what nests deeper than 10,000 levels, and lets an escape
-// name half of a surrogate pair.
+// The grammar is RFC 8259. Like encoding/json, it rejects nesting deeper than 10,000 levels, and accepts an escape of
+// half a surrogate pair.
 package jsonvalid
 
 import (
@@ -11,11 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the nesting that encoding/json allows.
+// maxDepth is the limit on nesting in encoding/json.
 const maxDepth = 10000
 
-// plain are the bytes of a string that need no second look: no quote, no backslash, no
-// control character.
+// plain marks the bytes of a string that need no further check: no quote, no backslash, no control character.
 var plain = func() (table [256]bool) {
 	for c := range table {
 		table[c] = c >= 0x20 && c != '"' && c != '\\'
@@ -23,13 +21,13 @@ var plain = func() (table [256]bool) {
 	return table
 }()
 
-// Valid reports whether data is one JSON value in UTF-8, with white space around it at most.
+// Valid reports whether data is one JSON value in UTF-8, optionally surrounded by white space.
 func Valid(data []byte) bool {
-	// The grammar has bytes beyond ASCII in strings only: the encoding can be looked at for itself.
+	// The grammar allows bytes beyond ASCII only in strings, so the encoding can be checked separately.
 	return Grammar(data) && utf8.Valid(data)
 }
 
-// NotUTF8 returns the offset of the first byte that is no UTF-8, -1 for none.
+// NotUTF8 returns the offset of the first byte that is not valid UTF-8, or -1 if there is none.
 func NotUTF8(data []byte) int {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -41,13 +39,14 @@ func NotUTF8(data []byte) int {
 	return -1
 }
 
-// Grammar is Valid that leaves the encoding of strings alone, as encoding/json does: what stores of old may hold.
+// Grammar is Valid without the check of the encoding, like encoding/json. Old stores may hold strings that are not
+// valid UTF-8.
 func Grammar(data []byte) bool {
 	i, ok := value(data, space(data, 0), 0)
 	return ok && space(data, i) == len(data)
 }
 
-// Every function below takes the place to read from and returns the place behind what it read.
+// Every function below takes the position to read from and returns the position after what it read.
 
 func space(data []byte, i int) int {
 	for i < len(data) && (data[i] == ' ' || data[i] == '\n' || data[i] == '\t' || data[i] == '\r') {
@@ -139,7 +138,7 @@ func array(data []byte, i, depth int) (int, bool) {
 	}
 }
 
-// str reads a string behind its first quote.
+// str reads a string after its opening quote.
 func str(data []byte, i int) (int, bool) {
 	for i < len(data) {
 		if len(data)-i >= 8 {
@@ -176,9 +175,9 @@ func str(data []byte, i int) (int, bool) {
 	return i, false
 }
 
-// specials sets the high bit of a byte of eight, of which the first is the lowest, that is not plain. Those behind the
-// first one that it sets may be set by mistake, as subtractions borrow. See "Determine if a word has a byte less
-// than n" in S. E. Anderson's Bit Twiddling Hacks.
+// specials sets the high bit of each of eight bytes that is not plain; the lowest byte is the first. Bits after the
+// first set one may be wrong, because subtractions borrow. See "Determine if a word has a byte less than n" in S. E.
+// Anderson's Bit Twiddling Hacks.
 func specials(eight uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quotes, backslashes := eight^'"'*ones, eight^'\\'*ones

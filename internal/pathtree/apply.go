@@ -12,14 +12,14 @@ import (
 // Mutation is one change of Apply.
 type Mutation struct {
 	Path string
-	// Object is what to store at Path; nil to remove what is there.
+	// Object is the object to store at Path; nil removes the stored one.
 	Object *meta.Object
-	// Made is a version that was made with the object's path and data; nil to make one.
+	// Made is a version made with the object's path and data; nil to make one.
 	Made *Version
 }
 
-// turn is what one key goes through in a change of several: readers see before until
-// done is set, which the keys share, and after from then on. Nil is no object.
+// turn is the state of one key in a change of several. Readers see before until done is set, and after once it is. The
+// keys share done. Nil is no object.
 type turn struct {
 	done          *atomic.Bool
 	before, after *Version
@@ -32,14 +32,13 @@ func (t *turn) now() *Version {
 	return t.before
 }
 
-// step is one mutation as it is being made.
+// step is one mutation in progress.
 type step struct {
 	old, new *Version // nil: none
 }
 
-// Apply makes changes of different keys, all in one instant. It returns the versions that
-// are stored, in the order of changes, with nil for removals. A removal of what is not
-// there, or that is named twice, does nothing.
+// Apply makes changes of different keys, all in one instant. It returns the stored versions in the order of changes,
+// with nil for removals. A removal of an absent path, or a second removal of a path, does nothing.
 func (t *Tree) Apply(changes []Mutation) []*Version {
 	t.write.Lock()
 	defer t.write.Unlock()
@@ -55,14 +54,14 @@ func (t *Tree) DeleteAll(paths []string) {
 	t.Apply(changes)
 }
 
-// apply needs Tree.write.
+// apply requires Tree.write.
 func (s *state) apply(changes []Mutation) []*Version {
 	stored := make([]*Version, len(changes))
 	steps := make(map[*directory][]step, 1)
 	done := new(atomic.Bool)
-	// The changes of a directory often come one behind the other.
+	// The changes of a directory are often consecutive.
 	var dir *directory
-	var of []step // of dir; steps has those of the others
+	var of []step // of dir; steps holds those of the other directories
 	for i, c := range changes {
 		st := s.prepare(c, done)
 		switch {
@@ -109,7 +108,7 @@ func (s *state) apply(changes []Mutation) []*Version {
 	return stored
 }
 
-// prepare marks the key of a mutation as under change.
+// prepare marks the key of a mutation as being changed.
 func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
 	old := s.objects.load(c.Path)
 	switch {
@@ -124,7 +123,7 @@ func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
 	return st
 }
 
-// make makes the steps of one directory. It needs mu.
+// make makes the steps of one directory. It requires mu.
 func (d *directory) make(s *state, steps []step) {
 	removals := 0
 	for _, st := range steps {

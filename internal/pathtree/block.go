@@ -8,33 +8,33 @@ import (
 	"unsafe"
 )
 
-// A version and the bytes of its path and data are one allocation, a block: the allocator is asked once for each write, the
-// garbage collector meets one object where it would meet three, and a look-up that misses the processor's caches finds
-// the path next to the version. What is large has its path and data outside, so that nobody who keeps the path keeps
-// the data.
+// A version and the bytes of its path and data are one allocation, a block. So each write makes one allocation, the
+// garbage collector visits one object instead of three, and a lookup that misses the processor's caches finds the path
+// next to the version. A large version has its path and data outside, so a caller that keeps the path does not keep the
+// data in memory.
 
 // maxBlock is the size in bytes of the largest block.
 const maxBlock = 1024 - 8
 
-// outside is the size of a version whose path and data are not in its block.
+// outside is the size of a version with path and data outside its block.
 const outside = math.MaxUint32
 
-// outsider is the block of a version whose path and data are outside of it.
+// outsider is the block of a version with path and data outside it.
 type outsider struct {
 	Version
 	path string
 	data string
 }
 
-// makerStep is the step of makers, the least difference between sizes of the allocator.
+// makerStep is the step of makers, the smallest difference between the allocator's size classes.
 const makerStep = 16
 
-// maxInside is how many bytes of path and data a block has room for.
+// maxInside is the greatest number of bytes of path and data in a block.
 const maxInside = (maxBlock - versionSize) / makerStep * makerStep
 
 const versionSize = int(unsafe.Sizeof(Version{}))
 
-// sized is a block with room for some bytes, an array.
+// sized is a block with room for an array of bytes.
 type sized[Bytes any] struct {
 	Version
 	_ Bytes
@@ -42,7 +42,7 @@ type sized[Bytes any] struct {
 
 func newSized[Bytes any]() *Version { return &new(sized[Bytes]).Version }
 
-// makers make blocks for each number of bytes, in steps.
+// makers creates blocks for each number of bytes, in steps.
 var makers = func() (all [maxInside/makerStep + 1]func() *Version) {
 	for i, size := 0, 0; i < len(all); i++ {
 		for sizes[size].size < versionSize+i*makerStep {
@@ -53,7 +53,7 @@ var makers = func() (all [maxInside/makerStep + 1]func() *Version) {
 	return all
 }()
 
-// sizes are those of Go's allocator, which needs 8 bytes itself from 512 on.
+// sizes are the size classes of Go's allocator, which uses 8 of the bytes itself for sizes of 512 or more.
 var sizes = []struct {
 	size int
 	make func() *Version
@@ -87,7 +87,7 @@ var sizes = []struct {
 	{maxBlock, newSized[[maxBlock - versionSize]byte]},
 }
 
-// NewVersion makes a version with a copy of a path and of data, and nothing else yet.
+// NewVersion returns a version with a copy of a path and of data. Nothing else of it is set.
 func NewVersion(path string, data json.RawMessage) *Version {
 	if len(path)+len(data) > maxInside {
 		data = bytes.Clone(data)
@@ -95,7 +95,7 @@ func NewVersion(path string, data json.RawMessage) *Version {
 	return newVersion(path, data)
 }
 
-// newVersion is NewVersion that keeps the data where it is large.
+// newVersion is NewVersion, but keeps large data without a copy.
 func newVersion(path string, data json.RawMessage) *Version {
 	length := len(path) + len(data)
 	if length > maxInside {
@@ -113,7 +113,7 @@ func newVersion(path string, data json.RawMessage) *Version {
 	return n
 }
 
-// Named returns the version, which nobody else knows yet, with another path.
+// Named returns the version with another path. The version is not shared yet.
 func (n *Version) Named(path string) *Version {
 	if n.size == outside || len(path) != int(n.pathSize) {
 		return newVersion(path, n.Data())
@@ -126,7 +126,7 @@ func (n *Version) Named(path string) *Version {
 // large returns the block of a version whose size is outside.
 func (n *Version) large() *outsider { return (*outsider)(unsafe.Pointer(n)) }
 
-// inside returns the place of a byte of the path and data in the block.
+// inside returns the address of a byte of the path and data in the block.
 func (n *Version) inside(begin int) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(n), versionSize+begin))
 }

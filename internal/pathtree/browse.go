@@ -7,8 +7,8 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Count returns how many objects match a pattern at a time in Unix nanoseconds, 0 for that of the
-// read. Directories that match as a whole cost nothing for each object, whether or not some end.
+// Count returns how many objects match a pattern at a time in Unix nanoseconds; 0 for the time of the read. The cost of
+// a directory that matches completely does not depend on its number of objects, even if some of them expire.
 func (t *Tree) Count(pattern string, at int64) int {
 	s := t.state.Load()
 	count := 0
@@ -29,7 +29,7 @@ func (t *Tree) Count(pattern string, at int64) int {
 	return count
 }
 
-// countMatches returns how many objects in the directory have a name that matches and are not expired.
+// countMatches returns how many objects in the directory have a matching name and are not expired.
 func (d *directory) countMatches(name string, clock Clock) (count int) {
 	var c collector
 	c.take(d)
@@ -41,8 +41,8 @@ func (d *directory) countMatches(name string, clock Clock) (count int) {
 	return count
 }
 
-// Held returns how many objects are directly in a directory ("" for the root), expired ones that
-// are not removed yet included.
+// Held returns how many objects are directly in a directory ("" for the root), including expired ones that are not
+// removed yet.
 func (t *Tree) Held(path string) int {
 	s := t.state.Load()
 	d := s.root
@@ -57,7 +57,7 @@ func (t *Tree) Held(path string) int {
 	return d.list.Len()
 }
 
-// Child is a directory below another one.
+// Child is a subdirectory of a directory.
 type Child struct {
 	// Name is its last segment.
 	Name string
@@ -67,12 +67,13 @@ type Child struct {
 	Children int
 }
 
-// Children is a part of the directories directly below a path ("" for the root), by name in byte order: at most limit
-// of those behind the name after, or behind the first offset ones where that is not 0; all for a limit of 0. A directory is there while it holds an
-// object that is not expired, at any depth. total is how many there are, rank how many come before the part. next is the
-// name behind which the next part begins, empty where there is none.
+// Children returns a part of the subdirectories directly below a path ("" for the root), by name in byte order. The
+// part has at most limit of those after the name after, or after the first offset ones if offset is not 0; a limit of 0
+// means all. A directory exists while it holds an object that is not expired, at any depth. total is the number of all
+// subdirectories, and rank the number before the part. next is the name after which the next part begins, or empty if
+// there is none.
 //
-// It costs the part, and a look at each directory in which all is expired and not removed yet.
+// The cost is the part, and a look at each subdirectory in which all objects are expired and not removed yet.
 func (t *Tree) Children(path, after string, offset, limit int) (part []Child, total, rank int, next string) {
 	s := t.state.Load()
 	d := s.root
@@ -89,7 +90,7 @@ func (t *Tree) Children(path, after string, offset, limit int) (part []Child, to
 	part = make([]Child, 0, len(directories))
 	for _, c := range directories {
 		child := Child{Name: key.LastIndex(c.path)}
-		// It may have lost all since.
+		// It may have become empty in the meantime.
 		if child.Objects, child.Children = c.count(0); child.Objects > 0 || child.Children > 0 {
 			part = append(part, child)
 		}
@@ -97,7 +98,7 @@ func (t *Tree) Children(path, after string, offset, limit int) (part []Child, to
 	return part, total, rank, next
 }
 
-// childrenAfter is Children in one instant, without what is in each.
+// childrenAfter is Children at one instant, without the content of each subdirectory.
 func (d *directory) childrenAfter(after string, offset, limit int) (part []*directory, total, rank int, more bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -115,7 +116,7 @@ func (d *directory) childrenAfter(after string, offset, limit int) (part []*dire
 			return nil, total, total, false
 		}
 		rank = offset
-		// What is gone has no rank: each of them that stands before the place moves it by one.
+		// Expired subdirectories have no rank: each one before the position moves it by one.
 		place := offset
 		name, _, _ := d.children.GetAt(place)
 		for _, other := range gone {
@@ -148,8 +149,8 @@ func (d *directory) childrenAfter(after string, offset, limit int) (part []*dire
 	return part, total, rank, more
 }
 
-// gone are the names, in byte order, of the child directories in which all is expired at a time and not removed yet. It
-// needs mu.
+// gone returns the names, in byte order, of the subdirectories in which all objects are expired at a time and not
+// removed yet. It requires mu.
 func (d *directory) gone(at int64) (names []string) {
 	if d.ending == nil {
 		return nil

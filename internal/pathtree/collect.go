@@ -4,13 +4,12 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Collect returns the versions that match a pattern, or all for "": a
-// list for each directory that has some, in the order of time, and the directories in no order. A name that
-// is a partial glob ("a*") is not looked at: Match does that.
+// Collect returns the versions that match a pattern, or all for "": one list for each directory with matches, in the
+// order of time. The directories are in no particular order. If the name is a partial glob ("a*"), Collect ignores it,
+// and Match applies it.
 //
-// It is the quickest way to get hold of everything, for who keeps writers waiting meanwhile: it
-// copies pointers and does not look at what they point at, so that expired objects that
-// are not removed yet are among them. Each directory is read in one consistent snapshot.
+// It is the fastest way to read everything while writers wait. It copies pointers without following them, so the result
+// includes expired objects that are not removed yet. Each directory is read in one consistent snapshot.
 func (t *Tree) Collect(pattern string) [][]*Version {
 	s := t.state.Load()
 	var c collector
@@ -29,7 +28,7 @@ func (t *Tree) Collect(pattern string) [][]*Version {
 	return c.lists
 }
 
-// Match leaves of what Collect returned for a pattern what matches it.
+// Match reduces the result of Collect for a pattern to the versions that match it.
 func Match(lists [][]*Version, pattern string) [][]*Version {
 	name := key.LastIndex(pattern)
 	if name == "*" || !key.HasGlob(name) || key.IsSubtree(pattern) { // or everything
@@ -37,7 +36,7 @@ func Match(lists [][]*Version, pattern string) [][]*Version {
 	}
 	matching := lists[:0]
 	for _, list := range lists {
-		// Into a list of its own: the rest of this one is to be let go of.
+		// Into a new list, so the rest of this one can be freed.
 		var of []*Version
 		for _, n := range list {
 			if key.Match(name, n.Index()) {
@@ -52,13 +51,13 @@ func Match(lists [][]*Version, pattern string) [][]*Version {
 	return matching
 }
 
-// collector gathers lists. They share the memory of versions while that lasts.
+// collector gathers lists. They share one block of memory until it is full.
 type collector struct {
 	versions []*Version
 	lists    [][]*Version
 }
 
-// take adds what is in a directory.
+// take adds the content of a directory.
 func (c *collector) take(d *directory) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// directory is what has one parent path: objects ordered by (Created, Path), and child
-// directories. It lives while it holds either.
+// directory is the content of one parent path: objects ordered by (Created, Path), and subdirectories. It exists while
+// it holds either.
 type directory struct {
 	path   string
 	parent *directory // nil for the root
@@ -20,19 +20,19 @@ type directory struct {
 	mu       sync.RWMutex
 	list     *btree.BTreeG[*entry]
 	children *btree.Map[string, *directory] // by name; nil before the first
-	// ends are the objects in list that have a time to live, the first to end in front; nil for none.
+	// ends are the objects in list with a time to live, by their end; nil if there are none.
 	ends *btree.BTreeG[*Version]
-	// ending are the children of which every object has one, the first to end as a whole in front;
-	// nil for none (expiry.go).
+	// ending are the subdirectories in which every object has a time to live, by the end of their last object; nil if
+	// there are none (expiry.go).
 	ending *btree.BTreeG[*directory]
 
-	// last is when the last object at any depth ends, never if one does not; 0 before the first call of
-	// settle, and of what is empty. The parent's mu guards it.
+	// last is when the last object at any depth ends, or never if one of them does not end. It is 0 before the first
+	// call of settle, and for an empty directory. The parent's mu guards it.
 	last int64
 }
 
-// place puts a node into the list, in place of old where that is not nil. It needs mu, and a call
-// of settle behind it.
+// place puts a node into the list, and replaces old unless it is nil. It requires mu. The caller calls settle
+// afterwards.
 func (d *directory) place(old, n *Version) {
 	if old != nil {
 		d.forgetEnd(old)
@@ -48,13 +48,13 @@ func (d *directory) place(old, n *Version) {
 	d.list.Set(n.entry)
 }
 
-// drop takes a node out of the list. It needs mu, and a call of settle behind it.
+// drop removes a node from the list. It requires mu. The caller calls settle afterwards.
 func (d *directory) drop(n *Version) {
 	d.forgetEnd(n)
 	d.list.Delete(n.entry)
 }
 
-// clear takes out all nodes. It needs mu, and a call of settle behind it.
+// clear removes all nodes. It requires mu. The caller calls settle afterwards.
 func (d *directory) clear() {
 	d.list.Clear()
 	d.ends = nil
@@ -75,13 +75,13 @@ func entryLess(a, b *entry) bool {
 	return a.node.Path() < b.node.Path()
 }
 
-// pivot returns an entry that sorts by a time and a path, to start an iteration at.
+// pivot returns an entry that sorts by a time and a path, as the start of an iteration.
 func pivot(created int64, path string) *entry {
 	return &entry{created: created, node: newVersion(path, nil)}
 }
 
-// directory returns the directory at a path, made with its parents where it is missing.
-// It needs Tree.write.
+// directory returns the directory at a path. It creates the directory and its parents if they are missing. It requires
+// Tree.write.
 func (s *state) directory(path string) *directory {
 	if path == "" {
 		return s.root
@@ -94,7 +94,7 @@ func (s *state) directory(path string) *directory {
 		return d
 	}
 	parent := s.directory(key.Parent(path))
-	path = strings.Clone(path) // it may be a piece of an object, which the directory outlives
+	path = strings.Clone(path) // it may share memory with an object, which the directory outlives
 	d := newDirectory(path, parent)
 	parent.mu.Lock()
 	if parent.children == nil {
@@ -106,8 +106,8 @@ func (s *state) directory(path string) *directory {
 	return d
 }
 
-// prune lets go of a directory that is empty, and of its parents that become so. A reader
-// that still holds it sees it empty, as it was when it went. It needs Tree.write.
+// prune removes a directory that is empty, and parents that become empty. A reader that still holds it finds it empty.
+// It requires Tree.write.
 func (s *state) prune(d *directory) {
 	for d.parent != nil && d.list.Len() == 0 && d.childCount() == 0 {
 		parent := d.parent
@@ -123,8 +123,8 @@ func (s *state) prune(d *directory) {
 	}
 }
 
-// each calls visit with every directory that an object matching a pattern can be in, and with what the names of
-// those objects match: "*" for the directories of a subtree. No lock is held in visit.
+// each calls visit with every directory that can contain an object that matches a pattern, and with the pattern of the
+// names in it: "*" for the directories of a subtree. No lock is held in visit.
 func (s *state) each(pattern string, visit func(d *directory, name string)) {
 	if root, isSubtree := key.Root(pattern); isSubtree {
 		s.walk(root, func(d *directory) {
@@ -136,8 +136,8 @@ func (s *state) each(pattern string, visit func(d *directory, name string)) {
 	s.walk(key.Parent(pattern), func(d *directory) { visit(d, name) })
 }
 
-// walk calls visit with every directory that matches a pattern of directories ("" is the root).
-// No lock is held in visit.
+// walk calls visit with every directory that matches a pattern of directories ("" is the root). No lock is held in
+// visit.
 func (s *state) walk(pattern string, visit func(*directory)) {
 	star := strings.IndexByte(pattern, '*')
 	if star < 0 {
@@ -172,8 +172,8 @@ func (d *directory) walk(pattern string, visit func(*directory)) {
 	}
 }
 
-// matching returns the child directories whose name matches a segment. The lock is held while
-// pointers are copied, and not while a pattern is matched.
+// matching returns the subdirectories whose name matches a segment. It holds the lock while it copies pointers, and not
+// while it matches.
 func (d *directory) matching(segment string) []*directory {
 	if !key.HasGlob(segment) {
 		d.mu.RLock()
@@ -193,7 +193,7 @@ func (d *directory) matching(segment string) []*directory {
 	return slices.DeleteFunc(children, func(c *directory) bool { return !key.Match(segment, key.LastIndex(c.path)) })
 }
 
-// childCount returns how many child directories there are. It needs mu.
+// childCount returns the number of subdirectories. It requires mu.
 func (d *directory) childCount() int {
 	if d.children == nil {
 		return 0
@@ -201,7 +201,7 @@ func (d *directory) childCount() int {
 	return d.children.Len()
 }
 
-// copyChildren returns the child directories, by name.
+// copyChildren returns the subdirectories, by name.
 func (d *directory) copyChildren() []*directory {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -9,14 +9,14 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// What is counted in a directory, and which directories there are, changes as objects come to their end, before
-// anybody removes them. So that neither costs a look at each object, a directory orders by their end
-// the objects that have one, and its children in which nothing stays: how many are past is a search.
+// The number of objects in a directory, and the set of directories, change as objects expire, before anything removes
+// them. To know both without a look at each object, a directory orders its expiring objects by their end, and the
+// subdirectories in which all objects expire. A search then finds how many have ended.
 
-// never is the end of what has none.
+// never is the end of an object without a time to live.
 const never = math.MaxInt64
 
-// size is the length of a tree, 0 for nil.
+// size returns the length of a tree, 0 for nil.
 func size[T any](tree *btree.BTreeG[T]) int {
 	if tree == nil {
 		return 0
@@ -24,7 +24,7 @@ func size[T any](tree *btree.BTreeG[T]) int {
 	return tree.Len()
 }
 
-// set puts an item into a tree, which is made where there is none.
+// set adds an item to a tree, and creates the tree if it is nil.
 func set[T any](tree **btree.BTreeG[T], item T, less func(a, b T) bool) {
 	if *tree == nil {
 		*tree = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
@@ -32,7 +32,7 @@ func set[T any](tree **btree.BTreeG[T], item T, less func(a, b T) bool) {
 	(*tree).Set(item)
 }
 
-// ended is how many items of a tree, which is in the order of their ends, have ended at a time.
+// ended returns how many items of a tree, ordered by their ends, have ended at a time.
 func ended[T any](tree *btree.BTreeG[T], at int64, end func(T) int64) int {
 	return sort.Search(size(tree), func(i int) bool {
 		item, _ := tree.GetAt(i)
@@ -52,14 +52,14 @@ func lastBefore(a, b *directory) bool {
 	return cmp.Or(cmp.Compare(a.last, b.last), strings.Compare(a.path, b.path)) < 0
 }
 
-// noteEnd takes in that a node is in the list. It needs mu.
+// noteEnd records that a node was added to the list. It requires mu.
 func (d *directory) noteEnd(n *Version) {
 	if n.Expires() != 0 {
 		set(&d.ends, n, endsBefore)
 	}
 }
 
-// forgetEnd takes in that a node is in the list no more. It needs mu.
+// forgetEnd records that a node was removed from the list. It requires mu.
 func (d *directory) forgetEnd(n *Version) {
 	if n.Expires() == 0 {
 		return
@@ -69,7 +69,8 @@ func (d *directory) forgetEnd(n *Version) {
 	}
 }
 
-// endChild takes in when the last object of a child ends; a child that went already is in no tree. It needs mu.
+// endChild records when the last object of a subdirectory ends. It ignores a subdirectory that has already been
+// removed. It requires mu.
 func (d *directory) endChild(child *directory, last int64) {
 	if child.last != never && d.ending != nil {
 		if d.ending.Delete(child); d.ending.Len() == 0 {
@@ -81,7 +82,7 @@ func (d *directory) endChild(child *directory, last int64) {
 	}
 }
 
-// lastEnd is when the last object at any depth ends. It needs Tree.write.
+// lastEnd returns when the last object at any depth ends. It requires Tree.write.
 func (d *directory) lastEnd() int64 {
 	if d.list.Len() > size(d.ends) || d.childCount() > size(d.ending) {
 		return never
@@ -98,8 +99,8 @@ func (d *directory) lastEnd() int64 {
 	return last
 }
 
-// settle tells the parents when the last object ends now, as far up as that changes anything. It
-// needs Tree.write, and no directory's lock is held.
+// settle updates when the last object ends in the parents, up to the first one in which nothing changes. It requires
+// Tree.write. The caller holds no directory's lock.
 func (d *directory) settle() {
 	for ; d.parent != nil; d = d.parent {
 		last := d.lastEnd()
@@ -112,8 +113,8 @@ func (d *directory) settle() {
 	}
 }
 
-// count returns how many objects are in the directory that have not ended, and how many directories are
-// directly below it that hold, at any depth, one that has not, at a time (Query.At).
+// count returns how many objects in the directory have not ended at a time (Query.At), and how many direct
+// subdirectories hold such an object at any depth.
 func (d *directory) count(at int64) (objects, directories int) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

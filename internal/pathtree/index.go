@@ -7,39 +7,37 @@ import (
 	"sync/atomic"
 )
 
-// index finds versions by their path: a hash table that any number of readers search without a lock
-// while one writer at a time changes it. That there is one writer is what makes it smaller and
-// quicker than a map for everybody: a slot points at the version itself, so that an overwrite is the
-// store of one pointer, and a look-up meets the bucket, the version and the bytes of its path.
+// index finds versions by their path. It is a hash table that any number of readers search without a lock while one
+// writer at a time changes it. With a single writer it is smaller and faster than a map with concurrent writers: a slot
+// points directly to the version. An overwrite is then the store of one pointer, and a lookup reads the bucket, the
+// version and the bytes of its path.
 //
-// The buckets of a cache line each, with a byte of every key's hash in front, are those of
-// CLHT (David, Guerraoui, Trigonakis: "Asynchronized Concurrency", ASPLOS 2015) with the comparison of
-// all bytes at once of Abseil's Swiss tables.
+// The buckets are one cache line each, with a byte of every key's hash in front. They follow CLHT (David, Guerraoui,
+// Trigonakis: "Asynchronized Concurrency", ASPLOS 2015), with the comparison of all bytes at once from Abseil's Swiss
+// tables.
 //
-// A table that has become too small or too large is replaced by another one, to which each
-// change moves some buckets. What a reader must find is at all times in one of them: it
-// is in the new table before it leaves the old one, and readers search in the order old, new, and once
-// more when a table took the place of the one that they searched.
+// A table that has become too small or too large is replaced by another one, to which each change moves some buckets.
+// Every version is always in at least one of them: it is in the new table before it leaves the old one. Readers search
+// the old table, then the new one, and search again if another table has replaced the one that they searched.
 type index struct {
 	table atomic.Pointer[table]
 	count atomic.Int64
-	moved int // buckets of table.from that are empty; only the writer uses it
+	moved int // buckets of table.from that are already empty; only the writer uses it
 }
 
 // table is a power of two of buckets.
 type table struct {
 	buckets []bucket
-	// from is the table that is being emptied into this one, nil for none.
+	// from is the table that is being moved into this one; nil if there is none.
 	from atomic.Pointer[table]
 }
 
 const (
 	slots = 6
-	// A table grows when it has more than full versions for each bucket, and shrinks to a quarter
-	// when it has less than an eighth of that.
+	// A table grows when it has more than full versions for each bucket. It shrinks to a quarter when it has less than
+	// an eighth of that.
 	full = 4
-	// movesPerChange is how many buckets a change moves. One would do to be done before the
-	// next table is due.
+	// movesPerChange is how many buckets a change moves. One would be enough to finish before the next resize.
 	movesPerChange = 2
 	// fewest is the number of buckets of the smallest table.
 	fewest = 8
@@ -47,33 +45,33 @@ const (
 
 // bucket is one cache line on 64 bits.
 type bucket struct {
-	// tags has a byte for each slot: the tag of the version's hash, 0 while the slot is free. A slot
-	// is filled before it is tagged; it may be empty though its tag is set.
+	// tags has a byte for each slot: the tag of the version's hash, 0 while the slot is free. A slot is filled before
+	// its tag is set. It may be empty although its tag is set.
 	tags atomic.Uint64
 	slot [slots]atomic.Pointer[Version]
-	next atomic.Pointer[bucket] // more of the same; nil mostly
+	next atomic.Pointer[bucket] // overflow bucket; nil mostly
 }
 
 var seed = maphash.MakeSeed()
 
 func hashOf(path string) uint64 { return maphash.String(seed, path) }
 
-// tagOf is the part of a hash that stands in a bucket; never 0.
+// tagOf returns the part of a hash that a bucket stores; never 0.
 func tagOf(hash uint64) uint64 { return hash>>57 | 0x80 }
 
-// candidates returns a bit in each byte of a bucket's tags that is a tag, and seldom in another one.
+// candidates returns a bit in each byte of a bucket's tags that equals tag, and rarely in another byte.
 func candidates(tags, tag uint64) uint64 {
-	const ones, highs = 0x0101010101010101, 0x0000808080808080 // the upper two bytes are no slots
+	const ones, highs = 0x0101010101010101, 0x0000808080808080 // the upper two bytes are not slots
 	different := tags ^ tag*ones
 	return (different - ones) &^ different & highs
 }
 
-// slotOf is the slot of the lowest bit of candidates.
+// slotOf returns the slot of the lowest bit of candidates.
 func slotOf(candidates uint64) int { return bits.TrailingZeros64(candidates) / 8 }
 
 func newTable(buckets int) *table { return &table{buckets: make([]bucket, buckets)} }
 
-// init makes room for a number of versions.
+// init allocates the table for a number of versions.
 func (x *index) init(size int) {
 	buckets := fewest
 	for buckets*full < size {
@@ -85,10 +83,9 @@ func (x *index) init(size int) {
 // size returns the number of versions.
 func (x *index) size() int { return int(x.count.Load()) }
 
-// load returns the version at a path, nil for none.
+// load returns the version at a path, nil if there is none.
 //
-// It says again what find says, since with a call of it, whatever the compiler and the processor make of that, a
-// look-up that misses the caches takes half as long again.
+// It repeats the code of find: with a call of it, a lookup that misses the caches takes 1.5 times as long.
 func (x *index) load(path string) *Version {
 	hash := hashOf(path)
 	tag := tagOf(hash)
@@ -119,7 +116,7 @@ func (x *index) loadAt(hash uint64, path string) *Version {
 	return x.search(path, hash)
 }
 
-// search is load while a table takes the place of another.
+// search is load while one table replaces another.
 func (x *index) search(path string, hash uint64) *Version {
 	for {
 		t := x.table.Load()
@@ -153,7 +150,8 @@ func (t *table) find(path string, hash uint64) *Version {
 	return nil
 }
 
-// store puts a version at its path, in place of old, which is what is there; nil for nothing. It is the writer's.
+// store puts a version at its path, and replaces old, which is the stored version; nil if there is none. Only the
+// writer calls it.
 func (x *index) store(old, v *Version) { x.storeAt(hashOf(v.Path()), old, v) }
 
 // storeAt is store for a path whose hash is known.
@@ -165,7 +163,7 @@ func (x *index) storeAt(hash uint64, old, v *Version) {
 	}
 	t.add(v, hash)
 	if old != nil {
-		// In the new table first: there is no moment when readers find neither.
+		// Into the new table first, so readers always find one of them.
 		t.from.Load().drop(old, hash)
 		return
 	}
@@ -174,7 +172,7 @@ func (x *index) storeAt(hash uint64, old, v *Version) {
 	}
 }
 
-// remove removes a version that is there. It is the writer's.
+// remove removes a stored version. Only the writer calls it.
 func (x *index) remove(v *Version) {
 	x.move(movesPerChange)
 	t := x.table.Load()
@@ -187,16 +185,16 @@ func (x *index) remove(v *Version) {
 	}
 }
 
-// resize begins to move everything to a table of another size.
+// resize starts to move everything to a table of another size.
 func (x *index) resize(buckets int) {
-	x.move(math.MaxInt) // what is left of the move before
+	x.move(math.MaxInt) // the rest of the previous move
 	t := newTable(buckets)
 	t.from.Store(x.table.Load())
 	x.moved = 0
 	x.table.Store(t)
 }
 
-// move moves n buckets of the table that is being emptied, if there is one.
+// move moves n buckets of the old table, if there is one.
 func (x *index) move(n int) {
 	t := x.table.Load()
 	from := t.from.Load()
@@ -243,7 +241,7 @@ func (t *table) add(v *Version, hash uint64) {
 	}
 }
 
-// slotWith returns the slot that a version is in; no bucket when it is in none.
+// slotWith returns the slot of a version, or a nil bucket if it is not in the table.
 func (t *table) slotWith(v *Version, hash uint64) (b *bucket, i int) {
 	for b := t.home(hash); b != nil; b = b.next.Load() {
 		for i := range b.slot {
@@ -255,7 +253,7 @@ func (t *table) slotWith(v *Version, hash uint64) (b *bucket, i int) {
 	return nil, 0
 }
 
-// replace puts a version in the place of another one of its path, if that is there.
+// replace replaces a version by another one of its path, if it is in the table.
 func (t *table) replace(old, v *Version, hash uint64) bool {
 	b, i := t.slotWith(old, hash)
 	if b == nil {
@@ -265,7 +263,7 @@ func (t *table) replace(old, v *Version, hash uint64) bool {
 	return true
 }
 
-// drop takes a version out, if it is there.
+// drop removes a version, if it is in the table.
 func (t *table) drop(v *Version, hash uint64) bool {
 	b, i := t.slotWith(v, hash)
 	if b == nil {

@@ -16,21 +16,21 @@ import (
 type Query struct {
 	// Pattern is a valid path or glob.
 	Pattern string
-	// From and To bound Created, in Unix nanoseconds, both inclusive.
+	// From and To are the bounds of Created, in Unix nanoseconds, both inclusive.
 	From, To int64
-	// Limit is the most objects to return; 0 means all.
+	// Limit is the maximum number of returned objects; 0 for all.
 	Limit int
-	// Offset is how many objects of the result are passed over before the first that is returned.
+	// Offset is how many objects of the result are skipped before the first returned one.
 	Offset int
 	// Descending returns the newest first, and so the newest Limit objects.
 	Descending bool
-	// After is where the result begins: behind this place in its order; nil for its start.
+	// After is the position in the order after which the result begins; nil for the start.
 	After *Position
-	// At is the time that expiry is held against, in Unix nanoseconds; 0 for that of the read.
+	// At is the time for expiry, in Unix nanoseconds; 0 for the time of the read.
 	At int64
 }
 
-// Position is a place in the order of lists, whether or not an object is there.
+// Position is a position in the order of lists, whether or not there is an object at it.
 type Position struct {
 	Created int64
 	Path    string
@@ -41,8 +41,7 @@ func (p *Position) Compare(other *Position) int {
 	return comparePlaces(p.Created, p.Path, other.Created, other.Path)
 }
 
-// Holds reports whether a query's range and position let in what is at a position; its pattern is not
-// looked at.
+// Holds reports whether a position is within the range of a query and after its After. It does not check the pattern.
 func (q *Query) Holds(p Position) bool {
 	if p.Created < q.From || p.Created > q.To {
 		return false
@@ -56,7 +55,7 @@ func (q *Query) Holds(p Position) bool {
 	return q.After.Compare(&p) < 0
 }
 
-// Everything is a query for all that matches a pattern, oldest first.
+// Everything returns a query for all objects that match a pattern, oldest first.
 func Everything(pattern string) Query {
 	return Query{Pattern: pattern, From: math.MinInt64, To: math.MaxInt64}
 }
@@ -64,7 +63,7 @@ func Everything(pattern string) Query {
 // Compare orders objects by Created, ties by Path: the order of all lists.
 func Compare(a, b *meta.Object) int { return comparePlaces(a.Created, a.Path, b.Created, b.Path) }
 
-// comparePlaces looks at the paths only where it must: they are in other memory.
+// comparePlaces compares the paths only if necessary, because they are in other memory.
 func comparePlaces(created int64, path string, otherCreated int64, otherPath string) int {
 	if c := cmp.Compare(created, otherCreated); c != 0 {
 		return c
@@ -72,14 +71,13 @@ func comparePlaces(created int64, path string, otherCreated int64, otherPath str
 	return strings.Compare(path, otherPath)
 }
 
-// maxPath sorts behind every path of the same time: no path has a byte above 'z'.
+// maxPath sorts after every path of the same time: no path has a byte above 'z'.
 const maxPath = "\xff"
 
-// Select returns the versions of a query in its order. Each
-// directory is read in one consistent snapshot, and costs what it contributes: a
-// directory's lock is held while pointers are copied, and not while a long list is matched.
+// Select returns the versions of a query in its order. Each directory is read in one consistent snapshot, and costs as
+// much as it contributes. A directory's lock is held while pointers are copied, and not while a long list is matched.
 //
-// An Offset into the whole list of one directory is a search. Elsewhere it costs what it passes over.
+// An Offset into the whole list of one directory is a search. Otherwise it costs as much as the skipped objects.
 func (t *Tree) Select(q Query) []*Version {
 	s := t.state.Load()
 	pick := picker{query: q}
@@ -101,7 +99,7 @@ func (t *Tree) Select(q Query) []*Version {
 	return found[min(passed, len(found)):]
 }
 
-// Reach returns how many objects of the result decide about a query: its Offset and its Limit; 0 means all.
+// Reach returns how many objects of the result a query needs: its Offset and its Limit; 0 for all.
 func (q *Query) Reach() int {
 	if q.Limit == 0 {
 		return 0
@@ -109,7 +107,7 @@ func (q *Query) Reach() int {
 	return q.Limit + min(q.Offset, math.MaxInt-q.Limit)
 }
 
-// OneDirectory reports whether all that matches a pattern is in one directory.
+// OneDirectory reports whether everything that matches a pattern is in one directory.
 func OneDirectory(pattern string) bool {
 	return !key.IsSubtree(pattern) && !key.HasGlob(key.Parent(pattern))
 }
@@ -128,8 +126,8 @@ func (t *Tree) Paths(at int64) []string {
 // Always is a time at which nothing is expired.
 const Always = math.MinInt64
 
-// All returns all versions that are not expired at a time (Query.At), in no order. Each
-// directory is read in one consistent snapshot.
+// All returns all versions that are not expired at a time (Query.At), in no particular order. Each directory is read in
+// one consistent snapshot.
 func (t *Tree) All(at int64) []*Version {
 	s := t.state.Load()
 	all := make([]*Version, 0, s.objects.size())
@@ -150,19 +148,19 @@ func (t *Tree) All(at int64) []*Version {
 // picker gathers the objects of a query from any number of directories.
 type picker struct {
 	query Query
-	// ordered says that a single directory contributes: what it yields is in order.
+	// ordered means that a single directory contributes, so its results are in order.
 	ordered bool
-	// ranked says that the list of that directory begins at the rank of the query's Offset.
+	// ranked means that the list of that directory begins at the rank of the query's Offset.
 	ranked bool
 	picked []*Version
 }
 
-// Clock is the one time of a read, in Unix nanoseconds; 0 until an object that has a time to live comes along. The lock
-// of the directory, or the snapshot of the persistent layer, is held then: what a writer took for expired before it
-// changed something is expired for whoever sees the change.
+// Clock is the one time of a read for expiry, in Unix nanoseconds; 0 until the read finds an object with a time to
+// live. At that point the lock of the directory, or the snapshot of the persistent layer, is held. So an object that a
+// writer found expired before it made a change is also expired for every reader that sees the change.
 type Clock struct{ Time int64 }
 
-// Past reports whether an end, in Unix nanoseconds, 0 for never, has come.
+// Past reports whether an end, in Unix nanoseconds, has passed; 0 for never.
 func (c *Clock) Past(end int64) bool {
 	if end == 0 {
 		return false
@@ -177,7 +175,7 @@ func (c *Clock) read() {
 	}
 }
 
-// single takes the object called name out of a directory, if it is there.
+// single takes the object with a name from a directory, if there is one.
 func (p *picker) single(s *state, d *directory, name string) {
 	n := s.load(d.join(name))
 	clock := Clock{p.query.At}
@@ -186,12 +184,12 @@ func (p *picker) single(s *state, d *directory, name string) {
 	}
 }
 
-// matchUnlocked is how many bytes of patterns and names are matched while a directory's lock is held. It is
-// enough for most lists that a limit ends early; of a longer one the rest is matched without the lock.
+// matchUnlocked is how many bytes of patterns and names are matched while a directory's lock is held. It is enough for
+// most lists that a limit ends early. The rest of a longer list is matched without the lock.
 const matchUnlocked = 1 << 14
 
-// list takes what matches out of a directory's list, in the query's order, and stops as
-// soon as nothing that follows can be part of the result.
+// list takes the matches from a directory's list, in the query's order, and stops once no later entry can be part of
+// the result.
 func (p *picker) list(d *directory, name string) {
 	q := &p.query
 	clock := Clock{q.At}
@@ -200,7 +198,7 @@ func (p *picker) list(d *directory, name string) {
 			return true
 		}
 		if q.After != nil && !q.Holds(n.Position()) {
-			return true // the position itself, where the iteration began
+			return true // the position itself, at which the iteration began
 		}
 		return p.add(n)
 	}
@@ -211,8 +209,8 @@ func (p *picker) list(d *directory, name string) {
 	}
 }
 
-// scan calls take with what a query's range holds of a directory, in the query's order, while the lock is held. It
-// returns what is left once enough was matched.
+// scan calls take with the entries of a directory in a query's range, in the query's order, while the lock is held.
+// After enough matching it returns the remaining ones.
 func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Version) bool) (rest []*Version) {
 	q := &p.query
 	budget := matchUnlocked
@@ -231,7 +229,7 @@ func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Versio
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	// The part of a directory that a range holds is unknown: only a limit bounds it.
+	// How much of a directory is in a range is unknown. Only a limit bounds it.
 	everything := q.From == math.MinInt64 && q.To == math.MaxInt64 && q.After == nil
 	if p.picked == nil && name == "*" && (everything || q.Limit > 0) {
 		size := d.list.Len()
@@ -262,11 +260,11 @@ func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Versio
 	return rest
 }
 
-// atRank returns the entry at a query's Offset among those in its range that are not expired, in its order; nil where
-// there are no more. It needs mu.
+// atRank returns the entry at a query's Offset among the unexpired entries in its range, in its order; nil if there are
+// too few. It requires mu.
 //
-// What is expired and not removed yet has no rank. The first of these are where d.ends begins, and each of them that
-// stands before the place moves it by one.
+// Expired objects that are not removed yet have no rank. They are at the start of d.ends, and each of them before the
+// position moves it by one.
 func (d *directory) atRank(q *Query, clock *Clock) *entry {
 	at := func(i int) *entry {
 		e, _ := d.list.GetAt(i)
@@ -303,7 +301,7 @@ func (d *directory) atRank(q *Query, clock *Clock) *entry {
 	return at(place)
 }
 
-// start returns an entry to begin at; nil for the end of the list that the order begins with.
+// start returns the entry to begin at; nil for the end of the list at which the order begins.
 func (q *Query) start() *entry {
 	after := q.After
 	switch {
@@ -317,8 +315,7 @@ func (q *Query) start() *entry {
 	return nil
 }
 
-// add takes a version and reports whether a later one of the same directory can still be
-// part of the result.
+// add takes a version and reports whether a later one of the same directory can still be part of the result.
 func (p *picker) add(n *Version) bool {
 	limit := p.query.Limit
 	switch {
@@ -357,8 +354,7 @@ func (p *picker) result() []*Version {
 	return p.picked
 }
 
-// With a limit over several directories, picked is a heap with the worst object on top:
-// heap.Interface.
+// With a limit over several directories, picked is a heap with the worst object on top: heap.Interface.
 
 func (p *picker) Len() int           { return len(p.picked) }
 func (p *picker) Less(i, j int) bool { return p.compare(p.picked[i], p.picked[j]) > 0 }

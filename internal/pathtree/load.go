@@ -11,18 +11,17 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// loadBatch is how many objects pass at once from the goroutine that reads to the one
-// that builds: enough to hide the hand-over.
+// loadBatch is how many objects at a time pass from the reading goroutine to the building one. It is large enough to
+// hide the cost of the handover.
 const loadBatch = 512
 
-// Load replaces the content by what a sequence yields, in any order, and returns the highest revision in
-// it. The tree keeps the objects' Data and Path. The sequence runs on a
-// goroutine of its own, so that decoding and building overlap; it has ended when Load
-// returns. On an error, of the sequence or for a path that comes twice, the tree is unchanged.
-// hint is roughly the number of objects, 0 when it is unknown.
+// Load replaces the content with the objects of a sequence, in any order, and returns the highest revision among them.
+// The tree keeps the objects' Data and Path. The sequence runs in its own goroutine, so decoding and building overlap.
+// It has ended when Load returns. On an error, of the sequence or for a duplicate path, the tree is unchanged. hint is
+// roughly the number of objects, 0 if unknown.
 //
-// Objects without a revision get those behind the one that after returns for the highest that was loaded, in
-// the order of lists; they are returned. A nil after leaves them without.
+// Objects without a revision get the revisions after the result of after(highest), where highest is the highest loaded
+// revision. They get them in the order of lists, and Load returns them. If after is nil, they stay without a revision.
 func (t *Tree) Load(
 	objects iter.Seq2[meta.Object, error], hint int, after func(highest uint64) uint64,
 ) (revision uint64, numbered []*Version, err error) {
@@ -78,27 +77,27 @@ func (t *Tree) Load(
 		revision = after(revision)
 		for _, n := range numbered {
 			revision++
-			n.revision = revision // nobody else knows it yet
+			n.revision = revision // not shared yet
 		}
 	}
 	if dir != nil {
 		pending[dir] = entries
 	}
 	fillAll(pending)
-	s.objects.move(math.MaxInt) // readers begin with one table
+	s.objects.move(math.MaxInt) // readers start with one table
 	s.bytes.Store(int64(bytes))
 	t.state.Store(s)
 	return revision, numbered, nil
 }
 
-// loaded is an object on its way, with the hash of its path.
+// loaded is an object and the hash of its path.
 type loaded struct {
 	version *Version
 	hash    uint64
 }
 
-// produce turns objects into versions and sends them on in batches, until stop. A panic of the
-// sequence is an error: on this goroutine nobody could recover it.
+// produce turns objects into versions and sends them in batches, until stop. It turns a panic of the sequence into an
+// error, because nobody could recover it in this goroutine.
 func produce(objects iter.Seq2[meta.Object, error], batches chan<- []loaded, stop <-chan struct{}) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -155,7 +154,7 @@ func fillAll(pending map[*directory][]*entry) {
 	}
 }
 
-// fill builds an empty directory's list. Nobody else knows the directory yet.
+// fill builds an empty directory's list. The directory is not shared yet.
 func (d *directory) fill(entries []*entry) {
 	compare := func(a, b *entry) int { return CompareVersions(a.node, b.node) }
 	if !slices.IsSortedFunc(entries, compare) {

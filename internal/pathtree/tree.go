@@ -1,29 +1,25 @@
-// Package pathtree is the memory of the store: objects by path, in directories that are
-// ordered by time.
+// Package pathtree is the memory of the store: objects by path, in directories that are ordered by time.
 //
-// A point read is one lookup in a hash table that points directly at an
-// immutable object (index.go): no lock, no allocation. Every directory ("users" for "users/1") keeps a
-// B-tree of its children ordered by (Created, Path), and knows its child directories,
-// so that a glob visits only what it can match.
+// A point read is one lookup in a hash table that points directly to an immutable object (index.go). It takes no lock
+// and allocates nothing. Every directory ("users" for "users/1") has a B-tree of its objects ordered by (Created,
+// Path), and knows its subdirectories, so a glob visits only what it can match.
 //
-// The ordered item of a key is a stable entry. An overwrite swaps the entry's object and
-// leaves the tree alone; only a new Created moves the entry.
+// An entry of the B-tree is stable. An overwrite replaces the entry's object and leaves the tree alone. Only a new
+// Created moves the entry.
 //
 // # Concurrency
 //
-// Changes are serialised by one mutex; the store's commit pipeline is their only source
-// but for the fills of the cache mode. Readers of lists hold the read lock of one directory at a time,
-// for as long as it takes to copy pointers. A change of several keys becomes visible at
-// once: to lists, because all its directories stay locked until it is done, and to point
-// reads, because its objects share one flag that is flipped in between (apply.go).
+// One mutex serializes all changes. They come only from the store's commit pipeline and, in cache mode, from fills of
+// the cache. A reader of lists holds the read lock of one directory at a time, while it copies pointers. A change of
+// several keys becomes visible at once. Lists see it at once because all its directories stay locked until it is
+// complete. Point reads see it at once because its objects share one flag, which is set in between (apply.go).
 //
 // # Expiry
 //
-// An object past its Expires is there until it is removed, but no read shows it, Stored
-// apart.
+// An expired object stays in the tree until it is removed. No read except Stored returns it.
 //
-// LOCK ORDER: Tree.write, then directory.mu (a parent is never locked after its child,
-// but by the holder of Tree.write, who has no rival).
+// LOCK ORDER: Tree.write, then directory.mu. A parent is never locked after its child, except by the holder of
+// Tree.write, which has no competitor.
 package pathtree
 
 import (
@@ -36,12 +32,12 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Tree holds objects by path. The zero value is not usable: call New.
+// Tree holds objects by path. The zero value is not usable; use New.
 type Tree struct {
-	// state is swapped as a whole by Clear and Load.
+	// Clear and Load replace state as a whole.
 	state atomic.Pointer[state]
 
-	// write serialises all changes, and swaps of state.
+	// write serializes all changes, and replacements of state.
 	write sync.Mutex
 }
 
@@ -51,7 +47,7 @@ type state struct {
 	dirs    *xsync.Map[string, *directory]
 	root    *directory
 	bytes   atomic.Int64 // of the data of all objects
-	recent  *directory   // the last one that was written to, nil for none; only the writer uses it
+	recent  *directory   // the directory of the last write, nil if there is none; only the writer uses it
 }
 
 // New returns an empty tree.
@@ -85,9 +81,9 @@ func (t *Tree) Get(path string) (*Version, bool) {
 	return n, true
 }
 
-// Latest returns the version that the index has of a path, nil for none. If it is Plain it is what Get
-// returns; else Get has more to look at. Both are small enough for the compiler to put them
-// where they are called, which a point read feels.
+// Latest returns the version in the index at a path, nil if there is none. If the version is Plain, it is the result of
+// Get. Otherwise Get has more to check. Latest and Plain are small enough to be inlined, which point reads benefit
+// from.
 func (t *Tree) Latest(path string) *Version {
 	return t.state.Load().objects.load(path)
 }
@@ -98,7 +94,7 @@ func (t *Tree) Stored(path string) (*Version, bool) {
 	return n, n != nil
 }
 
-// load returns what readers see at a path now, nil for nothing.
+// load returns the version that readers now see at a path, nil if there is none.
 func (s *state) load(path string) *Version {
 	n := s.objects.load(path)
 	if n == nil {
@@ -107,13 +103,13 @@ func (s *state) load(path string) *Version {
 	return n.now()
 }
 
-// now is the time that expiry is held against, in Unix nanoseconds.
+// now returns the time for expiry, in Unix nanoseconds.
 func now() int64 { return time.Now().UnixNano() }
 
 // Bytes returns the bytes of data of all objects.
 func (t *Tree) Bytes() int64 { return t.state.Load().bytes.Load() }
 
-// count takes in that a version takes the place of another; nil is none. It needs Tree.write.
+// count updates the counts for a version that replaces another; nil is none. It requires Tree.write.
 func (s *state) count(before, after *Version) {
 	grown := 0
 	if before != nil {
@@ -130,7 +126,7 @@ func (s *state) count(before, after *Version) {
 // Len returns the number of objects.
 func (t *Tree) Len() int { return t.state.Load().objects.size() }
 
-// Put stores an object at its Path and returns the version of it. The tree keeps the object's Data where it is large.
+// Put stores an object at its Path and returns its version. The tree keeps the object's Data if it is large.
 func (t *Tree) Put(obj meta.Object) *Version {
 	t.write.Lock()
 	defer t.write.Unlock()
@@ -139,15 +135,15 @@ func (t *Tree) Put(obj meta.Object) *Version {
 	return s.put(hash, s.objects.loadAt(hash, obj.Path), nil, &obj)
 }
 
-// Spot is what Find found at a path, for a Put there. The zero value knows nothing of any path.
+// Spot is the result of Find at a path, for a Put there. The zero value has no information.
 type Spot struct {
-	// Version is what is stored, expired or not; nil for nothing.
+	// Version is the stored version, expired or not; nil if there is none.
 	Version *Version
 	hash    uint64
 	state   *state
 }
 
-// Find looks for what is stored at a path.
+// Find looks up what is stored at a path.
 func (t *Tree) Find(path string) Spot {
 	spot := Spot{hash: hashOf(path), state: t.state.Load()}
 	if n := spot.state.objects.loadAt(spot.hash, path); n != nil {
@@ -156,8 +152,8 @@ func (t *Tree) Find(path string) Spot {
 	return spot
 }
 
-// PutAt is Put at the path that a spot was found for, of a version that was made with the object's path and data; nil to
-// make one. It saves the search, unless somebody else was there meanwhile.
+// PutAt is Put at the path of a spot, for a version made with the object's path and data; nil to make one. It saves the
+// lookup, unless the path has changed in the meantime.
 func (t *Tree) PutAt(spot Spot, made *Version, obj *meta.Object) *Version {
 	t.write.Lock()
 	defer t.write.Unlock()
@@ -192,20 +188,20 @@ func (t *Tree) Delete(path string) bool {
 	return true
 }
 
-// Clear removes everything, in one instant.
+// Clear removes everything in one instant.
 func (t *Tree) Clear() {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.state.Store(newState(0))
 }
 
-// put stores an object in place of old, which is what is there, nil for nothing. It needs Tree.write.
+// put stores an object and replaces old, which is the stored version, nil if there is none. It requires Tree.write.
 func (s *state) put(hash uint64, old, made *Version, obj *meta.Object) *Version {
 	n := versionOf(made, obj)
 	n.succeed(old, obj)
 	dir := s.home(n)
-	// The index changes under the directory's lock too: a reader that has seen the new
-	// object by its path finds it in the list as well.
+	// The index also changes under the directory's lock. So a reader that has found the new object by its path also
+	// finds it in the list.
 	dir.mu.Lock()
 	dir.place(old, n)
 	s.objects.storeAt(hash, old, n)

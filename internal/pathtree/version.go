@@ -9,35 +9,34 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Version is one version of an object, with its path and data in one piece of memory (block.go). All but extra
-// and entry is immutable once it is in a tree. A million of them are what the garbage collector has to look at, and each
-// write makes one.
+// Version is one version of an object, with its path and data in one piece of memory (block.go). All fields except
+// extra and entry are immutable once it is in a tree. Its size matters: the garbage collector scans all of them, and
+// each write makes one.
 //
-// Nothing here leads to a directory, which is found by its path, nor from an old version to a newer one: whoever keeps
-// a version, or its path or data, keeps nothing but it.
+// A version references neither a directory, which is found by its path, nor a newer version. So a caller that keeps a
+// version, or its path or data, keeps nothing else in memory.
 type Version struct {
 	created, updated int64
 	revision         uint64
-	// extra is what few versions have, and none of them for long but a time to live; nil mostly.
+	// extra is state that few versions have, and only temporarily except for a time to live; nil mostly.
 	extra atomic.Pointer[extra]
-	// entry is nil once the version is replaced or removed, and before it is in a tree. Only the writer uses it.
+	// entry is nil after the version was replaced or removed, and before it is in a tree. Only the writer uses it.
 	entry *entry
 
-	// What follows says where in the block the path and the data are.
-	size     uint32 // of the data in bytes; outside
+	// The fields below describe where in the block the path and the data are.
+	size     uint32 // of the data in bytes; or outside
 	pathSize uint16
 	index    uint16 // where the last segment of the path begins
 }
 
-// extra is the end of a version's time to live, and its part in a change of several keys that is under way. It is
-// immutable.
+// extra is the end of a version's time to live, and its state in a running change of several keys. It is immutable.
 type extra struct {
 	expires int64 // Unix nanoseconds; 0 for never
-	// turn is nil while no change of several keys is under way.
+	// turn is nil unless a change of several keys is in progress.
 	turn *turn
 }
 
-// set makes the version that of an object, whose path and data it has. Nobody else knows it yet.
+// set makes n the version of an object, whose path and data it already has. The version is not shared yet.
 func (n *Version) set(obj *meta.Object, place *entry) {
 	n.created, n.updated, n.revision, n.entry = obj.Created, obj.Updated, obj.Revision, place
 	if obj.Expires != 0 {
@@ -45,7 +44,7 @@ func (n *Version) set(obj *meta.Object, place *entry) {
 	}
 }
 
-// place gives the version of an object, which it becomes, a place of its own.
+// place makes n the version of an object, with a new entry.
 func (n *Version) place(obj *meta.Object) {
 	place := &entry{created: obj.Created, node: n}
 	n.set(obj, place)
@@ -59,7 +58,7 @@ func (n *Version) Object() meta.Object {
 	}
 }
 
-// PlainObject is Object of a version that is Plain.
+// PlainObject is Object for a version that is Plain.
 func (n *Version) PlainObject() meta.Object {
 	return meta.Object{
 		Created: n.created, Updated: n.updated, Index: n.Index(), Path: n.Path(), Data: n.Data(), Revision: n.revision,
@@ -78,7 +77,7 @@ func (n *Version) Data() json.RawMessage {
 	return unsafe.Slice(n.inside(int(n.pathSize)), n.size)
 }
 
-// bytes is the length of the data.
+// bytes returns the length of the data.
 func (n *Version) bytes() int {
 	if n.size == outside {
 		return len(n.large().data)
@@ -86,7 +85,7 @@ func (n *Version) bytes() int {
 	return int(n.size)
 }
 
-// Path returns the path of the object. Who keeps it keeps an object of up to a kilobyte with it.
+// Path returns the path of the object. Keeping it keeps an object of up to a kilobyte in memory.
 func (n *Version) Path() string {
 	if n.size == outside {
 		return n.large().path
@@ -130,13 +129,13 @@ func (n *Version) Expired(at int64) bool {
 	return end != 0 && end <= at
 }
 
-// Position returns the object's place in the order of lists.
+// Position returns the object's position in the order of lists.
 func (n *Version) Position() Position { return Position{n.created, n.Path()} }
 
-// Plain reports whether there is a version that has no time to live and no change of several keys under way.
+// Plain reports whether n is a version without a time to live and not part of a running change of several keys.
 func (n *Version) Plain() bool { return n != nil && n.extra.Load() == nil }
 
-// now returns what readers see of a version that is in the index, nil for nothing.
+// now returns what readers see of a version in the index, nil for nothing.
 func (n *Version) now() *Version {
 	if e := n.extra.Load(); e != nil && e.turn != nil {
 		return e.turn.now()
@@ -144,13 +143,13 @@ func (n *Version) now() *Version {
 	return n
 }
 
-// turning reports whether a change of several keys is under way.
+// turning reports whether a change of several keys is in progress.
 func (n *Version) turning() bool {
 	e := n.extra.Load()
 	return e != nil && e.turn != nil
 }
 
-// setTurn begins or, with nil, ends the part of the version in a change of several keys.
+// setTurn sets the state of the version in a change of several keys, or removes it with nil.
 func (n *Version) setTurn(t *turn) {
 	expires := n.Expires()
 	if expires == 0 && t == nil {
@@ -165,16 +164,16 @@ func CompareVersions(a, b *Version) int {
 	return comparePlaces(a.created, a.Path(), b.created, b.Path())
 }
 
-// entry is the stable place of a key in its directory. It stays the same while the
-// key is overwritten, so that no overwrite costs a change of the tree.
+// entry is the stable entry of a key in its directory. It does not change when the key is overwritten, so an overwrite
+// does not change the tree.
 type entry struct {
 	created int64
 	// node is the current version, guarded by the directory's mu.
 	node *Version
 }
 
-// succeed makes n the version of an object, whose path and data it has, that is to take the place of old, or that is new
-// where old is nil. It needs Tree.write.
+// succeed makes n the version of an object, whose path and data it already has. It replaces old, or is new if old is
+// nil. It requires Tree.write.
 func (n *Version) succeed(old *Version, obj *meta.Object) {
 	if old == nil || obj.Created != old.created {
 		n.place(obj)
@@ -183,7 +182,7 @@ func (n *Version) succeed(old *Version, obj *meta.Object) {
 	n.set(obj, old.entry)
 }
 
-// versionOf returns the version of an object that was made for it, or makes one.
+// versionOf returns made, as the version of an object, or a new version if made is nil.
 func versionOf(made *Version, obj *meta.Object) *Version {
 	if made == nil {
 		made = newVersion(obj.Path, obj.Data)
@@ -191,5 +190,5 @@ func versionOf(made *Version, obj *meta.Object) *Version {
 	return made
 }
 
-// home returns the directory of a version, made where it is missing. It needs Tree.write.
+// home returns the directory of a version, and creates it if it is missing. It requires Tree.write.
 func (s *state) home(n *Version) *directory { return s.directory(n.parent()) }

@@ -1,8 +1,8 @@
-// Package secondchance is a cache of objects by path that takes a bounded number of bytes.
+// Package secondchance is a cache of objects by path, bounded by a number of bytes.
 //
-// What is put in goes through a queue, and at its end is evicted, unless it was read since it went in or came to the
-// end the last time: then it gets a second chance. That is as good as to know the order of all reads for what is read
-// again and again, and a read takes no lock: it sets a bit where that is not set.
+// A new object enters a queue. At the end of the queue it is evicted, unless it was read since it entered or last
+// reached the end; then it gets a second chance. For objects that are read repeatedly this is as good as tracking the
+// order of all reads. A read takes no lock: it only sets a bit if it is not set yet.
 package secondchance
 
 import (
@@ -17,13 +17,13 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Overhead is roughly what an object takes besides its path and data, in bytes.
+// Overhead is roughly the size of an object besides its path and data, in bytes.
 const Overhead = 256
 
-// mostChances is how many objects get another chance for one that is evicted: no write waits for longer.
+// mostChances is how many objects get another chance for one eviction. It limits how long a write waits.
 const mostChances = 64
 
-// Cache holds objects by path. All methods may be called from any number of goroutines.
+// Cache holds objects by path. All methods may be called concurrently.
 type Cache struct {
 	limit     int64
 	items     *xsync.Map[string, *item]
@@ -31,14 +31,14 @@ type Cache struct {
 	data      atomic.Int64 // bytes of the data of all objects
 
 	mu    sync.Mutex // guards the fields below, and all changes of items
-	queue *list.List // of *item, the next to be looked at in front
+	queue *list.List // of *item, the next candidate in front
 	size  int64
 }
 
-// item is an object of the cache. All but used is immutable.
+// item is an object of the cache. All fields except used are immutable.
 type item struct {
 	object meta.Object
-	used   atomic.Bool // read since it went through the queue
+	used   atomic.Bool // read since it last reached the end of the queue
 	place  *list.Element
 }
 
@@ -61,7 +61,7 @@ func (c *Cache) Get(path string) (*meta.Object, bool) {
 	return &i.object, true
 }
 
-// Peek is Get that is no reason to keep the object.
+// Peek is Get without marking the object as read.
 func (c *Cache) Peek(path string) (*meta.Object, bool) {
 	i, ok := c.items.Load(path)
 	if !ok {
@@ -70,10 +70,10 @@ func (c *Cache) Peek(path string) (*meta.Object, bool) {
 	return &i.object, true
 }
 
-// Put stores an object at obj.Path, and returns it as it is stored, shared and read-only. What is too large to
-// be held beside others is not stored, nor is then what was there. The cache keeps obj.Data.
+// Put stores an object at obj.Path and returns it as stored, shared and read-only. If the object is larger than the
+// limit, Put does not store it, but still removes the earlier one. The cache keeps obj.Data.
 func (c *Cache) Put(obj meta.Object) *meta.Object {
-	obj.Path = strings.Clone(obj.Path) // the caller's may be a piece of something larger
+	obj.Path = strings.Clone(obj.Path) // the caller's may reference a larger string
 	obj.Index = key.LastIndex(obj.Path)
 	i := &item{object: obj}
 	c.mu.Lock()
@@ -92,7 +92,7 @@ func (c *Cache) Put(obj meta.Object) *meta.Object {
 	return &i.object
 }
 
-// Remove removes what is at a path and reports whether there was something.
+// Remove removes the object at a path and reports whether there was one.
 func (c *Cache) Remove(path string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +119,7 @@ func (c *Cache) removeLocked(path string) bool {
 	return ok
 }
 
-// evictLocked removes an object. There is one.
+// evictLocked evicts an object. The cache is not empty.
 func (c *Cache) evictLocked() {
 	for range mostChances {
 		i := c.queue.Front().Value.(*item)
@@ -146,5 +146,5 @@ func (c *Cache) Size() int64 {
 	return c.size
 }
 
-// Evictions returns how many objects had to make room.
+// Evictions returns how many objects were evicted.
 func (c *Cache) Evictions() uint64 { return c.evictions.Load() }

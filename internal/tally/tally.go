@@ -1,4 +1,4 @@
-// Package tally counts what many goroutines do at once, without their meeting in one word of memory.
+// Package tally counts concurrent events without contention for a single word of memory.
 package tally
 
 import (
@@ -6,16 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// stripes is how many words share the counting: enough that a few dozen processors seldom meet.
+// stripes is the number of words that share the count. With it, a few dozen processors rarely contend.
 const stripes = 16
 
-// Counter is a number that only grows. The zero value is zero. All methods may be called from any number of
-// goroutines.
+// Counter is a number that only grows. The zero value is zero. All methods may be called concurrently.
 type Counter struct {
 	parts [stripes]part
 }
 
-// part is a word alone in its cache line, and in the one that processors fetch with it.
+// part is a word alone in its cache line, and in the adjacent line that processors prefetch.
 type part struct {
 	n atomic.Uint64
 	_ [120]byte
@@ -23,11 +22,11 @@ type part struct {
 
 // Inc adds one.
 func (c *Counter) Inc() {
-	// Which word is left to chance, whose state each processor has its own of.
+	// A random word; each processor has its own generator state.
 	c.parts[rand.Uint32()%stripes].n.Add(1)
 }
 
-// Value returns the number. What is added meanwhile may or may not be in it.
+// Value returns the number. It may or may not include concurrent additions.
 func (c *Counter) Value() (sum uint64) {
 	for i := range c.parts {
 		sum += c.parts[i].n.Load()

@@ -1,17 +1,17 @@
-// Package watermark has a number that only grows, such as the revision up to which everything is applied, and that others
-// wait for.
+// Package watermark has a number that only grows, for example the revision up to which everything is applied, and that
+// goroutines can wait for.
 package watermark
 
 import "sync"
 
-// Watermark is such a number. The zero value is 0. All methods may be called from any number of goroutines.
+// Watermark is such a number. The zero value is 0. All methods may be called concurrently.
 type Watermark struct {
 	mu    sync.Mutex // guards the fields below
 	at    uint64
-	moved chan struct{} // closed when at grows; nil while nobody asked
+	moved chan struct{} // closed when at grows; nil until requested
 }
 
-// Raise makes the watermark at least to.
+// Raise raises the watermark to at least to.
 func (w *Watermark) Raise(to uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -25,14 +25,14 @@ func (w *Watermark) Raise(to uint64) {
 	}
 }
 
-// At returns where the watermark is.
+// At returns the watermark.
 func (w *Watermark) At() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.at
 }
 
-// Moved returns where the watermark is, and a channel that is closed once it is beyond that.
+// Moved returns the watermark, and a channel that is closed once it grows.
 func (w *Watermark) Moved() (at uint64, moved <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

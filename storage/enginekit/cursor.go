@@ -7,10 +7,11 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// Cursor moves along the keys of a snapshot of an ordered key-value store. The keys and values that it returns are valid until
+// Cursor moves along the keys of a snapshot of an ordered key-value store. The returned keys and values are valid until
 // the next call.
 type Cursor interface {
-	// Seek moves to the first key that is not below the given one, and returns it. It returns nil at the end, and after an error.
+	// Seek moves to the first key that is not below the given one, and returns it. It returns nil at the end, and after
+	// an error.
 	Seek(key []byte) []byte
 	// Next moves to the next key, and returns it as Seek does.
 	Next() []byte
@@ -22,8 +23,8 @@ type Cursor interface {
 	Close() error
 }
 
-// Iterate returns a scan of the objects that match a valid pattern, or of all objects for an empty pattern. The cursor moves along the keys
-// of the space, whose values are those of AppendObject. The scan closes the cursor.
+// Iterate returns a scan of the objects that match a valid pattern, or of all objects for an empty pattern. The cursor
+// moves along the keys of the space. The values have the form of AppendObject. The scan closes the cursor.
 func (s Space) Iterate(pattern string, cursor Cursor) Iterator {
 	return &spaceIterator{Cursor: cursor, space: s, walk: s.Walk(pattern)}
 }
@@ -54,7 +55,7 @@ func (i *spaceIterator) Next(obj *meta.Object) (found bool, err error) {
 	return err == nil, err
 }
 
-// move goes to the next key that matches.
+// move moves to the next key that matches.
 func (i *spaceIterator) move() []byte {
 	lower, upper := i.walk.Bounds()
 	var raw []byte

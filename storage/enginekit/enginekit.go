@@ -1,29 +1,32 @@
-// Package enginekit has what persistent layers have in common, whatever database is below them. It is for authors of engines.
+// Package enginekit has what persistent layers share, independent of the database. It is for authors of engines.
 // Programs that use a store do not need it.
 //
-// [New] makes a [Layer] from a [Database], an interface of six methods. The layer keeps the contract of storage.EmbeddedLayer,
-// Batcher and Scanner. Its [Life] serves what the engine offers beyond that. An engine of another form uses the parts below.
+// [New] makes a [Layer] from a [Database], an interface of six methods. The layer fulfills the contract of
+// storage.EmbeddedLayer, Batcher and Scanner. An engine uses its [Life] for additional methods. An engine of another
+// form uses the parts below.
 //
-// Keys: [Space] maps paths to the keys of an ordered key-value store, [Walk] finds what matches a pattern there, and
-// [Space.Iterate] reads it along a [Cursor]. [AppendObject] and [Decode] convert an object to its stored form, which has a version and a checksum.
+// Keys: [Space] maps paths to the keys of an ordered key-value store, [Walk] finds the matches of a pattern there, and
+// [Space.Iterate] reads them along a [Cursor]. [AppendObject] and [Decode] convert an object to and from its stored
+// form, which has a version and a checksum.
 //
-// Reading: an engine implements a [Reader], which reads the next objects of a scan, with [Fill]. [Scan], [GetList] and [Load]
-// turn it into the methods of storage.Scanner, storage.Layer and storage.EmbeddedLayer. [Scans] lists the scans that Close has to end. [Check]
-// is the loop of storage.Checker.
+// Reading: an engine implements a [Reader], which reads the next objects of a scan, with [Fill]. [Scan], [GetList] and
+// [Load] turn it into the methods of storage.Scanner, storage.Layer and storage.EmbeddedLayer. [Scans] lists the scans
+// that Close has to end. [Check] is the loop of storage.Checker.
 //
-// Arguments: [CheckPath], [CheckPattern], [CheckScanned], [CheckStored], [CheckPut], [CheckChanges] and [CheckClear] return the errors
-// that the conformance suite demands for bad input. [KeyLocks] serialize the writes of one key.
+// Arguments: [CheckPath], [CheckPattern], [CheckScanned], [CheckStored], [CheckPut], [CheckChanges] and [CheckClear]
+// return the errors that the conformance suite requires for invalid input. [KeyLocks] serialize the writes of one key.
 //
-// Files: [PrepareDir], [FindDir], [SyncDir], [ReplaceFile] and [CheckFormat] handle directories and small files that survive a power failure.
-// [Locked] retries a lock for half a second, and [Explain] adds advice to an error of the file system.
+// Files: [PrepareDir], [FindDir], [SyncDir], [ReplaceFile] and [CheckFormat] handle directories and small files that
+// survive a power failure. [Locked] retries a lock for half a second, and [Explain] adds advice to an error of the file
+// system.
 //
-// Logging: [Apart] runs a caller's log handler in a goroutine of its own, and [Drain] waits for it.
+// Logging: [Apart] runs a caller's log handler in a separate goroutine, and [Drain] waits for it.
 package enginekit
 
 import "strings"
 
-// FirstError returns the first of its arguments that is an error, or nil. All of them were evaluated: it
-// is for what has to be closed whatever happened before.
+// FirstError returns the first of its arguments that is an error, or nil. All arguments are evaluated before, so it
+// suits resources that must all be closed even if one of them fails.
 func FirstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -33,5 +36,5 @@ func FirstError(errs ...error) error {
 	return nil
 }
 
-// OneLine makes one line of a message that may have several.
+// OneLine joins the lines of a message into one line.
 func OneLine(message string) string { return strings.Join(strings.Fields(message), " ") }

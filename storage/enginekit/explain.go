@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Explain says what to do about an error of the file system; what is "the directory" or "the file" of a store. Other
-// errors it returns as they are.
+// Explain adds advice to an error of the file system; what is "the directory" or "the file" of a store. It returns
+// other errors unchanged.
 func Explain(what string, err error) error {
 	var path *fs.PathError
 	errors.As(err, &path)
@@ -27,7 +27,7 @@ func Explain(what string, err error) error {
 	return err
 }
 
-// What file systems answer that have no locks, or cannot put a directory on the disk.
+// Errors of file systems that do not support locks, or cannot sync a directory.
 var (
 	noLocks = []syscall.Errno{syscall.ENOLCK}
 	noSync  = []syscall.Errno{syscall.EINVAL, syscall.ENOTSUP, syscall.ENOSYS}

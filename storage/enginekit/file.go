@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// PrepareDir makes a directory with its parents where they are missing, each of them durable by sync,
-// which is SyncDir or an engine's own. It returns the directory's one true name, by which a second store
-// in this process is noticed.
+// PrepareDir creates a directory and missing parents. sync makes each of them durable; it is SyncDir or an engine's own
+// function. PrepareDir returns the canonical name of the directory, which identifies it if a second store in this
+// process opens it.
 func PrepareDir(dir string, sync func(dir string) error) (string, error) {
 	if dir == "" {
 		return "", errors.New("the path of the directory is empty")
@@ -28,7 +28,7 @@ func PrepareDir(dir string, sync func(dir string) error) (string, error) {
 	return filepath.EvalSymlinks(absolute)
 }
 
-// FindDir returns the one true name of a directory that holds a store which is opened to read only. It makes nothing.
+// FindDir returns the canonical name of a directory whose store is opened read-only. It creates nothing.
 func FindDir(dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("the path of the directory is empty")
@@ -49,13 +49,13 @@ func FindDir(dir string) (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-// NoStore is the error of a place that holds no store and is opened to read only.
+// NoStore is the error for a place without a store that is opened read-only.
 func NoStore(err error) error {
 	return fmt.Errorf("there is no store, and none is made where one is opened to read only: %w", err)
 }
 
-// MakeDir makes a directory, parents first, and syncs the parent of each that it made. A file in its
-// place is an error that says so.
+// MakeDir creates a directory, parents first, and syncs the parent of each created one. It returns an error that says
+// so if a file is in its place.
 func MakeDir(dir string, sync func(dir string) error) error {
 	info, err := os.Stat(dir)
 	if err == nil {
@@ -79,8 +79,7 @@ func MakeDir(dir string, sync func(dir string) error) error {
 	return sync(parent)
 }
 
-// SyncDir puts the entries of a directory on the disk. On Windows, which has no such call, it does
-// nothing.
+// SyncDir syncs the entries of a directory to the disk. On Windows, which has no such call, it does nothing.
 func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -92,9 +91,9 @@ func SyncDir(dir string) error {
 	return FirstError(file.Sync(), file.Close())
 }
 
-// ReplaceFile makes or replaces a file by way of one beside it, whose name ends in ".new". After a crash
-// there is the new content or the old one; when it returned nil, the new one. The directory is made
-// durable by sync, as in PrepareDir.
+// ReplaceFile creates or replaces a file. It first writes a file next to it, whose name ends in ".new". After a crash
+// the file has either the new content or the old one. After ReplaceFile returned nil it has the new one. sync makes the
+// directory durable, as in PrepareDir.
 func ReplaceFile(name string, content []byte, sync func(dir string) error) error {
 	temporary := name + ".new"
 	if err := WriteSynced(temporary, content); err != nil {
@@ -106,7 +105,7 @@ func ReplaceFile(name string, content []byte, sync func(dir string) error) error
 	return sync(filepath.Dir(name))
 }
 
-// WriteSynced makes or overwrites a file, whose content is on the disk when it returns.
+// WriteSynced creates or overwrites a file. The content is on the disk when it returns.
 func WriteSynced(name string, content []byte) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -118,14 +117,14 @@ func WriteSynced(name string, content []byte) error {
 	return FirstError(err, file.Close())
 }
 
-// FormatFile marks a directory as a store. Its one line is the name of a layout and its version.
+// FormatFile marks a directory as a store. Its only line is the name and the version of a layout.
 const FormatFile = "FORMAT"
 
-// FormatLine is the content of a FormatFile.
+// FormatLine returns the content of a FormatFile.
 func FormatLine(name string, version int) string { return fmt.Sprintf("%s %d\n", name, version) }
 
-// CheckFormat accepts the content of a FormatFile that names a layout in a version up to newest. Another
-// layout and a newer version are errors that say so.
+// CheckFormat accepts the content of a FormatFile with the layout name and a version up to newest. It returns an error
+// that says so for another layout or a newer version.
 func CheckFormat(content, name string, newest int) error {
 	found, number, _ := strings.Cut(strings.TrimSuffix(content, "\n"), " ")
 	version, err := strconv.Atoi(number)

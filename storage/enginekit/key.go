@@ -9,29 +9,29 @@ import (
 const (
 	// separator ends the directory in a key. It is below every byte of a path.
 	separator = 0x00
-	// afterSeparator begins right after all children of a directory.
+	// afterSeparator is the first byte after all children of a directory.
 	afterSeparator = separator + 1
-	// afterSlash begins right after all directories below one.
+	// afterSlash is the first byte after all directories below one.
 	afterSlash = '/' + 1
 )
 
-// Space lays paths out as the keys of an ordered key-value store, so that a pattern is answered by reading what it
-// matches and little else. The key of the object at a path is
+// Space maps paths to the keys of an ordered key-value store. A pattern is then answered by reading its matches and
+// little else. The key of the object at a path is
 //
 //	prefix directory 0x00 index
 //
-// where the directory is all but the last segment of the path, the index is the last one, and the prefix is what an engine
-// sets its objects apart by. The direct children of a directory are neighbours and the levels below it are elsewhere,
-// because 0x00 sorts before every byte that a path can hold. So keys are in the order of (Parent, Index), both compared
-// as bytes, which is the order of storage.Scanner. A [Walk] finds what matches a pattern.
+// where the directory is all but the last segment of the path, the index is the last one, and the prefix separates the
+// engine's objects from its other keys. The direct children of a directory are neighbors. The levels below it are
+// elsewhere, because 0x00 sorts before every byte of a path. So keys are in the order of (Parent, Index), both compared
+// as bytes, which is the order of storage.Scanner. A [Walk] finds the matches of a pattern.
 //
-// A Space is read-only and can be shared.
+// A Space is immutable and can be shared.
 type Space struct {
 	prefix, end []byte
 }
 
-// NewSpace returns the space of a prefix, which must not be empty nor consist of bytes 0xff
-// only. Spaces of which one's prefix begins with the other's overlap.
+// NewSpace returns the space of a prefix, which must not be empty and must not consist only of bytes 0xff. Two spaces
+// overlap if the prefix of one begins with the prefix of the other.
 func NewSpace(prefix []byte) Space {
 	return Space{prefix: bytes.Clone(prefix), end: successor(prefix)}
 }
@@ -44,7 +44,7 @@ func (s Space) Size(path string) int {
 	if strings.IndexByte(path, '/') < 0 {
 		return len(s.prefix) + 1 + len(path) // the separator of an empty directory
 	}
-	return len(s.prefix) + len(path) // the separator stands for the last slash
+	return len(s.prefix) + len(path) // the separator replaces the last slash
 }
 
 // Append appends the key of the object at a valid path to dst.
@@ -56,8 +56,7 @@ func (s Space) Append(dst []byte, path string) []byte {
 	return append(dst, path[slash+1:]...)
 }
 
-// Path returns the path whose key is raw. The scratch buffer, which may be nil, is returned for
-// reuse.
+// Path returns the path of the key raw. It returns the scratch buffer, which may be nil, for reuse.
 func (s Space) Path(raw, scratch []byte) (string, []byte, error) {
 	dir, index, ok := s.split(raw)
 	if !ok {
@@ -84,7 +83,7 @@ func (s Space) split(raw []byte) (dir, index []byte, ok bool) {
 	return rest[:at], rest[at+1:], true
 }
 
-// successor returns the first key after all that begin with prefix.
+// successor returns the first key after all keys that begin with prefix.
 func successor(prefix []byte) []byte {
 	after := bytes.TrimRight(prefix, "\xff")
 	after = bytes.Clone(after)

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// KeyLocks make several steps on one key a single one against others that do the same. Different keys
-// may share a lock, so that a goroutine takes one at a time. The zero value is ready to use.
+// KeyLocks make several steps on one key atomic among the holders of its lock. Different keys may share a lock, so a
+// goroutine must hold only one at a time. The zero value is ready to use.
 type KeyLocks struct{ locks [64]sync.Mutex }
 
 var keySeed = maphash.MakeSeed()

@@ -12,28 +12,28 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Database is the open database of an engine. A Layer makes a persistent layer of it: the Layer validates all arguments, calls the methods
-// only while the database is open, and adds the engine's name, the operation and the place to errors. All methods except
-// Close must be safe for concurrent use.
+// Database is the open database of an engine. A Layer makes a persistent layer of it. The Layer validates all
+// arguments, calls the methods only while the database is open, and adds the engine's name, the operation and the place
+// to errors. All methods except Close must be safe for concurrent use.
 type Database interface {
-	// Get returns the object at a path. The error is storage.ErrNotFound for an absent one, and names the path and wraps
-	// storage.ErrUndecodable for an entry that cannot be decoded.
+	// Get returns the object at a path. For an absent one the error is storage.ErrNotFound. For an entry that cannot be
+	// decoded it names the path and wraps storage.ErrUndecodable.
 	Get(path string) (meta.Object, error)
 	// Keys returns all paths, in any order.
 	Keys() ([]string, error)
-	// Scan begins a scan of the objects that match a pattern, or of all objects for an empty pattern. It reads one snapshot, in
-	// the order of storage.Scanner, and does not block writes.
+	// Scan begins a scan of the objects that match a pattern, or of all objects for an empty pattern. It reads one
+	// snapshot, in the order of storage.Scanner, and does not block writes.
 	Scan(pattern string) (Iterator, error)
-	// Commit implements storage.Batcher for one change or more. The revision is the highest of the changes, 0 if they have
-	// none.
+	// Commit implements storage.Batcher for one or more changes. The revision is the highest of the changes, 0 if they
+	// have none.
 	Commit(changes []storage.Change, revision uint64) error
 	// LastRevision implements storage.Batcher.
 	LastRevision() (uint64, error)
-	// Close closes the database. By then all calls have returned and all scans are closed.
+	// Close closes the database. All calls have returned and all scans are closed before it.
 	Close() error
 }
 
-// Lister is a Database with a way of its own to read lists, during which no caller's code runs.
+// Lister is a Database with a separate way to read lists, during which none of the caller's code runs.
 type Lister interface {
 	// List is Scan for a caller that reads to the end at once.
 	List(pattern string) (Iterator, error)
@@ -51,7 +51,7 @@ type Iterator interface {
 // ReadOnlyLayer. An engine embeds it in its own type and adds methods.
 type Layer[D Database] struct {
 	life *Life[D]
-	// delLocks make the look-up and the delete of a Del one step against other Dels of the same key. Taken after life,
+	// delLocks make the lookup and the delete of a Del atomic among Dels of the same key. They are taken after life,
 	// one at a time.
 	delLocks KeyLocks
 }
@@ -64,8 +64,7 @@ var (
 	_ storage.ReadOnlyLayer = (*Layer[Database])(nil)
 )
 
-// New returns a layer, and its life cycle for the methods that the engine adds. Start is the first call that opens
-// anything.
+// New returns a layer, and its life cycle for additional methods of the engine. New opens nothing; Start does.
 func New[D Database](config Config[D]) (*Layer[D], *Life[D]) {
 	if config.MaxData <= 0 || config.MaxData > MaxData {
 		config.MaxData = MaxData
@@ -81,8 +80,8 @@ func New[D Database](config Config[D]) (*Layer[D], *Life[D]) {
 // Start implements storage.Layer.
 func (l *Layer[D]) Start(options storage.LayerOptions) error { return l.life.start(options) }
 
-// Close implements storage.Layer. It ends the context of Open, waits for calls in progress, closes all scans, and then the
-// database. A scan returns storage.ErrNotActive at its next chunk. Close may be called inside the loop of a scan.
+// Close implements storage.Layer. It ends the context of Open, waits for calls in progress, closes all scans, and then
+// the database. A scan returns storage.ErrNotActive at its next chunk. Close may be called inside the loop of a scan.
 func (l *Layer[D]) Close() { l.life.close() }
 
 // Active implements storage.Layer.
@@ -108,7 +107,7 @@ func (l *Layer[D]) Get(path string) (meta.Object, error) {
 	return obj, nil
 }
 
-// unread is the error of an object that cannot be read.
+// unread returns the error of an object that cannot be read.
 func (l *Layer[D]) unread(path string, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -150,7 +149,7 @@ func (l *Layer[D]) Keys() (paths []string, err error) {
 	return paths, nil
 }
 
-// SizeHint implements storage.SizeHinter. It calls that method of the database, and returns 0 if there is none.
+// SizeHint implements storage.SizeHinter. It calls SizeHint of the database, and returns 0 if the database has none.
 func (l *Layer[D]) SizeHint() (objects int) {
 	// Without a database there is nothing to count.
 	_ = l.life.Use(func(db D) error {
@@ -162,8 +161,8 @@ func (l *Layer[D]) SizeHint() (objects int) {
 	return objects
 }
 
-// Set implements storage.Layer. It is atomic, and as durable as a commit. It stores the revision as given, and LastRevision
-// does not count it.
+// Set implements storage.Layer. It is atomic, and as durable as a commit. It stores the revision as given, and
+// LastRevision does not count it.
 func (l *Layer[D]) Set(path string, obj *meta.Object) error {
 	if err := CheckPut(path, obj, l.life.config.MaxData); err != nil {
 		return err
@@ -190,7 +189,7 @@ func (l *Layer[D]) Del(path string) error {
 	})
 }
 
-// Clear implements storage.Layer. It logs an error. A store clears through Commit, which returns it.
+// Clear implements storage.Layer. It logs an error. A store clears through Commit, which returns the error.
 func (l *Layer[D]) Clear() {
 	if err := l.Commit([]storage.Change{{Clear: true}}); err != nil && !errors.Is(err, storage.ErrNotActive) {
 		l.life.Log().Error(l.life.config.Name+": clear failed, nothing was removed", "place", l.life.config.Place, "error", err)
@@ -220,11 +219,11 @@ func (l *Layer[D]) LastRevision() (revision uint64, err error) {
 	return revision, err
 }
 
-// Scan implements storage.Scanner. It takes the snapshot when the loop begins, keeps it until the loop ends, and holds at most one
-// chunk of objects in memory.
+// Scan implements storage.Scanner. It takes the snapshot when the loop begins and keeps it until the loop ends. It
+// holds at most one chunk of objects in memory.
 //
-// The body of the loop may call the layer, Close included. After Close the scan returns storage.ErrNotActive, at the latest at the
-// end of the chunk that it has read.
+// The body of the loop may call the layer, including Close. After Close the scan returns storage.ErrNotActive, at the
+// latest at the end of the chunk that it has read.
 func (l *Layer[D]) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	return Scan(func() (*layerScan[D], error) {
 		return l.openScan(pattern, func(db D) (Iterator, error) { return db.Scan(pattern) })

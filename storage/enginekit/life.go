@@ -12,16 +12,16 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Config describes an engine whose open database is a D.
+// Config describes an engine whose open database has the type D.
 type Config[D Database] struct {
-	// Name is the first word of each error of the engine. Place is its directory or file in errors. What says which it is: "the
-	// directory" or "the file".
+	// Name is the first word of each error of the engine. Place is its directory or file in errors. What says which of
+	// them it is: "the directory" or "the file".
 	Name, Place, What string
 	// Open opens the database. After an error it holds nothing. The context ends when Close begins, for calls that take
 	// long.
 	Open func(closing context.Context, options storage.LayerOptions) (D, error)
-	// Explain adds advice to an error of the engine and returns other errors unchanged. Nil adds none. An error of Open that it
-	// returns unchanged goes through the function Explain, which knows those of file systems.
+	// Explain adds advice to an error of the engine and returns other errors unchanged. Nil adds none. An error of Open
+	// that it returns unchanged is passed to the function Explain, which handles errors of file systems.
 	Explain func(error) error
 	// ReadOnly makes all writes return storage.ErrReadOnly. Open opens the database accordingly.
 	ReadOnly bool
@@ -31,14 +31,14 @@ type Config[D Database] struct {
 	Logger *slog.Logger
 }
 
-// Life is the life cycle of a Layer: its database is open from Start to Close, and takes no more writes after a failed one. An
-// engine uses it in the methods that it adds to the layer. All methods are safe for concurrent use.
+// Life is the life cycle of a Layer. Its database is open from Start to Close, and rejects writes after a failed one.
+// An engine uses it in its additional methods. All methods are safe for concurrent use.
 type Life[D Database] struct {
 	config Config[D]
 
-	// lock guards the fields below. Every call holds it for reading while it uses the database, never while a caller's
-	// code runs; Start and Close hold it for writing. So Close waits for calls in progress, which all end by themselves
-	// or by the context of Open. Locks of an engine are taken after it.
+	// lock guards the fields below. Every call holds it for reading while it uses the database, but never while a
+	// caller's code runs. Start and Close hold it for writing. So Close waits for calls in progress, which all end by
+	// themselves or by the context of Open. Locks of an engine are taken after it.
 	lock sync.RWMutex
 	db   D
 	open bool
@@ -46,7 +46,7 @@ type Life[D Database] struct {
 	// held are the open resources, which are closed before the database.
 	held Scans[*Held[D]]
 
-	// failed is the error of the write that failed; nil before that.
+	// failed is the error of the failed write; nil before one fails.
 	failed atomic.Pointer[error]
 }
 
@@ -74,8 +74,8 @@ func (l *Life[D]) Use(do func(D) error) error {
 	return do(db)
 }
 
-// Write is Use for a function that writes. A *storage.EntryError says that nothing was written. Any other error stops all
-// later writes, because the content of the disk is unknown.
+// Write is Use for a function that writes. A *storage.EntryError means that nothing was written. Any other error stops
+// all later writes, because the content of the disk is unknown.
 func (l *Life[D]) Write(do func(D) error) error {
 	return l.Use(func(db D) error {
 		if err := l.Failure(); err != nil {
@@ -105,8 +105,8 @@ func (l *Life[D]) Written(err error) error {
 	return *l.failed.Load()
 }
 
-// Failure returns why the database takes no writes: storage.ErrReadOnly, or the error of the failed write. It returns nil while
-// writes are accepted.
+// Failure returns why the database rejects writes: storage.ErrReadOnly, or the error of the failed write. It returns
+// nil while writes are accepted.
 func (l *Life[D]) Failure() error {
 	if l.config.ReadOnly {
 		return storage.ErrReadOnly
@@ -117,8 +117,8 @@ func (l *Life[D]) Failure() error {
 	return nil
 }
 
-// Wrap adds the engine's name, the operation, the place and advice to an error. It returns nil and
-// storage.ErrNotActive unchanged.
+// Wrap adds the engine's name, the operation, the place and advice to an error. It returns nil and storage.ErrNotActive
+// unchanged.
 func (l *Life[D]) Wrap(doing string, err error) error {
 	if err == nil || errors.Is(err, storage.ErrNotActive) {
 		return err
@@ -133,7 +133,7 @@ func (l *Life[D]) explain(err error) error {
 	return l.config.Explain(err)
 }
 
-// Log returns the logger of the configuration, whose handler runs in a goroutine of its own. See Apart.
+// Log returns the logger of the configuration. Its handler runs in a separate goroutine. See Apart.
 func (l *Life[D]) Log() *slog.Logger { return l.config.Logger }
 
 func (l *Life[D]) start(options storage.LayerOptions) error {
@@ -182,16 +182,16 @@ func (l *Life[D]) active() bool {
 	return l.open
 }
 
-// Held is a resource of a database, such as a snapshot, that stays open between calls while a caller's code runs. Close of the
-// layer closes it first. It is for one goroutine at a time.
+// Held is a resource of a database, such as a snapshot, that stays open between calls while a caller's code runs. Close
+// of the layer closes it first. It must not be used concurrently.
 type Held[D Database] struct {
 	life *Life[D]
-	// what is nil after the end. It is used while the lock of life is held for reading; Close ends it while it holds that for
-	// writing.
+	// what is nil after the end. Its users hold the lock of life for reading. Close of the layer ends it while holding
+	// that lock for writing.
 	what io.Closer
 }
 
-// Hold opens a resource with a function, and keeps it until End or Close.
+// Hold opens a resource with a function, and keeps it open until End or Close.
 func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) {
 	err = l.Use(func(db D) error {
 		what, err := take(db)
@@ -204,7 +204,7 @@ func (l *Life[D]) Hold(take func(D) (io.Closer, error)) (h *Held[D], err error) 
 	return h, err
 }
 
-// Holding returns the number of open resources, scans included.
+// Holding returns the number of open resources, including scans.
 func (l *Life[D]) Holding() int { return l.held.Len() }
 
 // Use calls a function while the resource is open. It returns storage.ErrNotActive once Close has closed the resource.

@@ -8,7 +8,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// errInUse is what a store says that another one has open. It is storage.ErrInUse, in words that fit into a sentence.
+// errInUse reports that another store has the place open. It is storage.ErrInUse, in words that fit into a sentence.
 var errInUse error = inUse{}
 
 type inUse struct{}
@@ -17,24 +17,24 @@ func (inUse) Error() string        { return "in use" }
 func (inUse) Is(target error) bool { return target == storage.ErrInUse }
 
 const (
-	// lockPatience is how long a lock that is held is waited for. A program that starts another one holds each of
-	// its locks twice for a moment: the new process has the descriptors of the old until it executes its own
-	// program, and a store that is closed, or a process that is killed, meanwhile leaves its lock behind.
+	// lockPatience is how long Locked waits for a held lock. A program that starts another one briefly holds each of
+	// its locks twice: the new process has the descriptors of the old one until it executes its own program. If a store
+	// is closed, or a process killed, during this time, the lock remains held.
 	lockPatience = 500 * time.Millisecond
 	lockPause    = 5 * time.Millisecond
 )
 
-// Holder is who has a lock that is not given.
+// Holder says who holds a lock that was not granted.
 type Holder int
 
 const (
-	Nobody   Holder = iota // something else is wrong
-	Here                   // another store of this process: there is nothing to wait for
+	Nobody   Holder = iota // another error
+	Here                   // another store of this process: waiting is useless
 	Anywhere               // another process, or another store of this one
 )
 
-// Locked takes a lock by try, and again for a moment while its error says that it is held anywhere. What, "the
-// directory" say, begins the error of a lock that is held, which holds the last one of try.
+// Locked takes a lock with try, and retries briefly while the error says that it is held anywhere. The error of a held
+// lock begins with what, for example "the directory", and contains the last error of try.
 func Locked[L any](what string, try func() (L, error), holder func(error) Holder) (L, error) {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
 		lock, err := try()

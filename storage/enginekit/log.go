@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// logRoom is how many records wait for a handler. Past it the oldest make room.
+// logRoom is how many records may wait for a handler. Beyond it the oldest are dropped.
 const logRoom = 1000
 
-// Apart returns a logger that hands records to another one's handler in a goroutine of its own, one after the other. An
-// engine logs in the middle of a commit and under its locks: a handler that writes to the store would wait there for
-// itself. The goroutine is there while records wait.
+// Apart returns a logger that passes records to the handler of log in a separate goroutine, one after another. An
+// engine logs during a commit and under its locks, so a handler that writes to the store would otherwise deadlock. The
+// goroutine exists only while records wait.
 func Apart(log *slog.Logger) *slog.Logger {
 	queue := new(logQueue)
 	queue.handled.L = &queue.mu
 	return slog.New(apart{log.Handler(), queue})
 }
 
-// Drain returns when all that was logged so far to a logger of Apart is handled.
+// Drain returns once everything logged so far to a logger of Apart is handled.
 func Drain(log *slog.Logger) {
 	q := log.Handler().(apart).queue
 	q.mu.Lock()
@@ -38,7 +38,7 @@ func (a apart) Enabled(ctx context.Context, level slog.Level) bool { return a.to
 func (a apart) Handle(ctx context.Context, record slog.Record) error {
 	record = record.Clone()
 	ctx = context.WithoutCancel(ctx)
-	a.queue.add(func() { _ = a.to.Handle(ctx, record) }) // slog itself drops this error
+	a.queue.add(func() { _ = a.to.Handle(ctx, record) }) // slog itself ignores this error
 	return nil
 }
 
@@ -48,13 +48,13 @@ func (a apart) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (a apart) WithGroup(name string) slog.Handler { return apart{a.to.WithGroup(name), a.queue} }
 
-// logQueue runs functions one after the other, in a goroutine that ends when there is none.
+// logQueue runs functions one after another, in a goroutine that ends when there are none.
 type logQueue struct {
 	mu      sync.Mutex // guards the fields below; never held while a function runs
 	waiting []func()
 	running bool
-	handled sync.Cond // on mu: ended has grown
-	// added and ended count the functions that came, and those that ran or made room.
+	handled sync.Cond // on mu; ended has grown
+	// added and ended count the functions that were added, and those that ran or were dropped.
 	added, ended int
 }
 
@@ -62,7 +62,7 @@ func (q *logQueue) add(do func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) == logRoom {
-		q.waiting = q.waiting[1:] // the newest tell more of what is wrong now
+		q.waiting = q.waiting[1:] // the newest records describe the present problem best
 		q.ended++
 	}
 	q.waiting = append(q.waiting, do)
@@ -88,7 +88,7 @@ func (q *logQueue) run() {
 	q.waiting, q.running = nil, false
 }
 
-// call runs a function. A panic of a log handler is not the engine's.
+// call runs a function. A panic of a log handler must not reach the engine.
 func call(do func()) {
 	defer func() { _ = recover() }()
 	do()

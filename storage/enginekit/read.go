@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// GetList implements storage.Layer by a scan that open begins. Most lists are short and are asked for
-// often, so that it reads right into the list, without the loop of Scan.
+// GetList implements storage.Layer with a scan that open begins. Most lists are short and requested often, so it reads
+// directly into the list, without the loop of Scan.
 func GetList[R Reader](pattern string, open func(pattern string) (R, error)) ([]meta.Object, error) {
 	if err := CheckPattern(pattern); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func GetList[R Reader](pattern string, open func(pattern string) (R, error)) ([]
 	return objects, nil
 }
 
-// Load implements storage.EmbeddedLayer by a scan.
+// Load implements storage.EmbeddedLayer with a scan.
 func Load(l interface {
 	storage.Scanner
 	storage.SizeHinter
@@ -49,9 +49,8 @@ func Load(l interface {
 	return objects, nil
 }
 
-// Check makes the steps of a storage.Checker until one says that there are no more, or fails, or the
-// context is done. A step returns how many objects it found whole and what it found that is wrong, also
-// with an error.
+// Check runs the steps of a storage.Checker until one reports that there are no more, or fails, or the context ends. A
+// step returns how many intact objects it found and which problems, even with an error.
 func Check(ctx context.Context, report func(error), step func() (whole int, found []error, more bool, err error)) (objects int, err error) {
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {

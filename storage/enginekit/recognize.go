@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// Begins reports whether a file begins with some bytes. What is absent, shorter or no regular file does not.
+// Begins reports whether a file begins with the bytes of mark. It returns false for a file that is absent, shorter or
+// not a regular file.
 func Begins(name, mark string) (bool, error) {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && !info.Mode().IsRegular() {
@@ -31,7 +32,7 @@ func Begins(name, mark string) (bool, error) {
 	return string(head[:n]) == mark, FirstError(err, file.Close())
 }
 
-// HasFormat reports whether a directory is marked by a FormatFile as a layout, in any version.
+// HasFormat reports whether a FormatFile marks a directory with a layout, in any version.
 func HasFormat(directory, name string) (bool, error) {
 	return Begins(filepath.Join(directory, FormatFile), strings.TrimSuffix(FormatLine(name, 1), "1\n"))
 }

@@ -9,31 +9,31 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// A scan reads ahead in chunks, so that no lock is held while the caller's code runs.
-// Chunks grow, because many callers want only the first few objects.
+// A scan reads ahead in chunks, so no lock is held while the caller's code runs. Chunks grow, because many callers want
+// only the first few objects.
 const (
-	// FirstChunk is how many objects the first chunk has.
+	// FirstChunk is the number of objects in the first chunk.
 	FirstChunk = 16
-	// MaxChunk is the most that one has.
+	// MaxChunk is the maximum number of objects in a chunk.
 	MaxChunk = 512
-	// MaxChunkBytes is how much data a chunk has before it ends all the same.
+	// MaxChunkBytes is the amount of data, in bytes, at which a chunk ends even with fewer objects.
 	MaxChunkBytes = 1 << 20
 )
 
-// Reader is a scan that was begun, in one loop: it is not safe for concurrent use.
+// Reader is a scan in progress, for one loop. It is not safe for concurrent use.
 type Reader interface {
-	// Read appends the next objects to chunk, at most so many that it has limit of them, and tells
-	// whether there are more. What it appends counts also when it returns an error.
+	// Read appends the next objects to chunk, up to a length of limit, and reports whether there are more. Appended
+	// objects are valid even with an error.
 	Read(chunk []meta.Object, limit int) (_ []meta.Object, more bool, err error)
-	// End gives up what the scan holds. It is called once, however the loop ends.
+	// End releases the resources of the scan. It is called once, however the loop ends.
 	End()
 }
 
-// firstChunks are used again: most scans need no other, and are done in a few microseconds.
+// firstChunks are reused. Most scans need only one and take a few microseconds.
 var firstChunks = sync.Pool{New: func() any { return new([FirstChunk]meta.Object) }}
 
-// Scan returns the loop over a scan that open begins when the loop does, and anew for each loop. An
-// error is the last that it yields.
+// Scan returns the loop over a scan. Each loop begins a new scan with open. If there is an error, the loop yields it
+// last.
 func Scan[R Reader](open func() (R, error)) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		r, err := open()
@@ -67,14 +67,14 @@ func Scan[R Reader](open func() (R, error)) iter.Seq2[meta.Object, error] {
 	}
 }
 
-// Fill is what a Reader's Read does: it appends what next finds until the chunk is full, by number or
-// by bytes, or nothing more is found. Next sets the whole object when it finds one. What was found before a
-// panic of next counts too.
+// Fill implements the Read of a Reader. It appends the results of next until the chunk is full, by number or by bytes,
+// or there are no more objects. next sets the whole object if it finds one. If next panics, the objects found before
+// stay in the chunk.
 func Fill(chunk *[]meta.Object, limit int, next func(obj *meta.Object) (found bool, err error)) (more bool, err error) {
 	for size := 0; len(*chunk) < limit && size < MaxChunkBytes; {
 		n := len(*chunk)
 		*chunk = slices.Grow(*chunk, 1)
-		obj := &(*chunk)[:n+1][n] // its place, so that it is not copied there
+		obj := &(*chunk)[:n+1][n] // in its final position, which avoids a copy
 		if found, err := next(obj); err != nil || !found {
 			return false, err
 		}
@@ -84,8 +84,7 @@ func Fill(chunk *[]meta.Object, limit int, next func(obj *meta.Object) (found bo
 	return true, nil
 }
 
-// Scanning says in an error where a scan was. The last path is the one that it read last, empty for
-// none.
+// Scanning describes in an error where a scan was. last is the path that it read last; empty if there is none.
 func Scanning(last string) string {
 	if last == "" {
 		return "scan at its first key"
@@ -93,15 +92,15 @@ func Scanning(last string) string {
 	return fmt.Sprintf("scan after key %q", last)
 }
 
-// Scans are the scans in progress on an open database, which its Close ends. The zero value has none.
-// Its methods may be called from any number of goroutines.
+// Scans are the scans in progress on an open database. Its Close ends them. The zero value has none. All methods may be
+// called concurrently.
 type Scans[S comparable] struct {
-	// lock is taken after the locks of the engine, none of which is taken while it is held.
+	// lock is taken after the locks of the engine. No lock of the engine is taken while it is held.
 	lock sync.Mutex
 	all  map[S]struct{}
 }
 
-// Add notes a scan that has begun.
+// Add adds a scan that has begun.
 func (s *Scans[S]) Add(scan S) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -111,15 +110,15 @@ func (s *Scans[S]) Add(scan S) {
 	s.all[scan] = struct{}{}
 }
 
-// Remove forgets a scan that ends by itself.
+// Remove removes a scan that has ended by itself.
 func (s *Scans[S]) Remove(scan S) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	delete(s.all, scan)
 }
 
-// End calls end for each scan and forgets it. The caller sees to it that none of them is in use, and
-// that none is added.
+// End calls end for each scan and removes it. The caller must make sure that none of them is in use, and that none is
+// added.
 func (s *Scans[S]) End(end func(scan S)) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -129,7 +128,7 @@ func (s *Scans[S]) End(end func(scan S)) {
 	s.all = nil
 }
 
-// Len is how many there are.
+// Len returns the number of scans.
 func (s *Scans[S]) Len() int {
 	s.lock.Lock()
 	defer s.lock.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// CheckPath accepts what an object can be stored at. Anything else is storage.ErrGlobNotAllowed or
+// CheckPath accepts a path at which an object can be stored. Otherwise it returns storage.ErrGlobNotAllowed or
 // storage.ErrInvalidPath, with the path.
 func CheckPath(path string) error {
 	if key.HasGlob(path) {
@@ -21,7 +21,7 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// CheckPattern accepts what GetList takes. Anything else is storage.ErrInvalidPath or
+// CheckPattern accepts an argument of GetList. Otherwise it returns storage.ErrInvalidPath or
 // storage.ErrInvalidPattern, with the pattern.
 func CheckPattern(pattern string) error {
 	if err := key.Check(pattern); err != nil {
@@ -33,7 +33,7 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// CheckScanned accepts what Scan takes: a pattern, a path, or nothing for everything. Anything else is
+// CheckScanned accepts an argument of Scan: a pattern, a path, or "" for everything. Otherwise it returns
 // storage.ErrInvalidPath, with the pattern.
 func CheckScanned(pattern string) error {
 	if pattern == "" {
@@ -45,8 +45,8 @@ func CheckScanned(pattern string) error {
 	return nil
 }
 
-// CheckStored accepts the path of a key that is stored. Anything else is storage.ErrInvalidPath, with
-// the reason, or storage.ErrGlobNotAllowed, with the key.
+// CheckStored accepts the path of a stored key. Otherwise it returns storage.ErrInvalidPath with the reason, or
+// storage.ErrGlobNotAllowed with the key.
 func CheckStored(path string) error {
 	if err := key.Check(path); err != nil {
 		return fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, err)
@@ -57,8 +57,8 @@ func CheckStored(path string) error {
 	return nil
 }
 
-// CheckPut accepts an object that can be stored at a path, with data of at most maxData bytes. Anything
-// else is an error of CheckPath, storage.ErrInvalidStorageData, or says the length, with the path.
+// CheckPut accepts an object that can be stored at a path, with data of at most maxData bytes. Otherwise it returns,
+// with the path, an error of CheckPath, storage.ErrInvalidStorageData, or an error that states the length.
 func CheckPut(path string, obj *meta.Object, maxData int) error {
 	if err := CheckPath(path); err != nil {
 		return err
@@ -72,7 +72,7 @@ func CheckPut(path string, obj *meta.Object, maxData int) error {
 	return nil
 }
 
-// CheckClear accepts a change that clears, if it does nothing else.
+// CheckClear accepts a change that only clears.
 func CheckClear(c storage.Change) error {
 	if c.Key != "" || c.Object != nil {
 		return fmt.Errorf("%w: a change clears everything and names key %q, expected one of them", storage.ErrInvalidOptions, c.Key)
@@ -80,8 +80,8 @@ func CheckClear(c storage.Change) error {
 	return nil
 }
 
-// CheckChanges accepts a batch each of whose changes is good by itself, and returns the highest revision
-// in it. Anything else is a *storage.EntryError with the first that is not.
+// CheckChanges accepts a batch in which each change is valid by itself, and returns the highest revision in it.
+// Otherwise it returns a *storage.EntryError for the first invalid change.
 func CheckChanges(changes []storage.Change, maxData int) (revision uint64, err error) {
 	for i, c := range changes {
 		revision = max(revision, c.Revision)
@@ -100,8 +100,8 @@ func CheckChanges(changes []storage.Change, maxData int) (revision uint64, err e
 	return revision, nil
 }
 
-// Alone is the error of a change that is a batch of its own: that which concerns it, where the batch
-// has a *storage.EntryError.
+// Alone returns the error of a change that is the only one of its batch: the Err of a *storage.EntryError, and any
+// other error unchanged.
 func Alone(err error) error {
 	if entry, ok := errors.AsType[*storage.EntryError](err); ok {
 		return entry.Err

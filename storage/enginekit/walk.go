@@ -7,26 +7,25 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// Walk finds the objects that match a pattern among the keys of a space, in their order, and
-// tells where to go on from a key that does not match: over whole directories and whole trees of
-// them. It relies on two things. The children of a directory are neighbours. And all
-// directories that begin with the same bytes are neighbours too, which makes a tree of
-// directories ("users/" and all that begins so) and a literal beginning of a segment
-// ("users/a" for users/a*/posts/*) a range that one seek reaches or leaves.
+// Walk finds the objects that match a pattern among the keys of a space, in their order. After a key that does not
+// match it tells where to continue, which skips whole directories and whole trees of them. It relies on two facts. The
+// children of a directory are neighbors. All directories that begin with the same bytes are neighbors too. So a tree of
+// directories ("users/" and all that begins with it) and a literal beginning of a segment ("users/a" for
+// users/a*/posts/*) are ranges that one seek reaches or leaves.
 //
-// A Walk belongs to one reader: it is not safe for concurrent use.
+// A Walk belongs to one reader. It is not safe for concurrent use.
 type Walk struct {
 	space        Space
 	lower, upper []byte
 
-	// segments are the segments of the pattern's directory, when it has a glob; nil when
-	// the bounds alone decide about the directory.
+	// segments are the segments of the pattern's directory if it has a glob; nil if the bounds alone determine the
+	// directory.
 	segments []segment
-	// subtree says that what is below a directory that matches does too, at any depth.
+	// subtree means that everything below a matching directory matches too, at any depth.
 	subtree bool
-	// index is the pattern of the last segment; "*" when every child matches.
+	// index is the pattern of the last segment; "*" if every child matches.
 	index string
-	// prefix is what every index that matches begins with.
+	// prefix is the common beginning of all matching indexes.
 	prefix []byte
 
 	// matched is the directory whose children are being read, with its separator.
@@ -38,9 +37,8 @@ type Walk struct {
 type segment struct {
 	pattern string
 	glob    bool
-	// begin is what the rest of a directory from this segment on begins with, if the
-	// segment matches. For a literal segment it holds what ends it: a slash, or the
-	// separator of the last one. The last one of a subtree ends in either.
+	// begin is how the rest of a directory from this segment begins if the segment matches. For a literal segment it
+	// includes its end: a slash, or the separator after the last one. The last segment of a subtree may end in either.
 	begin []byte
 }
 
@@ -53,8 +51,7 @@ const (
 	Seek             // go to the first key that is not below the target
 )
 
-// Walk returns a walk along what matches a valid pattern or path, or along everything for an
-// empty one.
+// Walk returns a walk along the matches of a valid pattern or path, or along everything for an empty one.
 func (s Space) Walk(pattern string) *Walk {
 	if pattern == "" || pattern == "**" {
 		return &Walk{space: s, lower: s.prefix, upper: s.end, index: "*"}
@@ -116,14 +113,13 @@ func newSegments(dir string, subtree bool) []segment {
 	return segments
 }
 
-// Bounds returns the bounds of all keys that can match: [lower, upper). They begin with lower,
-// all of them.
+// Bounds returns the bounds of all keys that can match: [lower, upper). All of these keys begin with lower.
 func (w *Walk) Bounds() (lower, upper []byte) { return w.lower, w.upper }
 
-// At decides about a key between the bounds. The target of a Seek is always after the key; it
-// is valid until the next call.
+// At decides about a key between the bounds. The target of a Seek is always after the key. It is valid until the next
+// call.
 //
-// A key that is none of an object is to be taken: whoever makes a path of it tells.
+// At returns Take for a key that is not of an object. Converting the key to a path then reports the error.
 func (w *Walk) At(raw []byte) (Step, []byte) {
 	if w.segments == nil && w.index == "*" {
 		return Take, nil
@@ -154,7 +150,7 @@ func (w *Walk) At(raw []byte) (Step, []byte) {
 	return Seek, w.target
 }
 
-// take decides about an index in a directory that matches.
+// take decides about an index in a matching directory.
 func (w *Walk) take(index []byte) Step {
 	if w.index == "*" || key.Match(w.index, string(index)) {
 		return Take
@@ -162,8 +158,8 @@ func (w *Walk) take(index []byte) Step {
 	return Next
 }
 
-// skip reports whether a directory does not match, and then aims at the first key after
-// it that can be in one that does. The target is always after the directory's first key.
+// skip reports whether a directory does not match. If so, it sets the target to the first later key that can be in a
+// matching one. The target is always after the directory's first key.
 func (w *Walk) skip(place []byte) bool {
 	from := 0 // where the segment begins
 	for i, s := range w.segments {
@@ -183,7 +179,8 @@ func (w *Walk) skip(place []byte) bool {
 		below := rest[end] == '/'
 		last := i == len(w.segments)-1
 		if last && w.subtree && !s.glob && end > len(s.begin) {
-			// A name that begins alike. Those before the slash stand between the directory and what is below it.
+			// A name with the same beginning. Names that continue with a byte before the slash sort between the
+			// directory and the directories below it.
 			switch {
 			case rest[len(s.begin)] < '/':
 				w.aim(place[:from+len(s.begin)], '/')
