@@ -25,7 +25,7 @@ func (d *database) Get(path string) (meta.Object, error) {
 	return obj, cmp.Or(err, closer.Close())
 }
 
-// Keys implements enginekit.Database. It reads keys only, no data.
+// Keys implements enginekit.Database. It reads only keys, no data.
 func (d *database) Keys() ([]string, error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: firstObject, UpperBound: lastObject})
 	if err != nil {
@@ -49,9 +49,8 @@ func readPaths(it *pebble.Iterator) ([]string, error) {
 	return paths, it.Error()
 }
 
-// SizeHint implements storage.SizeHinter. It adds up what the headers of the tables on
-// disk say and guesses at what is in memory, so that overwritten objects that no
-// compaction has met yet count twice.
+// SizeHint implements storage.SizeHinter. It adds the counts in the headers of the tables on disk and an estimate of
+// memory. Overwritten objects that no compaction has merged yet count twice.
 func (d *database) SizeHint() int {
 	levels, err := d.db.SSTables(pebble.WithProperties())
 	if err != nil {
@@ -77,5 +76,5 @@ func (d *database) SizeHint() int {
 	return int(min(objects, 1<<30))
 }
 
-// memTableOverhead is about what an entry in memory takes besides its key and value.
+// memTableOverhead is the approximate overhead of an entry in memory besides its key and value.
 const memTableOverhead = 48
