@@ -117,7 +117,7 @@ func durableRows(c config) (rows []row, err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	paths := lookups(c.objects)
-	c.round *= 3 // a sync takes its time
+	c.round *= 3 // a sync takes long
 	for _, contest := range []struct {
 		writers        int
 		name           string

@@ -109,7 +109,7 @@ type crashChecker struct {
 	armed   atomic.Bool
 	cuts    chan cut
 
-	mu  sync.Mutex // held while a cut is taken, so that no operation is between; guards the field below
+	mu  sync.Mutex // held while the disk is captured, to exclude other operations; guards the field below
 	rng *rand.Rand
 }
 

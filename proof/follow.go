@@ -23,16 +23,16 @@ type follower struct {
 	address  string
 	patterns []string
 	rng      *rand.Rand
-	slow     bool // it stops reading now and then
+	slow     bool // it sometimes stops reading
 
 	messages atomic.Int64
-	calm     atomic.Bool // it neither cuts its connections nor stops reading any more
+	calm     atomic.Bool // it no longer cuts its connections or stops reading
 
 	mu       sync.Mutex // guards the fields below
 	held     map[string]*seen
 	revision uint64     // of the last message
 	token    string     // to resume with; in the older protocol, the version
-	wire     *wireState // of the older protocol; nil before there is one
+	wire     *wireState // of the older protocol; nil until there is one
 	cuts     int
 	pauses   int
 	states   int
@@ -42,7 +42,7 @@ type follower struct {
 // seen is a client's knowledge of a key.
 type seen struct {
 	number
-	sure bool // the number is that of the key's last change, and not of an older one
+	sure bool // the number is that of the key's last change, not of an older one
 }
 
 // streamProtocol defines how a client talks to the server.
@@ -242,7 +242,7 @@ func (f *follower) take(m *ours) error {
 	defer f.mu.Unlock()
 	switch {
 	case m.Type == "reset" && m.Token == "":
-		return nil // the state behind it replaces what is held
+		return nil // the following state replaces the content
 	case m.Token == "":
 		return fmt.Errorf("a %s without a token", m.Type)
 	case m.Type == "patch" && m.Revision <= f.revision, m.Revision < f.revision:

@@ -88,7 +88,7 @@ func liveAndDie(ledgers []*ledger, url string, seed uint64, life time.Duration) 
 		once.Do(func() { timer.Reset(life) })
 		var l line
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			break // the last line, cut short by the kill: the call had not begun
+			break // the last line was cut short by the kill: the call had not begun
 		}
 		take(ledgers[l.Writer], l)
 	}
@@ -196,7 +196,7 @@ func childRun(args []string) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex // one line at a time, unbuffered: what is written is told, whatever happens next
+	var mu sync.Mutex // one line at a time, unbuffered: every written line is reported, whatever happens next
 	tell := func(l line) error {
 		text, err := json.Marshal(l)
 		if err != nil {

@@ -44,7 +44,7 @@ func (s state) with(e effect) state {
 type view struct {
 	acked    state
 	inFlight effect // nil for none
-	revision uint64 // the highest that the writer was told
+	revision uint64 // the highest that the writer received
 }
 
 // ledger is the ledger of one writer.
@@ -112,7 +112,7 @@ func differ(got, want state, now int64) string {
 		g, there := got[path]
 		switch {
 		case w.expires != 0 && w.expires < now+slack:
-			continue // it may have gone any moment since
+			continue // it may have expired at any moment since
 		case !there:
 			return fmt.Sprintf("%s is lost, it held %s", path, w.data)
 		case g != w:

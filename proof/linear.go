@@ -28,12 +28,12 @@ type linearOp struct {
 	kind     string // get, set, del, cas, absent, glob, batch, lock, unlock
 	keys     []string
 	values   []string
-	revision uint64 // of cas: what it demands
+	revision uint64 // required by cas
 }
 
 type linearResult struct {
 	value    string
-	revision uint64 // of what was read or written
+	revision uint64 // of the read or written object
 	failed   bool   // not found, or conflict
 }
 
@@ -181,7 +181,7 @@ func randomStore(c config) (name string, store *storage.Layered, err error) {
 		name = scheme + " "
 	}
 	config.MemoryOptions.SkipLoadMemory = mode == "cache"
-	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+	config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	if mode == "engine alone" {
 		config.Memory = nil
 	}
@@ -194,7 +194,7 @@ type linearClient struct {
 	store *storage.Layered
 	r     *rand.Rand
 	id    int
-	seen  map[string]uint64 // the newest revision that it saw of a key
+	seen  map[string]uint64 // the newest revision that it saw of each key
 	holds bool
 }
 

@@ -50,7 +50,7 @@ func subjectsOf(dir string) ([]*subjectOf, error) {
 func (s *subjectOf) start() (err error) {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	config.MemoryOptions.SkipLoadMemory = s.cache
-	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+	config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	if s.bare {
 		config.Memory = nil
 	}

@@ -131,7 +131,7 @@ func normal(source []byte) string {
 			return strings.Join(slices.DeleteFunc(tokens, func(t string) bool { return t == "" }), " ")
 		case token.RBRACE, token.RPAREN, token.RBRACK:
 			if last := len(tokens) - 1; last >= 0 && (tokens[last] == ";" || tokens[last] == ",") {
-				tokens[last] = "" // what a line break demands
+				tokens[last] = "" // required only by a line break
 			}
 		case token.SEMICOLON:
 			lit = ";"

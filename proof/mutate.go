@@ -24,7 +24,7 @@ type mutant struct {
 	in   string // the directory of the package and the function: "storage run.settle" for a method
 	// old is an expression, or consecutive statements. It occurs exactly once in the function.
 	old string
-	new string // takes its place; empty statements for nothing
+	new string // replaces old; empty removes statements
 	// tests are the packages that must detect it, "./storage ./storagetest" if empty.
 	tests string
 }

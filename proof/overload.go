@@ -29,7 +29,7 @@ const (
 // picture is the content of a store according to its events.
 type picture struct {
 	keys map[string]uint64 // the revision of each
-	last map[string]uint64 // the newest revision told of each, of what is gone too
+	last map[string]uint64 // the newest revision delivered of each key, including deleted ones
 }
 
 func newPicture() *picture {
@@ -72,7 +72,7 @@ type consumer struct {
 	release <-chan struct{} // closed when everything is written
 	stuck   int             // after this many events it waits for release
 	slow    bool
-	echo    bool // writes from within
+	echo    bool // writes from inside its callback
 
 	mu    sync.Mutex // guards the fields below
 	taken int
@@ -91,7 +91,7 @@ func (c *consumer) handle(e storage.Event) {
 		<-c.release
 	}
 	select {
-	case <-c.release: // now everybody is quick
+	case <-c.release: // now every consumer is fast
 		return
 	default:
 	}

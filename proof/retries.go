@@ -137,7 +137,7 @@ type retrier struct {
 	rng     *rand.Rand
 
 	pushed  []string
-	indexes map[string]string // by key, where the answer told it
+	indexes map[string]string // by key, if the answer contained it
 	arrays  [][]string
 
 	writes, retried, replayed int
@@ -164,7 +164,7 @@ func (w *retrier) run(ctx context.Context, quiet <-chan struct{}) error {
 			err = w.batch(ctx, client, id)
 		}
 		if ctx.Err() != nil {
-			return nil // it is told by who stopped it
+			return nil // the code that ended the context reports the cause
 		}
 		if err != nil {
 			return fmt.Errorf("writer %d: %w", w.index, err)

@@ -24,7 +24,7 @@ type vitals struct {
 	goroutines int
 	files      int           // open, of the process
 	p99        time.Duration // of a durable Set, since the last look
-	bare       time.Duration // the same of a file that is written and synced beside the store
+	bare       time.Duration // the same for a file that is written and synced concurrently
 }
 
 func (v vitals) String() string {
@@ -248,7 +248,7 @@ func slowdown(looks []vitals) float64 {
 // compareVitals compares the last quarter of the looks with the second: the first is the warm-up.
 func compareVitals(looks []vitals) error {
 	if len(looks) < 8 {
-		return nil // too short to tell
+		return nil // too short for a result
 	}
 	quarter := len(looks) / 4
 	first, last := looks[quarter:2*quarter], looks[len(looks)-quarter:]

@@ -30,7 +30,7 @@ import (
 type account struct {
 	revision uint64
 	path     string
-	data     string // of what was stored; empty for a removal
+	data     string // of the stored object; empty for a removal
 	more     bool
 	expires  int64
 }
@@ -102,7 +102,7 @@ func (l *life) check(w *witness) error {
 		state[path] = n.data
 	}
 	collecting := l.from == 0
-	stated := false // a state was told in this life
+	stated := false // a state was delivered in this life
 	for i, n := range l.notices {
 		var wrong string
 		switch {
@@ -168,7 +168,7 @@ func (l *life) checkChange(notes []account, next int, n storage.Notice, known ma
 		_, there := known[want.path]
 		switch {
 		case want.data == "" && stated && !there: // left out
-		case want.data == "" && l.lag == storage.LagNewest && !there: // it came and went meanwhile
+		case want.data == "" && l.lag == storage.LagNewest && !there: // it was created and deleted meanwhile
 		case l.lag == storage.LagNewest && superseded(notes, at):
 			// It leaves out changes that a newer change of the same key follows, and so splits batches.
 		default:
@@ -240,7 +240,7 @@ func watchRound(ctx context.Context, c config, t *tally) error {
 	if mode := c.rng.IntN(4); mode > 0 {
 		config.Memory = storage.NewMemoryLayer()
 		config.MemoryOptions.SkipLoadMemory = mode == 1
-		config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+		config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	}
 	store := storage.New(config)
 	w := &witness{leftOut: map[string]bool{}}
@@ -322,7 +322,7 @@ func subscribeOften(ctx context.Context, store *storage.Layered, r *rand.Rand) (
 		for range r.IntN(300) {
 			n, err := sub.Next(ctx)
 			if err != nil {
-				break // the context's
+				break // the context ended
 			}
 			l.notices = append(l.notices, n)
 			if within := n.Kind == storage.NoticeReset || n.Kind == storage.NoticeState; within && sub.Revision() != 0 {

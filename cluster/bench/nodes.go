@@ -66,7 +66,7 @@ func (b *bench) manyNodes() error {
 		}
 		before, err := b.memberCPU()
 		if errors.Is(err, os.ErrNotExist) {
-			return nil // a system that does not tell
+			return nil // the system does not report it
 		}
 		if err != nil {
 			return err

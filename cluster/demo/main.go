@@ -147,7 +147,7 @@ func (d *demo) start(node int) error {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d,%s", nodeVariable, node, d.dir))
-	cmd.Stderr = io.Discard // what a node logs while others are gone
+	cmd.Stderr = io.Discard // drops the log of a node while others are gone
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // Member is where a member of a cluster listens.
 type Member struct {
 	Name       string
-	Host       string // an address; that of the loopback interface when empty
+	Host       string // an address; the loopback interface if empty
 	ClientPort int
 	PeerPort   int
 	// Quota is the maximum size of its database in bytes; etcd's default if zero.

@@ -81,7 +81,7 @@ func (r *round) checkNode(s *storage.Layered) error {
 type follower struct {
 	round *round
 	mu    sync.Mutex        // guards told
-	told  map[string]uint64 // values, and the revision that told them
+	told  map[string]uint64 // values, and the revision that delivered them
 }
 
 // follow follows the log, and moves to another node after some notices.

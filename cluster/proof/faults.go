@@ -12,7 +12,7 @@ import (
 // fault is a kind of fault.
 type fault struct {
 	name     string
-	machines bool // it needs machines of their own
+	machines bool // it needs separate machines
 	do       func(r *round, ctx context.Context) error
 }
 

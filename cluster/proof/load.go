@@ -28,7 +28,7 @@ type ledger struct {
 	kept    map[string]bool // values below tmp/ that no delete took
 	history []call
 	fences  []fenced
-	seen    map[int]bool // values of registers that somebody read without a barrier
+	seen    map[int]bool // values of registers read without a barrier
 }
 
 func newLedger() *ledger {
@@ -91,7 +91,7 @@ func (r *round) write(node, writer int, over <-chan struct{}) {
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
 			time.Sleep(10 * time.Millisecond) // a loop that finds nothing must not spin
-		case errors.Is(err, storage.ErrNotActive): // the round is over: a node that is restarted takes no writes meanwhile
+		case errors.Is(err, storage.ErrNotActive): // the round is over: the gate holds writes back while a node restarts
 			return
 		default:
 			r.fail("writer %d: %w", writer, err)

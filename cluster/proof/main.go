@@ -110,9 +110,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 // bed is the part that all rounds share.
 type bed struct {
 	tally    *tally
-	machines *machine.Group // nil without machines of their own
+	machines *machine.Group // nil without separate machines
 	members  *etcdserver.Processes
-	doors    []*flaky.Proxy // ways to the members that no fault concerns
+	doors    []*flaky.Proxy // connections to the members that no fault affects
 	client   *clientv3.Client
 }
 

@@ -50,7 +50,7 @@ var linearModel = porcupine.Model{
 		switch c.kind {
 		case "set":
 			all[c.at] = c.value
-		case "update", "swap": // what it found, it found in the instant of its write
+		case "update", "swap": // what it found is the value at the instant of its write
 			fits = all[c.at] == c.found
 			all[c.at] = c.value
 		case "refused": // a conflict: the register held something else

@@ -128,7 +128,7 @@ type checker struct {
 	delivered *atomic.Int64
 
 	mu   sync.Mutex // guards the fields below
-	last [nodes]int // what it knows of each writer
+	last [nodes]int // the last number of each writer
 	// whole is the state after the last complete batch or state: a subscriber that leaves in the middle of one
 	// receives it again.
 	whole [nodes]int
@@ -171,7 +171,7 @@ func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (ne
 	limited, cancel := context.WithTimeout(ctx, upTo(5*time.Second)+time.Second)
 	defer cancel()
 	last := from
-	var state *[nodes][]int // of a state that is being told; nil for none
+	var state *[nodes][]int // of a state in delivery; nil if there is none
 	if from == 0 {
 		state = new([nodes][]int)
 	}

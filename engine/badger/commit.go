@@ -83,7 +83,7 @@ func (s *store) count(changes []storage.Change) {
 // batch is a batch that is being written.
 type batch struct {
 	store    *store
-	changes  []storage.Change // that are left
+	changes  []storage.Change // the remaining changes
 	revision uint64
 }
 

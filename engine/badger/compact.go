@@ -85,7 +85,7 @@ func (s *store) merge(ctx context.Context) error {
 	const workers = 2
 	err := s.guard(func() error { return s.db.Flatten(workers) })
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
-		err = nil // there is nothing that could be merged
+		err = nil // there is nothing to merge
 	}
 	return enginekit.FirstError(s.health.failure(), err)
 }

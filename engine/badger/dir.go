@@ -65,7 +65,7 @@ func (l *lock) add(name string, flags int) error {
 // release releases the lock. The file stays: after a removal, two others could each lock a file of this name.
 func (l *lock) release() error {
 	if l == nil {
-		return nil // it is left behind with its database
+		return nil // it stays with the database that was left behind
 	}
 	var errs []error
 	for _, file := range l.files {
@@ -93,7 +93,7 @@ func restored(err error) error {
 // explain adds advice to an error.
 func explain(err error) error {
 	if err = restored(err); errors.Is(err, errFull) {
-		return err // says it better
+		return err // it has its own advice
 	}
 	return enginekit.Explain("the directory", err)
 }

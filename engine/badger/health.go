@@ -124,7 +124,7 @@ func (s *store) tableSize() int64 {
 	size := s.leastTable
 	db := s.opened.Load()
 	if db == nil {
-		return size // Badger compacts already while it opens
+		return size // Badger already compacts while it opens
 	}
 	for _, level := range db.Levels()[1:] {
 		size = max(size, level.TargetFileSize)

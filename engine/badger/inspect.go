@@ -36,9 +36,9 @@ type inspected struct {
 	version      uint64   // the newest version in the tables
 	memTableSize int64    // needed to replay the largest log
 	logged       int64    // bytes in the logs
-	unfinished   []string // files that a crash left in the making
+	unfinished   []string // files that a crash left incomplete
 	logs         []logFile
-	unlisted     bool // there are tables that the list does not name
+	unlisted     bool // there are tables that are not in the list
 }
 
 // closed reports whether the store was closed cleanly.

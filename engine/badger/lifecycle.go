@@ -210,7 +210,7 @@ func (s *store) Close() error {
 // the database is left behind, and left is closed once the database has ended and the lock is released.
 func (s *store) closeDatabase() error {
 	if s.health.torn.Load() {
-		s.lock = nil // never given back: see health.go
+		s.lock = nil // never released: see health.go
 		s.layer.left = make(chan struct{})
 		return nil
 	}

@@ -59,7 +59,7 @@ func (o Options) scaled(disk int64) Options {
 type room struct {
 	known   bool
 	bytes   int64
-	total   int64 // of the whole disk
+	total   int64 // the size of the disk
 	noFiles bool  // no further file can be created
 }
 
@@ -94,7 +94,7 @@ func (s *store) demand(needed int64) error {
 // then: the rejection is one of a single entry, after which a store continues.
 func (s *store) admit(changes []storage.Change) *storage.EntryError {
 	var size int64
-	first := -1 // the first that brings something
+	first := -1 // the first change that adds data
 	for i, c := range changes {
 		size += int64(len(c.Key)) + entryOverhead
 		if c.Object != nil {

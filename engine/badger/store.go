@@ -28,20 +28,20 @@ import (
 // LOCK ORDER: the layer's, writing, scanLock, reading.
 type store struct {
 	layer   *Layer
-	dir     string // its one true name
+	dir     string // its canonical name
 	options Options
 	log     *slog.Logger
 	db      *badger.DB
 	space   enginekit.Space // of the objects
 	lock    *lock
-	mark    *os.File // nil when the store is opened to read only
+	mark    *os.File // nil if the store is opened read-only
 	copied  string   // the directory of the view through which it is read; empty if none
 	health  *health
 
 	// writing is held during a commit; it guards the fields below.
 	writing  sync.Mutex
-	version  uint64 // the last that was used
-	revision uint64 // the highest that was committed
+	version  uint64 // the last used version
+	revision uint64 // the highest committed revision
 
 	visible atomic.Uint64 // the version that readers see
 
@@ -58,14 +58,14 @@ type store struct {
 	leastTable int64                     // the approximate minimum size of a table that it makes
 	opened     atomic.Pointer[badger.DB] // db, for goroutines of Badger; nil before it is open
 
-	objects   atomic.Int64 // roughly how many there are
-	rotations atomic.Int64 // how often a new table in memory was begun
+	objects   atomic.Int64 // the approximate number of objects
+	rotations atomic.Int64 // how often a new memtable was begun
 
 	// Long-running work: stop ends it, and Close waits for it.
 	stopping   context.Context
 	stop       context.CancelFunc
 	work       sync.WaitGroup
-	compacting sync.Mutex // held by who compacts
+	compacting sync.Mutex // held during a compaction
 }
 
 // latest reads everything, including what readers do not see yet.

@@ -39,9 +39,9 @@ type logFile struct {
 	name    string
 	entries int64
 	memory  int64  // the memory that its memtable takes
-	whole   int    // where the last whole transaction ends
-	first   uint64 // the number of the first whole transaction, 0 for none
-	version uint64 // of the last
+	whole   int    // the end of the last complete transaction
+	first   uint64 // the number of the first complete transaction, 0 for none
+	version uint64 // of the last one
 }
 
 // readLog reads a log.
@@ -112,7 +112,7 @@ func soundEntry(rest []byte) logEntry {
 		}
 		numbers[i], at = n, at+width
 	}
-	const version = 8 // bytes of it, at the end of each key
+	const version = 8 // the length of the version at the end of each key
 	left := uint64(len(rest) - at)
 	if numbers[0] < version || numbers[0] > left || numbers[1] > left || numbers[0]+numbers[1]+crc32.Size > left {
 		return logEntry{}

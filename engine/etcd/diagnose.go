@@ -31,7 +31,7 @@ func diagnose(endpoints []string, config *tls.Config) error {
 	}
 	for _, err := range found {
 		if err == nil {
-			return nil // one that answers makes a quorum with others
+			return nil // a member that answers can form a quorum with others
 		}
 	}
 	return errors.Join(found...)

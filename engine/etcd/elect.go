@@ -67,7 +67,7 @@ func (s *session) serve() {
 			}
 			silent.Reset(electionTTL * time.Second)
 		case <-silent.C:
-			return // nobody answers: another may be elected
+			return // no answer: another node may be elected
 		}
 	}
 }

@@ -56,7 +56,7 @@ type Layer struct {
 	endpoints []string
 	options   Options
 	keys      keys
-	refused   error // why Start cannot be: what a URL names is wrong
+	refused   error // why Start must fail: the URL has an invalid option
 
 	life    sync.Mutex // serialises Start and Close
 	session atomic.Pointer[session]

@@ -34,7 +34,7 @@ type lock struct {
 	created int64 // etcd's revision of the key's creation
 	token   uint64
 
-	renewing sync.Mutex // serialises Renew; mu comes behind it
+	renewing sync.Mutex // serialises Renew; acquired before mu
 	mu       sync.Mutex // guards the fields below
 	// leases are the leases of etcd that the key is or may be bound to. The last one is current. There are several if
 	// an answer was lost.
@@ -148,7 +148,7 @@ func (k *lock) gone(ctx context.Context, key string, revision int64) error {
 	defer cancel()
 	for response := range k.s.client.Watch(ctx, key, clientv3.WithRev(revision)) {
 		if response.CompactRevision != 0 {
-			return nil // it is looked at again
+			return nil // the caller checks again
 		}
 		if err := response.Err(); err != nil {
 			return err

@@ -31,7 +31,7 @@ func (s *session) open(endpoints []string, opt storage.LayerOptions) error {
 		clientv3.Compare(clientv3.CreateRevision(s.keys.marker()), "=", 0),
 		clientv3.Compare(clientv3.CreateRevision(s.keys.objects()).WithPrefix(), "=", 0),
 	}
-	var ops []clientv3.Op // that make a store
+	var ops []clientv3.Op // create a store
 	if !s.options.ReadOnly && !s.options.Existing {
 		ops = []clientv3.Op{clientv3.OpPut(s.keys.marker(), string(fresh))}
 	}
@@ -97,7 +97,7 @@ func (s *session) oneCluster(ctx context.Context, endpoints []string, cluster ui
 	all.Wait()
 	for _, err := range foreign {
 		if err != nil {
-			return err // one is enough to say
+			return err // one error is enough
 		}
 	}
 	return nil

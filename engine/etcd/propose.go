@@ -20,7 +20,7 @@ import (
 // transactions within the transaction. If there are too many guards for one level, a single guard replaces them: no
 // transaction of any node came between.
 const (
-	maxGuards  = 60 // and operations, in one level
+	maxGuards  = 60 // limit of guards and of operations in one level
 	nestedOps  = 60
 	maxChanges = nestedOps * nestedOps
 	// attempt is the maximum duration of one request for a transaction before its outcome is queried: a member that
@@ -56,7 +56,7 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 		return 0, err
 	}
 	if s.client.ActiveConnection().GetState() == connectivity.TransientFailure {
-		return 0, storage.ErrUnavailable // nothing need be sent to know that nothing arrives
+		return 0, storage.ErrUnavailable // the engine is known to be unreachable without sending anything
 	}
 	if s.known == 0 {
 		if err := s.enroll(ctx); err != nil {

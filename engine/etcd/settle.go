@@ -66,10 +66,10 @@ func (s *session) settle(ctx context.Context, answered bool) (took bool, err err
 			s.known = now.revision
 			return true, nil
 		case now.revision != s.known && now.record.ID == s.last-1 && now.revision != 0:
-			s.known = now.revision // a fence whose answer was lost
+			s.known = now.revision // by a fence whose answer was lost
 			return false, nil
 		case now.revision == 0 && removed:
-			s.known = 0 // by such a fence, before which the record was as it was before the transaction
+			s.known = 0 // by such a fence; before it the record was in its state before the transaction
 			return false, nil
 		case now.revision != s.known:
 			return false, fmt.Errorf("%w: etcd: somebody else changed the record %q of this node while the answer to a transaction was lost",

@@ -30,7 +30,7 @@ type failstop struct {
 
 	// lock guards the fields below. It is never held during a call of the disk.
 	lock  sync.Mutex
-	cause error // the first failure; nil while all is well
+	cause error // the first failure; nil if there was none
 	// lenient lets LevelDB leave out what it cannot read, as in a recovery. Its messages about that are kept in
 	// lines.
 	lenient bool

@@ -193,7 +193,7 @@ type database struct {
 
 	// The findings of the start.
 	survey   survey
-	recovery *RecoveryReport // nil when there was nothing to recover
+	recovery *RecoveryReport // nil if there was no recovery
 }
 
 // Skipped implements storage.Skipper. It returns the keys that Options.SkipInvalid left out when the layer was

@@ -62,7 +62,7 @@ const sampleSize = 1000
 func (d *database) SizeHint() int {
 	hint, err := d.sizeHint()
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	return hint
 }

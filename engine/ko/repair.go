@@ -56,7 +56,7 @@ var errBrokenIndex = errors.New("its index is broken")
 // openTable is a table open for reading with all its versions, skipping damaged blocks.
 type openTable struct {
 	*table.Reader
-	brokenIndex bool // a look-up has met a key in the index that is none
+	brokenIndex bool // a look-up has found a malformed key in the index
 }
 
 func (t *openTable) options() *opt.Options {

@@ -43,7 +43,7 @@ func readOptions(within *util.Range) *opt.ReadOptions {
 // scan is a scan in progress.
 type scan struct {
 	walk    walk
-	lenient bool // leaves out what is no object
+	lenient bool // skips invalid objects
 }
 
 func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (it iterator.Iterator, err error) {

@@ -15,8 +15,8 @@ import (
 // survey is the result of reading a whole database.
 type survey struct {
 	entries     int     // the readable ones
-	invalid     keyList // keys that are no valid paths
-	undecodable keyList // valid paths whose entries are no objects
+	invalid     keyList // keys that are not valid paths
+	undecodable keyList // valid paths whose entries are not valid objects
 	revision    uint64  // the highest in an entry
 }
 

@@ -30,7 +30,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	options := throughOptions
 	if damaged {
 		lenient := *throughOptions
-		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it reads on
+		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it continues after damage
 		options = &lenient
 	}
 	var it iterator.Iterator

@@ -36,8 +36,8 @@ type walk struct {
 
 	// The current directory.
 	reading bool
-	prefix  []byte // what its keys begin with: the directory and a slash, or nothing
-	begin   []byte // what those that can match begin with
+	prefix  []byte // the prefix of its keys: the directory and a slash, or nothing
+	begin   []byte // the prefix of the keys that can match
 	index   string // the pattern of the objects to take; empty for none
 	child   string // the pattern of the directories to note; empty for none
 	single  bool   // index is the name of one object

@@ -36,7 +36,7 @@ func (d *database) compact(ctx context.Context) error {
 		select {
 		case <-d.closing.Done():
 			cancel(storage.ErrNotActive)
-		case <-d.disk.failed: // its compactions wait for Close from then on: see failstopFS
+		case <-d.disk.failed: // from then on its compactions wait for Close: see failstopFS
 			cancel(nil)
 		case <-ctx.Done():
 		}

@@ -150,7 +150,7 @@ func New(dir string, options Options) *Layer {
 type database struct {
 	dir     string
 	options Options
-	closing context.Context // done when Close has begun: long calls end
+	closing context.Context // done once Close begins: long calls end
 
 	db   *pebble.DB
 	lock *pebble.Lock

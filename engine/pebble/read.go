@@ -54,7 +54,7 @@ func readPaths(it *pebble.Iterator) ([]string, error) {
 func (d *database) SizeHint() int {
 	levels, err := d.db.SSTables(pebble.WithProperties())
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	var entries, size, deletions uint64
 	for _, tables := range levels {
@@ -72,7 +72,7 @@ func (d *database) SizeHint() int {
 		average = max(size/entries, 1)
 	}
 	inMemory := d.db.Metrics().MemTable.Size / (average + memTableOverhead)
-	objects := entries - min(entries, 2*deletions) + inMemory/2 // each commit notes its revision too
+	objects := entries - min(entries, 2*deletions) + inMemory/2 // each commit also writes the record of its revision
 	return int(min(objects, 1<<30))
 }
 

@@ -65,7 +65,7 @@ type lockTable struct {
 }
 
 type heldLock struct {
-	file    io.Closer // nil when there is no file
+	file    io.Closer // nil if there is no file
 	readers int       // 0 for a writer
 }
 

@@ -123,7 +123,7 @@ func (c *check) read() (more bool, err error) {
 		if isCode(err, sqlite3.INTERRUPT) {
 			return false, err
 		}
-		c.singly = true // its place is found there
+		c.singly = true // readSingly finds the position of the error
 		return true, nil
 	}
 	return full && n > 0, nil

@@ -29,7 +29,7 @@ type conn struct {
 	db         *sqlite3.Conn
 	files      *fileSystem
 	statements map[string]*sqlite3.Stmt
-	memory     int64 // that it may take
+	memory     int64 // the limit of its memory
 	heavy      bool  // a large value passed through it
 	broken     bool  // SQLite panicked in it
 }
@@ -38,10 +38,10 @@ type conn struct {
 type openMode string
 
 const (
-	toCreate openMode = "rwc" // makes the file
+	toCreate openMode = "rwc" // creates the file
 	toWrite  openMode = "rw"
-	toRead   openMode = "rw" // the index of the log has to be written by readers too
-	toLook   openMode = "ro" // changes nothing, and takes no lock
+	toRead   openMode = "rw" // readers too have to write the index of the log
+	toLook   openMode = "ro" // changes nothing and takes no lock
 )
 
 // openConn opens a connection to a database. The path is absolute.

@@ -32,7 +32,7 @@ const (
 	changesAt       = 24
 	pageCountAt     = 28
 	applicationIDAt = 68
-	countValidAt    = 92 // for which number of changes the page count is right
+	countValidAt    = 92 // the number of changes for which the page count is correct
 )
 
 // place creates the directories above a file, except in read-only mode. It returns the canonical name of the file, by
@@ -175,7 +175,7 @@ func (c *conn) fillNew() (err error) {
 // explain adds advice to an error.
 func explain(err error) error {
 	switch {
-	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // as SQLite says it
+	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // SQLite's form of the error
 		return fmt.Errorf("the file or its directory cannot be written; change its permissions, choose another, or open it to read only (readonly=on): %w", err)
 	case isNoRoom(err):
 		return fmt.Errorf("the disk is full; make room: %w", err)

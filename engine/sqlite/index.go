@@ -25,7 +25,7 @@ const (
 	logSuffix     = "-wal"
 	logHeaderSize = 32
 	logSaltAt     = 16
-	logMagic      = 0x377f0682 // the lowest bit: of another byte order
+	logMagic      = 0x377f0682 // the lowest bit selects the byte order
 	frameHeader   = 24
 
 	indexHeader   = 136
@@ -58,7 +58,7 @@ func checkLog(path string) error {
 	}
 	sound := size >= logHeaderSize && binary.BigEndian.Uint32(log[:])&^1 == logMagic
 	if sound && !bytes.Equal(log[logSaltAt:logSaltAt+8], index[indexSaltAt:indexSaltAt+8]) {
-		return nil // a log that has begun anew since
+		return nil // a log that has started over since
 	}
 	want := logHeaderSize + frames*(frameHeader+pageSize(binary.LittleEndian.Uint16(index[indexPageAt:])))
 	if sound && size >= want {

@@ -101,7 +101,7 @@ func (d *database) look(o storage.LayerOptions, damage error) error {
 		if d.options.ReadOnly {
 			return err
 		}
-		return nil // SQLite takes that transaction back
+		return nil // SQLite rolls that transaction back
 	}
 	d.readFrom(toLook)
 	err := d.readers.read(func(c *conn) error {
@@ -143,7 +143,7 @@ func (d *database) readNotes(c *conn, o storage.LayerOptions, damage error) (ver
 	d.revision.Store(uint64(revision))
 	id, found, err := c.intNote(noteID)
 	if d.id = uint64(id); !found {
-		d.id = rand.Uint64() | 1 // noted by a start that may write
+		d.id = rand.Uint64() | 1 // stored by a start that may write
 	}
 	return version, err
 }

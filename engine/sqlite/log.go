@@ -16,7 +16,7 @@ func (d *database) tend() {
 		d.replaceWriter()
 	}
 	if d.logPages < d.movedAt {
-		d.movedAt = 0 // it began anew
+		d.movedAt = 0 // it has started over
 	}
 	if d.failed != nil || d.logPages-d.movedAt < d.options.longLog {
 		return

@@ -13,7 +13,7 @@ import (
 const (
 	noteSchema     = "schema"     // the version of the layout
 	noteRevision   = "revision"   // the highest ever committed
-	noteIncomplete = "incomplete" // why the content is
+	noteIncomplete = "incomplete" // why the content is incomplete
 	noteUnsynced   = "sync"       // "off" if the log was written without sync: see log.go
 	noteID         = "id"         // identifies the store
 	noteProbe      = "probe"      // exists only within a transaction: see room.go

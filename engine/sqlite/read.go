@@ -65,7 +65,7 @@ func (d *database) SizeHint() (count int) {
 		return finish(s, nil)
 	})
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	return count
 }

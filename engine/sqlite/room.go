@@ -65,7 +65,7 @@ func (d *database) probe() error {
 	if isRefusal(err) {
 		return err
 	}
-	return nil // another error is met again by the group
+	return nil // the group will meet any other error again
 }
 
 // writePage makes a transaction that writes a page and changes no content.

@@ -25,11 +25,11 @@ type scan struct {
 	conn    *conn  // nil after the end, and if everything was read ahead
 	release func() // frees its place
 	rows    *sqlite3.Stmt
-	ahead   []meta.Object // that were read already, where there was no place
+	ahead   []meta.Object // objects read in advance, if there was no place
 
 	walk         *enginekit.Walk
 	lower, upper []byte
-	key, before  []byte // of the row, and of the one before
+	key, before  []byte // of the row, and of the previous one
 	steps        int    // the number of visited rows
 }
 
@@ -68,7 +68,7 @@ func (d *database) List(pattern string) (enginekit.Iterator, error) {
 	err := d.readers.read(func(c *conn) (err error) {
 		defer func() {
 			if c.endRead(s.rows) != nil {
-				c.broken = true // it is closed, and its transaction ends by that
+				c.broken = true // closing the connection ends its transaction
 			}
 		}()
 		if err := s.open(c); err != nil {
@@ -181,7 +181,7 @@ func (s *scan) Close() error {
 		return nil
 	}
 	if err := s.conn.endRead(s.rows); err != nil {
-		s.conn.broken = true // it is closed, and its transaction ends by that
+		s.conn.broken = true // closing the connection ends its transaction
 	}
 	s.db.readers.put(s.conn)
 	s.release()

@@ -13,7 +13,7 @@ type Proxy struct {
 
 	mu    sync.Mutex // guards the fields below
 	conns map[net.Conn]struct{}
-	off   bool // nothing gets through, and nothing is refused: packets are lost
+	off   bool // nothing passes, and nothing is rejected: packets are lost
 	flow  *sync.Cond
 	work  sync.WaitGroup
 }

@@ -22,7 +22,7 @@ type Disk struct {
 	Dir string
 
 	platter *platter
-	loop    string // the device; empty while there is none
+	loop    string // the device; empty if there is none
 	mounted bool
 }
 

@@ -92,7 +92,7 @@ func testLeft(t *testing.T, dir string, in func(dir string) Layer, want []string
 	defer l.Close()
 	objects, err := l.Load()
 	if err != nil {
-		return // told
+		return // reported
 	}
 	if got := slices.Sorted(maps.Keys(objects)); !slices.Equal(got, want) {
 		t.Errorf("the start succeeded, and of %d objects %d are there", len(want), len(got))

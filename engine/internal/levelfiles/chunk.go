@@ -24,7 +24,7 @@ var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // LogChunk is a chunk with a correct checksum. The zero value means that there is none.
 type LogChunk struct {
 	Size    int    // including the header
-	Payload []byte // a part of what was read
+	Payload []byte // a part of the input
 	Begins  bool   // a record
 	Ends    bool   // a record
 }

@@ -25,7 +25,7 @@ func ShareFcntl(name string) (io.Closer, error) {
 		spec := syscall.Flock_t{Type: syscall.F_RDLCK, Whence: io.SeekStart}
 		err := syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &spec)
 		if err == syscall.EACCES {
-			return syscall.EAGAIN // some systems say so
+			return syscall.EAGAIN // some systems return EACCES
 		}
 		return err
 	})
