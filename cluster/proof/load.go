@@ -90,7 +90,7 @@ func (r *round) write(node, writer int, over <-chan struct{}) {
 		case err == nil:
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
-			time.Sleep(10 * time.Millisecond) // a loop that finds nothing must not spin
+			time.Sleep(10 * time.Millisecond) // a loop must not spin while the engine is lost
 		case errors.Is(err, storage.ErrNotActive): // the round is over: the gate holds writes back while a node restarts
 			return
 		default:

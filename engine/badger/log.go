@@ -20,7 +20,7 @@ const (
 	flushFailed      = "error flushing memtable to disk"
 	writeFailed      = "writeRequests: "
 	tableIgnored     = "Ignoring table"
-	logNotRemoved    = "while deleting file" // otherwise it would be replayed
+	logNotRemoved    = "while deleting file" // the next start would replay the log
 	compactionFailed = "[Compactor: %d] LOG Compact FAILED"
 	readFailed       = "Unable to read: Key"
 	readFailedMore   = "Key: %v, Version"

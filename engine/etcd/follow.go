@@ -32,7 +32,7 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 }
 
 // scan yields the objects of ranges of keys at a revision of etcd, in the order of keys. Etcd sends them in a stream:
-// with pages it would count all remaining keys again for each page.
+// with pages it would examine all remaining keys again for each page.
 func (s *session) scan(ctx context.Context, spans []span, revision int64) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for _, at := range spans {
@@ -59,7 +59,7 @@ func (s *session) scanSpan(ctx context.Context, at span, revision int64, yield f
 	}
 	defer func() {
 		cancel()
-		for range stream { // lets the client finish the rest
+		for range stream { // the client blocks until the rest is received
 		}
 	}()
 	patience := time.NewTimer(s.options.RequestTimeout)
@@ -112,7 +112,7 @@ func (l *Layer) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.S
 	}
 }
 
-// follow watches from a revision of etcd on. It returns nil when yield returns false.
+// follow watches the changes after a revision of etcd. It returns nil when yield returns false.
 func (s *session) follow(ctx context.Context, revision int64, yield func(storage.SharedCommit) bool) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()

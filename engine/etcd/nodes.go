@@ -106,7 +106,7 @@ func (s *session) sweep(gone map[string]absence, now time.Time) error {
 	return nil
 }
 
-// names returns the rests of the keys after a prefix, with the revision of etcd at which each was written.
+// names returns the suffixes of the keys after a prefix, with the revision of etcd at which each was written.
 func (s *session) names(ctx context.Context, prefix string) (map[string]int64, error) {
 	at := prefixed(prefix)
 	got, err := s.client.Get(ctx, at.from, clientv3.WithRange(at.end), clientv3.WithKeysOnly())

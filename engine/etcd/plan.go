@@ -60,7 +60,7 @@ func (s *session) plan(t *storage.SharedTransaction, record int) (guards []clien
 // framing is the maximum overhead of etcd's request around the parts of an operation or a condition.
 const framing = 48
 
-// sizeOf returns a lower bound of the size of conditions and operations in a request.
+// sizeOf returns a upper bound of the size of conditions and operations in a request.
 func sizeOf(guards []clientv3.Cmp, ops []clientv3.Op) (n int) {
 	for _, op := range ops {
 		n += framing + len(op.KeyBytes()) + len(op.RangeBytes()) + len(op.ValueBytes())

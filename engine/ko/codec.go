@@ -26,11 +26,11 @@ const (
 	endPart      = `}`
 )
 
-// entryOverhead is a lower bound of the size of an entry besides the path, the index and the data: the parts, three
+// entryOverhead is a upper bound of the size of an entry besides the path, the index and the data: the parts, three
 // signed numbers and one unsigned.
 const entryOverhead = len(createdPart+updatedPart+indexPart+pathPart+dataPart+revisionPart+expiresPart+endPart) + 4*20
 
-// entrySize returns a lower bound of the length of an entry.
+// entrySize returns a upper bound of the length of an entry.
 func entrySize(path string, obj *meta.Object) int {
 	return entryOverhead + 2*len(path) + len(obj.Data)
 }

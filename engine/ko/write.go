@@ -16,7 +16,7 @@ import (
 // has to replay.
 const defaultMaxBatch = 512 << 20
 
-// recordOverhead is a lower bound of what a batch keeps of each change besides its key and entry: a kind, two
+// recordOverhead is a upper bound of what a batch keeps of each change besides its key and entry: a kind, two
 // lengths, and their positions.
 const recordOverhead = 64
 

@@ -15,7 +15,7 @@ import (
 // maxBatch limits the bytes of one batch. It is safely below Pebble's limit on machines of any word size.
 const maxBatch = 1 << 30
 
-// recordOverhead is a lower bound of what a batch adds to a key and a value: a kind and two lengths.
+// recordOverhead is a upper bound of what a batch adds to a key and a value: a kind and two lengths.
 const recordOverhead = 1 + 2*binary.MaxVarintLen32
 
 // Commit implements enginekit.Database.
