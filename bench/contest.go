@@ -139,7 +139,7 @@ func parallel(workers, n int, operation func(worker, i int) error) error {
 	return failed
 }
 
-// background runs a loop during a side: stop ends it and returns its error.
+// background runs a loop concurrently with a side: stop ends it and returns its error.
 func background(step func(i int) error) (stop func() error) {
 	quit := make(chan struct{})
 	ended := make(chan error, 1)

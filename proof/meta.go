@@ -246,7 +246,7 @@ func answer(result string, err error) string {
 	return result
 }
 
-// show returns a list as text, without revisions: a glob delete of nothing takes a revision only in some stores.
+// show returns a list as text, without revisions: even a glob delete of nothing takes a revision.
 func show(objects []meta.Object) string {
 	lines := make([]string, len(objects))
 	for i, obj := range objects {

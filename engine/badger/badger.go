@@ -108,9 +108,9 @@ type Options struct {
 	MaxData int
 	// MinFree is the free space on the disk, in bytes, below which the layer rejects writes. Deletes are accepted
 	// down to a quarter of it; reads need no space. It is for Badger's background writes: memtables, and tables that
-	// replace others. The default, if zero, is 16 times MemTableSize or a sixteenth of the disk, whichever is less,
-	// but at least 16 MiB for the latter. If negative, the free space is not checked. MemTableSize is reduced to a
-	// sixteenth of MinFree, but to no less than 1 MiB.
+	// replace others. If zero, it is 16 times MemTableSize, limited to a sixteenth of the disk or 16 MiB, whichever
+	// of the two is greater. If negative, the free space is not checked. MemTableSize is limited to a sixteenth of
+	// MinFree, but is at least 1 MiB.
 	MinFree int64
 	// SkipVerify makes Start skip the reading of all tables. If false, a table that has been damaged makes Start
 	// fail. If true, Start is faster in a large store, and damage may go unnoticed: Badger treats unreadable entries

@@ -36,8 +36,8 @@ type lock struct {
 
 	renewing sync.Mutex // serialises Renew; acquired before mu
 	mu       sync.Mutex // guards the fields below
-	// leases are the leases of etcd that the key is or may be bound to. The last one is current. There are several if
-	// an answer was lost.
+	// leases are the leases of etcd that the key may be bound to: the last confirmed one, and later ones whose answer
+	// was lost.
 	leases []clientv3.LeaseID
 	over   bool // it was released
 }

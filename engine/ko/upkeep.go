@@ -51,7 +51,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	})
 }
 
-// releaser is an iterator with a Close.
+// releaser is an iterator with a Close method.
 type releaser struct{ iterator.Iterator }
 
 func (r releaser) Close() error {
