@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// side is one of the things that are compared: it does n operations.
+// side is one of the compared things: it does n operations.
 type side func(n int) error
 
-// contestOfMany is contest for sides that use several goroutines or a disk: the time that
-// went by counts, in any case.
+// contestOfMany is contest for sides that use several goroutines or a disk: it always counts elapsed time.
 func contestOfMany(c config, sides ...side) (result [][]float64, err error) {
 	c.cpu = false
 	return contest(c, sides...)
 }
 
-// contest runs sides in turn, round by round, for c.round each, and returns the
-// nanoseconds an operation took: result[side][round]. The order is reversed in every other
-// round. What disturbs the machine for longer than a round disturbs all sides alike.
+// contest runs sides in turn, round by round, for c.round each, and returns the nanoseconds of an operation:
+// result[side][round]. The order is reversed in every other round. A disturbance of the machine that lasts longer
+// than a round affects all sides alike.
 func contest(c config, sides ...side) (result [][]float64, err error) {
 	result = make([][]float64, len(sides))
 	operations := make([]int, len(sides))
@@ -44,7 +43,7 @@ func contest(c config, sides ...side) (result [][]float64, err error) {
 	return result, nil
 }
 
-// calibrate finds how many operations fill a round, which warms up too.
+// calibrate finds how many operations fill a round. It is also the warm-up.
 func calibrate(c config, s side) (int, error) {
 	for n := 1; ; n *= 2 {
 		ns, err := timed(c, s, n)
@@ -57,8 +56,7 @@ func calibrate(c config, s side) (int, error) {
 	}
 }
 
-// timed runs a side. With c.cpu it counts the time that the side's thread had a
-// processor, not the time that went by.
+// timed runs a side. With c.cpu it counts the processor time of the side's thread instead of elapsed time.
 func timed(c config, s side, n int) (nsPerOperation float64, err error) {
 	clock := func() (time.Duration, error) { return time.Since(processStart), nil }
 	if c.cpu {
@@ -79,8 +77,8 @@ func timed(c config, s side, n int) (nsPerOperation float64, err error) {
 
 var processStart = time.Now()
 
-// versus compares two sides. The ratio is the median of the ratios of the rounds: each
-// compares neighbours in time.
+// versus compares two sides. The ratio is the median of the ratios of the rounds: each ratio compares neighbours in
+// time.
 func versus(c config, name string, ours, baseline side, g *goal) (row, error) {
 	result, err := contest(c, ours, baseline)
 	if err != nil {
@@ -106,17 +104,17 @@ func ratios(dividends, divisors []float64) []float64 {
 	return quotients
 }
 
-// median returns the middle of values, of which there is one at least.
+// median returns the middle of values, which must not be empty.
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// quantile returns the value that a part q of all values is not greater than.
+// quantile returns the value that a part q of all values does not exceed.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// parallel does n operations with several goroutines, each taking the next when it is
-// done with one. It returns the first error, after which no more are begun.
+// parallel does n operations with several goroutines, each taking the next operation when it has finished one. It
+// returns the first error, after which it starts no more.
 func parallel(workers, n int, operation func(worker, i int) error) error {
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -141,7 +139,7 @@ func parallel(workers, n int, operation func(worker, i int) error) error {
 	return failed
 }
 
-// background runs a loop beside a side: stop ends it and returns its error.
+// background runs a loop concurrently with a side: stop ends it and returns its error.
 func background(step func(i int) error) (stop func() error) {
 	quit := make(chan struct{})
 	ended := make(chan error, 1)

@@ -22,7 +22,7 @@ func body(i int) json.RawMessage {
 	return json.RawMessage(head + strings.Repeat("x", dataSize-len(head)-2) + `"}`)
 }
 
-// bodies are data to write again and again, made beforehand.
+// bodies are data to write repeatedly, made in advance.
 func bodies() []json.RawMessage {
 	made := make([]json.RawMessage, 1024)
 	for i := range made {
@@ -31,12 +31,12 @@ func bodies() []json.RawMessage {
 	return made
 }
 
-// path is where the i-th object is.
+// path returns the path of the i-th object.
 func path(i int) string { return fmt.Sprintf("places/%016x", i) }
 
-// lookups are the paths of n objects in random order. They lie in memory in this order, as
-// a caller's path is in the cache when it is looked up, and they are not the strings that
-// a store keeps, as a caller's are not.
+// lookups returns the paths of n objects in random order. They lie in memory in this order, because a caller's path
+// is in the cache when it is looked up. They are not the strings that the store keeps, because a caller's paths are
+// not either.
 func lookups(n int) []string {
 	order := rand.New(rand.NewPCG(1, 2)).Perm(n)
 	paths := make([]string, n)
@@ -46,7 +46,7 @@ func lookups(n int) []string {
 	return paths
 }
 
-// memoryStore is a started store in memory that holds n objects.
+// memoryStore returns a started store in memory that holds n objects.
 func memoryStore(n int) (*storage.Layered, error) {
 	store := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer()})
 	if err := store.Start(storage.Options{}); err != nil {
@@ -76,7 +76,7 @@ func filledMap(n int) bareMap {
 	return m
 }
 
-// object is the i-th object as the store keeps it.
+// object returns the i-th object as the store keeps it.
 func object(i int) *meta.Object {
 	p := path(i)
 	return &meta.Object{

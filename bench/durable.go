@@ -14,10 +14,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// manyWriters is how many goroutines write at once in the durable contests.
+// manyWriters is how many goroutines write at the same time in the durable contests.
 const manyWriters = 64
 
-// durableStore is a started store over memory and Pebble.
+// durableStore returns a started store over memory and Pebble.
 func durableStore(dir string) (*storage.Layered, error) {
 	store := storage.New(storage.LayeredConfig{
 		Memory:   storage.NewMemoryLayer(),
@@ -26,7 +26,7 @@ func durableStore(dir string) (*storage.Layered, error) {
 	return store, store.Start(storage.Options{})
 }
 
-// barePebble is Pebble without the store, with the options of package engine/pebble.
+// barePebble returns Pebble without the store, with the options of package engine/pebble.
 func barePebble(dir string) (*pebble.DB, error) {
 	open := func() (*pebble.DB, error) {
 		cache := pebble.NewCache(64 << 20)
@@ -55,7 +55,7 @@ func barePebble(dir string) (*pebble.DB, error) {
 	return open()
 }
 
-// quietLogger drops what Pebble tells of its work.
+// quietLogger drops Pebble's messages.
 type quietLogger struct{}
 
 func (quietLogger) Infof(string, ...any)  {}
@@ -86,7 +86,7 @@ func pebbleWriter(db *pebble.DB) writer {
 	}
 }
 
-// writesWith is a side that writes with several goroutines, going on where it stopped.
+// writesWith is a side that writes with several goroutines, and continues where it stopped.
 func writesWith(writers int, write writer, paths []string) side {
 	at, data := 0, bodies()
 	return func(n int) error {
@@ -117,7 +117,7 @@ func durableRows(c config) (rows []row, err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	paths := lookups(c.objects)
-	c.round *= 3 // a sync takes its time
+	c.round *= 3 // a sync takes long
 	for _, contest := range []struct {
 		writers        int
 		name           string

@@ -10,7 +10,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// hotKeys is how many keys the hot reads take turns with: their objects fit a cache.
+// hotKeys is the number of keys that the hot reads use in turn: their objects fit into a cache.
 const hotKeys = 1000
 
 // getRows compares Get with a bare look-up in a concurrent map of the same kind.
@@ -96,7 +96,7 @@ func mapCopy(m bareMap) read {
 
 func absent(path string) error { return fmt.Errorf("%s: expected an object, found none", path) }
 
-// reads is a side that looks paths up one by one, going on where it stopped.
+// reads is a side that looks up paths one by one, and continues where it stopped.
 func reads(r read, paths []string) side {
 	at := 0
 	return func(n int) error {
@@ -112,8 +112,7 @@ func reads(r read, paths []string) side {
 	}
 }
 
-// readsWith is reads with several goroutines, each with its part of the paths: n
-// operations in all.
+// readsWith is reads with several goroutines, each with its part of the paths: n operations in total.
 func readsWith(readers int, r read, paths []string) side {
 	parts := make([]side, readers)
 	for i := range parts {
@@ -124,7 +123,7 @@ func readsWith(readers int, r read, paths []string) side {
 	}
 }
 
-// scalingRows compares how much more many readers do than one.
+// scalingRows compares how much faster many readers are than one.
 func scalingRows(c config, store *storage.Layered, bare bareMap, paths []string) ([]row, error) {
 	readers := max(2, runtime.GOMAXPROCS(0))
 	result, err := contestOfMany(c,
@@ -138,8 +137,8 @@ func scalingRows(c config, store *storage.Layered, bare bareMap, paths []string)
 	return []row{compared(name, "x", ours, theirs, ratioAtLeast(0.9))}, nil
 }
 
-// besideWriterRows compares reads beside a writer with reads alone. One core is left to the
-// writer where there are several.
+// besideWriterRows compares reads during writes with reads alone. One core is left to the writer if there are
+// several.
 func besideWriterRows(c config, store *storage.Layered, bare bareMap, paths []string) ([]row, error) {
 	data := bodies()
 	setOurs := func(i int) error {
@@ -181,7 +180,7 @@ func beside(s side, step func(i int) error) side {
 	}
 }
 
-// paced slows a loop down to 10,000 steps a second.
+// paced limits a loop to 10,000 steps a second.
 func paced(step func(i int) error) func(i int) error {
 	return func(i int) error {
 		if i%10 == 0 {
@@ -199,6 +198,6 @@ func allocationsOf(s side, n int) (float64, error) {
 		return 0, err
 	}
 	runtime.ReadMemStats(&after)
-	// The runtime's own few allocations are no part of an operation.
+	// The runtime's own few allocations are not part of an operation.
 	return float64((after.Mallocs - before.Mallocs) / uint64(n)), nil
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The newest of a list in a heap of several gigabytes: what a caller meets whose list nobody has read for long.
+// The newest objects of a list in a heap of several gigabytes, for a caller whose list nobody has read for a long
+// time.
 
 const (
 	largeLists = 100  // at most
@@ -80,7 +81,7 @@ func gigabyteRows(c config) ([]row, error) {
 
 func largeList(i int) string { return fmt.Sprintf("large/%02d", i) }
 
-// largeStore has n objects of four kilobytes in some lists, written in turn.
+// largeStore returns a store of n objects of four kilobytes in some lists, written in turn.
 func largeStore(n, lists int) (*storage.Layered, error) {
 	store, err := memoryStore(0)
 	if err != nil {

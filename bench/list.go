@@ -12,8 +12,8 @@ const (
 	listLimit = 100
 )
 
-// lists are two stores: one with a short list and nothing else, and one with a long list,
-// and a short one among unrelated objects.
+// lists are two stores: one with only a short list, and one with a long list, and a short one among unrelated
+// objects.
 type lists struct{ short, long *storage.Layered }
 
 func newLists(c config) (l lists, err error) {

@@ -1,12 +1,12 @@
-// Command bench measures the store against the plain parts that it is made of, side by
-// side in one run, and prints the ratios beside the goals of the project.
+// Command bench measures the store against the plain components that it is made of, in one run, and prints the ratios
+// with the goals of the project.
 //
 //	go run .            a million objects, some minutes
 //	go run . -quick     fewer objects and shorter rounds: does it run at all
 //	go run . -only Get  the sections whose name matches a regular expression
 //	go run . -json      one JSON object a line
 //
-// README.md says what each row means.
+// README.md explains each row.
 package main
 
 import (
@@ -30,7 +30,7 @@ type config struct {
 	dir     string        // for the stores on disk
 }
 
-// section is one topic. It makes what it needs and drops it before it returns.
+// section is one topic. It creates what it needs and drops it before it returns.
 type section struct {
 	name string
 	run  func(config) ([]row, error)
@@ -113,7 +113,7 @@ func runSections(c config, wanted *regexp.Regexp, p printer, progress io.Writer)
 				return err
 			}
 		}
-		debug.FreeOSMemory() // the next section shall not pay for this one
+		debug.FreeOSMemory() // the next section must not pay for this one
 	}
 	return nil
 }

@@ -28,11 +28,11 @@ func memoryRows(c config) ([]row, error) {
 		[]float64{ours}, []float64{theirs}, oursAtMost(250))}, nil
 }
 
-// heap returns the bytes of all objects that are in use.
+// heap returns the bytes of all objects in use.
 func heap() float64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what pools kept through the first one
+	runtime.GC() // frees what pools kept through the first one
 	runtime.ReadMemStats(&stats)
 	return float64(stats.HeapAlloc)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// peerRows sets the store beside other ways to keep JSON in memory.
+// peerRows compares the store with other ways to keep JSON in memory.
 func peerRows(c config) (rows []row, err error) {
 	store, _, err := watched(c.objects)
 	if err != nil {
@@ -25,7 +25,8 @@ func peerRows(c config) (rows []row, err error) {
 		obj := object(i)
 		std.Store(obj.Path, obj)
 	}
-	// An overwrite in buntdb moves the object in its indexes; the store has none that moves.
+	// An overwrite in buntdb moves the object in its indexes; the store has no index in which an overwrite moves an
+	// object.
 	bunt, err := newBunt(c.objects, false)
 	if err != nil {
 		return nil, err

@@ -14,12 +14,12 @@ import (
 	"github.com/oolith-db/oolith/meta"
 )
 
-// reference is a store of the plain kind: one map of objects by value, one RWMutex, lists by a scan and a sort, an
-// event of each write into one of six buffered channels that six goroutines drain. It keeps no order between
-// keys, has no lists by time, and a consumer that is stuck stops it.
+// reference is a simple store: one map of objects by value, one RWMutex, lists by a scan and a sort, and an event of
+// each write into one of six buffered channels that six goroutines drain. It keeps no order between keys, has no
+// lists by time, and a stuck consumer stops it.
 type reference struct {
-	// strict says that it checks and copies what is written, as a store must that keeps its word; without it, it
-	// keeps the caller's buffer, whatever that holds.
+	// strict makes it validate and copy what is written, as a correct store must; without it, it keeps the caller's
+	// buffer unchecked.
 	strict   bool
 	channels []chan event
 	drained  sync.WaitGroup
@@ -39,7 +39,7 @@ const (
 	referenceBuffer = 100
 )
 
-// newReference returns a reference; watched says that it has channels, and who drains them.
+// newReference returns a reference; watched gives it channels and goroutines that drain them.
 func newReference(strict, watched bool) *reference {
 	r := &reference{strict: strict, objects: make(map[string]meta.Object)}
 	if watched {

@@ -11,15 +11,16 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// How the store does beside the references: with events that are drained, which is what users do all the time.
+// The store compared with the references, with drained events: the usual use.
 
-// How the events of a store are taken.
+// The ways to take the events of a store.
 const (
 	byChannels = "channels" // six goroutines drain WatchSharded
 	byWatch    = "Watch"
 )
 
-// drained is a store in memory, with n objects, whose events are taken in one of the ways; taken runs at each.
+// drained returns a store in memory, with n objects, whose events are taken in the given way; taken runs at each
+// event.
 func drained(n int, way string, taken func()) (*storage.Layered, error) {
 	store, err := memoryStore(n)
 	if err != nil {
@@ -46,7 +47,7 @@ func nothing() {}
 // setter writes, and reads, what rows compare.
 type setter func(path string, data json.RawMessage) error
 
-// writesOf is a side on which some goroutines overwrite paths, and of ten calls some read.
+// writesOf is a side on which some goroutines overwrite paths. readsOfTen of ten calls are reads.
 func writesOf(goroutines int, set setter, get read, readsOfTen int, paths []string) side {
 	data := bodies()
 	at := make([]int, goroutines)
@@ -68,7 +69,7 @@ func writesOf(goroutines int, set setter, get read, readsOfTen int, paths []stri
 }
 
 func referenceRows(c config) (rows []row, err error) {
-	// One after the other, so that none is measured in a heap that holds the stores of another.
+	// One after the other, so none is measured in a heap with the stores of another.
 	for _, some := range []func(config) ([]row, error){callRows, untilTakenRows, quietSetRows, collectionRows} {
 		added, err := some(c)
 		if err != nil {
@@ -214,7 +215,7 @@ func quietSetRows(c config) ([]row, error) {
 	}, nil
 }
 
-// bytesOf is the memory that an operation allocates, in bytes.
+// bytesOf returns the memory that an operation allocates, in bytes.
 func bytesOf(s side, n int) (float64, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -10,7 +10,7 @@ type row struct {
 	Name string  `json:"name"`
 	Unit string  `json:"unit"`
 	Ours float64 `json:"ours"`
-	// Baseline and Ratio, ours divided by it, are zero where there is nothing to compare.
+	// Baseline and Ratio, ours divided by it, are zero if there is nothing to compare.
 	Baseline float64 `json:"baseline,omitempty"`
 	Ratio    float64 `json:"ratio,omitempty"`
 	Goal     *goal   `json:"goal,omitempty"`
@@ -18,7 +18,7 @@ type row struct {
 	Met *bool `json:"met,omitempty"`
 }
 
-// goal is a bound on a row's ratio, or on its own figure.
+// goal is a limit on a row's ratio, or on its own figure.
 type goal struct {
 	Of    string  `json:"of"`    // "ratio" or "ours"
 	Bound string  `json:"bound"` // "<=" or ">="
@@ -65,8 +65,7 @@ func (r row) verdict() string {
 	}
 }
 
-// figure is a number in as many digits as mean something; empty for 0 of something
-// that was not measured.
+// figure formats a number with its significant digits; empty for 0 of something that was not measured.
 func figure(value float64, unit string) string {
 	if unit != "" {
 		unit = " " + unit

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// watched is a store in memory with a Watch and a drained WatchSharded.
+// watched returns a store in memory with a Watch and a drained WatchSharded.
 func watched(n int) (store *storage.Layered, seen *atomic.Int64, err error) {
 	if store, err = memoryStore(n); err != nil {
 		return nil, nil, err
@@ -27,7 +27,7 @@ func watched(n int) (store *storage.Layered, seen *atomic.Int64, err error) {
 	return store, seen, nil
 }
 
-// sets is a side that overwrites paths one by one, going on where it stopped.
+// sets is a side that overwrites paths one by one, and continues where it stopped.
 func sets(set func(path string, data json.RawMessage) error, paths []string) side {
 	at, data := 0, bodies()
 	return func(n int) error {
@@ -50,7 +50,7 @@ func storeSet(store *storage.Layered) func(string, json.RawMessage) error {
 	}
 }
 
-// lockedMap is the least that could take the store's place: no order, no events.
+// lockedMap is the minimum that could replace the store: no order, no events.
 type lockedMap struct {
 	mu   sync.RWMutex
 	data map[string]json.RawMessage // guarded by mu

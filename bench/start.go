@@ -68,7 +68,7 @@ func fillLayer(dir string, n int) error {
 	return nil
 }
 
-// startOnce starts and closes the store and returns how long the start took.
+// startOnce starts and closes the store and returns the duration of the start.
 func startOnce(dir string, n int) (time.Duration, error) {
 	debug.FreeOSMemory()
 	begin := time.Now()
@@ -84,7 +84,7 @@ func startOnce(dir string, n int) (time.Duration, error) {
 	return took, nil
 }
 
-// decodeOnce opens the engine, decodes all that it holds into the tables that memory has, and does nothing else.
+// decodeOnce opens the engine, decodes everything in it into the tables that memory has, and does nothing else.
 func decodeOnce(dir string, n int) (time.Duration, error) {
 	debug.FreeOSMemory()
 	begin := time.Now()
@@ -104,9 +104,8 @@ func decodeOnce(dir string, n int) (time.Duration, error) {
 	return took, nil
 }
 
-// startMemory starts the store with frequent collections and returns how much heap was
-// live at most, as each collection found it, and how much is live in the end. What
-// was live before does not count.
+// startMemory starts the store with frequent collections and returns the peak of the live heap, as each collection
+// found it, and the live heap at the end, both without what was live before.
 func startMemory(dir string) (peak, final float64, err error) {
 	before := heap()
 	defer debug.SetGCPercent(debug.SetGCPercent(10))

@@ -8,7 +8,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// phase is what watches a store during one measurement.
+// phase watches a store during one measurement.
 type phase func(store *storage.Layered) (stop func())
 
 func nobody(*storage.Layered) func() { return func() {} }
@@ -32,7 +32,7 @@ func both(a, b phase) phase {
 	}
 }
 
-// watcherRows measures what a stuck watcher does to the slowest one percent of all writes.
+// watcherRows measures the effect of a stuck watcher on the slowest one percent of all writes.
 func watcherRows(c config) ([]row, error) {
 	inMemory, err := memoryStore(c.objects)
 	if err != nil {
@@ -49,7 +49,7 @@ func watcherRows(c config) ([]row, error) {
 	}
 	defer durable.Close()
 
-	// More than a watcher may lag before its events coalesce.
+	// More than the backlog of a watcher before its events coalesce.
 	samples := max(2000, min(c.objects/5, 100_000))
 	var rows []row
 	for _, contest := range []struct {
@@ -61,8 +61,8 @@ func watcherRows(c config) ([]row, error) {
 	}{
 		{"p99 of Set, memory: + stuck watcher / draining", inMemory, 1, samples, draining, both(draining, stuck), ratioAtMost(1.05)},
 		{"p99 of Set, memory: stuck watcher / nobody", inMemory, 1, samples, nobody, stuck, ratioAtMost(1.05)},
-		// Not what a stuck watcher does: a draining one keeps a second processor awake, and a writer
-		// beside it is quicker than one with nobody.
+		// Not an effect of a stuck watcher: a draining one keeps a second processor awake, and a writer is faster
+		// with it than with no watcher.
 		{"p99 of Set, memory: stuck watcher / draining", inMemory, 1, samples, draining, stuck, nil},
 		{"p99 of Set, memory: draining watcher / nobody", inMemory, 1, samples, nobody, draining, nil},
 		{"p99 of Set, durable, 16 writers: + stuck / draining", durable, 16, samples / 20, draining, both(draining, stuck), ratioAtMost(1.05)},
@@ -77,8 +77,8 @@ func watcherRows(c config) ([]row, error) {
 	return rows, nil
 }
 
-// tails runs both phases in turn on one store and returns the 99th percentile of the time
-// of a Set for each and every round.
+// tails runs both phases in turn on one store and returns the 99th percentile of the time of a Set for each phase and
+// round.
 func tails(c config, store *storage.Layered, writers, samples int, phases ...phase) (result [2][]float64, err error) {
 	paths, data := lookups(c.objects), bodies()
 	took := make([]float64, samples)
@@ -99,7 +99,7 @@ func tails(c config, store *storage.Layered, writers, samples int, phases ...pha
 				return result, err
 			}
 			begin += samples
-			if round > 0 { // the first one warms up
+			if round > 0 { // the first one is the warm-up
 				result[i] = append(result[i], quantile(took, 0.99))
 			}
 		}

@@ -21,7 +21,7 @@ import (
 // smallTables makes flushes and compactions frequent.
 const smallTables = 32 << 10
 
-// quiet are the options of stores of which errors are expected.
+// quiet returns the options of stores in which errors are expected.
 func quiet() storage.Options {
 	return storage.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 }
@@ -35,7 +35,7 @@ func pebbleStore(fs vfs.FS, memory bool) *storage.Layered {
 	return storage.New(config)
 }
 
-// changesDisk reports whether an operation changes what is on the disk.
+// changesDisk reports whether an operation changes the disk.
 func changesDisk(kind errorfs.OpKind) bool {
 	switch kind {
 	case errorfs.OpCreate, errorfs.OpLink, errorfs.OpRemove, errorfs.OpRemoveAll, errorfs.OpRename,
@@ -46,15 +46,15 @@ func changesDisk(kind errorfs.OpKind) bool {
 	return false
 }
 
-// cut is a loss of power: what is on the disk then, and what the writers knew.
+// cut is a power failure: the content of the disk at that moment, and what the writers knew.
 type cut struct {
 	disk  *vfs.MemFS
 	views []view
 	op    string
 }
 
-// crashRound runs writers and takes the power away at every operation of the file system: a copy
-// of the disk as it would be found is reopened and checked.
+// crashRound runs writers and simulates a power failure at every operation of the file system: a copy of the disk as
+// it would be after the failure is reopened and checked.
 func crashRound(ctx context.Context, c config, t *tally) error {
 	disk := vfs.NewCrashableMem()
 	ledgers := newLedgers(1 + c.rng.IntN(4))
@@ -84,7 +84,7 @@ func newLedgers(n int) []*ledger {
 	return ledgers
 }
 
-// write lets each writer make a number of random calls, and returns the first error.
+// write makes a number of random calls from each writer, and returns the first error.
 func write(ctx context.Context, store *storage.Layered, ledgers []*ledger, seed uint64, calls int) error {
 	errs := make([]error, len(ledgers))
 	var group sync.WaitGroup
@@ -102,19 +102,19 @@ func write(ctx context.Context, store *storage.Layered, ledgers []*ledger, seed 
 	return errors.Join(errs...)
 }
 
-// crashChecker takes cuts and checks them.
+// crashChecker captures power failures and checks them.
 type crashChecker struct {
 	disk    *vfs.MemFS
 	ledgers []*ledger
 	armed   atomic.Bool
 	cuts    chan cut
 
-	mu  sync.Mutex // held while a cut is taken, so that no operation is between; guards the field below
+	mu  sync.Mutex // held while the disk is captured, to exclude other operations; guards the field below
 	rng *rand.Rand
 }
 
-// observe runs before each operation of the file system, and takes the disk as it is then: with
-// what was synced, and a random part of the rest, also none or all.
+// observe runs before each operation of the file system, and captures the disk at that moment: with everything
+// synced, and a random part of the rest, including none or all.
 func (k *crashChecker) observe(op errorfs.Op) error {
 	if !changesDisk(op.Kind) || !k.armed.Load() {
 		return nil
@@ -122,7 +122,7 @@ func (k *crashChecker) observe(op errorfs.Op) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept := []int{0, 0, 100, k.rng.IntN(101)}[k.rng.IntN(4)]
-	// The views first: what is acknowledged in them must be in the copy.
+	// The views come first: everything acknowledged in them must be in the copy.
 	views := viewsOf(k.ledgers)
 	copied := k.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: k.rng})
 	k.cuts <- cut{copied, views, fmt.Sprintf("%v %s, %d%% of the unsynced data kept", op.Kind, op.Path, kept)}
@@ -137,7 +137,7 @@ func viewsOf(ledgers []*ledger) []view {
 	return views
 }
 
-// checkAll checks the cuts, and takes on the rest after the first that is wrong.
+// checkAll checks the captured failures. After the first violation it discards the rest.
 func (k *crashChecker) checkAll(t *tally) error {
 	var failed error
 	for cut := range k.cuts {
@@ -162,8 +162,8 @@ func checkCut(ledgers []*ledger, cut cut) error {
 	return checkStore(store, ledgers, cut.views)
 }
 
-// fsyncRound lets one operation of the file system fail, from which on all fail or only that one, and
-// checks that the store stops, reads on, and comes back.
+// fsyncRound makes one operation of the file system fail. Afterwards all operations fail, or only that one. It checks
+// that the store stops writing, continues reading, and recovers.
 func fsyncRound(ctx context.Context, c config, t *tally) error {
 	fatal := errors.New("injected: input/output error")
 	left := int64(40 + c.rng.IntN(600))
@@ -184,21 +184,22 @@ func fsyncRound(ctx context.Context, c config, t *tally) error {
 	})
 }
 
-// fullRound lets the disk be full after a number of bytes.
+// fullRound makes the disk full after a number of bytes.
 func fullRound(ctx context.Context, c config, t *tally) error {
 	room := int64(1 + c.rng.IntN(200_000))
 	return failingDisk(ctx, c, t, syscall.ENOSPC, 1+c.rng.IntN(4), 400, fullAfter(&room))
 }
 
-// bytesRound lets the disk be full after every number of bytes that a few writes need, from none to all. The
-// order spreads them, so that a round that is cut short has seen something of each part.
+// bytesRound makes the disk full after every number of bytes that a few writes need, from none to all. The order
+// spreads the numbers, so a round that ends early has tested some of each part.
 func bytesRound(ctx context.Context, c config, t *tally) error {
 	const plenty, writes = 1 << 40, 24
 	left := int64(plenty)
 	if err := failingDisk(ctx, c, t, syscall.ENOSPC, 1, writes, fullAfter(&left)); err != nil {
 		return err
 	}
-	// Steps of the golden ratio leave no large gap; they visit all when they have no divisor with the total in common.
+	// Steps of the golden ratio leave no large gap; they visit all numbers if they have no common divisor with the
+	// total.
 	total := plenty - left
 	step := int64(float64(total) * 0.618)
 	for gcd(step, total) != 1 {
@@ -231,7 +232,7 @@ func fullAfter(left *int64) func(vfs.FS, *atomic.Bool) vfs.FS {
 	}
 }
 
-// failingDisk lets writers make a number of calls in all on a disk that fails at some time.
+// failingDisk lets writers make a total number of calls on a disk that fails at some point.
 func failingDisk(ctx context.Context, c config, t *tally, cause error, writers, calls int, failing func(vfs.FS, *atomic.Bool) vfs.FS) error {
 	disk := vfs.NewCrashableMem()
 	var broken atomic.Bool
@@ -261,7 +262,7 @@ func failingDisk(ctx context.Context, c config, t *tally, cause error, writers, 
 	if err != nil {
 		return err
 	}
-	// With and without what was never synced.
+	// With and without the data that was never synced.
 	for _, kept := range []int{0, 100} {
 		crashed := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: c.rng})
 		if err := checkCut(ledgers, cut{disk: crashed, views: views}); err != nil {
@@ -271,7 +272,7 @@ func failingDisk(ctx context.Context, c config, t *tally, cause error, writers, 
 	return nil
 }
 
-// checkStopped checks that a store whose disk failed takes no more writes and reads on.
+// checkStopped checks that a store whose disk failed rejects all writes and continues reading.
 func checkStopped(store *storage.Layered, ledgers []*ledger, cause error) error {
 	if _, err := store.Set("more", []byte(`1`)); !errors.Is(err, storage.ErrWritesStopped) || !errors.Is(err, cause) {
 		return fmt.Errorf("a write after the failure: %v, want ErrWritesStopped with its cause", err)

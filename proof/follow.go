@@ -16,42 +16,43 @@ import (
 	"github.com/oolith-db/oolith/key"
 )
 
-// follower is a client that follows some patterns over one protocol, comes back whenever it is cut off, and checks every message.
+// follower is a client that follows some patterns over one protocol, reconnects whenever it is disconnected, and
+// checks every message.
 type follower struct {
 	protocol streamProtocol
 	address  string
 	patterns []string
 	rng      *rand.Rand
-	slow     bool // it stops reading now and then
+	slow     bool // it sometimes stops reading
 
 	messages atomic.Int64
-	calm     atomic.Bool // it neither cuts its connections nor stops reading any more
+	calm     atomic.Bool // it no longer cuts its connections or stops reading
 
 	mu       sync.Mutex // guards the fields below
 	held     map[string]*seen
 	revision uint64     // of the last message
-	token    string     // to come back with; of the older protocol, the version
-	wire     *wireState // of the older protocol; nil before there is one
+	token    string     // to resume with; in the older protocol, the version
+	wire     *wireState // of the older protocol; nil until there is one
 	cuts     int
 	pauses   int
 	states   int
 	caughtUp int
 }
 
-// seen is what a client knows of a key.
+// seen is a client's knowledge of a key.
 type seen struct {
 	number
-	sure bool // the number is that of the key's last change, and not of an older one
+	sure bool // the number is that of the key's last change, not of an older one
 }
 
-// streamProtocol is how a client talks to the server.
+// streamProtocol defines how a client talks to the server.
 type streamProtocol interface {
 	name() string
-	// follow connects, and takes messages until the connection ends. An error that is no broken is what is wrong with one.
+	// follow connects, and processes messages until the connection ends. An error other than broken is a violation.
 	follow(f *follower, conn net.Conn) error
 }
 
-// broken is the end of a connection, which may come at any time.
+// broken is the end of a connection, which may happen at any time.
 type broken struct{ error }
 
 // streamObject is an object of the campaign.
@@ -86,12 +87,12 @@ func newFollowers(seed uint64, address string) []*follower {
 	return all
 }
 
-// run follows until the context ends, or something is wrong.
+// run follows until the context ends, or a violation occurs.
 func (f *follower) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		conn, err := net.DialTimeout("tcp", f.address, time.Second)
 		if err != nil {
-			time.Sleep(5 * time.Millisecond) // the server starts again
+			time.Sleep(5 * time.Millisecond) // the server is restarting
 			continue
 		}
 		over := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -106,10 +107,10 @@ func (f *follower) run(ctx context.Context) error {
 	return nil
 }
 
-// breakable is a connection that is cut at some byte, and from which a slow client does not read for a while now and then.
+// breakable is a connection that is cut at some byte. A slow client sometimes does not read from it for a while.
 func (f *follower) breakable(conn net.Conn) net.Conn {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(16 << 10) // for the slow ones; the others read at once
+		_ = tcp.SetReadBuffer(16 << 10) // for the slow clients; the others read at once
 	}
 	left := 1 << 40
 	if f.rng.IntN(4) > 0 {
@@ -149,7 +150,7 @@ func (f *follower) count(what *int) {
 	*what++
 }
 
-// of is what is known of a key.
+// of returns the knowledge of a key.
 func (f *follower) of(path string) *seen {
 	s := f.held[path]
 	if s == nil {
@@ -159,7 +160,7 @@ func (f *follower) of(path string) *seen {
 	return s
 }
 
-// changed takes a change of a key in: its number is the next one.
+// changed processes a change of a key: its number must be the next one.
 func (f *follower) changed(path string, n uint64) error {
 	s := f.of(path)
 	if s.sure && n != s.n+1 || n <= s.n {
@@ -169,7 +170,7 @@ func (f *follower) changed(path string, n uint64) error {
 	return nil
 }
 
-// removed takes a delete of a key in, which has the next number.
+// removed processes a delete of a key, which must have the next number.
 func (f *follower) removed(path string) error {
 	s := f.of(path)
 	if !s.there {
@@ -179,7 +180,7 @@ func (f *follower) removed(path string) error {
 	return nil
 }
 
-// is takes a key of a state in: it may be newer, and not older.
+// is processes a key of a state: it may be newer, but never older.
 func (f *follower) is(path string, n uint64) error {
 	s := f.of(path)
 	if n < s.n || n == s.n && !s.there {
@@ -189,7 +190,7 @@ func (f *follower) is(path string, n uint64) error {
 	return nil
 }
 
-// onlyThese takes in that no other key of a pattern is there. One may have come and gone meanwhile.
+// onlyThese records that no other key of a pattern exists. A key may have been created and deleted meanwhile.
 func (f *follower) onlyThese(pattern string, there map[string]bool) {
 	for path, s := range f.held {
 		if !there[path] && key.Match(pattern, path) {
@@ -198,7 +199,7 @@ func (f *follower) onlyThese(pattern string, there map[string]bool) {
 	}
 }
 
-// differs says how what a client holds is not what the writers wrote; nil where it is.
+// differs describes how the client's content differs from what the writers wrote; nil if it does not.
 func (f *follower) differs(want map[string]number) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,14 +235,14 @@ type ours struct {
 	}
 }
 
-// take checks a message of our own protocols, and takes it in.
+// take checks and processes a message of our own protocols.
 func (f *follower) take(m *ours) error {
 	f.messages.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case m.Type == "reset" && m.Token == "":
-		return nil // the state behind it replaces what is held
+		return nil // the following state replaces the content
 	case m.Token == "":
 		return fmt.Errorf("a %s without a token", m.Type)
 	case m.Type == "patch" && m.Revision <= f.revision, m.Revision < f.revision:
@@ -249,7 +250,7 @@ func (f *follower) take(m *ours) error {
 	case m.Type == "catchup" && m.Since != f.token:
 		return fmt.Errorf("a catch-up since %s, expected %s", m.Since, f.token)
 	}
-	// A key that several patterns match changes once.
+	// A key that several patterns match changes only once.
 	changed := map[string]uint64{}
 	for _, part := range m.Subscriptions {
 		for _, obj := range part.Objects {
@@ -307,7 +308,7 @@ func (f *follower) change(changed map[string]uint64, set *streamObject, del stri
 	return f.removed(path)
 }
 
-// lineReader reads what has lines.
+// lineReader reads a line-based protocol.
 func lineReader(conn net.Conn) *bufio.Reader { return bufio.NewReaderSize(conn, 4<<10) }
 
 func decode(data []byte, into any) error {

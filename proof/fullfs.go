@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fullFS is a file system that has room for a number of bytes. The write that meets the end is
-// made in part, as a real disk does.
+// fullFS is a file system with space for a number of bytes. The write that reaches the limit is made partially, as on
+// a real disk.
 type fullFS struct {
 	vfs.FS
 	left *int64 // bytes; atomic
@@ -22,7 +22,7 @@ func (f *fullFS) wrap(file vfs.File, err error) (vfs.File, error) {
 	return &fullFile{file, f}, nil
 }
 
-// take returns how many of n bytes there is room for.
+// take returns for how many of n bytes there is space.
 func (f *fullFS) take(n int) int {
 	before := atomic.AddInt64(f.left, -int64(n)) + int64(n)
 	if before >= int64(n) {

@@ -16,8 +16,8 @@ import (
 // fuzzTarget is a fuzz target of the project.
 type fuzzTarget struct{ pkg, name string }
 
-// fuzzRound lets one fuzz target run for half a minute; the rounds take turns. What makes a target fail
-// is kept by the go command below testdata/fuzz, where the ordinary tests run it ever after.
+// fuzzRound runs one fuzz target for half a minute; the rounds take turns. The go command keeps failing inputs below
+// testdata/fuzz, where the ordinary tests run them from then on.
 func fuzzRound(ctx context.Context, c config, t *tally) error {
 	targets, err := fuzzTargets("..")
 	if err != nil {
@@ -48,7 +48,7 @@ func fuzzRound(ctx context.Context, c config, t *tally) error {
 
 var fuzzFunction = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(`)
 
-// fuzzTargets finds the fuzz targets in the sources: asking the go command would link every test there is.
+// fuzzTargets finds the fuzz targets in the sources: asking the go command would link every test.
 func fuzzTargets(root string) (targets []fuzzTarget, err error) {
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
@@ -75,7 +75,7 @@ func fuzzTargets(root string) (targets []fuzzTarget, err error) {
 
 var executed = regexp.MustCompile(`execs: (\d+)`)
 
-// executions is the last count that the go command printed.
+// executions returns the last count that the go command printed.
 func executions(out string) int {
 	found := executed.FindAllStringSubmatch(out, -1)
 	if len(found) == 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/oolith-db/oolith/server"
 )
 
-// host is a server in a process of its own, which can be ended or killed and started again, on one store and one address.
+// host is a server in its own process, which can be ended or killed and restarted, on one store and one address.
 type host struct {
 	url     string // of the store
 	address string // of the server, once it was started
@@ -64,7 +64,7 @@ func (h *host) kill() {
 	_ = h.input.Close()
 }
 
-// end ends the process as SIGTERM does.
+// end ends the process with SIGTERM.
 func (h *host) end() error {
 	_ = h.input.Close()
 	stuck := time.AfterFunc(time.Minute, func() { _ = h.victim.Process.Kill() })
@@ -75,7 +75,7 @@ func (h *host) end() error {
 	return nil
 }
 
-// serveChild is the process: it serves until its standard input ends.
+// serveChild is the main function of the process: it serves until its standard input ends.
 func serveChild(url, address string) error {
 	store, err := openURL(url)
 	if err != nil {
@@ -99,7 +99,7 @@ func serveChild(url, address string) error {
 	return handler.Serve(ctx, narrow{listener})
 }
 
-// narrow is a listener whose connections have small buffers in the kernel: a client that is slow is slow soon.
+// narrow is a listener whose connections have small buffers in the kernel, so a slow client blocks early.
 type narrow struct{ net.Listener }
 
 func (l narrow) Accept() (net.Conn, error) {

@@ -20,10 +20,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// engines are the stores that the campaigns on a real disk use, by the form of their URL.
+// engines are the stores that the campaigns use on a real disk, as formats of their URLs.
 var engines = []string{"pebble:%s/store", "sqlite:%s/store.db", "badger:%s/store", "ko:%s/store"}
 
-// line is what the victim tells of a call: when it begins, and when it was acknowledged.
+// line is a message of the victim about a call: when it begins, and when it was acknowledged.
 type line struct {
 	Writer   int              `json:"w"`
 	Begin    map[string]*told `json:"b,omitempty"` // the effect
@@ -36,8 +36,8 @@ type told struct {
 	Expires int64  `json:"e,omitempty"`
 }
 
-// killRound starts a process that writes, kills it at a random moment, and holds the store
-// that it leaves behind against what it had acknowledged; several times on one store.
+// killRound starts a process that writes, kills it at a random moment, and compares the store that it leaves with
+// what was acknowledged; several times on one store.
 func killRound(ctx context.Context, c config, t *tally) error {
 	url := fmt.Sprintf(engines[int(c.seed)%len(engines)], c.dir)
 	scheme, _, _ := strings.Cut(url, ":")
@@ -57,7 +57,7 @@ func killRound(ctx context.Context, c config, t *tally) error {
 	return nil
 }
 
-// liveAndDie runs a victim until a time after its first acknowledged call.
+// liveAndDie runs a victim until a given time after its first acknowledged call.
 func liveAndDie(ledgers []*ledger, url string, seed uint64, life time.Duration) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -88,7 +88,7 @@ func liveAndDie(ledgers []*ledger, url string, seed uint64, life time.Duration) 
 		once.Do(func() { timer.Reset(life) })
 		var l line
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			break // the last line, cut short by the kill: the call had not begun
+			break // the last line was cut short by the kill: the call had not begun
 		}
 		take(ledgers[l.Writer], l)
 	}
@@ -113,7 +113,7 @@ func take(l *ledger, said line) {
 	l.begin(e)
 }
 
-// checkLeft opens the store that a victim left, and settles the calls that were under way.
+// checkLeft opens the store that a victim left, and determines the outcome of the calls that were in progress.
 func checkLeft(url string, ledgers []*ledger) error {
 	store, err := openURL(url)
 	if err != nil {
@@ -151,7 +151,7 @@ func openURL(url string) (*storage.Layered, error) {
 	return store, store.Start(quiet())
 }
 
-// tellAll is what a victim must know of its ledgers.
+// tellAll returns what a victim must know of its ledgers.
 func tellAll(ledgers []*ledger) []map[string]*told {
 	all := make([]map[string]*told, len(ledgers))
 	for i, l := range ledgers {
@@ -196,7 +196,7 @@ func childRun(args []string) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex // one line at a time, unbuffered: what is written is told, whatever happens next
+	var mu sync.Mutex // one line at a time, unbuffered: every written line is reported, whatever happens next
 	tell := func(l line) error {
 		text, err := json.Marshal(l)
 		if err != nil {
@@ -218,7 +218,7 @@ func childRun(args []string) error {
 	return <-errs
 }
 
-// victim makes random calls and tells of each before and after it.
+// victim makes random calls and reports each of them before and after it.
 func (l *ledger) victim(store *storage.Layered, r *rand.Rand, seed uint64, tell func(line) error) error {
 	for n := 0; ; n++ {
 		c := l.next(r, int(seed%1e6)*1_000_000+n)

@@ -13,11 +13,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// A ledger knows what a writer was told about its own keys. Each writer has directories of its own, so that
-// what must be there is known exactly: what was acknowledged, and of the one call that
-// was under way all or nothing.
+// A ledger records the answers that a writer received about its own keys. Each writer has its own directories, so the
+// required content is known exactly: everything acknowledged, and all or nothing of the one call in progress.
 
-// entry is what a key must hold.
+// entry is the required content of a key.
 type entry struct {
 	data    string
 	expires int64 // Unix nanoseconds, 0 for never
@@ -26,7 +25,7 @@ type entry struct {
 // state is the content of a writer's directories.
 type state map[string]entry
 
-// effect is what a call does to a state: nil removes a key.
+// effect is the effect of a call on a state: nil removes a key.
 type effect map[string]*entry
 
 func (s state) with(e effect) state {
@@ -45,7 +44,7 @@ func (s state) with(e effect) state {
 type view struct {
 	acked    state
 	inFlight effect // nil for none
-	revision uint64 // the highest that the writer was told
+	revision uint64 // the highest that the writer received
 }
 
 // ledger is the ledger of one writer.
@@ -63,7 +62,7 @@ func (l *ledger) begin(e effect) {
 	l.view.inFlight = e
 }
 
-// end takes in that the call returned.
+// end records that the call returned.
 func (l *ledger) end(err error, revision uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +71,7 @@ func (l *ledger) end(err error, revision uint64) {
 		l.view.revision = max(l.view.revision, revision)
 		l.view.inFlight = nil
 	}
-	// After an error nobody may know: the call stays in flight for the check.
+	// After an error the outcome may be unknown: the call stays in flight for the check.
 }
 
 func (l *ledger) now() view {
@@ -83,7 +82,7 @@ func (l *ledger) now() view {
 
 func (l *ledger) own(path string) bool { return strings.HasPrefix(path, fmt.Sprintf("w%d/", l.writer)) }
 
-// check compares a content, by path, with a view. Content of other writers is passed over.
+// check compares a content, by path, with a view. It skips the content of other writers.
 func (l *ledger) check(v view, content map[string]meta.Object) error {
 	now := time.Now().UnixNano()
 	got := state{}
@@ -106,15 +105,14 @@ func (l *ledger) check(v view, content map[string]meta.Object) error {
 	return fmt.Errorf("writer %d: %s; nor is it the state after the call that was under way: %s", l.writer, before, after)
 }
 
-// differ says in what a content is not what it has to be. What expires near now may be
-// there or not.
+// differ describes how a content differs from the required one. Objects that expire about now may exist or not.
 func differ(got, want state, now int64) string {
 	const slack = int64(50 * time.Millisecond)
 	for path, w := range want {
 		g, there := got[path]
 		switch {
 		case w.expires != 0 && w.expires < now+slack:
-			continue // it may have gone any moment since
+			continue // it may have expired at any moment since
 		case !there:
 			return fmt.Sprintf("%s is lost, it held %s", path, w.data)
 		case g != w:
@@ -217,7 +215,7 @@ func (l *ledger) batchCall(r *rand.Rand, acked state, data func(int) string) cal
 	}}
 }
 
-// step makes one random call and takes its answer into the ledger.
+// step makes one random call and records its answer in the ledger.
 func (l *ledger) step(s *storage.Layered, r *rand.Rand, n int) error {
 	c := l.next(r, n)
 	l.begin(c.effect)
@@ -229,7 +227,7 @@ func (l *ledger) step(s *storage.Layered, r *rand.Rand, n int) error {
 	return nil
 }
 
-// contentOf reads everything from a started store, each list and each point read.
+// contentOf reads everything from a started store, with each list and each point read.
 func contentOf(s *storage.Layered) (map[string]meta.Object, error) {
 	paths, err := s.Keys()
 	if err != nil {
@@ -246,8 +244,7 @@ func contentOf(s *storage.Layered) (map[string]meta.Object, error) {
 	return content, nil
 }
 
-// checkStore checks a store that was started after a crash: its content, and that its
-// revisions go on.
+// checkStore checks a store that was started after a crash: its content, and that its revisions continue.
 func checkStore(s *storage.Layered, ledgers []*ledger, views []view) error {
 	content, err := contentOf(s)
 	if err != nil {

@@ -18,28 +18,26 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The linearizability of the calls, checked with porcupine (https://github.com/anishathalye/porcupine):
-// the history of concurrent calls must be explained by some order of them, in which each
-// lies between its beginning and its end.
+// The linearizability of the calls, checked with porcupine (https://github.com/anishathalye/porcupine): some order of
+// the calls, in which each lies between its beginning and its end, must explain the history of concurrent calls.
 
-// linearKeys are few, so that calls meet.
+// There are few linearKeys, so calls collide.
 var linearKeys = []string{"x/1", "x/2", "x/3"}
 
 type linearOp struct {
 	kind     string // get, set, del, cas, absent, glob, batch, lock, unlock
 	keys     []string
 	values   []string
-	revision uint64 // of cas: what it demands
+	revision uint64 // required by cas
 }
 
 type linearResult struct {
 	value    string
-	revision uint64 // of what was read or written
+	revision uint64 // of the read or written object
 	failed   bool   // not found, or conflict
 }
 
-// linearState is the content of the keys, as text: key=value@revision, sorted. It must be
-// comparable.
+// linearState is the content of the keys, as text: key=value@revision, sorted. It must be comparable.
 type linearState string
 
 func (s linearState) read() map[string]linearResult {
@@ -71,7 +69,7 @@ var linearModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
-// linearStep reports whether a call in a state may answer as it did, and the state after it.
+// linearStep reports whether a call in a state may have the given answer, and the state after it.
 func linearStep(s linearState, op linearOp, out linearResult) (bool, any) {
 	content := s.read()
 	first := ""
@@ -125,7 +123,7 @@ func linearStep(s linearState, op linearOp, out linearResult) (bool, any) {
 	return !out.failed, stateOf(content)
 }
 
-// linearRound records the history of some goroutines on a store and checks it.
+// linearRound records the history of several goroutines on a store and checks it.
 func linearRound(ctx context.Context, c config, t *tally) error {
 	name, store, err := randomStore(c)
 	if err != nil {
@@ -183,7 +181,7 @@ func randomStore(c config) (name string, store *storage.Layered, err error) {
 		name = scheme + " "
 	}
 	config.MemoryOptions.SkipLoadMemory = mode == "cache"
-	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+	config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	if mode == "engine alone" {
 		config.Memory = nil
 	}
@@ -196,7 +194,7 @@ type linearClient struct {
 	store *storage.Layered
 	r     *rand.Rand
 	id    int
-	seen  map[string]uint64 // the newest revision that it saw of a key
+	seen  map[string]uint64 // the newest revision that it saw of each key
 	holds bool
 }
 
@@ -231,7 +229,7 @@ func (l *linearClient) draw(n int) linearOp {
 	}
 }
 
-// do makes a call. Only an answer that the model has no place for is an error.
+// do makes a call. Only an answer that the model does not cover is an error.
 func (l *linearClient) do(op linearOp) (out linearResult, err error) {
 	data := func(i int) []byte { return fmt.Appendf(nil, "%q", op.values[i]) }
 	set := func(opt storage.SetOptions) {

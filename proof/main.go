@@ -1,13 +1,13 @@
-// Command proof tries to break the store, for as long as it is given, and reports what it tried.
+// Command proof tries to break the store within a time budget, and reports what it tried.
 //
 //	go run . all -budget 10m          every campaign, in equal shares of the time
 //	go run . crash kill -budget 1h    some of them
 //	go run . crash -seed 7 -rounds 1  one round again, as a failure says
 //	go run . list                     what there is, and what each proves
 //
-// A campaign is a number of rounds, each with a seed that decides all that is random in it.
-// The first round that finds something wrong ends the run with exit code 1, and its seed
-// repeats it. The table that all of this makes is docs/reliability.md.
+// A campaign is a number of rounds, each with a seed that determines everything random in it. The first round that
+// finds a violation ends the run with exit code 1, and its seed repeats it. The results are the table in
+// docs/reliability.md.
 package main
 
 import (
@@ -28,16 +28,16 @@ import (
 type campaign struct {
 	name   string
 	proves string
-	// round runs one round. It adds what it did to the tally and returns what is wrong. It ends early, without
-	// an error, when the context does.
+	// round runs one round. It adds its counts to the tally and returns the violation. If the context ends, it ends
+	// early without an error.
 	round func(ctx context.Context, c config, t *tally) error
 }
 
-// config is what a round gets.
+// config is the configuration of a round.
 type config struct {
 	seed uint64
 	rng  *rand.Rand // of the seed
-	dir  string     // an empty directory of the round, removed behind it
+	dir  string     // an empty directory of the round, removed after it
 }
 
 var campaigns = []campaign{
@@ -121,7 +121,7 @@ func choose(names []string) ([]campaign, error) {
 	return chosen, nil
 }
 
-// runCampaign runs rounds until the budget, their number or the context ends.
+// runCampaign runs rounds until the budget or their number is used up, or the context ends.
 func runCampaign(ctx context.Context, c campaign, budget time.Duration, rounds int, seed uint64, dir string, out io.Writer) error {
 	began := time.Now()
 	var t tally

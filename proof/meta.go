@@ -17,8 +17,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The metamorphic campaign makes the same calls on every engine and mode: the answers must be the same, but
-// for the times of the clock.
+// The metamorphic campaign makes the same calls on every engine and mode: the answers must be equal, except for the
+// times of the clock.
 
 // subjectOf is one store under comparison.
 type subjectOf struct {
@@ -50,7 +50,7 @@ func subjectsOf(dir string) ([]*subjectOf, error) {
 func (s *subjectOf) start() (err error) {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	config.MemoryOptions.SkipLoadMemory = s.cache
-	config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+	config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	if s.bare {
 		config.Memory = nil
 	}
@@ -66,7 +66,7 @@ func (s *subjectOf) start() (err error) {
 	return nil
 }
 
-// metaCall is one call, which answers with a text.
+// metaCall is one call that returns its answer as text.
 type metaCall struct {
 	name string
 	do   func(*storage.Layered) string
@@ -74,8 +74,7 @@ type metaCall struct {
 
 const restart = "restart"
 
-// metaRound makes a random sequence of calls on all stores. A sequence that fails is made as short
-// as it gets.
+// metaRound makes a random sequence of calls on all stores. It shortens a failing sequence as far as possible.
 func metaRound(ctx context.Context, c config, t *tally) error {
 	calls := make([]metaCall, 60)
 	g := metaGenerator{r: c.rng}
@@ -101,7 +100,7 @@ func metaRound(ctx context.Context, c config, t *tally) error {
 	return fmt.Errorf("%w\nthe shortest sequence: %s", err, strings.Join(names, "; "))
 }
 
-// compareAll makes calls on fresh stores and compares the answers with those of memory.
+// compareAll makes calls on new stores and compares the answers with those of memory.
 func compareAll(dir string, calls []metaCall, t *tally) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -127,7 +126,7 @@ func compareAll(dir string, calls []metaCall, t *tally) (err error) {
 		want := ""
 		for n, s := range subjects {
 			if call.name == restart {
-				if s.url != "" { // memory alone forgets
+				if s.url != "" { // memory alone is not durable
 					s.store.Close()
 					if err := s.start(); err != nil {
 						return err
@@ -234,7 +233,7 @@ func (g *metaGenerator) batch(i int, data []byte) metaCall {
 	}}
 }
 
-// answer is a result as text. Of an error only what callers can rely on counts.
+// answer returns a result as text. Of an error it includes only what callers can rely on.
 func answer(result string, err error) string {
 	for _, known := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrInvalidPattern} {
 		if errors.Is(err, known) {
@@ -247,7 +246,7 @@ func answer(result string, err error) string {
 	return result
 }
 
-// show is a list as text, without revisions: a glob delete of nothing takes one, whatever the store.
+// show returns a list as text, without revisions: even a glob delete of nothing takes a revision.
 func show(objects []meta.Object) string {
 	lines := make([]string, len(objects))
 	for i, obj := range objects {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// apply returns the file below a root in which the mutant is, and its content with it.
+// apply returns the file below a root that contains the mutant's function, and its content with the mutant.
 func (m mutant) apply(root string) (file string, content []byte, err error) {
 	dir, function, _ := strings.Cut(m.in, " ")
 	names, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
@@ -62,7 +62,7 @@ func (m mutant) apply(root string) (file string, content []byte, err error) {
 	return file, content, nil
 }
 
-// nameOf is the name of a function, behind the type of its receiver.
+// nameOf returns the name of a function, after the type of its receiver.
 func nameOf(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return f.Name.Name
@@ -80,15 +80,15 @@ func nameOf(f *ast.FuncDecl) string {
 	return t.(*ast.Ident).Name + "." + f.Name.Name
 }
 
-// place is where something stands in a file.
+// place is a range in a file.
 type place struct{ from, to int }
 
-// placesOf finds what has a normal form among the expressions and the runs of statements of a body.
+// placesOf finds the expressions and sequences of statements of a body that have the given normal form.
 func placesOf(body *ast.BlockStmt, file *token.File, source []byte, form string) (places []place) {
 	try := func(from, to token.Pos) bool {
 		p := place{file.Offset(from), file.Offset(to)}
 		same := normal(source[p.from:p.to]) == form
-		if same && !slices.Contains(places, p) { // a call is an expression, and a statement
+		if same && !slices.Contains(places, p) { // a call is both an expression and a statement
 			places = append(places, p)
 		}
 		return same
@@ -118,7 +118,7 @@ func placesOf(body *ast.BlockStmt, file *token.File, source []byte, form string)
 	return places
 }
 
-// normal is the tokens of Go: without comments, and however it is broken into lines.
+// normal returns the tokens of Go source: without comments, and independent of line breaks.
 func normal(source []byte) string {
 	var s scanner.Scanner
 	files := token.NewFileSet()
@@ -131,7 +131,7 @@ func normal(source []byte) string {
 			return strings.Join(slices.DeleteFunc(tokens, func(t string) bool { return t == "" }), " ")
 		case token.RBRACE, token.RPAREN, token.RBRACK:
 			if last := len(tokens) - 1; last >= 0 && (tokens[last] == ";" || tokens[last] == ",") {
-				tokens[last] = "" // what a line break demands
+				tokens[last] = "" // required only by a line break
 			}
 		case token.SEMICOLON:
 			lit = ";"

@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// The mutation campaign breaks the store on purpose, one way at a time, in a copy of the
-// sources, and runs the tests: one of them must fail. A mutant that lives is a missing test.
+// The mutation campaign breaks the store on purpose, in one way at a time, in a copy of the sources, and runs the
+// tests: one of them must fail. A mutant that survives is a missing test.
 
-// mutant is one deliberate fault. It is named by the function and what stands there, as Go, and not by lines of text: what
-// else the function does, how it is formatted and in which file it is makes no difference.
+// mutant is one deliberate fault. It is identified by the function and the Go code in it, not by lines of text: the
+// rest of the function, its formatting and its file do not matter.
 type mutant struct {
 	name string
 	in   string // the directory of the package and the function: "storage run.settle" for a method
-	// old is an expression, or statements that follow each other. It stands exactly once in the function.
+	// old is an expression, or consecutive statements. It occurs exactly once in the function.
 	old string
-	new string // takes its place; empty statements for nothing
-	// tests are the packages that must notice, "./storage ./storagetest" when empty.
+	new string // replaces old; empty removes statements
+	// tests are the packages that must detect it, "./storage ./storagetest" if empty.
 	tests string
 }
 
-// mutateRound tries the mutant that the seed names, or all of them in turn.
+// mutateRound tries the mutant that the seed selects, or all of them in turn.
 func mutateRound(ctx context.Context, c config, t *tally) error {
 	m := mutants[int(c.seed)%len(mutants)]
 	root, err := filepath.Abs("..")
@@ -59,7 +59,7 @@ func mutateRound(ctx context.Context, c config, t *tally) error {
 	return nil
 }
 
-// copySources copies the Go files and what they need.
+// copySources copies the Go files and the files that they need.
 func copySources(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -88,7 +88,7 @@ func copySources(from, to string) error {
 
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// run runs the tests and returns the one that failed, or how the run failed.
+// run runs the tests and returns the failing one, or how the run failed.
 func (m mutant) run(ctx context.Context, root string) (killer string, err error) {
 	tests := m.tests
 	if tests == "" {

@@ -14,28 +14,29 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The overload campaign gives a store more changes than those who take its events can bear: they are slow, or
-// stuck until all is written, or write to the store from within. Writers must come through, what waits must stay
-// bounded, each key's events must come in order, and when the consumers are done each must
-// hold what the store holds.
+// The overload campaign gives a store more changes than its consumers can process: they are slow, or stuck until
+// everything is written, or write to the store from inside their callbacks. Writers must not be blocked, the backlog
+// must stay limited, each key's events must arrive in order, and when the consumers are done each must hold the
+// store's content.
 
 const (
 	overloadKeys = 400 // of each writer
-	// overloadQueue is more than a shard lets wait before it coalesces, what it has not looked at yet included.
+	// overloadQueue exceeds the backlog of a shard before it coalesces, including events that it has not processed
+	// yet.
 	overloadQueue = 1 << 15
 )
 
-// picture is the content of a store as events tell it.
+// picture is the content of a store according to its events.
 type picture struct {
 	keys map[string]uint64 // the revision of each
-	last map[string]uint64 // the newest revision told of each, of what is gone too
+	last map[string]uint64 // the newest revision delivered of each key, including deleted ones
 }
 
 func newPicture() *picture {
 	return &picture{keys: map[string]uint64{}, last: map[string]uint64{}}
 }
 
-// take adds an event and returns what is wrong with it.
+// take adds an event and returns a violation.
 func (p *picture) take(e storage.Event) error {
 	if e.Object.Revision < p.last[e.Key] {
 		return fmt.Errorf("%s of %s with revision %d after revision %d", e.Operation, e.Key, e.Object.Revision, p.last[e.Key])
@@ -49,7 +50,7 @@ func (p *picture) take(e storage.Event) error {
 	return nil
 }
 
-// differs says how a picture is not what the store holds.
+// differs describes how a picture differs from the store's content.
 func (p *picture) differs(want map[string]uint64) error {
 	for path, revision := range want {
 		if got, there := p.keys[path]; got != revision {
@@ -64,14 +65,14 @@ func (p *picture) differs(want map[string]uint64) error {
 	return nil
 }
 
-// consumer takes events in the manner of one that cannot keep up.
+// consumer takes events but cannot keep up.
 type consumer struct {
 	r       *rand.Rand
 	store   *storage.Layered
-	release <-chan struct{} // closed when all is written
-	stuck   int             // after so many events it waits for release
+	release <-chan struct{} // closed when everything is written
+	stuck   int             // after this many events it waits for release
 	slow    bool
-	echo    bool // writes from within
+	echo    bool // writes from inside its callback
 
 	mu    sync.Mutex // guards the fields below
 	taken int
@@ -79,7 +80,7 @@ type consumer struct {
 	err   error
 }
 
-// handle is what the consumer does with an event. Events that it causes itself cause no more.
+// handle processes an event. Events that the consumer itself causes do not cause more.
 func (c *consumer) handle(e storage.Event) {
 	c.mu.Lock()
 	c.taken++
@@ -90,7 +91,7 @@ func (c *consumer) handle(e storage.Event) {
 		<-c.release
 	}
 	select {
-	case <-c.release: // now everybody is quick
+	case <-c.release: // now every consumer is fast
 		return
 	default:
 	}
@@ -111,7 +112,7 @@ func (c *consumer) count() int {
 	return c.taken
 }
 
-// overloadRound is one store with its writers and consumers.
+// overloadRound runs one store with its writers and consumers.
 func overloadRound(ctx context.Context, c config, t *tally) error {
 	config := storage.LayeredConfig{Memory: storage.NewMemoryLayer()}
 	if c.rng.IntN(4) == 0 {
@@ -139,8 +140,8 @@ func overloadRound(ctx context.Context, c config, t *tally) error {
 			stuck: r.IntN(3) * r.IntN(1000), slow: r.IntN(2) == 0, echo: r.IntN(2) == 0,
 		}
 	}
-	// Each channel has a picture of its own keys. There are no glob deletes, as nothing orders the event of
-	// one with those of its keys on other channels.
+	// Each channel has a picture of its own keys. There are no glob deletes, because nothing orders their event
+	// relative to those of their keys on other channels.
 	channels := store.WatchSharded()
 	consumers := make([]*consumer, channels.Count())
 	var reading sync.WaitGroup
@@ -200,7 +201,7 @@ func overloadRound(ctx context.Context, c config, t *tally) error {
 	return nil
 }
 
-// overload writes more than anybody can take, and holds what waits against its bound.
+// overload writes more than the consumers can process, and checks the limit of the backlog.
 func overload(ctx context.Context, c config, store *storage.Layered, channels *storage.ShardedChan, t *tally) error {
 	const writers, changes = 3, 40_000
 	var errs [writers]error
@@ -249,7 +250,7 @@ func overload(ctx context.Context, c config, store *storage.Layered, channels *s
 	}
 }
 
-// takenIn returns when the consumers have taken what there was: nothing waits, and nobody takes more.
+// takenIn returns when the consumers have processed everything: there is no backlog, and no consumer is busy.
 func takenIn(consumers []*consumer, channels *storage.ShardedChan) error {
 	last, since := -1, time.Now()
 	for time.Since(since) < time.Minute {

@@ -15,7 +15,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The clients of the stream campaign: what each protocol says, in terms of follower.
+// The clients of the stream campaign: each protocol, mapped to follower.
 
 // socketProtocol is oolith.v1.
 type socketProtocol struct{}
@@ -66,13 +66,13 @@ func (socketProtocol) follow(f *follower, conn net.Conn) error {
 	}
 }
 
-// socketReader reads the frames of a server.
+// socketReader reads the frames that a server sends.
 type socketReader struct {
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-// dialSocket makes a handshake. A server that ends refuses it.
+// dialSocket makes a handshake. A server that is shutting down rejects it.
 func dialSocket(f *follower, conn net.Conn, target, protocol string) (*socketReader, error) {
 	request := "GET " + target + " HTTP/1.1\r\nHost: " + f.address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol + "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
@@ -123,7 +123,7 @@ func (s *socketReader) next(code ws.OpCode) ([]byte, error) {
 			if h.Rsv == 0 {
 				return payload, nil
 			}
-			// A compressed message has no context, and lacks its last four bytes.
+			// A compressed message has no context, and its last four bytes are left out.
 			return io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
 		}
 		return nil, fmt.Errorf("a frame of type %d", h.OpCode)
@@ -161,7 +161,7 @@ func (eventsProtocol) follow(f *follower, conn net.Conn) error {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return broken{err} // what came of the event is not used
+			return broken{err} // the result of the event is not used
 		}
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
 		switch name {

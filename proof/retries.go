@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// The retries campaign has clients that send a request again, with its Idempotency-Key, until there is an answer: the server is
-// killed again and again, and clients hang up before the answer is there. Each write is one that would be seen if it were made
-// twice: a push, an append to an array, a batch with a push. At the end the store holds each of them once.
+// The retries campaign has clients that repeat a request, with its Idempotency-Key, until there is an answer. The
+// server is killed again and again, and clients disconnect before the answer arrives. Each write would be noticed if
+// it were applied twice: a push, an append to an array, a batch with a push. At the end the store holds each of them
+// once.
 
 const (
 	retryWriters = 16
@@ -74,7 +75,7 @@ func retriesRound(ctx context.Context, c config, t *tally) error {
 	return checkRetries(h.url, writers)
 }
 
-// checkRetries holds what a store has against what was acknowledged.
+// checkRetries compares the content of a store with what was acknowledged.
 func checkRetries(url string, writers []*retrier) error {
 	store, err := openURL(url)
 	if err != nil {
@@ -115,7 +116,7 @@ func checkRetries(url string, writers []*retrier) error {
 	return nil
 }
 
-// sameKeys compares what is there with what was written.
+// sameKeys compares the existing keys with the written ones.
 func sameKeys(got, want []string) error {
 	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
 	for i := range max(len(got), len(want)) {
@@ -136,7 +137,7 @@ type retrier struct {
 	rng     *rand.Rand
 
 	pushed  []string
-	indexes map[string]string // by key, where the answer told it
+	indexes map[string]string // by key, if the answer contained it
 	arrays  [][]string
 
 	writes, retried, replayed int
@@ -163,7 +164,7 @@ func (w *retrier) run(ctx context.Context, quiet <-chan struct{}) error {
 			err = w.batch(ctx, client, id)
 		}
 		if ctx.Err() != nil {
-			return nil // it is told by who stopped it
+			return nil // the code that ended the context reports the cause
 		}
 		if err != nil {
 			return fmt.Errorf("writer %d: %w", w.index, err)
@@ -185,7 +186,7 @@ func (w *retrier) push(ctx context.Context, client *http.Client, id string) erro
 	return nil
 }
 
-// append appends to an array by a JSON Patch, or begins one.
+// append appends to an array by a JSON Patch, or creates one.
 func (w *retrier) append(ctx context.Context, client *http.Client, id string) error {
 	last := len(w.arrays) - 1
 	if last < 0 || len(w.arrays[last]) == retryAppends {
@@ -228,8 +229,8 @@ func (w *retrier) batch(ctx context.Context, client *http.Client, id string) err
 	return nil
 }
 
-// send sends a request until there is an answer, and now and then once more behind that. It often hangs up before the
-// answer can be there.
+// send sends a request until there is an answer, and sometimes once more after that. It often disconnects before the
+// answer can arrive.
 func (w *retrier) send(ctx context.Context, client *http.Client, id, method, target, body, kind string) (answer []byte, err error) {
 	again := w.rng.IntN(10) == 0
 	for attempt := 0; ; attempt++ {
@@ -249,7 +250,7 @@ func (w *retrier) send(ctx context.Context, client *http.Client, id, method, tar
 		switch {
 		case err != nil || status == http.StatusServiceUnavailable:
 			if attempt > 3 {
-				time.Sleep(2 * time.Millisecond) // it starts again
+				time.Sleep(2 * time.Millisecond) // the server is restarting
 			}
 			continue
 		case status >= 300:
@@ -275,7 +276,7 @@ func (w *retrier) send(ctx context.Context, client *http.Client, id, method, tar
 	}
 }
 
-// withoutStore leaves the identity of the store out of the entity tags of an answer: not every engine keeps it.
+// withoutStore removes the identity of the store from the entity tags of an answer: not every engine keeps it.
 func withoutStore(answer []byte) string {
 	return storeInTag.ReplaceAllString(string(answer), `"-`)
 }

@@ -15,16 +15,16 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The soak campaign lives with one store for as long as it may, under a mixed load whose size does not grow, and
-// looks whether anything else does.
+// The soak campaign runs one store for as long as possible, under a mixed load of constant size, and checks that
+// nothing else grows.
 
-// vitals are what must stay flat.
+// vitals are the values that must stay flat.
 type vitals struct {
 	heap       uint64 // bytes live after a collection
 	goroutines int
 	files      int           // open, of the process
 	p99        time.Duration // of a durable Set, since the last look
-	bare       time.Duration // the same of a file that is written and synced beside the store
+	bare       time.Duration // the same for a file that is written and synced concurrently
 }
 
 func (v vitals) String() string {
@@ -48,7 +48,7 @@ type soak struct {
 	notices   atomic.Int64
 }
 
-// soakRound takes all the time of the campaign.
+// soakRound uses all the time of the campaign.
 func soakRound(ctx context.Context, c config, t *tally) error {
 	before := runtime.NumGoroutine()
 	store, err := openURL(fmt.Sprintf(engines[0], c.dir))
@@ -91,7 +91,7 @@ func soakRound(ctx context.Context, c config, t *tally) error {
 	return compareVitals(looks)
 }
 
-// settled waits a moment for goroutines that are on their way out, and counts.
+// settled waits a short time for goroutines that are ending, and counts.
 func settled(want int) int {
 	for range 100 {
 		if runtime.NumGoroutine() <= want {
@@ -133,13 +133,13 @@ func (s *soak) write(ctx context.Context, r *rand.Rand) error {
 		if err != nil {
 			return err
 		}
-		// Some thousand calls a second are enough to show a leak, and leave a machine its other work.
+		// Some thousand calls a second are enough to show a leak, and leave capacity for other work.
 		time.Sleep(time.Duration(r.IntN(4)) * time.Millisecond)
 	}
 	return nil
 }
 
-// syncBare writes and syncs a file, which says how busy the machine and its disk are.
+// syncBare writes and syncs a file, which shows how busy the machine and its disk are.
 func (s *soak) syncBare(ctx context.Context, name string) error {
 	file, err := os.Create(name)
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *soak) took(d time.Duration) {
 	s.latencies = append(s.latencies, d)
 }
 
-// watch follows a pattern for some seconds, slowly at times, and then another one.
+// watch follows a pattern for some seconds, sometimes slowly, and then another one.
 func (s *soak) watch(ctx context.Context, r *rand.Rand) error {
 	for ctx.Err() == nil {
 		life, cancel := context.WithTimeout(ctx, time.Duration(1+r.IntN(5))*time.Second)
@@ -196,7 +196,7 @@ func (s *soak) watch(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
-// look measures every so often until the end.
+// look measures at intervals until the end.
 func (s *soak) look(ctx context.Context, every time.Duration) (looks []vitals) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -234,8 +234,8 @@ func p99(took []time.Duration) time.Duration {
 	return took[len(took)*99/100]
 }
 
-// slowdown is how many times as long as a bare sync a durable Set took, in the middle of some looks: a machine that gets busier makes
-// both slower.
+// slowdown returns the ratio of the time of a durable Set to the time of a bare sync, in the middle of some looks: on
+// a machine that gets busier both are slower.
 func slowdown(looks []vitals) float64 {
 	ratios := make([]float64, len(looks))
 	for i, v := range looks {
@@ -245,10 +245,10 @@ func slowdown(looks []vitals) float64 {
 	return ratios[len(ratios)/2]
 }
 
-// compareVitals holds the last quarter of the looks against the second: the first warms up.
+// compareVitals compares the last quarter of the looks with the second: the first is the warm-up.
 func compareVitals(looks []vitals) error {
 	if len(looks) < 8 {
-		return nil // too short to tell
+		return nil // too short for a result
 	}
 	quarter := len(looks) / 4
 	first, last := looks[quarter:2*quarter], looks[len(looks)-quarter:]

@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// The stream campaign has clients of every protocol follow a durable server over real sockets. They are cut off in the midst of
-// a message, they stop reading, and the server is ended or killed and started again. Each key has a number that
-// grows by one with each change, deletes included: so every client sees by itself what was lost, doubled or reordered. At the
-// end all of them hold what the writers wrote.
+// The stream campaign has clients of every protocol follow a durable server over real sockets. They are disconnected
+// in the middle of a message, they stop reading, and the server is ended or killed and restarted. Each key has a
+// number that grows by one with each change, including deletes: every client can therefore detect losses, duplicates
+// and reordering by itself. At the end all of them hold what the writers wrote.
 
 const (
 	streamWriters = 32
 	streamKeys    = 4 // of each writer
 )
 
-// number is what a key holds: its number, and whether it is there.
+// number is the number of a key, and whether the key exists.
 type number struct {
 	n     uint64
 	there bool
@@ -97,7 +97,7 @@ func streamRound(ctx context.Context, c config, t *tally) error {
 	return errors.Join(err, failure.first())
 }
 
-// settle waits until all clients hold what the writers wrote. It fails when nothing comes any more.
+// settle waits until all clients hold what the writers wrote. It fails when nothing arrives any more.
 func settle(followers []*follower, want map[string]number, failure *failures) error {
 	const patience = 30 * time.Second
 	last, since := int64(-1), time.Now()
@@ -139,7 +139,7 @@ func (f *failures) first() error {
 	return nil
 }
 
-// sleep waits, and reports false when the round is to end.
+// sleep waits. It returns false if the round must end.
 func (f *failures) sleep(ctx context.Context, d time.Duration) bool {
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ctx.Err() != nil || f.first() != nil {
@@ -149,7 +149,7 @@ func (f *failures) sleep(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// numbered is a writer over HTTP. It alone writes its keys.
+// numbered is a writer over HTTP. It is the only writer of its keys.
 type numbered struct {
 	index   int
 	address string
@@ -198,7 +198,7 @@ func (w *numbered) run(ctx context.Context, quiet <-chan struct{}, rng *rand.Ran
 		if err == nil && !made && status < 500 {
 			return fmt.Errorf("writer %d: %d %s", w.index, status, answer)
 		}
-		if !made { // nobody knows whether it was
+		if !made { // the outcome is unknown
 			if made, err = w.was(ctx, client, steps[0], next); err != nil {
 				return err
 			}
@@ -212,14 +212,14 @@ func (w *numbered) run(ctx context.Context, quiet <-chan struct{}, rng *rand.Ran
 	}
 }
 
-// was finds out whether a batch was made, by its first change.
+// was determines whether a batch was applied, by its first change.
 func (w *numbered) was(ctx context.Context, client *http.Client, first step, next map[string]number) (bool, error) {
 	for ctx.Err() == nil {
 		status, body, err := ask(ctx, client, "GET", "http://"+w.address+"/"+first.Path, nil)
 		var obj streamObject
 		switch {
 		case err != nil || status >= 500:
-			time.Sleep(10 * time.Millisecond) // it starts again
+			time.Sleep(10 * time.Millisecond) // the server is restarting
 			continue
 		case status == http.StatusNotFound:
 			return !next[first.Path].there, nil
@@ -243,7 +243,7 @@ func ask(ctx context.Context, client *http.Client, method, url string, body []by
 	return status, answer, err
 }
 
-// askAll is ask with headers, by name and value, and returns those of the answer too.
+// askAll is ask with headers, by name and value. It also returns the headers of the answer.
 func askAll(ctx context.Context, client *http.Client, method, url string, body []byte, headers ...string) (int, []byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// tally counts what a campaign did, by name. It may be used from any goroutine.
+// tally counts what a campaign did, by name. It may be used concurrently.
 type tally struct {
 	mu     sync.Mutex // guards the fields below
 	order  []string

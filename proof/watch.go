@@ -15,31 +15,31 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// The watch campaign holds what subscriptions tell against what happened. A witness, which is never slow,
-// notes every change. Others come, lag, die and resume, over restarts of the store; each of their notices
-// must be the one that the witness's notes predict:
+// The watch campaign compares what subscriptions deliver with what happened. A witness, which is never slow, records
+// every change. Other subscriptions begin, lag, end and resume, across restarts of the store; each of their notices
+// must be the one that the witness's record predicts:
 //
 //	ordered     revisions never go back
-//	unique      no change is told twice
+//	unique      no change is delivered twice
 //	atomic      the changes of a batch or glob delete come together, or not at all
 //	reliable    no change is missing, between a beginning and an end
-//	resumable   who comes back with a revision gets what follows it, or a reset
+//	resumable   a subscription that resumes with a revision gets what follows it, or a reset
 //	bookmarked  NoticeLive and its state are the store at one revision
 
-// account is a change as the witness saw it.
+// account is a change as the witness received it.
 type account struct {
 	revision uint64
 	path     string
-	data     string // of what was stored; empty for a removal
+	data     string // of the stored object; empty for a removal
 	more     bool
 	expires  int64
 }
 
-// witness notes every change of a store's life.
+// witness records every change of a store's life.
 type witness struct {
 	notes []account
-	// leftOut are the keys that its states left out, because they were expired and not removed yet:
-	// of their removal it is not told.
+	// leftOut are the keys that its states left out, because they were expired and not removed yet: the witness is
+	// not notified of their removal.
 	leftOut map[string]bool
 }
 
@@ -70,7 +70,7 @@ func (w *witness) watch(sub *storage.Subscription) error {
 	}
 }
 
-// saw reports whether the witness was told of a change.
+// saw reports whether the witness received a change.
 func (w *witness) saw(n account) bool {
 	return slices.ContainsFunc(w.notes, func(note account) bool { return sameBut(note, n) })
 }
@@ -83,7 +83,7 @@ func noted(n storage.Notice) account {
 	return note
 }
 
-// life is what one subscription told.
+// life is everything that one subscription delivered.
 type life struct {
 	pattern string
 	from    uint64
@@ -93,16 +93,16 @@ type life struct {
 
 func (l *life) matches(path string) bool { return l.pattern == "" || key.Match(l.pattern, path) }
 
-// check holds a life against the witness's notes.
+// check compares a life with the witness's record.
 func (l *life) check(w *witness) error {
 	notes := w.notes
-	next := behind(notes, l.from) // the place in notes of what comes next
+	next := behind(notes, l.from) // the position in notes of the next change
 	state := map[string]string{}
-	for path, n := range l.fold(notes[:next]) { // what was known before
+	for path, n := range l.fold(notes[:next]) { // the content known before
 		state[path] = n.data
 	}
 	collecting := l.from == 0
-	stated := false // a state was told in this life
+	stated := false // a state was delivered in this life
 	for i, n := range l.notices {
 		var wrong string
 		switch {
@@ -119,7 +119,7 @@ func (l *life) check(w *witness) error {
 			stated = stated || collecting
 			collecting, next = false, at
 		case w.leftOut[n.Path] && n.Kind == storage.NoticeDel && !w.saw(noted(n)):
-			// Told to those who resume, and not to the witness.
+			// Delivered to resumed subscriptions, but not to the witness.
 		default:
 			next, wrong = l.checkChange(notes, next, n, state, stated)
 			if delete(state, n.Path); n.Kind == storage.NoticeSet {
@@ -134,13 +134,13 @@ func (l *life) check(w *witness) error {
 	return nil
 }
 
-// checkLive checks the end of a state, or of what a subscription that resumed had missed.
+// checkLive checks the end of a state, or of what a resumed subscription had missed.
 func (l *life) checkLive(before []account, next int, state map[string]string, collecting bool) string {
 	if collecting {
 		want := l.fold(before)
 		now := time.Now().UnixNano()
 		for path, n := range want {
-			// What expired meanwhile may have been hidden, and not removed yet.
+			// Objects that expired meanwhile may be hidden, and not removed yet.
 			if data, there := state[path]; !there && (n.expires == 0 || n.expires > now) || there && data != n.data {
 				return fmt.Sprintf("bookmarked: %s is %q in the state, the store held %+v", path, data, n)
 			}
@@ -158,8 +158,8 @@ func (l *life) checkLive(before []account, next int, state map[string]string, co
 	return ""
 }
 
-// checkChange checks a change and returns the place behind it. The removal of what the state had
-// left out, because it was expired, is told or not.
+// checkChange checks a change and returns the position after it. The removal of objects that the state had left out
+// as expired may be delivered or not.
 func (l *life) checkChange(notes []account, next int, n storage.Notice, known map[string]string, stated bool) (int, string) {
 	got := noted(n)
 	at := l.nextIn(notes, next)
@@ -168,9 +168,9 @@ func (l *life) checkChange(notes []account, next int, n storage.Notice, known ma
 		_, there := known[want.path]
 		switch {
 		case want.data == "" && stated && !there: // left out
-		case want.data == "" && l.lag == storage.LagNewest && !there: // it came and went meanwhile
+		case want.data == "" && l.lag == storage.LagNewest && !there: // it was created and deleted meanwhile
 		case l.lag == storage.LagNewest && superseded(notes, at):
-			// It leaves out what newer changes of the same key follow, and so breaks batches.
+			// It leaves out changes that a newer change of the same key follows, and so splits batches.
 		default:
 			return next, fmt.Sprintf("ordered, or reliable: want %+v", want)
 		}
@@ -178,22 +178,22 @@ func (l *life) checkChange(notes []account, next int, n storage.Notice, known ma
 	if at < 0 {
 		return next, "unique: nothing is left to tell"
 	}
-	// More is of what the pattern matches.
+	// More refers to the changes that the pattern matches.
 	if more := l.nextIn(notes, at+1); l.lag != storage.LagNewest && got.more && (more < 0 || notes[more].revision > got.revision+1) {
 		return next, "atomic: more of it is announced, and is not there"
 	}
 	return at + 1, ""
 }
 
-// sameBut compares two notes without their More.
+// sameBut compares two notices without their More.
 func sameBut(a, b account) bool { a.more, b.more = false, false; return a == b }
 
-// superseded reports whether a later note is of the same key.
+// superseded reports whether a later change has the same key.
 func superseded(notes []account, at int) bool {
 	return slices.ContainsFunc(notes[at+1:], func(n account) bool { return n.path == notes[at].path })
 }
 
-// behind is the place of the first note behind a revision.
+// behind returns the position of the first change after a revision.
 func behind(notes []account, revision uint64) int {
 	at, _ := slices.BinarySearchFunc(notes, revision+1, func(n account, want uint64) int {
 		if n.revision < want {
@@ -204,7 +204,7 @@ func behind(notes []account, revision uint64) int {
 	return at
 }
 
-// nextIn is the place of the next note that matches; -1 for none.
+// nextIn returns the position of the next change that matches; -1 if there is none.
 func (l *life) nextIn(notes []account, from int) int {
 	for i := max(from, 0); i < len(notes); i++ {
 		if l.matches(notes[i].path) {
@@ -214,7 +214,7 @@ func (l *life) nextIn(notes []account, from int) int {
 	return -1
 }
 
-// fold is the matching content after notes.
+// fold returns the matching content after the changes.
 func (l *life) fold(notes []account) map[string]account {
 	content := map[string]account{}
 	for _, n := range notes {
@@ -231,7 +231,7 @@ func (l *life) fold(notes []account) map[string]account {
 
 // watchRound runs writers and subscribers over some restarts of a store on a disk.
 func watchRound(ctx context.Context, c config, t *tally) error {
-	// Nothing crashes here: without syncs there are more changes to watch.
+	// There are no crashes here: without syncs there are more changes to watch.
 	layer, err := engine.Open(fmt.Sprintf(engines[c.rng.IntN(len(engines))], c.dir)+"?sync=off", all.Engines()...)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func watchRound(ctx context.Context, c config, t *tally) error {
 	if mode := c.rng.IntN(4); mode > 0 {
 		config.Memory = storage.NewMemoryLayer()
 		config.MemoryOptions.SkipLoadMemory = mode == 1
-		config.MemoryOptions.CacheBytes = 4 << 10 // so that objects come and go
+		config.MemoryOptions.CacheBytes = 4 << 10 // makes objects enter and leave the cache
 	}
 	store := storage.New(config)
 	w := &witness{leftOut: map[string]bool{}}
@@ -265,7 +265,7 @@ func watchRound(ctx context.Context, c config, t *tally) error {
 	return nil
 }
 
-// watchedRun is a run of the store: it returns what the subscriptions told.
+// watchedRun is a run of the store: it returns what the subscriptions delivered.
 func watchedRun(c config, store *storage.Layered, w *witness, ledgers []*ledger, run int) (lives []life, err error) {
 	options := quiet()
 	options.History = 1 << (4 + c.rng.IntN(10))
@@ -301,7 +301,7 @@ func watchedRun(c config, store *storage.Layered, w *witness, ledgers []*ledger,
 
 func closing(store *storage.Layered) error { store.Close(); return nil }
 
-// subscribeOften begins, lags, dies and resumes until the context ends.
+// subscribeOften begins, lags, ends and resumes until the context ends.
 func subscribeOften(ctx context.Context, store *storage.Layered, r *rand.Rand) (lives []life, err error) {
 	patterns := []string{"", "*/a/*", "w0/*/*", "w1/b/*", "w0/a/k1", "*/*/k*"}
 	var from uint64
@@ -322,7 +322,7 @@ func subscribeOften(ctx context.Context, store *storage.Layered, r *rand.Rand) (
 		for range r.IntN(300) {
 			n, err := sub.Next(ctx)
 			if err != nil {
-				break // the context's
+				break // the context ended
 			}
 			l.notices = append(l.notices, n)
 			if within := n.Kind == storage.NoticeReset || n.Kind == storage.NoticeState; within && sub.Revision() != 0 {

@@ -53,13 +53,13 @@ type wireMessage struct {
 	Data     json.RawMessage
 }
 
-// wireState is the state as it came: of a list its objects, newest first; of one object the text.
+// wireState is the received state: the objects of a list, newest first, or the text of one object.
 type wireState struct {
 	list []streamObject
 	text []byte
 }
 
-// takeWire checks a message, and takes it in. A client whose version was current goes on with the state that it holds.
+// takeWire checks and processes a message. A client whose version was current continues with the state that it holds.
 func (f *follower) takeWire(m *wireMessage) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +90,7 @@ func (f *follower) takeWire(m *wireMessage) error {
 	return f.patchObject(m.Data)
 }
 
-// oneObject is the object of a state; none for an absent one.
+// oneObject returns the object of a state; none if it is absent.
 func oneObject(text []byte) ([]streamObject, error) {
 	var obj streamObject
 	if err := decode(text, &obj); err != nil || obj.Path == "" {
@@ -112,7 +112,7 @@ func (f *follower) takeWireState(objects []streamObject) error {
 	return nil
 }
 
-// patchList takes the patch of a list in: whole objects, by their places.
+// patchList applies the patch of a list: whole objects, by their positions.
 func (f *follower) patchList(text []byte) error {
 	var ops []struct {
 		Op, Path string
@@ -154,7 +154,7 @@ func (f *follower) patchList(text []byte) error {
 	return nil
 }
 
-// patchObject takes the patch of one object in, which is rooted at the object.
+// patchObject applies the patch of one object, which is rooted at the object.
 func (f *follower) patchObject(change []byte) error {
 	before, err := oneObject(f.wire.text)
 	if err != nil {

@@ -4,5 +4,5 @@ package main
 
 import "io/fs"
 
-// blocksOf is the length of a file in bytes.
+// blocksOf returns the length of a file in bytes.
 func blocksOf(info fs.FileInfo) int64 { return info.Size() }

@@ -1,11 +1,10 @@
-// Command engines measures the persistent engines side by side, in one run, and prints the table of
-// docs/engines.md.
+// Command engines compares the persistent engines in one run, and prints the table of docs/engines.md.
 //
 //	go run ./engines             a million objects, some minutes
 //	go run ./engines -quick      does it run at all
 //
-// Each engine is measured in a process of its own, so that its memory is its own too. In each
-// round every engine has its turn before the next round begins; medians count.
+// Each engine is measured in its own process, and therefore with its own memory. In each round every engine has its
+// turn before the next round begins; medians count.
 package main
 
 import (
@@ -42,7 +41,7 @@ func (c contender) url(dir, options string) string {
 	return c.name + ":" + filepath.Join(dir, c.place) + options
 }
 
-// figures are what one process measured, by the name of the row.
+// figures are the measurements of one process, by the name of the row.
 type figures map[string]float64
 
 // rows are the rows of the table, in their order.
@@ -142,7 +141,7 @@ func contest(dir string, objects, rounds int, round time.Duration) (map[string]m
 	return all, nil
 }
 
-// inProcess measures a phase in a process of its own.
+// inProcess measures a phase in its own process.
 func inProcess(phase, url string, objects int, round time.Duration) (measured figures, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -183,7 +182,7 @@ func parenthesis(unit string) string {
 	return "(" + unit + ")"
 }
 
-// short is a number in three digits or so, with commas.
+// short formats a number with about three digits, with commas.
 func short(v float64) string {
 	switch {
 	case v < 10:

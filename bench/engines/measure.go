@@ -62,7 +62,7 @@ func open(url string, memory bool) (*storage.Layered, error) {
 	return store, store.Start(storage.Options{})
 }
 
-// measureWrites counts the sets of 1 and of 64 writers, durable and relaxed, in stores of their own.
+// measureWrites counts the sets of 1 and of 64 writers, durable and relaxed, in separate stores.
 func measureWrites(url string, round time.Duration) (figures, error) {
 	result := figures{}
 	for _, mode := range []struct{ name, options string }{{"durable", ""}, {"relaxed", "?sync=off"}} {
@@ -171,7 +171,7 @@ func measureLoad(url string, objects int) (figures, error) {
 		return nil, fmt.Errorf("%d objects are there, expected %d", found, objects)
 	}
 	peak, err := memoryOf("VmHWM:")
-	// About what a store keeps of an object in memory: path, data, and what bench measures beyond them.
+	// The approximate memory that a store keeps for an object: path, data, and the overhead that bench measures.
 	kept := float64(objects) * (dataSize + float64(len(path(0))) + 240) / 1e6
 	return figures{"load": float64(objects) / took.Seconds(), "rss load": max(peak-kept, 0)}, err
 }
@@ -208,7 +208,7 @@ func measureOpen(url string, objects int) (figures, error) {
 	}, err
 }
 
-// memoryOf reads a figure of this process from Linux, in MB.
+// memoryOf reads a memory statistic of this process from Linux, in MB.
 func memoryOf(name string) (float64, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Clients that cost as little as they can: what they take of the processors is not the server's.
+// Clients that cost as little as possible: their processor time is taken from the server.
 
 // dial connects, and sends a request.
 func dial(address, request string) (net.Conn, error) {
@@ -57,7 +57,7 @@ func put(target, body string) string {
 	return fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", target, len(body), body)
 }
 
-// readUntil reads until some text was there, and returns what came from it on.
+// readUntil reads until a text appears, and returns the input from it on.
 func readUntil(r io.Reader, text string, buffer []byte) ([]byte, error) {
 	have := 0
 	for {
@@ -69,14 +69,14 @@ func readUntil(r io.Reader, text string, buffer []byte) ([]byte, error) {
 		if at := bytes.Index(buffer[:have], []byte(text)); at >= 0 {
 			return buffer[at:have], nil
 		}
-		if have > len(buffer)/2 { // the text may lie across
+		if have > len(buffer)/2 { // the text may span both halves
 			copy(buffer, buffer[have-len(text):have])
 			have = len(text)
 		}
 	}
 }
 
-// many makes so many connections, some at a time, each of which has read a text.
+// many makes n connections, several at a time. Each has read until a text when many returns.
 func many(n int, address string, request func(i int) string, text string) ([]net.Conn, error) {
 	conns, errs := make([]net.Conn, n), make([]error, n)
 	var all sync.WaitGroup
@@ -125,7 +125,7 @@ func (r *requester) do(request string) error {
 	if _, err := io.WriteString(r.conn, request); err != nil {
 		return err
 	}
-	// The head is looked at in the buffer, in which it fits: what a client costs is not the server's.
+	// The head fits into the buffer and is parsed there: the cost of a client is taken from the server.
 	for want := 1; ; {
 		if _, err := r.r.Peek(want); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (r *requester) do(request string) error {
 	}
 }
 
-// rate is how many calls a second some callers make together.
+// rate returns how many calls a second the callers make together.
 func rate(callers int, d time.Duration, call func(caller, n int) error) (float64, error) {
 	counts, errs := make([]int, callers), make([]error, callers)
 	var all sync.WaitGroup

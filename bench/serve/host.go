@@ -24,7 +24,7 @@ import (
 	"github.com/oolith-db/oolith/server"
 )
 
-// The servers, each in a process of its own, which is this program again.
+// The servers, each in its own process, which runs this program again.
 
 // hostKind is the environment variable that makes this program a server.
 const hostKind = "OOLITH_BENCH_HOST"
@@ -37,7 +37,7 @@ type host struct {
 	output  *bufio.Reader
 }
 
-// startHost starts a server of a kind, with a directory of its own.
+// startHost starts a server of a kind, with its own directory.
 func startHost(c config, kind string) (*host, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -67,14 +67,14 @@ func startHost(c config, kind string) (*host, error) {
 	return h, nil
 }
 
-// stop ends the process. What it leaves is removed with the run's directory.
+// stop ends the process. Its files are removed with the run's directory.
 func (h *host) stop() {
 	_ = h.input.Close()
 	_ = h.process.Process.Kill()
 	_ = h.process.Wait() // it was killed
 }
 
-// memory is the resident memory of the process in bytes, behind a collection or, with garbage, as it is.
+// memory returns the resident memory of the process in bytes, after a collection or, with garbage, without one.
 func (h *host) memory(garbage bool) (int, error) {
 	ask := "collected\n"
 	if garbage {
@@ -90,7 +90,8 @@ func (h *host) memory(garbage bool) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(line))
 }
 
-// serveHost is the process: it prints its address, and then its memory for each line that it reads.
+// serveHost is the main function of the process: it prints its address, and then its memory for each line that it
+// reads.
 func serveHost(kind, dir string) error {
 	serve := map[string]func(dir string) (string, error){
 		"oolith": serveOolith("memory:"), "oolith durable": serveOolith("pebble:" + filepath.Join(dir, "store")),
@@ -109,7 +110,7 @@ func serveHost(kind, dir string) error {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if lines.Text() == "collected" {
 			debug.FreeOSMemory()
-			debug.FreeOSMemory() // pools let go of what they hold
+			debug.FreeOSMemory() // pools release what they hold
 		}
 		pages, err := residentPages()
 		if err != nil {
@@ -150,8 +151,8 @@ func serveOolith(url string) func(string) (string, error) {
 	}
 }
 
-// bare is what a server could be that does nothing but its sockets: it reads bodies, says hello, and hands each message that is
-// posted to all WebSockets.
+// bare is a server with the minimal work: it reads bodies, says hello, and forwards each posted message to all
+// WebSockets.
 type bare struct {
 	mu    sync.Mutex
 	conns []net.Conn
@@ -180,7 +181,7 @@ func (b *bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.conns = append(b.conns, conn)
-		_ = ws.WriteFrame(conn, ws.NewTextFrame([]byte("{}"))) // what fails is told by its next frame
+		_ = ws.WriteFrame(conn, ws.NewTextFrame([]byte("{}"))) // its next frame reports a failure
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

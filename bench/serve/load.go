@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// requests is how many requests a second there are, beside a handler that does nothing.
+// requests measures the number of requests a second, compared with a handler that does nothing.
 func requests(c config) ([]result, error) {
 	ours, err := newSide(c, "oolith durable")
 	if err != nil {
@@ -82,7 +82,7 @@ func requests(c config) ([]result, error) {
 	return []result{posts, inMemory, gets}, nil
 }
 
-// over is how many requests a second all callers make for a round.
+// over returns how many requests a second all callers make during a round.
 func over(c config, s *side, request func(caller, n int) string) (float64, error) {
 	requesters := make([]*requester, callers)
 	for i := range requesters {
@@ -95,7 +95,7 @@ func over(c config, s *side, request func(caller, n int) string) (float64, error
 	return rate(callers, c.round, func(caller, n int) error { return requesters[caller].do(request(caller, n)) })
 }
 
-// delivery is how long writes take to their subscribers, at a rate that a server has to bear.
+// delivery measures how long writes take to reach their subscribers, at a rate that a server must sustain.
 func delivery(c config) ([]result, error) {
 	const followers, writes = 100, 1000
 	r := result{name: fmt.Sprintf("%d writes a second to %d subscribers, p99 of write to delivery", writes, followers), goal: "at most 5 ms beyond bare"}
@@ -116,13 +116,13 @@ func delivery(c config) ([]result, error) {
 		if err == nil {
 			err = paced(total, writes, func(caller int) error { return s.write(caller, int64(time.Since(start))) })
 		}
-		time.Sleep(time.Second) // what is under way arrives
+		time.Sleep(time.Second) // lets messages in flight arrive
 		stop()
 		s.close()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", one.kind, err)
 		}
-		time.Sleep(100 * time.Millisecond) // the readers end
+		time.Sleep(100 * time.Millisecond) // lets the readers end
 		var all []time.Duration
 		for i, some := range seen {
 			if len(some) == 0 {
@@ -140,7 +140,7 @@ func delivery(c config) ([]result, error) {
 	return []result{r}, nil
 }
 
-// paced makes calls at a rate, whatever each of them takes, up to the number of callers at a time.
+// paced makes calls at a fixed rate, regardless of their duration, up to the number of callers at a time.
 func paced(total, rate int, call func(caller int) error) error {
 	turns := make(chan struct{}, total)
 	errs := make([]error, 16)
@@ -164,7 +164,7 @@ func paced(total, rate int, call func(caller int) error) error {
 	return errors.Join(errs...)
 }
 
-// reconnect is how long it takes to serve all who come back at once, after nothing changed.
+// reconnect measures how long it takes to serve all clients that reconnect at once, if nothing has changed.
 func reconnect(c config) (results []result, err error) {
 	for _, one := range []struct {
 		name    string

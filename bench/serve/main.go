@@ -1,14 +1,15 @@
-// Command serve measures the server beside a bare net/http handler, an embedded NATS server with its key-value store over
-// WebSocket, and an embedded etcd, in one run, and prints the table of docs/performance.md.
+// Command serve measures the server against a bare net/http handler, an embedded NATS server with its key-value store
+// over WebSocket, and an embedded etcd, in one run, and prints the table of docs/performance.md.
 //
 //	go run ./serve              10,000 connections, some minutes
 //	go run ./serve -quick       does it run at all
 //	go run ./serve -only idle   the rows whose name matches a regular expression
 //	go run ./serve -peers=false without NATS and etcd
 //
-// Each server is a process of its own, so that its memory is its own too; the clients share the processors with it. Where two
-// servers are compared by their speed they take turns, and medians count. The data is on disk and synced where a row says
-// durable, and else in memory. NATS' key-value store is always on disk, and not synced unless a row says durable; etcd always syncs.
+// Each server has its own process, and therefore its own memory; the clients share the processors with it. When two
+// servers are compared by speed, they take turns, and medians count. The data is on disk and synced if a row says
+// durable, and otherwise in memory. NATS' key-value store is always on disk, and not synced unless a row says
+// durable; etcd always syncs.
 package main
 
 import (
@@ -25,7 +26,7 @@ import (
 
 // config is the size of a run.
 type config struct {
-	conns  int           // idle connections, and those that come back
+	conns  int           // idle connections, and those that reconnect
 	fans   int           // subscribers of one list
 	rounds int           // of each contest
 	round  time.Duration // of one side of a round
@@ -33,7 +34,7 @@ type config struct {
 	dir    string
 }
 
-// result is one row of the table. Figures are texts; empty where there is nothing to compare.
+// result is one row of the table. Figures are texts; empty if there is nothing to compare.
 type result struct {
 	name                   string
 	ours, bare, nats, etcd string

@@ -9,7 +9,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// serveNATS starts a NATS server with WebSocket and JetStream. Where it is durable, it syncs each write before it acknowledges it.
+// serveNATS starts a NATS server with WebSocket and JetStream. If durable, it syncs each write before it acknowledges
+// it.
 func serveNATS(durable bool) func(dir string) (string, error) {
 	return func(dir string) (string, error) {
 		s, err := server.NewServer(&server.Options{

@@ -15,7 +15,7 @@ func kb(bytes int) string { return fmt.Sprintf("%.1f KB", float64(bytes)/1000) }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }
 
-// idle is what an idle subscriber costs a server.
+// idle measures the cost of an idle subscriber to a server.
 func idle(c config) (results []result, err error) {
 	const limit, limitEvents = 10_000, 12_000
 	for _, one := range []struct {
@@ -31,7 +31,7 @@ func idle(c config) (results []result, err error) {
 			return nil, err
 		}
 		each, err := s.idle(c.conns, func() (func(), error) {
-			// The handshake comes first; a request may not come before its answer.
+			// The handshake comes first; a request must not come before its answer.
 			head, rest, _ := strings.Cut(one.request, "\r\n\r\n")
 			conns, err := many(c.conns, s.address, func(int) string { return head + "\r\n\r\n" }, "\r\n\r\n")
 			if err == nil && rest != "" {
@@ -66,7 +66,7 @@ func idle(c config) (results []result, err error) {
 	return results, nil
 }
 
-// ask sends something on many connections, each of which reads a text then.
+// ask sends a request on many connections, and then reads until a text on each.
 func ask(conns []net.Conn, request, text string) error {
 	errs := make([]error, 32)
 	var all sync.WaitGroup
@@ -88,9 +88,9 @@ func ask(conns []net.Conn, request, text string) error {
 	return errors.Join(errs...)
 }
 
-// idle is by how much each of so many followers makes the process larger.
+// idle measures how much larger each of n followers makes the process.
 func (s *side) idle(n int, follow func() (func(), error)) (int, error) {
-	stop, err := s.follow(10, func(int, int64) {}) // what the first one costs is for all
+	stop, err := s.follow(10, func(int, int64) {}) // excludes the fixed cost of the first ones
 	if err != nil {
 		return 0, err
 	}
@@ -104,12 +104,12 @@ func (s *side) idle(n int, follow func() (func(), error)) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(time.Second) // what writes ends
+	time.Sleep(time.Second) // lets background writes end
 	after, err := s.memory(false)
 	return (after - before) / n, err
 }
 
-// fanOut is how long it takes until all subscribers of a list have a write.
+// fanOut measures how long it takes until all subscribers of a list have a write.
 func fanOut(c config) ([]result, error) {
 	r := result{name: fmt.Sprintf("one write to %d subscribers of a list of %d, all have it", c.fans, listed), goal: "at most 25 ms"}
 	encodes := result{name: "the same, messages encoded for each write", goal: "1"}
@@ -152,7 +152,7 @@ func fanOut(c config) ([]result, error) {
 	return []result{r, encodes}, nil
 }
 
-// contender is a kind of server, and where its figure goes.
+// contender is a kind of server, and the place of its figure.
 type contender struct {
 	kind string
 	to   *string
@@ -166,7 +166,7 @@ func (c config) sides(oolith string, ours, bare, nats, etcd *string) []contender
 	return all
 }
 
-// stuck is what sockets that read nothing do to writers, and to memory.
+// stuck measures the effect of sockets that read nothing on writers, and on memory.
 func stuck(c config) ([]result, error) {
 	const sockets, large, writers = 100, 8 << 10, 32
 	with, err := newSide(c, "oolith durable")
@@ -179,7 +179,7 @@ func stuck(c config) ([]result, error) {
 		return nil, err
 	}
 	defer without.close()
-	for _, s := range []*side{with, without} { // one that reads: what it costs is not what the stuck ones do
+	for _, s := range []*side{with, without} { // a reading follower: its cost does not count as an effect of the stuck ones
 		end, err := s.follow(1, func(int, int64) {})
 		defer end()
 		if err != nil {
@@ -209,7 +209,7 @@ func stuck(c config) ([]result, error) {
 				return nil, err
 			}
 			var conns []net.Conn
-			if s == with { // they are cut off after 10 s: each round has its own
+			if s == with { // they are disconnected after 10 s: each round has its own
 				if conns, err = stuckSockets(s, sockets); err != nil {
 					return nil, err
 				}

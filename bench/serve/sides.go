@@ -15,24 +15,25 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// side is one server, seen by what can be done with each of them: follow a list of objects, and write one of it.
+// side is one server with the operations that all servers have: follow a list of objects, and write one of its
+// objects.
 type side struct {
 	*host
-	// write writes an object of the list, with a number in it. Several may write at a time, each as a caller.
+	// write writes an object of the list that contains a number. Several callers may write at the same time.
 	write func(caller int, mark int64) error
-	// follow makes followers of the list, which tell the numbers that they see.
+	// follow makes followers of the list, which report the numbers that they see.
 	follow func(n int, saw func(follower int, mark int64)) (stop func(), err error)
-	// put stores an object of the list. Up to the number of callers, several may be stored at a time.
+	// put stores an object of the list. Up to the number of callers, several calls may run at the same time.
 	put func(i int, text string) error
-	// overwrite stores the one object of another list; of Oolith only. Several callers may do so at a time.
+	// overwrite stores the one object of another list; only for Oolith. Several callers may call it at the same time.
 	overwrite func(caller int, text string) error
 	close     func()
 }
 
-// callers is how many may write at a time.
+// callers is how many callers may write at the same time.
 const callers = 64
 
-// listed is how many objects the list has.
+// listed is the number of objects in the list.
 const listed = 1000
 
 func value(mark int64) string {
@@ -99,7 +100,7 @@ func (s *side) http(bare bool) error {
 	return nil
 }
 
-// readMarks tells the numbers in what a connection sends, until it ends.
+// readMarks reports the numbers in what a connection sends, until it ends.
 func readMarks(conn net.Conn, saw func(int64)) {
 	const name = `"mark":`
 	buffer := make([]byte, 16<<10)
@@ -132,7 +133,7 @@ func readMarks(conn net.Conn, saw func(int64)) {
 	}
 }
 
-// markOf is the number in an object.
+// markOf returns the number in an object.
 func markOf(text []byte) int64 {
 	_, digits, _ := bytes.Cut(text, []byte(`"mark":`))
 	mark, err := strconv.ParseInt(string(bytes.TrimSuffix(digits, []byte("}"))), 10, 64)
@@ -239,7 +240,7 @@ func (s *side) etcd() error {
 				return stop, err
 			}
 			all = append(all, client)
-			// The state, and then what follows it: that is how etcd's clients keep a copy.
+			// The state, and then the changes after it: etcd's clients keep a copy this way.
 			state, err := client.Get(context.Background(), "a/", clientv3.WithPrefix())
 			if err != nil {
 				return stop, err
@@ -279,7 +280,7 @@ func (w *wave) saw(mark int64) {
 	}
 }
 
-// wait fails when it takes too long: something is lost.
+// wait fails if it takes too long: something is lost.
 func (w *wave) wait() error {
 	select {
 	case <-w.done:

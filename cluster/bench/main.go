@@ -1,5 +1,5 @@
-// Command bench measures stores over an etcd cluster of three members on this machine beside the bare client of etcd, rounds
-// alternating, and prints medians and their ratio beside the goals.
+// Command bench measures stores over an etcd cluster of three members on this machine against the bare client of
+// etcd, in alternating rounds, and prints medians and their ratio with the goals.
 //
 //	go run ./bench                  some minutes
 //	go run ./bench -only mirror     one section of it
@@ -95,7 +95,7 @@ func run(args []string, out io.Writer) error {
 	return nil
 }
 
-// sections are what is measured.
+// sections are the measurements.
 var sections = []struct {
 	name    string
 	measure func(*bench) error
@@ -126,7 +126,7 @@ func (b *bench) start() (err error) {
 	return nil
 }
 
-// node starts one more node. It tries until the cluster serves.
+// node starts an additional node. It tries until the cluster serves.
 func (b *bench) node() (*storage.Layered, error) { return b.nodeAt(b.members.Endpoints()) }
 
 func (b *bench) nodeAt(endpoints []string) (*storage.Layered, error) {
@@ -182,7 +182,7 @@ func quantile(values []float64, share float64) float64 {
 
 var body = json.RawMessage(`{"name":"lamp","on":true,"level":70,"text":"` + strings.Repeat("x", 100) + `"}`)
 
-// spread does n things by a number of writers and returns how many a second.
+// spread makes n calls from a number of writers and returns the rate per second.
 func spread(writers, n int, do func(writer, i int) error) (float64, error) {
 	var work sync.WaitGroup
 	failed := make(chan error, writers)
@@ -306,12 +306,12 @@ func (b *bench) reads() error {
 	return nil
 }
 
-// delivery measures from the return of a write to the last of all three mirrors, at 1,000 writes a second.
+// delivery measures the time from the return of a write until all three mirrors have it, at 1,000 writes a second.
 func (b *bench) delivery() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var mu sync.Mutex
-	arrived := make(map[string]time.Time) // the last of three
+	arrived := make(map[string]time.Time) // the last of the three
 	count := make(map[string]int)
 	complete := make(chan struct{}, b.delivered)
 	for _, s := range b.nodes {
@@ -374,7 +374,8 @@ func (b *bench) delivery() error {
 	return nil
 }
 
-// catchUp measures how long a node that was cut off takes until it has what it missed, and how much of that the watch takes.
+// catchUp measures how long a node that was cut off takes to receive what it missed, and how much of that time the
+// watch takes.
 func (b *bench) catchUp() error {
 	layer := etcd.New(b.members.Endpoints(), etcd.Options{})
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
@@ -460,7 +461,7 @@ func fill(layer *etcd.Layer, n, each int, path func(i int) string) error {
 	return nil
 }
 
-// mirror measures the start of a node over many objects.
+// mirror measures the start of a node with many objects.
 func (b *bench) mirror() error {
 	layer := etcd.New(b.members.Endpoints(), etcd.Options{})
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
@@ -483,7 +484,7 @@ func (b *bench) mirror() error {
 	return nil
 }
 
-// leaderKilled measures how long no write returns once the leader is killed.
+// leaderKilled measures how long no write returns after the leader is killed.
 func (b *bench) leaderKilled() error {
 	var took []float64
 	for range min(b.rounds, 3) {
@@ -517,7 +518,7 @@ func (b *bench) leaderKilled() error {
 	return nil
 }
 
-// leader is the member that leads, once all of them serve.
+// leader returns the member that leads, once all of them serve.
 func (b *bench) leader() (at int, err error) {
 	at = -1
 	for i, endpoint := range b.members.Endpoints() {

@@ -14,7 +14,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// manyNodes measures what more nodes cost the members: each follows all changes, and asks twice a second whether it is current.
+// manyNodes measures the load that more nodes put on the members: each follows all changes, and asks twice a second
+// whether it is current.
 func (b *bench) manyNodes() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var followers sync.WaitGroup
@@ -65,7 +66,7 @@ func (b *bench) manyNodes() error {
 		}
 		before, err := b.memberCPU()
 		if errors.Is(err, os.ErrNotExist) {
-			return nil // a system that does not tell
+			return nil // the system does not report it
 		}
 		if err != nil {
 			return err
@@ -95,14 +96,15 @@ func (b *bench) manyNodes() error {
 	return nil
 }
 
-// memberCPU is how much time of processors the members took until now.
+// memberCPU returns the processor time that the members have used so far.
 func (b *bench) memberCPU() (all time.Duration, err error) {
 	for i := range b.members.Endpoints() {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.members.Process(i).Pid))
 		if err != nil {
 			return 0, err
 		}
-		// Behind the name, which may hold anything, come the state and numbers: the 12th and 13th are hundredths of seconds.
+		// After the name, which may contain anything, come the state and numbers: the 12th and 13th are hundredths of
+		// seconds.
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		for _, at := range []int{11, 12} {
 			n, err := strconv.Atoi(fields[at])

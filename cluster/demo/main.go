@@ -1,6 +1,6 @@
-// Command demo shows a store on three nodes: an etcd cluster of three members and a server on each, all on this machine. It
-// writes to all of them, kills one at once while the writes go on, and says what became of what was acknowledged, and of a
-// stream that the killed one served.
+// Command demo shows a store on three nodes: an etcd cluster of three members and a server on each, all on this
+// machine. It writes to all of them, kills one while the writes continue, and reports what happened to the
+// acknowledged writes, and to a stream that the killed node served.
 //
 //	go run ./demo          half a minute
 //	go run ./demo -stay    until Ctrl-C: look at http://127.0.0.1:8801, :8802 and :8803 meanwhile
@@ -31,12 +31,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// nodeVariable makes the program a node: its place, and the directory of the demo.
+// nodeVariable makes the program a node. Its value is the node's number and the directory of the demo.
 const nodeVariable = "OOLITH_DEMO_NODE"
 
 const nodes = 3
 
-// Where the nodes listen.
+// The addresses of the nodes.
 func address(node int) string { return fmt.Sprintf("127.0.0.1:%d", 8801+node) }
 
 func members() (all []etcdserver.Member) {
@@ -61,7 +61,7 @@ func main() {
 	}
 }
 
-// serve is one node: a member of the cluster, a store, and a server.
+// serve runs one node: a member of the cluster, a store, and a server.
 func serve(ctx context.Context, arguments string) error {
 	place, dir, _ := strings.Cut(arguments, ",")
 	node, err := strconv.Atoi(place)
@@ -98,7 +98,7 @@ func serve(ctx context.Context, arguments string) error {
 	return handler.Serve(ctx, listener)
 }
 
-// demo is the three nodes as processes.
+// demo runs the three nodes as processes.
 type demo struct {
 	out       io.Writer
 	dir       string
@@ -147,7 +147,7 @@ func (d *demo) start(node int) error {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d,%s", nodeVariable, node, d.dir))
-	cmd.Stderr = io.Discard // what a node logs while others are gone
+	cmd.Stderr = io.Discard // drops the log of a node while others are gone
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (d *demo) start(node int) error {
 	return nil
 }
 
-// kill kills a node as a loss of power does.
+// kill kills a node, like a power failure.
 func (d *demo) kill(node int) {
 	if cmd := d.processes[node]; cmd != nil {
 		_ = cmd.Process.Kill()
@@ -175,7 +175,7 @@ func ready(ctx context.Context, node int) error {
 	for {
 		response, err := http.Get("http://" + address(node) + "/~/readyz")
 		if err == nil {
-			_ = response.Body.Close() // the status is all
+			_ = response.Body.Close() // only the status matters
 			if response.StatusCode == http.StatusOK {
 				return nil
 			}
@@ -188,7 +188,7 @@ func ready(ctx context.Context, node int) error {
 	}
 }
 
-// others is a transport that goes to the next node where one does not answer.
+// others is a transport that switches to the next node if one does not answer.
 type others struct{ first int }
 
 func (o *others) RoundTrip(r *http.Request) (response *http.Response, err error) {
@@ -208,12 +208,12 @@ func (o *others) RoundTrip(r *http.Request) (response *http.Response, err error)
 	return response, err
 }
 
-// connect returns a client of one node, and of the others where that is gone.
+// connect returns a client of one node that uses the others if that node is gone.
 func connect(node int) (*client.Client, error) {
 	return client.New("http://"+address(node), client.Options{HTTP: &http.Client{Transport: &others{node}}, Retries: 20})
 }
 
-// tally is what was acknowledged, and what a stream told.
+// tally records what was acknowledged, and what a stream delivered.
 type tally struct {
 	mu     sync.Mutex
 	acked  map[string]bool
@@ -279,7 +279,7 @@ func (d *demo) show(ctx context.Context, part time.Duration) error {
 	return err
 }
 
-// write pushes readings to a node, or to another one where it is gone, until over.
+// write pushes readings to a node, or to another one if it is gone, until over.
 func (t *tally) write(ctx context.Context, c *client.Client, node int, over <-chan struct{}) {
 	for i := 0; ; i++ {
 		select {
@@ -318,7 +318,7 @@ func (t *tally) follow(ctx context.Context, sub *client.Subscription) {
 	}
 }
 
-// judge holds every node, and the stream, against what was acknowledged.
+// judge compares every node, and the stream, with what was acknowledged.
 func (d *demo) judge(ctx context.Context, t *tally) error {
 	for node := range nodes {
 		if err := ready(ctx, node); err != nil {

@@ -1,5 +1,5 @@
-// Package etcdserver runs members of an etcd cluster within a process: for tests, and for the demo. In production etcd is
-// operated on its own.
+// Package etcdserver runs members of an etcd cluster within a process, for tests and for the demo. In production,
+// operate etcd separately.
 package etcdserver
 
 import (
@@ -19,14 +19,14 @@ import (
 // Member is where a member of a cluster listens.
 type Member struct {
 	Name       string
-	Host       string // an address; that of the loopback interface when empty
+	Host       string // an address; the loopback interface if empty
 	ClientPort int
 	PeerPort   int
-	// Quota is how many bytes its database may have; etcd's default when zero.
+	// Quota is the maximum size of its database in bytes; etcd's default if zero.
 	Quota int64
 }
 
-// Client is the address that clients use.
+// Client returns the address for clients.
 func (m Member) Client() string { return m.at(m.ClientPort) }
 
 func (m Member) peer() string { return "http://" + m.at(m.PeerPort) }
@@ -35,8 +35,8 @@ func (m Member) at(port int) string {
 	return net.JoinHostPort(cmp.Or(m.Host, "127.0.0.1"), strconv.Itoa(port))
 }
 
-// Start starts one member of a cluster with its data in a directory, and returns when it serves, or when the context ends.
-// It waits for a quorum of the others. With certificates it speaks TLS to clients.
+// Start starts one member of a cluster with its data in a directory, and returns once it serves, or when the context
+// ends. It waits for a quorum of the others. With certificates it uses TLS for clients.
 func Start(ctx context.Context, dir string, self Member, all []Member, certificates ...transport.TLSInfo) (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	cfg.Name, cfg.Dir = self.Name, dir

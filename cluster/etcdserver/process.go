@@ -12,43 +12,44 @@ import (
 	"syscall"
 )
 
-// Processes are the members of a cluster, each a process of its own: the program itself, started again. So a member can be
-// killed as a machine that loses its power is.
+// Processes are the members of a cluster, each in its own process: the program itself, started again. A member can
+// therefore be killed like a machine that loses its power.
 type Processes struct {
 	members []Member
 	places  []Place
 	running []*process
 }
 
-// process is one that runs.
+// process is a running process.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once it ended
 	err   error         // how; set before ended is closed
 }
 
-// Place is where a member is to run.
+// Place describes where a member runs.
 type Place struct {
-	// Dir is where it has its data.
+	// Dir is its data directory.
 	Dir string
-	// Host is the address that it listens on; that of the loopback interface when empty.
+	// Host is the address that it listens on; the loopback interface if empty.
 	Host string
-	// Enter calls start where the process is to be started, in another namespace, say; nil for here.
+	// Enter calls start in the environment in which the process is started, for example in another namespace; nil for
+	// the current one.
 	Enter func(start func() error) error
 }
 
-// memberVariable tells a process that it is a member: a task in JSON.
+// memberVariable tells a process that it is a member. Its value is a task in JSON.
 const memberVariable = "OOLITH_ETCD_MEMBER"
 
-// task is what a process is to run.
+// task describes what a process runs.
 type task struct {
 	Dir  string
 	Self Member
 	All  []Member
 }
 
-// RunMember runs a member in a process that Spawn started, until SIGTERM, and never returns there. In any other it returns at once. A
-// program that uses Spawn calls it first of all.
+// RunMember runs a member in a process that Spawn started, until SIGTERM, and never returns there. In any other
+// process it returns at once. A program that uses Spawn calls it first.
 func RunMember() {
 	variable := os.Getenv(memberVariable)
 	if variable == "" {
@@ -82,7 +83,7 @@ func (t task) run(ctx context.Context) error {
 	}
 }
 
-// Spawn starts n members with their data below a directory. They need a moment, and each other, until they serve.
+// Spawn starts n members with their data below a directory. They need some time, and each other, until they serve.
 func Spawn(dir string, n int) (*Processes, error) {
 	places := make([]Place, n)
 	for i := range places {
@@ -91,7 +92,7 @@ func Spawn(dir string, n int) (*Processes, error) {
 	return SpawnAt(places)
 }
 
-// SpawnAt starts a member at each of some places. They need a moment, and each other, until they serve.
+// SpawnAt starts a member at each of the places. They need some time, and each other, until they serve.
 func SpawnAt(places []Place) (*Processes, error) {
 	ports, err := FreePorts(2 * len(places))
 	if err != nil {
@@ -110,7 +111,7 @@ func SpawnAt(places []Place) (*Processes, error) {
 	return p, nil
 }
 
-// FreePorts returns ports of the loopback interface that nobody listens on now.
+// FreePorts returns ports of the loopback interface on which nobody listens at present.
 func FreePorts(n int) (ports []int, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -152,7 +153,7 @@ func (p *Processes) Start(i int) error {
 	return nil
 }
 
-// Stop ends a member as its operator does, and returns once it has ended.
+// Stop ends a member in the orderly way of an operator, and returns once it has ended.
 func (p *Processes) Stop(i int) error {
 	running := p.running[i]
 	if running == nil {
@@ -175,7 +176,7 @@ func (p *Processes) Kill(i int) {
 	}
 }
 
-// Process is that of a member; nil while it was not started.
+// Process returns the process of a member; nil if it was not started.
 func (p *Processes) Process(i int) *os.Process {
 	if running := p.running[i]; running != nil {
 		return running.cmd.Process
@@ -183,10 +184,10 @@ func (p *Processes) Process(i int) *os.Process {
 	return nil
 }
 
-// Ended is closed once a member that was started has ended by itself.
+// Ended returns a channel that is closed once a started member has ended by itself.
 func (p *Processes) Ended(i int) <-chan struct{} { return p.running[i].ended }
 
-// Endpoints are where clients find the members.
+// Endpoints returns the addresses of the members for clients.
 func (p *Processes) Endpoints() (all []string) {
 	for _, m := range p.members {
 		all = append(all, m.Client())

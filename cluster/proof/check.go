@@ -13,7 +13,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// check holds every node, and the followers, against the ledger.
+// check compares every node, and the followers, with the ledger.
 func (r *round) check(ctx context.Context, followers []*follower) error {
 	for node, s := range r.stores {
 		for err := s.Barrier(ctx); err != nil; err = s.Barrier(ctx) {
@@ -77,11 +77,11 @@ func (r *round) checkNode(s *storage.Layered) error {
 	return nil
 }
 
-// follower is a subscriber who moves from node to node.
+// follower is a subscriber that moves from node to node.
 type follower struct {
 	round *round
 	mu    sync.Mutex        // guards told
-	told  map[string]uint64 // values, and the revision that told them
+	told  map[string]uint64 // values, and the revision that delivered them
 }
 
 // follow follows the log, and moves to another node after some notices.
@@ -93,7 +93,7 @@ func (f *follower) follow(ctx context.Context, node int) {
 			f.round.tally.add("subscriptions ended by a restart", 1)
 			err = pause(ctx, 10*time.Millisecond)
 		}
-		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind, and cannot know whether the revision is real
+		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind cannot know whether the revision exists
 			f.round.tally.add("resumptions refused while the engine was lost", 1)
 			err = pause(ctx, 10*time.Millisecond)
 		}
@@ -107,7 +107,7 @@ func (f *follower) follow(ctx context.Context, node int) {
 	}
 }
 
-// stay follows on one node, and returns where to go on.
+// stay follows on one node, and returns where to continue.
 func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error) {
 	sub, err := s.Subscribe(ctx, "log/*", storage.SubscribeOptions{From: from})
 	if err != nil {
@@ -118,7 +118,7 @@ func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (n
 	if !live {
 		f.forget()
 	}
-	// It moves once it was told some things, or at the latest after a while, as a node may be cut off.
+	// It moves after some notices, or at the latest after a while, because a node may be cut off.
 	ctx, cancel := context.WithTimeout(ctx, upTo(5*time.Second)+time.Second)
 	defer cancel()
 	for left := 1 + rand.IntN(200); left > 0; {
@@ -153,7 +153,7 @@ func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (n
 			return from, err
 		}
 	}
-	if !live { // in the midst of a state, there is nowhere to go on
+	if !live { // there is no position to continue from in the middle of a state
 		return 0, nil
 	}
 	return sub.Revision(), nil
@@ -175,7 +175,7 @@ func (f *follower) tell(data json.RawMessage, revision uint64) error {
 	return nil
 }
 
-// complete reports whether all that is in the log was told, and nothing else.
+// complete reports whether everything in the log was delivered, and nothing else.
 func (f *follower) complete(want map[string]bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// fault is a thing that goes wrong.
+// fault is a kind of fault.
 type fault struct {
 	name     string
-	machines bool // it needs machines of their own
+	machines bool // it needs separate machines
 	do       func(r *round, ctx context.Context) error
 }
 
@@ -23,7 +23,7 @@ func (f fault) String() string {
 	return f.name
 }
 
-// allFaults are all there are, each as likely as every other one.
+// allFaults are all kinds of faults, all equally likely.
 var allFaults = []fault{
 	{"kills of one member", false, func(r *round, ctx context.Context) error { return r.kill(ctx, rand.IntN(nodes)) }},
 	{"kills of all members", false, func(r *round, ctx context.Context) error { return r.kill(ctx, 0, 1, 2) }},
@@ -51,7 +51,7 @@ var allFaults = []fault{
 
 func upTo(d time.Duration) time.Duration { return rand.N(d) }
 
-// kill kills members at once, and starts them again.
+// kill kills members at the same time, and starts them again.
 func (r *round) kill(ctx context.Context, which ...int) error {
 	for _, member := range which {
 		r.members.Kill(member)
@@ -64,7 +64,7 @@ func (r *round) kill(ctx context.Context, which ...int) error {
 	return err
 }
 
-// pulse stops a member for a time, and lets it go on for another one, some times.
+// pulse repeatedly stops a member for a time, and lets it continue for another.
 func (r *round) pulse(ctx context.Context, member, times int, off, on time.Duration) (err error) {
 	for i := 0; i < times && err == nil; i++ {
 		if err = r.members.Process(member).Signal(syscall.SIGSTOP); err != nil {
@@ -76,7 +76,7 @@ func (r *round) pulse(ctx context.Context, member, times int, off, on time.Durat
 	return err
 }
 
-// rollMembers restarts one member after the other, as an upgrade does.
+// rollMembers restarts one member after the other, like an upgrade.
 func (r *round) rollMembers(ctx context.Context) error {
 	for member := range nodes {
 		if err := r.members.Stop(member); err != nil {
@@ -92,13 +92,13 @@ func (r *round) rollMembers(ctx context.Context) error {
 	return nil
 }
 
-// serves returns once a member has all that was in the order before the call.
+// serves returns once a member has everything that was in the order before the call.
 func (r *round) serves(ctx context.Context, member int) error {
 	want := int64(0)
 	for {
 		limited, cancel := context.WithTimeout(ctx, time.Second)
 		if want == 0 {
-			if now, err := r.client.Get(limited, "x"); err == nil { // of whichever member
+			if now, err := r.client.Get(limited, "x"); err == nil { // of any member
 				want = now.Header.Revision
 			}
 		}
@@ -157,7 +157,7 @@ func (r *round) losePackets(ctx context.Context) error {
 	return err
 }
 
-// compact takes the history away.
+// compact removes the history.
 func (r *round) compact(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -168,10 +168,10 @@ func (r *round) compact(ctx context.Context) error {
 	if err == nil {
 		r.tally.add("compactions done", 1)
 	}
-	return ctx.Err() // a cluster that has no leader yet is not compacted
+	return ctx.Err() // a cluster without a leader cannot compact yet
 }
 
-// compactUnseen takes the history away while a node is cut off, so that it must begin anew.
+// compactUnseen removes the history while a node is cut off, so the node must read the state anew.
 func (r *round) compactUnseen(ctx context.Context) error {
 	node := rand.IntN(nodes)
 	for _, p := range r.proxies[node] {

@@ -11,10 +11,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// What goes wrong with machines: their power, their network, their disks.
+// Faults of machines: their power, their network, their disks.
 
-// cutPower takes the power of machines away, all at once, and gives it back. Of what a disk had not flushed, nothing survives,
-// or all, or some.
+// cutPower cuts the power of machines, all at once, and restores it. Of the data that a disk had not flushed, nothing
+// survives, or all, or some.
 func (r *round) cutPower(ctx context.Context, which ...int) error {
 	share := []float64{0, rand.Float64(), 1}[rand.IntN(3)]
 	if rand.IntN(4) > 0 {
@@ -34,11 +34,11 @@ func (r *round) cutPower(ctx context.Context, which ...int) error {
 	return err
 }
 
-// staleWithin is how soon a node says that it is cut off from the majority.
+// staleWithin is the time within which a node must report that it is cut off from the majority.
 const staleWithin = 2 * time.Second
 
-// partition pulls the cable of one machine: its member is a minority of one. The others go on; the node says that it is stale, takes no
-// writes, and goes on with reads.
+// partition unplugs the cable of one machine: its member is a minority of one. The others continue. The node reports
+// that it is stale, rejects writes, and continues with reads.
 func (r *round) partition(ctx context.Context) (err error) {
 	node := rand.IntN(nodes)
 	m, s := r.machines.At(node), r.stores[node]
@@ -73,7 +73,7 @@ func (r *round) partition(ctx context.Context) (err error) {
 	return pause(ctx, upTo(staleWithin))
 }
 
-// partitionAll pulls all cables: nobody has a quorum.
+// partitionAll unplugs all cables: there is no quorum.
 func (r *round) partitionAll(ctx context.Context) (err error) {
 	for node := range nodes {
 		err = errors.Join(err, r.machines.At(node).SetPlugged(false))
@@ -85,13 +85,13 @@ func (r *round) partitionAll(ctx context.Context) (err error) {
 	return err
 }
 
-// partitionTwo loses the packets between two machines, which both reach the third one.
+// partitionTwo drops the packets between two machines, which both still reach the third one.
 func (r *round) partitionTwo(ctx context.Context) error {
 	a := rand.IntN(nodes)
 	return r.loses(ctx, [][2]int{{a, (a + 1) % nodes}, {(a + 1) % nodes, a}})
 }
 
-// partitionOneWay loses the packets from one machine to the others, or from them to it, and not the other way round.
+// partitionOneWay drops the packets from one machine to the others, or from them to it, in one direction only.
 func (r *round) partitionOneWay(ctx context.Context) error {
 	a := rand.IntN(nodes)
 	ways := [][2]int{{a, (a + 1) % nodes}, {a, (a + 2) % nodes}}
@@ -101,7 +101,7 @@ func (r *round) partitionOneWay(ctx context.Context) error {
 	return r.loses(ctx, ways)
 }
 
-// loses loses the packets of some ways for a while.
+// loses drops the packets of some connections for a while.
 func (r *round) loses(ctx context.Context, ways [][2]int) (err error) {
 	for _, way := range ways {
 		err = errors.Join(err, r.machines.At(way[0]).SetReaches(r.machines.At(way[1]), false))
@@ -113,15 +113,15 @@ func (r *round) loses(ctx context.Context, ways [][2]int) (err error) {
 	return err
 }
 
-// slowCable makes the cable of a machine a slow one for a while.
+// slowCable makes the cable of a machine slow for a while.
 func (r *round) slowCable(ctx context.Context) error {
 	m := r.machines.At(rand.IntN(nodes))
 	err := m.SetSlow(true)
 	return errors.Join(err, pause(ctx, upTo(4*time.Second)), m.SetSlow(false))
 }
 
-// fillDisk fills the disk of a machine, and writes until its member ends of that, as etcd's do. The others go on; the member comes back once
-// there is room.
+// fillDisk fills the disk of a machine, and writes until its member stops, as etcd's members do. The others continue;
+// the member comes back once there is space.
 func (r *round) fillDisk(ctx context.Context) error {
 	member := rand.IntN(nodes)
 	disk := r.machines.At(member).Disk
@@ -132,7 +132,7 @@ func (r *round) fillDisk(ctx context.Context) error {
 	large := strings.Repeat("x", 1<<20)
 	for i, full := 0, false; !full; i++ {
 		limited, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, _ = r.client.Put(limited, fmt.Sprint("large/", i%4), large) // beside the store; it may be refused
+		_, _ = r.client.Put(limited, fmt.Sprint("large/", i%4), large) // not through a store; it may be rejected
 		cancel()
 		select {
 		case <-ended:
@@ -146,7 +146,7 @@ func (r *round) fillDisk(ctx context.Context) error {
 	if err := r.progress(ctx); err != nil {
 		return err
 	}
-	r.members.Kill(member) // what is left of it
+	r.members.Kill(member) // the rest of it
 	if err := errors.Join(disk.Free(), r.members.Start(member)); err != nil {
 		return err
 	}
@@ -154,5 +154,5 @@ func (r *round) fillDisk(ctx context.Context) error {
 		return err
 	}
 	r.tally.add("members that rejoined with room", 1)
-	return r.compact(ctx) // of the large values
+	return r.compact(ctx) // removes the large values
 }

@@ -12,17 +12,18 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Locks among all nodes: once a lock is taken with a token, nothing is written with an older one.
+// Locks among all nodes: once a lock is acquired with a token, nothing is written with an older token.
 
 const fencedKey = "fenced/by"
 
-// fenced is what was done with a token: the lock was taken, or a write that is bound to it was acknowledged.
+// fenced is a use of a token: the lock was acquired, or a write bound to it was acknowledged.
 type fenced struct {
 	token      uint64
 	began, end time.Time
 }
 
-// fence takes a lock, writes its token some times, each write bound to the lock, and releases it, or leaves that to time.
+// fence acquires a lock, writes its token several times, each write bound to the lock, and releases it or lets it
+// expire.
 func (r *round) fence(s *storage.Layered) error {
 	began := time.Now()
 	lease, err := s.TryAcquire("lock", time.Duration(100+rand.IntN(900))*time.Millisecond)
@@ -61,7 +62,7 @@ func (r *round) fence(s *storage.Layered) error {
 	return nil
 }
 
-// checkFences checks that no token was used behind the first use of a later one.
+// checkFences checks that no token was used after the first use of a later one.
 func (r *round) checkFences(s *storage.Layered) error {
 	byEnd := slices.Clone(r.fences)
 	slices.SortFunc(byEnd, func(a, b fenced) int { return a.end.Compare(b.end) })

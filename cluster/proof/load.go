@@ -14,21 +14,21 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// counters, registers and pairs are few, so that writers meet.
+// There are few counters, registers and pairs, so writers collide.
 const few = 3
 
-// ledger is what was acknowledged in a round. All else was refused, and must not be there.
+// ledger records what was acknowledged in a round. Everything else was rejected, and must not exist.
 type ledger struct {
 	acks sync.Mutex // guards the fields below
 
-	count   int             // of all that was acknowledged
+	count   int             // of everything acknowledged
 	pushed  map[string]bool // values below log/
 	added   map[string]int  // to a counter
 	swapped map[string]int  // compare-and-set of a key
 	kept    map[string]bool // values below tmp/ that no delete took
 	history []call
 	fences  []fenced
-	seen    map[int]bool // values of registers that somebody read without a barrier
+	seen    map[int]bool // values of registers read without a barrier
 }
 
 func newLedger() *ledger {
@@ -50,10 +50,11 @@ func (l *ledger) acknowledged() int {
 	return l.count
 }
 
-// write writes to the store of a node until over, one after the other. An error other than that the engine is lost is wrong.
+// write writes to the store of a node until over, one write after the other. Any error other than a lost engine is a
+// violation.
 func (r *round) write(node, writer int, over <-chan struct{}) {
 	s := r.stores[node]
-	mine := make(map[string]bool) // what this writer has below tmp/
+	mine := make(map[string]bool) // the content of tmp/ by this writer
 	defer func() {
 		r.acks.Lock()
 		defer r.acks.Unlock()
@@ -89,8 +90,8 @@ func (r *round) write(node, writer int, over <-chan struct{}) {
 		case err == nil:
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
-			time.Sleep(10 * time.Millisecond) // a loop that finds nobody there must not spin
-		case errors.Is(err, storage.ErrNotActive): // the round is over: a node that is restarted takes no writes meanwhile
+			time.Sleep(10 * time.Millisecond) // a loop must not spin while the engine is lost
+		case errors.Is(err, storage.ErrNotActive): // the round is over: the gate holds writes back while a node restarts
 			return
 		default:
 			r.fail("writer %d: %w", writer, err)
@@ -130,7 +131,7 @@ func (r *round) add(s *storage.Layered) error {
 	return err
 }
 
-// swap is one compare-and-set of what this node has, which may be behind: then it must be refused.
+// swap is one compare-and-set of the node's value, which may be outdated: it must then be rejected.
 func (r *round) swap(s *storage.Layered) error {
 	path := fmt.Sprint("swap/", rand.IntN(few))
 	old, err := s.Get(path)
@@ -156,7 +157,7 @@ func (r *round) swap(s *storage.Layered) error {
 	return err
 }
 
-// pair sets two keys at once, and looks that no list has them apart.
+// pair sets two keys at once, and checks that no list shows one without the other.
 func (r *round) pair(s *storage.Layered, id string) error {
 	dir := fmt.Sprint("pair/", rand.IntN(few))
 	var batch storage.Batch
@@ -178,7 +179,8 @@ func (r *round) together(s *storage.Layered, dir string) error {
 	return err
 }
 
-// temporary pushes into a directory of the writer's own, or deletes all in it at once: it knows what must be there.
+// temporary pushes into a directory of the writer's own, or deletes its content at once: the writer knows the
+// expected content.
 func (r *round) temporary(s *storage.Layered, writer int, id string, mine map[string]bool) error {
 	pattern := fmt.Sprintf("tmp/%d/*", writer)
 	if len(mine) < 5 {

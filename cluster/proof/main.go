@@ -1,5 +1,5 @@
-// Command proof tries to break stores over an etcd cluster, for as long as it is given, and reports what it tried: three members,
-// each a process of its own, three stores, and everything that goes wrong between them.
+// Command proof tries to break stores over an etcd cluster within a time budget, and reports what it tried: three
+// members, each in its own process, three stores, and every kind of fault between them.
 //
 //	go run ./proof -budget 5m
 //	go run ./proof -budget 5m -machines      each member on a machine of its own: cuts of power and networks, full disks
@@ -7,8 +7,8 @@
 //	go run ./proof -watch 10000000           so many changes delivered to subscribers who move from node to node, and checked
 //	go run ./proof -list                     the faults
 //
-// With -machines it needs Linux and the superuser. It ends with exit code 1 at the first round that finds something wrong. The
-// figures are in docs/reliability.md.
+// -machines needs Linux and the superuser. The command exits with code 1 at the first round that finds a violation.
+// The figures are in docs/reliability.md.
 package main
 
 import (
@@ -107,12 +107,12 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return ctx.Err()
 }
 
-// bed is what all rounds share.
+// bed is the part that all rounds share.
 type bed struct {
 	tally    *tally
-	machines *machine.Group // nil without machines of their own
+	machines *machine.Group // nil without separate machines
 	members  *etcdserver.Processes
-	doors    []*flaky.Proxy // ways to the members that no fault concerns
+	doors    []*flaky.Proxy // connections to the members that no fault affects
 	client   *clientv3.Client
 }
 
@@ -146,7 +146,7 @@ func (b *bed) open(dir string, machines bool) (err error) {
 	return err
 }
 
-// dial connects to a member as a node does, from its machine.
+// dial connects to a member like a node does, from its machine.
 func (b *bed) dial(node int, member string) func() (net.Conn, error) {
 	if b.machines == nil {
 		return func() (net.Conn, error) { return net.Dial("tcp", member) }
@@ -176,7 +176,7 @@ func (b *bed) close() error {
 	return nil
 }
 
-// tally counts what was tried. It may be used from any goroutine.
+// tally counts what was tried. It may be used concurrently.
 type tally struct {
 	mu     sync.Mutex // guards the fields below
 	names  []string

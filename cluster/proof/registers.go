@@ -15,10 +15,10 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// absent is a register that holds nothing.
+// absent is the value of a register that holds nothing.
 const absent = -1
 
-// registers are what some of them hold.
+// registers are the values of some registers.
 type registers [few]int
 
 func noRegisters() (all registers) {
@@ -30,12 +30,12 @@ func noRegisters() (all registers) {
 
 func register(i int) string { return fmt.Sprint("register/", i) }
 
-// call is a call of the registers, for its history.
+// call is a call on the registers, for its history.
 type call struct {
 	writer     int
 	kind       string
-	at         int       // the register, for calls of one
-	found      int       // what the call found there, or demanded
+	at         int       // the register, for calls on one register
+	found      int       // what the call found there, or required
 	value      int       // what it put there
 	all        registers // what a list found
 	began, end time.Time
@@ -50,7 +50,7 @@ var linearModel = porcupine.Model{
 		switch c.kind {
 		case "set":
 			all[c.at] = c.value
-		case "update", "swap": // what it found, it found in the instant of its write
+		case "update", "swap": // what it found is the value at the instant of its write
 			fits = all[c.at] == c.found
 			all[c.at] = c.value
 		case "refused": // a conflict: the register held something else
@@ -70,7 +70,7 @@ var linearModel = porcupine.Model{
 	},
 }
 
-// linearizable holds the history of the registers against the model.
+// linearizable checks the history of the registers against the model.
 func (r *round) linearizable() error {
 	operations := make([]porcupine.Operation, len(r.history))
 	for i, c := range r.history {
@@ -87,7 +87,8 @@ func (r *round) linearizable() error {
 	return nil
 }
 
-// register makes a call of the registers, and notes it. One that is refused as the engine is lost took no place in the order.
+// register makes a call on the registers, and records it. A call that is rejected because the engine is lost has no
+// position in the order.
 func (r *round) register(s *storage.Layered, writer, value int) (err error) {
 	c := call{writer: writer, at: rand.IntN(few), found: absent, value: value, began: time.Now()}
 	switch rand.IntN(9) {
@@ -112,7 +113,7 @@ func (r *round) register(s *storage.Layered, writer, value int) (err error) {
 		}
 		_, err = s.Commit(&batch)
 	case 6:
-		if c.kind = "delete"; rand.IntN(3) > 0 { // else there would seldom be something
+		if c.kind = "delete"; rand.IntN(3) > 0 { // otherwise there would rarely be something
 			return nil
 		}
 		err = s.Del("register/*")
@@ -137,7 +138,7 @@ func (r *round) register(s *storage.Layered, writer, value int) (err error) {
 	return err
 }
 
-// swapRegister is a compare-and-set of what the node has, which may be behind.
+// swapRegister is a compare-and-set of the node's value, which may be outdated.
 func (r *round) swapRegister(s *storage.Layered, c *call) error {
 	c.kind = "swap"
 	var revision uint64
@@ -176,7 +177,7 @@ func listRegisters(s *storage.Layered) (all registers, err error) {
 	return all, err
 }
 
-// look reads registers without a barrier until over: what a node shows never goes back.
+// look reads registers without a barrier until over: the values that a node shows never go back.
 func (r *round) look(node int, over <-chan struct{}) {
 	var last [few]uint64
 	for at := 0; ; at = (at + 1) % few {
@@ -208,7 +209,7 @@ func (r *round) look(node int, over <-chan struct{}) {
 	}
 }
 
-// checkSeen checks that what somebody read without a barrier was acknowledged, or was going to be.
+// checkSeen checks that every value read without a barrier was acknowledged, or was about to be.
 func (r *round) checkSeen() error {
 	put := make(map[int]bool)
 	for _, c := range r.history {

@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// round is one content, three stores, and what goes wrong with them.
+// round is one content, three stores, and the faults that affect them.
 type round struct {
 	*bed
 	*ledger
@@ -22,20 +22,20 @@ type round struct {
 
 	stores  [nodes]*storage.Layered
 	proxies [nodes][]*flaky.Proxy // of a node, to each member
-	gates   [nodes]sync.RWMutex   // held by the writes of a node, and by who closes its store
+	gates   [nodes]sync.RWMutex   // held by the writes of a node, and by the closing of its store
 
 	mu    sync.Mutex // guards wrong
 	wrong []error
 }
 
-// fail notes what is wrong.
+// fail records a violation.
 func (r *round) fail(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wrong = append(r.wrong, fmt.Errorf(format, args...))
 }
 
-// failed returns what is wrong, the first of it.
+// failed returns the first violation.
 func (r *round) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,7 +49,7 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 			return err
 		}
 	}
-	defer context.AfterFunc(ctx, r.close)() // who waits for a cluster that is lost for good
+	defer context.AfterFunc(ctx, r.close)() // frees waiters for a cluster that is permanently lost
 	over := make(chan struct{})
 	followed, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
@@ -68,7 +68,7 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 	err := r.faults(ctx, faults, n)
 	close(over)
 	if err != nil {
-		r.close() // they may wait for a cluster that is lost for good
+		r.close() // they may wait for a cluster that is permanently lost
 	}
 	writers.Wait()
 	if err == nil {
@@ -85,7 +85,7 @@ func (r *round) run(ctx context.Context, faults []fault, n int) error {
 	return errors.Join(err, r.failed())
 }
 
-// start starts a store whose ways to the members can be cut.
+// start starts a store whose connections to the members can be cut.
 func (r *round) start(ctx context.Context, node int) error {
 	var endpoints []string
 	for _, member := range r.members.Endpoints() {
@@ -125,7 +125,7 @@ func (r *round) close() {
 	}
 }
 
-// faults lets things go wrong one after the other, and waits behind each until writes are acknowledged again.
+// faults causes one fault after the other, and after each waits until writes are acknowledged again.
 func (r *round) faults(ctx context.Context, faults []fault, n int) error {
 	for range n {
 		if err := r.progress(ctx); err != nil {
@@ -147,7 +147,7 @@ func (r *round) faults(ctx context.Context, faults []fault, n int) error {
 	return r.progress(ctx)
 }
 
-// stall is for how long a cluster may acknowledge nothing that has all it needs.
+// stall is the maximum time for which a cluster without a fault may acknowledge nothing.
 const stall = 3 * time.Minute
 
 // progress returns once some more writes are acknowledged.

@@ -15,8 +15,9 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Subscribers who move from node to node while everything goes wrong, and hold what they are told against what they must be told: each
-// writer counts, in batches, so that who follows all of them sees the next number of each, and nothing else.
+// Subscribers move from node to node while faults occur, and compare what they receive with what they must receive.
+// Each writer counts, in batches, so a subscriber that follows all of them sees the next number of each, and nothing
+// else.
 
 const (
 	watchers  = 40 // on each node, at first
@@ -32,7 +33,7 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 			return err
 		}
 	}
-	defer context.AfterFunc(ctx, r.close)() // who waits for a cluster that is lost for good
+	defer context.AfterFunc(ctx, r.close)() // frees waiters for a cluster that is permanently lost
 	over, done := context.WithCancel(ctx)
 	defer done()
 	var writers, others sync.WaitGroup
@@ -68,7 +69,7 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 	}
 	done()
 	if err != nil {
-		r.close() // they may wait for a cluster that is lost for good
+		r.close() // they may wait for a cluster that is permanently lost
 	}
 	writers.Wait()
 	if err == nil {
@@ -93,7 +94,7 @@ func (b *bed) watch(ctx context.Context, faults []fault, n int) (err error) {
 	return errors.Join(err, r.failed())
 }
 
-// count writes batches of numbers, each the next one, and returns the last.
+// count writes batches of consecutive numbers, and returns the last.
 func (r *round) count(ctx context.Context, writer int) (last int) {
 	for ctx.Err() == nil {
 		var batch storage.Batch
@@ -110,7 +111,7 @@ func (r *round) count(ctx context.Context, writer int) (last int) {
 			r.tally.add("batches", 1)
 		case errors.Is(err, storage.ErrUnavailable):
 			r.tally.add("writes refused while the engine was lost", 1)
-			_ = pause(ctx, 10*time.Millisecond) // the loop looks at ctx
+			_ = pause(ctx, 10*time.Millisecond) // the loop checks ctx
 		case errors.Is(err, storage.ErrNotActive): // the round is over
 			return last
 		default:
@@ -121,18 +122,19 @@ func (r *round) count(ctx context.Context, writer int) (last int) {
 	return last
 }
 
-// checker is a subscriber who checks.
+// checker is a subscriber that checks what it receives.
 type checker struct {
 	round     *round
 	delivered *atomic.Int64
 
 	mu   sync.Mutex // guards the fields below
-	last [nodes]int // what it knows of each writer
-	// whole is that as of the last whole batch or state: who leaves in the midst of one is told it again.
+	last [nodes]int // the last number of each writer
+	// whole is the state after the last complete batch or state: a subscriber that leaves in the middle of one
+	// receives it again.
 	whole [nodes]int
 }
 
-// has reports whether it was told all that writers counted.
+// has reports whether it has received everything that the writers counted.
 func (c *checker) has(all [nodes]int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +160,7 @@ func (c *checker) follow(ctx context.Context, node int) {
 	}
 }
 
-// stay follows on one node for some batches, or a while, and returns where to go on.
+// stay follows on one node for some batches, or a while, and returns where to continue.
 func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error) {
 	sub, err := s.Subscribe(ctx, "count/**", storage.SubscribeOptions{From: from})
 	if err != nil {
@@ -169,7 +171,7 @@ func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (ne
 	limited, cancel := context.WithTimeout(ctx, upTo(5*time.Second)+time.Second)
 	defer cancel()
 	last := from
-	var state *[nodes][]int // of a state that is being told; nil for none
+	var state *[nodes][]int // of a state in delivery; nil if there is none
 	if from == 0 {
 		state = new([nodes][]int)
 	}
@@ -215,7 +217,7 @@ func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (ne
 			return from, fmt.Errorf("%v of %s, which nobody deletes", n.Kind, n.Path)
 		}
 	}
-	if state != nil { // there is nowhere to go on in the midst of a state
+	if state != nil { // there is no position to continue from in the middle of a state
 		return 0, nil
 	}
 	return next, nil
@@ -229,7 +231,7 @@ func counted(n storage.Notice) (writer, number int, err error) {
 	return writer, number, err
 }
 
-// take takes a change in: the next number of a writer, and a batch whole.
+// take processes a change: the next number of a writer, and a complete batch.
 func (c *checker) take(n storage.Notice) error {
 	writer, number, err := counted(n)
 	if err != nil {
@@ -249,14 +251,15 @@ func (c *checker) take(n storage.Notice) error {
 	return nil
 }
 
-// resume forgets the part of a batch that is told again.
+// resume forgets the part of a batch that will be delivered again.
 func (c *checker) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = c.whole
 }
 
-// begin takes a state in: the last batch of each writer, whole, and none that is older than what was told.
+// begin processes a state: the last batch of each writer, complete, and nothing older than what was already
+// delivered.
 func (c *checker) begin(state *[nodes][]int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 
 // Check implements storage.Checker. It verifies the checksums of all tables, then reads every object.
 //
-// A damaged block of a table takes what is in it along, and may take what is behind it: that is one report, which says
-// between which keys objects may be missing. Reads and writes go on meanwhile. A Close ends the check with
+// A damaged block of a table makes its content unreadable, and possibly everything after it. It is one report, which
+// says between which keys objects may be missing. Reads and writes continue meanwhile. Close ends the check with
 // storage.ErrNotActive.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	var tables []badger.TableInfo
@@ -39,7 +39,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	})
 }
 
-// checkTable returns what is wrong with a table. One that a compaction has replaced meanwhile is sound.
+// checkTable returns what is wrong with a table. A table that a compaction has replaced meanwhile is intact.
 func (s *store) checkTable(table badger.TableInfo) (wrong, err error) {
 	registry, err := openRegistry(s.dir, s.db.Opts().EncryptionKey)
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *store) checkTable(table badger.TableInfo) (wrong, err error) {
 	return fmt.Errorf("objects from key %q to key %q may be missing: %w", name(table.Left), name(table.Right), wrong), nil
 }
 
-// checkObjects checks the next objects from a key on, and returns how many are whole, what is wrong, and where to go
-// on: nil at the end.
+// checkObjects checks the next objects from a key on. It returns how many are intact, what is wrong, and where to
+// continue: nil at the end.
 func (s *store) checkObjects(from []byte) (whole int, found []error, next []byte, err error) {
 	n, size := 0, 0
 	err = s.eachObject(from, func(path string, item *badger.Item) (bool, error) {

@@ -12,20 +12,21 @@ import (
 
 // How a batch is committed.
 //
-// A batch that fits into one transaction of Badger is one, with the last revision beside it. The transaction has the
-// next version. Then readers see that version.
+// A batch that fits into one transaction of Badger is one transaction, which also holds the last revision. The
+// transaction has the next version. After the commit, readers see that version.
 //
-// A larger batch takes several transactions, version after version:
+// A larger batch takes several transactions, with consecutive versions:
 //
-//	1  partsKey becomes 1: what is newer than this belongs together
+//	1  partsKey becomes 1: everything newer than this belongs together
 //	2  the changes, in parts
 //	3  the last revision, and partsKey becomes 0
 //
-// Readers go from the version before 1 to that of 3: they never see a part. A crash before 3 is durable leaves partsKey
-// at 1, and the next start takes back all that is newer than it (undo). That costs nothing while all goes well: no
-// change is written twice, and the values before are there anyway, since Badger keeps every version that is visible.
+// Readers go from the version before 1 to that of 3: they never see a part. If a crash comes before 3 is durable,
+// partsKey stays 1, and the next start rolls back everything newer than it (undo). Without a crash this costs
+// nothing: no change is written twice, and the earlier values exist anyway, because Badger keeps every visible
+// version.
 
-// Commit implements enginekit.Database: it commits changes that are valid, atomically.
+// Commit implements enginekit.Database. It commits valid changes atomically.
 func (s *store) Commit(changes []storage.Change, revision uint64) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -34,7 +35,7 @@ func (s *store) Commit(changes []storage.Change, revision uint64) error {
 	}
 	cleared, shift := lastClear(changes), 0
 	if cleared >= 0 {
-		// What stands before a clear comes to nothing.
+		// Changes before a clear have no effect.
 		paths, err := s.Keys()
 		if err != nil {
 			return err
@@ -68,7 +69,7 @@ func lastClear(changes []storage.Change) int {
 	return -1
 }
 
-// count keeps the hint at the number of objects.
+// count updates the hint of the number of objects.
 func (s *store) count(changes []storage.Change) {
 	for _, c := range changes {
 		if c.Object != nil {
@@ -79,10 +80,10 @@ func (s *store) count(changes []storage.Change) {
 	}
 }
 
-// batch is a batch on its way into the database.
+// batch is a batch that is being written.
 type batch struct {
 	store    *store
-	changes  []storage.Change // that are left
+	changes  []storage.Change // the remaining changes
 	revision uint64
 }
 
@@ -129,7 +130,7 @@ func (b *batch) commitParts() error {
 		})
 	}
 	if err != nil {
-		// What is written is not to be built on: it is taken back by the next start.
+		// Nothing may build on what was written: the next start rolls it back.
 		return s.health.fail(err)
 	}
 	return nil
@@ -139,7 +140,7 @@ func (b *batch) commitParts() error {
 func (b *batch) fill(txn *badger.Txn) (n int, err error) {
 	space := b.store.space
 	total, size := b.extent()
-	memory := make([]byte, 0, size) // of all keys and values
+	memory := make([]byte, 0, size) // holds all keys and values
 	for n < total {
 		c := b.changes[n]
 		from := len(memory)
@@ -163,7 +164,7 @@ func (b *batch) fill(txn *badger.Txn) (n int, err error) {
 	return n, nil
 }
 
-// extent returns how many changes are worth trying in one transaction, and their size.
+// extent returns how many changes to try in one transaction, and their size.
 func (b *batch) extent() (n, size int) {
 	count, bytes := int(b.store.db.MaxBatchCount()), int(b.store.db.MaxBatchSize())
 	for n < len(b.changes) && n < count && size < bytes {
@@ -205,11 +206,11 @@ func (s *store) transact(fill func(txn *badger.Txn) error) error {
 	return s.commitNext(txn)
 }
 
-// begin returns a transaction to be filled, and to be discarded in any case.
+// begin returns a transaction. The caller fills it, and discards it in any case.
 func (s *store) begin() *badger.Txn { return s.db.NewTransactionAt(latest, true) }
 
-// commitNext commits a transaction as the next version. It returns when the transaction is as durable as is asked for,
-// or when nobody can tell any more.
+// commitNext commits a transaction as the next version. It returns when the transaction is as durable as requested,
+// or when its outcome is unknown.
 func (s *store) commitNext(txn *badger.Txn) error {
 	s.version++
 	done := make(chan error, 1)

@@ -11,10 +11,10 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Compact implements storage.Compacter: it puts what is in memory into tables, and merges all tables into one level.
+// Compact implements storage.Compacter. It flushes memory to tables, and merges all tables into one level.
 //
-// Reads and writes go on meanwhile. The context ends it between its steps, and while tables are merged, which goes on
-// in the background then. A Close ends it with storage.ErrNotActive after the step that is under way.
+// Reads and writes continue meanwhile. The context ends it between its steps, and during the merge of tables, which
+// then continues in the background. Close ends it with storage.ErrNotActive after the step in progress.
 func (l *Layer) Compact(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 	return l.life.Wrap("compact", err)
 }
 
-// beginWork returns the store, and makes Close wait for what is done with it until work.Done.
+// beginWork returns the store, and makes Close wait for work on it until work.Done.
 func (l *Layer) beginWork() (s *store, err error) {
 	err = l.life.Use(func(open *store) error {
 		if err := enginekit.FirstError(l.life.Failure(), open.health.failure()); err != nil {
@@ -58,7 +58,7 @@ func (l *Layer) beginWork() (s *store, err error) {
 	return s, err
 }
 
-// compact compacts while nobody else does.
+// compact compacts. Only one compaction runs at a time.
 func (s *store) compact(ctx context.Context) error {
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
@@ -72,7 +72,7 @@ func (s *store) compact(ctx context.Context) error {
 
 // merge merges all tables into one level.
 func (s *store) merge(ctx context.Context) error {
-	// Badger takes tables of which each is new (of level 0) for merged. But it merges five of them by itself.
+	// Badger treats tables as merged if all of them are new (of level 0). But it merges five of them by itself.
 	for s.onlyNew() {
 		if err := s.rotate(ctx); err != nil {
 			return err
@@ -85,7 +85,7 @@ func (s *store) merge(ctx context.Context) error {
 	const workers = 2
 	err := s.guard(func() error { return s.db.Flatten(workers) })
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
-		err = nil // there is nothing that could be merged
+		err = nil // there is nothing to merge
 	}
 	return enginekit.FirstError(s.health.failure(), err)
 }
@@ -101,9 +101,9 @@ func (s *store) onlyNew() bool {
 	return levels[0].NumTables > 0
 }
 
-// rotate makes Badger begin a new table in memory, by filling the current one with versions of one key, and waits until
-// the tables in memory before it are on the disk. It takes as much writing as a table in memory is large, which
-// compresses to little. The table spans all keys, so that a compaction that takes it along takes all that is below it.
+// rotate makes Badger begin a new memtable, by filling the current one with versions of one key, and waits until the
+// earlier memtables are on disk. It writes as much as a memtable holds, which compresses well. The table spans all
+// keys, so a compaction that includes it includes everything below it.
 func (s *store) rotate(ctx context.Context) error {
 	before, version := s.rotations.Load(), s.visible.Load()
 	filler := make([]byte, s.db.Opts().ValueThreshold/2)
@@ -128,9 +128,8 @@ func (s *store) fill(with func(txn *badger.Txn) error) error {
 	return enginekit.FirstError(s.demand(s.options.MinFree/2+s.db.MaxBatchSize()), s.annotate(with))
 }
 
-// awaitFlush waits until what was committed up to a version is in tables on the disk. Badger tells nobody when that is,
-// but each table knows its newest version, and each transaction writes revisionKey, of which the newest version is
-// always kept.
+// awaitFlush waits until everything committed up to a version is in tables on disk. Badger does not report this, but
+// each table knows its newest version, and each transaction writes revisionKey, whose newest version is always kept.
 func (s *store) awaitFlush(ctx context.Context, version uint64) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

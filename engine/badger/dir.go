@@ -15,13 +15,13 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// errHeld is what lockOpen returns when somebody else holds the lock.
+// errHeld is the error of lockOpen if the file is locked elsewhere.
 var errHeld = errors.New("another has the lock")
 
 // lock is the lock of a directory.
 type lock struct{ files []*os.File }
 
-// lockDir takes the lock of a directory. Who only reads shares it with others who do, and makes no file for it.
+// lockDir locks a directory. Read-only users share the lock and create no file for it.
 func lockDir(dir string, shared bool) (*lock, error) {
 	return enginekit.Locked("the directory", func() (*lock, error) { return tryLockDir(dir, shared) }, lockHolder)
 }
@@ -62,10 +62,10 @@ func (l *lock) add(name string, flags int) error {
 	return lockOpen(file, flags == os.O_RDONLY)
 }
 
-// release gives the lock back. The file stays: to remove it would let two others each lock a file of this name.
+// release releases the lock. The file stays: after a removal, two others could each lock a file of this name.
 func (l *lock) release() error {
 	if l == nil {
-		return nil // it is left behind with its database
+		return nil // it stays with the database that was left behind
 	}
 	var errs []error
 	for _, file := range l.files {
@@ -74,7 +74,7 @@ func (l *lock) release() error {
 	return enginekit.FirstError(errs...)
 }
 
-// restored gives back to an error of Badger what it lost on its way, when Badger made a text of it.
+// restored adds the cause back to an error of Badger that lost it by a conversion to text.
 func restored(err error) error {
 	if err == nil {
 		return nil
@@ -90,10 +90,10 @@ func restored(err error) error {
 	return err
 }
 
-// explain says what to do about an error.
+// explain adds advice to an error.
 func explain(err error) error {
 	if err = restored(err); errors.Is(err, errFull) {
-		return err // says it better
+		return err // it has its own advice
 	}
 	return enginekit.Explain("the directory", err)
 }

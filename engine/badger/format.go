@@ -16,16 +16,16 @@ import (
 //
 //	oolith-badger 2
 //
-// It is a file of its own and not a key of the database, so that a directory of someone else, or of a newer version, is
-// refused before Badger has touched anything in it. A new directory first gets FORMAT.new, then the database, then
-// FORMAT in its place: so a crash leaves what the next start goes on with, and beside FORMAT nothing of the database
-// may be missing.
+// The mark is a separate file instead of a key of the database, so a foreign directory, or one of a newer version, is
+// rejected before Badger touches anything in it. A new directory first gets FORMAT.new, then the database, then
+// FORMAT in its place. After a crash, the next start continues from there, and if there is a FORMAT, no file of the
+// database may be missing.
 const (
 	formatName    = "oolith-badger"
 	formatVersion = 2 // 1 had large values in the value log, and no mark
 
-	// lockFile is what a store of this layer locks. Badger has a lock of its own beside it, which it takes too late for
-	// what is looked at before it is opened.
+	// lockFile is the file that a store of this layer locks. Badger also has its own lock, which it takes too late
+	// for the inspection that precedes its opening.
 	lockFile     = "STORE-LOCK"
 	newFormat    = enginekit.FormatFile + ".new"
 	maxFormatLen = 256
@@ -33,12 +33,12 @@ const (
 
 var formatLine = enginekit.FormatLine(formatName, formatVersion)
 
-// state is what a directory is.
+// state is the state of a directory.
 type state int
 
 const (
 	inTheMaking state = iota
-	older             // of a format version before this one
+	older             // of an earlier format version
 	current
 )
 
@@ -56,7 +56,7 @@ func checkFormat(dir string) (state, error) {
 	return older, enginekit.CheckFormat(content, formatName, formatVersion)
 }
 
-// readSmall returns what a file of a line says.
+// readSmall returns the content of a file of one line.
 func readSmall(dir, name string) (string, error) {
 	file, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
@@ -66,7 +66,7 @@ func readSmall(dir, name string) (string, error) {
 	return string(content), enginekit.FirstError(err, file.Close())
 }
 
-// checkNew accepts a directory without a format that is empty, or that is in the making and holds no object yet.
+// checkNew accepts a directory without a format that is empty, or that is under creation and holds no object yet.
 func checkNew(dir string) error {
 	begun, err := readSmall(dir, newFormat)
 	isBegun := err == nil && strings.HasPrefix(formatLine, begun)
@@ -75,7 +75,7 @@ func checkNew(dir string) error {
 		return err
 	}
 	for _, entry := range entries {
-		// A file system's root has the directory for what its repair found.
+		// The root of a file system has the directory for the results of its repair.
 		name := entry.Name()
 		if name == lockFile || name == newFormat || name == "lost+found" || isBegun && filepath.Ext(name) != ".sst" {
 			continue
@@ -86,7 +86,7 @@ func checkNew(dir string) error {
 	return nil
 }
 
-// beginFormat marks a directory as one in the making, endFormat as a store.
+// beginFormat marks a directory as under creation, endFormat as a store.
 func beginFormat(dir string) error {
 	return enginekit.FirstError(enginekit.WriteSynced(filepath.Join(dir, newFormat), []byte(formatLine)), enginekit.SyncDir(dir))
 }

@@ -7,39 +7,37 @@ import (
 	"time"
 )
 
-// A disk that fails.
+// Disk failures.
 //
-// Badger returns most errors of the disk to the commit that met them. It passes over others:
+// Badger returns most disk errors to the commit that met them. It ignores others:
 //
 //   - It only logs that the value log could not be synced, and acknowledges the write.
-//   - When a table in memory cannot be put on the disk, it tries again every second, for ever. Writers
-//     and Close wait for it.
-//   - When a compaction cannot make the file of one of its new tables (no file handle is left, no
-//     inode, no room for a mapping), it goes on without that table, and removes the old ones that
-//     hold what would have been in it.
-//   - When the list of tables (MANIFEST) could be written in part only, it appends to it the next
-//     time, behind the part: the list cannot be read any more.
+//   - If a memtable cannot be flushed, it retries every second, forever. Writers and Close wait for it.
+//   - If a compaction cannot create the file of one of its new tables (no file handle, no inode, or no space for a
+//     mapping is left), it continues without that table, and removes the old tables that hold its content.
+//   - If the list of tables (MANIFEST) could be written only partially, the next append goes after the partial
+//     record: the list can no longer be read.
 //
-// All of this passes through its logger, on the goroutine concerned, and that is where the layer steps in (log.go):
+// All of this passes through its logger, on the goroutine concerned, where the layer intervenes (log.go):
 //
-//   - Whatever fails, the layer takes no more writes, as after a failed commit. A commit that is
-//     under way returns; nobody can tell whether it was kept.
-//   - A compaction waits, before it makes a table, until a file of the size can be made (room.go).
-//   - Once the list of tables may be in pieces, whoever would append to it waits for ever.
+//   - After any failure, the layer rejects all writes, as after a failed commit. A commit in progress returns; it is
+//     unknown whether it was kept.
+//   - A compaction waits, before it creates a table, until a file of that size can be created (room.go).
+//   - Once the list of tables may be broken, every goroutine that would append to it waits forever.
 //
-// So Close may find Badger waiting for its disk. It does not wait along: the database is left to end by itself when the
-// disk recovers, and the directory stays locked until then. In the last case it never ends, and only a new process can
-// open the store.
+// Close may therefore find Badger waiting for its disk. It does not wait too: the database is left to end by itself
+// when the disk recovers, and the directory stays locked until then. In the last case it never ends, and only a new
+// process can open the store.
 
-// health knows what failed.
+// health records failures.
 type health struct {
 	failed chan struct{} // closed at the first failure
-	stuck  chan struct{} // closed when Close is not to wait any longer
-	torn   atomic.Bool   // the list of tables may be in pieces
+	stuck  chan struct{} // closed when Close must not wait any longer
+	torn   atomic.Bool   // the list of tables may be broken
 
 	mu      sync.Mutex // guards the fields below
 	cause   error      // the first failure
-	waiting int        // goroutines of Badger that wait for the disk
+	waiting int        // the number of goroutines of Badger that wait for the disk
 	leaving bool       // Close has begun
 	isStuck bool
 }
@@ -48,7 +46,7 @@ func newHealth() *health {
 	return &health{failed: make(chan struct{}), stuck: make(chan struct{})}
 }
 
-// fail notes a failure, if it is the first, and returns the first.
+// fail records a failure, if it is the first, and returns the first.
 func (h *health) fail(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -66,7 +64,7 @@ func (h *health) failure() error {
 	return h.cause
 }
 
-// wait counts a goroutine of Badger that begins to wait, or ends.
+// wait counts a goroutine of Badger that begins or ends waiting.
 func (h *health) wait(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,13 +72,13 @@ func (h *health) wait(n int) {
 	h.judgeLocked()
 }
 
-// retried notes that Badger will try again what failed.
+// retried records that Badger will retry what failed.
 func (h *health) retried() {
 	h.wait(+1)
 	h.wait(-1)
 }
 
-// leave notes that Close has begun.
+// leave records that Close has begun.
 func (h *health) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,15 +93,16 @@ func (h *health) judgeLocked() {
 	}
 }
 
-// retryInterval is how often a compaction that waits looks at the disk, as often as Badger tries again to flush.
+// retryInterval is the interval at which a waiting compaction checks the disk. Badger retries a flush at the same
+// interval.
 const retryInterval = time.Second
 
-// gate holds a compaction before it makes a table, until that can be made.
+// gate blocks a compaction before it creates a table, until the table can be created.
 func (s *store) gate() {
 	h := s.health
 	if h.torn.Load() {
 		h.wait(+1)
-		select {} // see above: to go on would destroy the store
+		select {} // see above: continuing would destroy the store
 	}
 	size := s.tableSize()
 	err := s.demandTable(size)
@@ -120,12 +119,12 @@ func (s *store) gate() {
 	}
 }
 
-// tableSize is about the largest size of a table that a compaction makes.
+// tableSize returns the approximate maximum size of a table that a compaction makes.
 func (s *store) tableSize() int64 {
 	size := s.leastTable
 	db := s.opened.Load()
 	if db == nil {
-		return size // Badger compacts already while it opens
+		return size // Badger already compacts while it opens
 	}
 	for _, level := range db.Levels()[1:] {
 		size = max(size, level.TargetFileSize)
@@ -133,7 +132,7 @@ func (s *store) tableSize() int64 {
 	return size
 }
 
-// hold keeps a goroutine of Badger from appending to a list of tables that is in pieces.
+// hold keeps a goroutine of Badger from appending to a broken list of tables.
 func (s *store) hold(err error) {
 	s.log.Error("badger: the list of tables could not be written; end the process, then start it again",
 		"dir", s.dir, "error", err)

@@ -16,35 +16,35 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The look at the files before Badger opens them. It changes nothing.
+// The inspection of the files before Badger opens them. It changes nothing.
 //
-// Badger ends the process over some damage of its files, and passes over other damage in silence: see mark.go,
-// tables.go and wal.go. Beyond that it
+// Badger ends the process on some damage of its files, and silently ignores other damage: see mark.go, tables.go and
+// wal.go. In addition, Badger
 //
 //   - removes all tables that their list, MANIFEST, does not name;
-//   - makes a new list of tables, or of data keys, when MANIFEST or KEYREGISTRY is missing;
-//   - cannot open a store after a crash between the making of a log and the giving of its size;
-//   - makes its statistics, DISCARD, by writing to mapped memory, which ends the process on a full disk, and ends it where
-//     they cannot be opened.
+//   - creates a new list of tables, or of data keys, if MANIFEST or KEYREGISTRY is missing;
+//   - cannot open a store after a crash between the creation of a log and the setting of its size;
+//   - writes its statistics, DISCARD, to mapped memory, which ends the process on a full disk, and also ends it if
+//     the file cannot be opened.
 
-// errCorrupt is what all damage of files is, as far as it is found before Badger opens them.
+// errCorrupt is the error of all damage of files found before Badger opens them.
 var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
 
-// inspected is what was found.
+// inspected is the result of the inspection.
 type inspected struct {
-	entries      int64    // roughly
-	version      uint64   // the newest of the tables
-	memTableSize int64    // that the largest log needs to be read back
-	logged       int64    // bytes of the logs
-	unfinished   []string // files that a crash left in the making
+	entries      int64    // approximate
+	version      uint64   // the newest version in the tables
+	memTableSize int64    // needed to replay the largest log
+	logged       int64    // bytes in the logs
+	unfinished   []string // files that a crash left incomplete
 	logs         []logFile
-	unlisted     bool // there are tables that the list does not name
+	unlisted     bool // there are tables that are not in the list
 }
 
-// closed reports whether the store was closed in order.
+// closed reports whether the store was closed cleanly.
 func (f inspected) closed() bool { return len(f.logs)+len(f.unfinished) == 0 && !f.unlisted }
 
-// inspect looks through the files of the directory, which is locked. Of a store that is made, nothing may be missing.
+// inspect inspects the files of the locked directory. In an existing store, no file may be missing.
 func (s *store) inspect(key []byte, state state) (found inspected, err error) {
 	files, err := s.listFiles()
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *store) inspect(key []byte, state state) (found inspected, err error) {
 		found.logs = append(found.logs, log)
 		found.entries += log.entries
 		found.logged += int64(log.whole)
-		// A table of some size can take 1.3 times as much.
+		// A memtable of a given size can take 1.3 times as much.
 		found.memTableSize = max(found.memTableSize, log.memory/5*4+leastMemTableSize)
 	}
 	if err := s.inspectTables(&found, files[".sst"], registry, state); err != nil {
@@ -89,8 +89,8 @@ func (s *store) inspect(key []byte, state state) (found inspected, err error) {
 	return found, nil
 }
 
-// compareMark refuses a store in which a transaction is missing up to the mark: behind what is in the tables, all are
-// in the logs.
+// compareMark rejects a store in which a transaction up to the mark is missing: the logs have all transactions after
+// those in the tables.
 func (s *store) compareMark(found inspected) error {
 	marked, err := readMark(s.dir)
 	if err != nil {
@@ -110,8 +110,8 @@ func (s *store) compareMark(found inspected) error {
 		errCorrupt, orWithout, last, marked, badger.ManifestFilename)
 }
 
-// prepare makes the directory ready to be opened to write: without what a crash left unfinished, on a disk that has
-// room for what Badger writes as it opens, and for the logs, which will be put into tables.
+// prepare prepares the directory for writing. It removes what a crash left unfinished. It checks that the disk has
+// space for what Badger writes when it opens, and for the logs, which will be flushed to tables.
 func (s *store) prepare(found inspected, state state) (err error) {
 	if err := s.demand(found.logged + startRoom); err != nil {
 		return fmt.Errorf("%w, or open it to read only (readonly=on)", err)
@@ -189,8 +189,8 @@ func (s *store) inspectTables(found *inspected, names []string, registry *badger
 	return err
 }
 
-// inspectValueLog looks at the header of a file of the value log. Stores of format version 1 have values there, with
-// checksums: whoever reads one meets its damage.
+// inspectValueLog checks the header of a file of the value log. Stores of format version 1 have values there, with
+// checksums: reading a damaged one fails.
 func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	file, err := os.Open(name)
 	if err != nil {
@@ -207,7 +207,7 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	return nil
 }
 
-// prepareDiscard makes the statistics of the value log where they are missing, and sees to it that they can be opened.
+// prepareDiscard creates the statistics of the value log if they are missing, and ensures that they can be opened.
 func (s *store) prepareDiscard() error {
 	file, err := os.OpenFile(filepath.Join(s.dir, "DISCARD"), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 
 // Encryption.
 //
-// The key that is given, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data keys encrypt the
-// tables and logs; a new one is made every ten days for the files that are made from then on. RotateKey writes the list
-// anew, with another master key: that takes no time, and needs no file to be written anew.
+// The given key, the master key, encrypts a list of data keys, the file KEYREGISTRY. Data keys encrypt the tables and
+// logs. Every ten days a new data key is created for new files. RotateKey rewrites the list with another master key:
+// it takes no time, and rewrites no other file.
 //
 // Sizes and numbers of files, and the file FORMAT, are not encrypted.
 
-// ParseKey reads a key for encryption: 16, 24 or 32 bytes (AES-128, AES-192 or AES-256), or twice as many hexadecimal
-// digits. 32 hexadecimal digits are a key of 16 bytes. A newline at the end is left out where the rest is a key without
-// it. No error holds anything of the content.
+// ParseKey reads an encryption key: 16, 24 or 32 bytes (AES-128, AES-192 or AES-256), or twice as many hexadecimal
+// digits. 32 hexadecimal digits are a key of 16 bytes. A newline at the end is ignored if the rest is a valid key.
+// Errors never contain any part of the content.
 func ParseKey(content []byte) ([]byte, error) {
 	if key, ok := keyIn(content); ok {
 		return key, nil
@@ -54,7 +54,7 @@ func keyIn(content []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// key returns the key that the options name; nil for none.
+// key returns the key that the options name; nil if none.
 func (o Options) key() ([]byte, error) {
 	content, from := o.Key, ""
 	given := min(len(o.Key), 1)
@@ -87,7 +87,7 @@ func (o Options) key() ([]byte, error) {
 	return key, nil
 }
 
-// checkKey accepts a key, or none.
+// checkKey accepts a valid key, or none.
 func checkKey(key []byte) error {
 	switch len(key) {
 	case 0, 16, 24, 32:
@@ -96,7 +96,7 @@ func checkKey(key []byte) error {
 	return fmt.Errorf("the key for encryption has %d bytes, expected 16, 24 or 32", len(key))
 }
 
-// The errors of a key that does not fit.
+// The errors of a key that does not match.
 var (
 	errWrongKey   = errors.New("the key for encryption is not the one of this store")
 	errNeedsKey   = errors.New("the store is encrypted: a key is needed")
@@ -104,11 +104,11 @@ var (
 		"or copy the store into a new one that has the key")
 )
 
-// errNoRegistry is what a store is without it.
+// errNoRegistry reports an encrypted store without its list of data keys.
 var errNoRegistry = fmt.Errorf("%w: the list of data keys, %s, is missing", errCorrupt, badger.KeyRegistryFileName)
 
-// isRegistry reports whether a list of data keys has the form of one: its beginning, by which a key is known to fit,
-// then data keys, each after its length and its checksum. Badger takes the lengths as they are.
+// isRegistry reports whether content has the form of a list of data keys: a header, which shows whether a key
+// matches, then data keys, each after its length and its checksum. Badger does not validate the lengths.
 func isRegistry(content []byte) bool {
 	const beginning, before = 16 + 12, 4 + 4
 	if len(content) < beginning {
@@ -127,7 +127,7 @@ func isRegistry(content []byte) bool {
 	return true
 }
 
-// openRegistry opens the list of data keys of a directory, which is locked. It returns nil when there is none.
+// openRegistry opens the list of data keys of a locked directory. It returns nil if there is none.
 func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 	content, err := os.ReadFile(filepath.Join(dir, badger.KeyRegistryFileName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,9 +163,9 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 	return nil, errWrongKey
 }
 
-// RotateKey replaces the master key of an encrypted store that nobody has open. It is atomic: after a crash the store
-// has the old key or the new one. What the old key opened is not encrypted anew: whoever has both the old key and an
-// old copy of the file KEYREGISTRY can read what was written before.
+// RotateKey replaces the master key of an encrypted store that is not open. It is atomic: after a crash the store has
+// the old key or the new one. Existing content is not encrypted anew: with the old key and an old copy of the file
+// KEYREGISTRY, everything written before can still be read.
 func RotateKey(dir string, old, replacement []byte) error {
 	if err := rotateKey(dir, old, replacement); err != nil {
 		return fmt.Errorf("badger: rotate the key of %s: %w", dir, explain(err))

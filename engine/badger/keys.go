@@ -12,22 +12,24 @@ const (
 	metaKind   = 'm'
 )
 
-// What the layer notes about itself. Numbers are 8 bytes, little-endian. A note is overwritten, and never deleted: an
-// old version of it can come back after a deletion was forgotten (see release), but not prevail over a newer one.
+// The layer's own records, called notes. Numbers are 8 bytes, little-endian. A note is overwritten, and never
+// deleted: an old version of it can come back after a deletion is forgotten (see release), but does not override a
+// newer version.
 var (
-	// revisionKey holds the highest revision that was committed. Each transaction writes it, so that all tables overlap
-	// (see badgerOptions), and the newest version that there is says which transaction was the last (see mark.go).
+	// revisionKey holds the highest committed revision. Each transaction writes it. All tables therefore overlap (see
+	// badgerOptions), and the newest existing version of the key identifies the last transaction (see mark.go).
 	revisionKey = []byte{metaKind, 'r', 'e', 'v'}
-	// idKey holds what tells the store from others.
+	// idKey holds the identity of the store.
 	idKey = []byte{metaKind, 'i', 'd'}
-	// generationKey holds the generation of the objects, which clears of format version 1 increased; mostly it is absent, for 0.
+	// generationKey holds the generation of the objects, which clears of format version 1 increased. It is usually
+	// absent, which means 0.
 	generationKey = []byte{metaKind, 'g', 'e', 'n'}
-	// partsKey holds 1 while a batch of several transactions is being committed, 0 when it is complete. While it is 1,
-	// everything that is newer than it belongs to that batch.
+	// partsKey holds 1 while a batch of several transactions is being committed, and 0 when it is complete. While it
+	// is 1, everything newer than it belongs to that batch.
 	partsKey = []byte{metaKind, 'p', 'a', 'r'}
-	// incompleteKey holds why the content is only a part; "-" when it is whole, else "+" and the reason.
+	// incompleteKey holds "-" if the content is complete, else "+" and the reason why it is incomplete.
 	incompleteKey = []byte{metaKind, 'i', 'n', 'c'}
-	// fillerKey, behind all objects, is there to fill a table in memory. It is deleted.
+	// fillerKey, after all objects, serves to fill a memtable. It is deleted.
 	fillerKey = []byte{objectKind + 1, 'f', 'i', 'l'}
 )
 
@@ -38,7 +40,7 @@ func spaceOf(generation uint64) enginekit.Space {
 
 func encodeNumber(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-// decodeNumber reads a note that is a number; nothing is 0.
+// decodeNumber reads a note that is a number; an empty note is 0.
 func decodeNumber(name, value []byte) (uint64, error) {
 	switch len(value) {
 	case 0:

@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// open opens the database, or holds nothing.
+// open opens the database. After an error it holds nothing.
 func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store, error) {
 	if err := l.awaitLeft(); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store,
 	if err != nil {
 		return nil, err
 	}
-	// Nothing is left in a directory that is not ours.
+	// No file is left in a foreign directory.
 	if _, err := checkFormat(dir); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store,
 	return s, nil
 }
 
-// awaitLeft waits for a database that was left behind by Close, for as long as Badger takes to notice that the disk has
+// awaitLeft waits for a database that Close left behind, for as long as Badger takes to notice that the disk has
 // recovered.
 func (l *Layer) awaitLeft() error {
 	if l.left == nil {
@@ -85,8 +85,8 @@ func (l *Layer) newStore(dir string, held *lock) *store {
 	}
 }
 
-// open opens the database in the directory, which is locked. On an error it is closed again, and where even that cannot
-// be done the lock is kept.
+// open opens the database in the locked directory. After an error the database is closed again; if even that fails,
+// the lock is kept.
 func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	state, err := checkFormat(s.dir)
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	return err
 }
 
-// recover reads what the database notes about itself, and takes back what a crash left half done.
+// recover reads the notes of the database, and rolls back an incomplete batch that a crash left.
 func (s *store) recover(opt storage.LayerOptions) error {
 	s.version = s.db.MaxVersion()
 	generation, err := s.note(generationKey, latest)
@@ -166,7 +166,7 @@ func (s *store) recover(opt storage.LayerOptions) error {
 	return s.checkComplete()
 }
 
-// badgerOptions returns the options for tables in memory of at least some size.
+// badgerOptions returns the options for memtables of at least the given size.
 func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	size := max(s.options.MemTableSize, memTableSize)
 	o := badger.DefaultOptions(s.dir)
@@ -179,12 +179,12 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	// Fewer and larger files than by default: each takes a file handle and a mapping.
 	o.BaseTableSize = size / 8
 	o.BaseLevelSize = min(o.BaseLevelSize, 4*size)
-	// Badger may merge new tables (of level 0) among themselves, four of them or more, when some of them are on their
-	// way to another level, and then forgets deletions of what is in those. All tables overlap, because of revisionKey,
-	// so that five or more are on that way at once, and three are left.
+	// Badger may merge new tables (of level 0) among themselves, four or more of them, while others are on their way
+	// to another level, and then forgets deletions of entries in those. Because of revisionKey all tables overlap, so
+	// five or more move at once, and three are left.
 	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = 5, 8
 	o.NumCompactors = max(2, min(runtime.GOMAXPROCS(0), 4))
-	// Nothing goes to the value log, of which Badger makes a file all the same.
+	// Nothing goes to the value log. Badger creates a file for it nevertheless.
 	o.ValueThreshold = min(1<<20, maxTransaction(size))
 	o.ValueLogFileSize = 1 << 20
 	o.BlockCacheSize = s.options.CacheSize
@@ -198,7 +198,7 @@ func (s *store) badgerOptions(key []byte, memTableSize int64) badger.Options {
 	return o
 }
 
-// Close closes the database. It puts what is in memory into tables and syncs, unless the disk fails.
+// Close closes the database. It flushes memory to tables and syncs, unless the disk fails.
 func (s *store) Close() error {
 	s.stop()
 	err := s.closeDatabase()
@@ -206,11 +206,11 @@ func (s *store) Close() error {
 	return enginekit.FirstError(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.lock.release())
 }
 
-// closeDatabase closes the database, after what is done with it in the background has ended. When Badger waits for a
-// disk that fails, the database is left behind, and left is closed when it has ended and the lock is given back.
+// closeDatabase closes the database, after the background work on it has ended. If Badger waits for a failing disk,
+// the database is left behind, and left is closed once the database has ended and the lock is released.
 func (s *store) closeDatabase() error {
 	if s.health.torn.Load() {
-		s.lock = nil // never given back: see health.go
+		s.lock = nil // never released: see health.go
 		s.layer.left = make(chan struct{})
 		return nil
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// logger takes Badger's messages. Nothing is printed. Some of them are the only sign of what Badger does or has met;
-// they are known by their format, and tests make sure that Badger still sends them.
+// logger receives Badger's messages. It prints nothing. Some messages are the only sign of what Badger does or has
+// met. They are recognized by their format, and tests ensure that Badger still sends them.
 type logger struct{ *store }
 
-// The formats that matter, as they begin.
+// The prefixes of the relevant formats.
 const (
 	syncFailed       = "Error while curlf sync"
 	flushFailed      = "error flushing memtable to disk"
 	writeFailed      = "writeRequests: "
 	tableIgnored     = "Ignoring table"
-	logNotRemoved    = "while deleting file" // it would be read back
+	logNotRemoved    = "while deleting file" // the next start would replay the log
 	compactionFailed = "[Compactor: %d] LOG Compact FAILED"
 	readFailed       = "Unable to read: Key"
 	readFailedMore   = "Key: %v, Version"
@@ -28,10 +28,10 @@ const (
 	tableNext        = "[%d] LOG Compact. Added"
 	tableRotated     = "Flushing memtable, mt.size"
 
-	// What the error of a flush or a compaction begins with that failed before it came to the list of tables.
+	// The prefix of the error of a flush or a compaction that failed before it reached the list of tables.
 	beforeListOfFlush      = "error while creating table"
 	beforeListOfCompaction = "while running compactions for"
-	// overtaken is a compaction that another one made pointless. It is no failure.
+	// overtaken is the error of a compaction that another one made pointless. It is not a failure.
 	overtaken = "there is a non-empty level"
 )
 
@@ -40,7 +40,7 @@ func (g logger) Errorf(format string, args ...any) {
 	begins := func(with string) bool { return strings.HasPrefix(format, with) }
 	switch {
 	case begins(readFailed), begins(readFailedMore), begins(readInvalid):
-		g.debug(format, args) // whoever reads gets an error of its own
+		g.debug(format, args) // the reader gets its own error
 		return
 	case begins(syncFailed), begins(writeFailed), begins(tableIgnored), begins(logNotRemoved):
 		g.health.fail(errors.New(message(format, args)))
@@ -65,7 +65,7 @@ func (g logger) Warningf(format string, args ...any) {
 	g.debug(format, args)
 }
 
-// errorBegins tells how the text of the error among the arguments begins.
+// errorBegins reports whether the text of the error among the arguments begins with a prefix.
 func errorBegins(args []any, with string) bool {
 	for _, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -95,7 +95,7 @@ func (g logger) debug(format string, args []any) {
 	}
 }
 
-// maxMessage bounds what an error takes over of a message: some hold a dump of keys.
+// maxMessage limits how much of a message an error includes: some messages contain a dump of keys.
 const maxMessage = 500
 
 func message(format string, args []any) string {

@@ -14,21 +14,21 @@ import (
 
 // The mark.
 //
-// Badger takes the first entry of a log that it cannot read for the log's end, and likewise the first record of its
-// list of tables: a crash leaves such ends. Files that are damaged, cut short, lost or of an older time look the same,
-// and what was behind it, and acknowledged, would be gone without a word. So the file SYNCED beside Badger's files has
-// the number of the last transaction that was acknowledged as synced. Transactions are numbered one after the other.
-// The tables tell the newest in them, which a compaction keeps (revisionKey), and the logs have all behind it: where
-// the numbers do not go on up to the mark, the store is refused.
+// Badger treats the first unreadable entry of a log as the log's end, and likewise the first unreadable record of its
+// list of tables: a crash leaves such ends. Files that are damaged, truncated, lost or outdated look the same, and
+// everything after that point, although acknowledged, would silently be lost. The file SYNCED beside Badger's files
+// therefore has the number of the last transaction that was acknowledged as synced. Transactions have consecutive
+// numbers. The tables record their newest number, which a compaction keeps (revisionKey), and the logs have all
+// numbers after it. If the numbers do not continue up to the mark, the store is rejected.
 //
-// The mark is written after each commit, and synced by Close only. So a process that is killed leaves it exact, and a
-// machine that crashes leaves one of some moments before: it demands less then, and never what is not there.
+// The mark is written after each commit, and synced only by Close. A killed process therefore leaves it exact, and a
+// crashed machine leaves a mark that is some moments old: it then demands less, and never more than exists.
 //
-// With DurabilityNoSync nothing is demanded, and the mark is 0 until Close: to start a damaged store once so is the way
-// to go on with what is left.
+// With DurabilityNoSync nothing is demanded, and the mark is 0 until Close. To continue with what is left of a
+// damaged store, start it once in this mode.
 const markFile = "SYNCED"
 
-// markOf is the content of the file. It has always the same length, and is well within one sector of a disk.
+// markOf returns the content of the file. It always has the same length, and fits well within one sector of a disk.
 func markOf(version uint64) string {
 	number := fmt.Sprintf("%020d", version)
 	return fmt.Sprintf("%s %08x\n", number, crc32.ChecksumIEEE([]byte(number)))
@@ -52,27 +52,27 @@ func readMark(dir string) (version uint64, err error) {
 	return version, nil
 }
 
-// orWithout is what can be done instead where the newest writes are damaged.
+// orWithout is the alternative if the newest writes are damaged.
 const orWithout = "or start it once with sync=off, to go on without what was written last"
 
-// resetMark makes the mark, or takes back what it demands.
+// resetMark creates the mark, or sets it to demand nothing.
 func resetMark(dir string) error {
 	return enginekit.WriteSynced(filepath.Join(dir, markFile), []byte(markOf(0)))
 }
 
-// openMark opens the mark of the store, to be moved.
+// openMark opens the mark of the store for updates.
 func (s *store) openMark() (err error) {
 	s.mark, err = os.OpenFile(filepath.Join(s.dir, markFile), os.O_RDWR, 0)
 	return err
 }
 
-// moveMark notes the last transaction.
+// moveMark stores the number of the last transaction.
 func (s *store) moveMark() error {
 	_, err := s.mark.WriteAt([]byte(markOf(s.version)), 0)
 	return err
 }
 
-// closeMark closes the mark. Of a store that was closed in order, all that was written is on the disk.
+// closeMark closes the mark. If the store was closed cleanly, everything written is on disk.
 func (s *store) closeMark(inOrder bool) error {
 	if s.mark == nil {
 		return nil

@@ -4,11 +4,11 @@ package badger
 
 import "os"
 
-// lockOpen leaves it to Badger's own lock to keep others away.
+// lockOpen does nothing: Badger's own lock excludes others.
 func lockOpen(*os.File, bool) error { return nil }
 
-// lookAtRoom does not know.
+// lookAtRoom reports that the free space is unknown.
 func lookAtRoom(string) (room, error) { return room{}, nil }
 
-// tryToMap is not tried here.
+// tryToMap does nothing here.
 func tryToMap(*os.File, int) error { return nil }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockOpen takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+// lockOpen locks an open file, exclusively or shared. The lock lasts until the file is closed.
 func lockOpen(file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {
@@ -23,7 +23,7 @@ func lockOpen(file *os.File, shared bool) error {
 	return err
 }
 
-// lookAtRoom returns what the file system of a directory has left.
+// lookAtRoom returns the free space of the file system of a directory.
 func lookAtRoom(dir string) (room, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -33,12 +33,12 @@ func lookAtRoom(dir string) (room, error) {
 		known: true,
 		bytes: int64(uint64(fs.Bavail) * uint64(fs.Bsize)),
 		total: int64(uint64(fs.Blocks) * uint64(fs.Bsize)),
-		// Some file systems do not count files and say 0 of 0.
+		// Some file systems do not count files and report 0 of 0.
 		noFiles: fs.Files > 0 && fs.Ffree == 0,
 	}, nil
 }
 
-// tryToMap tells whether a file can be mapped into memory.
+// tryToMap tests whether a file can be mapped into memory.
 func tryToMap(file *os.File, size int) error {
 	memory, err := unix.Mmap(int(file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

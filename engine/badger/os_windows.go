@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockOpen takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+// lockOpen locks an open file, exclusively or shared. The lock lasts until the file is closed.
 func lockOpen(file *os.File, shared bool) error {
 	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if shared {
@@ -21,7 +21,7 @@ func lockOpen(file *os.File, shared bool) error {
 	return err
 }
 
-// lookAtRoom returns what the file system of a directory has left.
+// lookAtRoom returns the free space of the file system of a directory.
 func lookAtRoom(dir string) (room, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -34,5 +34,5 @@ func lookAtRoom(dir string) (room, error) {
 	return room{known: true, bytes: int64(free), total: int64(total)}, nil
 }
 
-// tryToMap is not tried here: there is no limit to the number of mapped files to be met.
+// tryToMap does nothing: Windows has no relevant limit on the number of mapped files.
 func tryToMap(*os.File, int) error { return nil }

@@ -11,14 +11,14 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Get implements enginekit.Database, as of what is visible now.
+// Get implements enginekit.Database. It reads what is visible now.
 func (s *store) Get(path string) (obj meta.Object, err error) {
 	err = s.guard(func() error {
 		s.reading.RLock()
 		defer s.reading.RUnlock()
 		var scratch [128]byte
 		return s.lookup(s.space.Append(scratch[:0], path), s.visible.Load(), func(value []byte) error {
-			obj, err = enginekit.Decode(path, value) // of nothing, where Badger cannot read the value
+			obj, err = enginekit.Decode(path, value) // the value is empty if Badger cannot read it
 			return err
 		})
 	})
@@ -28,7 +28,7 @@ func (s *store) Get(path string) (obj meta.Object, err error) {
 	return obj, err
 }
 
-// Keys implements enginekit.Database. It reads keys only, no data.
+// Keys implements enginekit.Database. It reads only keys, no data.
 func (s *store) Keys() (paths []string, err error) {
 	err = s.eachObject(nil, func(path string, _ *badger.Item) (bool, error) {
 		paths = append(paths, path)
@@ -37,7 +37,7 @@ func (s *store) Keys() (paths []string, err error) {
 	return paths, err
 }
 
-// ended is an error once Close has begun.
+// ended returns an error once Close has begun.
 func (s *store) ended() error {
 	if s.stopping.Err() != nil {
 		return storage.ErrNotActive
@@ -45,8 +45,8 @@ func (s *store) ended() error {
 	return nil
 }
 
-// eachObject visits the objects from a key on, or all for none, without their data, while the function says so. Writes
-// go on beside it.
+// eachObject visits the objects, without their data, from a key on, or all if there is none, while the function
+// returns true. Writes continue meanwhile.
 func (s *store) eachObject(from []byte, visit func(path string, item *badger.Item) (more bool, err error)) error {
 	return s.guard(func() error {
 		cursor := s.newCursor(nil)
@@ -80,7 +80,7 @@ func (s *store) Scan(pattern string) (it enginekit.Iterator, err error) {
 	return it, err
 }
 
-// guarded is a scan that is guarded.
+// guarded is a scan with guard.
 type guarded struct {
 	enginekit.Iterator
 	store *store
@@ -96,7 +96,7 @@ func (g guarded) Next(obj *meta.Object) (found bool, err error) {
 
 func (g guarded) Close() error { return g.store.guard(g.Iterator.Close) }
 
-// cursor is an enginekit.Cursor over what is visible when it is made.
+// cursor is an enginekit.Cursor over everything visible when it is created.
 type cursor struct {
 	store   *store
 	version uint64
@@ -117,7 +117,7 @@ func (s *store) newCursor(prefix []byte) *cursor {
 
 func (c *cursor) Seek(key []byte) []byte { return c.seek(key) }
 func (c *cursor) Next() []byte           { return c.next() }
-func (c *cursor) Err() error             { return nil } // Badger has none: see inspect.go
+func (c *cursor) Err() error             { return nil } // Badger has no error here: see inspect.go
 
 func (c *cursor) seek(key []byte) []byte {
 	c.it.Seek(key)
@@ -136,8 +136,8 @@ func (c *cursor) key() []byte {
 	return c.it.Item().Key()
 }
 
-// Value returns the value, which is valid until the cursor is moved: Badger has copied it, or it is in the value log,
-// of which no file goes.
+// Value returns the value, which is valid until the cursor moves: Badger has copied it, or it is in the value log,
+// whose files are never removed.
 func (c *cursor) Value() (value []byte, err error) {
 	err = c.it.Item().Value(func(v []byte) error {
 		value = v

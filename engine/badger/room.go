@@ -10,37 +10,37 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The room on the disk.
+// The space on the disk.
 //
-// Badger makes its files with a size and no content, maps them into memory and writes there. On a disk that is full,
-// such a write is a signal that ends the process. So before it can come to that, the layer takes no more writes. Two
-// marks, from Options.MinFree downwards:
+// Badger creates its files with a size and no content, maps them into memory and writes there. On a full disk, such a
+// write raises a signal that ends the process. The layer therefore rejects writes before that. It has two limits,
+// from Options.MinFree downwards:
 //
-//	MinFree      a put needs as much, and three times what it brings (its place in the log,
+//	MinFree      a put needs as much, and three times its size (its space in the log,
 //	             in a table, in the table that replaces that)
-//	MinFree / 4  a delete needs as much, so that a full store can be emptied; a compaction needs
-//	             as much, and three times the table that it is to make
+//	MinFree / 4  a delete needs as much, so a full store can be emptied; a compaction needs
+//	             as much, and three times the table that it will make
 //
-// What is in memory, some tables of Options.MemTableSize at most, is to be put on the disk after the last write, and a
-// compaction of eight of them and of what is below them needs room for all that it makes before it removes what it
-// read. So on a small disk, or with a small MinFree, such a table is smaller too. A start needs startRoom, and room for
-// what is in the logs. Who opens the store to read only needs none.
+// After the last write, memory must still be flushed, at most some memtables of Options.MemTableSize. A compaction of
+// eight of them and of everything below them needs space for all its output before it removes its input. On a small
+// disk, or with a small MinFree, a memtable is therefore smaller too. A start needs startRoom, and space for the
+// content of the logs. Opening a store read-only needs none.
 //
-// Below the first mark a table in memory still can be put on the disk, and tables can be merged. Only somebody else who
-// fills the disk leads below the last one.
+// Below the first limit, a memtable can still be flushed, and tables can be merged. The free space falls below the
+// last limit only if another program fills the disk.
 
-// errFull is what a write is refused with; errors.Is(err, syscall.ENOSPC) holds for it.
+// errFull is the error of a rejected write; errors.Is(err, syscall.ENOSPC) is true for it.
 var errFull = fmt.Errorf("the disk is nearly full; make room, or set the room that is left free (min-free): %w", syscall.ENOSPC)
 
 const (
-	// startRoom is for what Badger makes as it opens.
+	// startRoom is for the files that Badger creates when it opens.
 	startRoom = 4 << 20
-	// MinFree is this part of the disk at most, but tablesFree times the least MemTableSize at least.
+	// MinFree is at most this part of the disk, but at least tablesFree times the minimum MemTableSize.
 	diskShare  = 16
 	tablesFree = 16
 )
 
-// scaled fits the room that is left free to a disk of a size, 0 for unknown, and what is in memory to that room.
+// scaled adapts the reserved free space to the size of a disk, 0 if unknown, and the memtables to that space.
 func (o Options) scaled(disk int64) Options {
 	if o.MinFree == 0 {
 		o.MinFree = tablesFree * o.MemTableSize
@@ -55,15 +55,15 @@ func (o Options) scaled(disk int64) Options {
 	return o
 }
 
-// room is what a file system has left.
+// room is the free space of a file system.
 type room struct {
 	known   bool
 	bytes   int64
-	total   int64 // of the whole disk
-	noFiles bool  // no further file can be made
+	total   int64 // the size of the disk
+	noFiles bool  // no further file can be created
 }
 
-// lookAtRoom asks the file system, or a test.
+// lookAtRoom asks the file system, or a test hook.
 func (s *store) lookAtRoom() (room, error) {
 	if s.options.hooks.room != nil {
 		return s.options.hooks.room()
@@ -71,7 +71,7 @@ func (s *store) lookAtRoom() (room, error) {
 	return lookAtRoom(s.dir)
 }
 
-// demand is an error, errFull, when less is left than is needed.
+// demand returns errFull if less space is left than needed.
 func (s *store) demand(needed int64) error {
 	if s.options.MinFree < 0 {
 		return nil
@@ -90,11 +90,11 @@ func (s *store) demand(needed int64) error {
 	return nil
 }
 
-// admit refuses changes of which one is too large, or for which the disk has no room. Nothing is written by then: the
-// refusal is one of a single entry, after which a store goes on.
+// admit rejects changes if one of them is too large, or if the disk has no space for them. Nothing is written by
+// then: the rejection is one of a single entry, after which a store continues.
 func (s *store) admit(changes []storage.Change) *storage.EntryError {
 	var size int64
-	first := -1 // the first that brings something
+	first := -1 // the first change that adds data
 	for i, c := range changes {
 		size += int64(len(c.Key)) + entryOverhead
 		if c.Object != nil {
@@ -117,13 +117,13 @@ func (s *store) admit(changes []storage.Change) *storage.EntryError {
 	return nil
 }
 
-// entryOverhead is about what an entry takes besides its key and value.
+// entryOverhead is the approximate overhead of an entry besides its key and value.
 const entryOverhead = 64
 
-// probeFile is made and removed again to see whether a file can be made.
+// probeFile is created and removed again to test whether a file can be created.
 const probeFile = "PROBE"
 
-// demandTable is an error when a table of some size could not be made now.
+// demandTable returns an error if a table of the given size could not be created now.
 func (s *store) demandTable(size int64) error {
 	s.probing.Lock()
 	defer s.probing.Unlock()

@@ -22,57 +22,57 @@ import (
 
 // store is an open database.
 //
-// The layer gives the versions of entries itself (Badger's managed mode): version after version, one transaction at a
-// time. So it decides what readers see, and a reader never waits for a commit that is in its sync.
+// The layer assigns the versions of entries itself (Badger's managed mode): consecutive versions, one transaction at
+// a time. It therefore decides what readers see, and a reader never waits for a commit in its sync.
 //
 // LOCK ORDER: the layer's, writing, scanLock, reading.
 type store struct {
 	layer   *Layer
-	dir     string // its one true name
+	dir     string // its canonical name
 	options Options
 	log     *slog.Logger
 	db      *badger.DB
 	space   enginekit.Space // of the objects
 	lock    *lock
-	mark    *os.File // nil when the store is opened to read only
-	copied  string   // the directory by way of which it is read; empty for none
+	mark    *os.File // nil if the store is opened read-only
+	copied  string   // the directory of the view through which it is read; empty if none
 	health  *health
 
-	// writing is held by who commits; it guards the fields below.
+	// writing is held during a commit; it guards the fields below.
 	writing  sync.Mutex
-	version  uint64 // the last that was used
-	revision uint64 // the highest that was committed
+	version  uint64 // the last used version
+	revision uint64 // the highest committed revision
 
 	visible atomic.Uint64 // the version that readers see
 
-	// reading is held for reading by who looks up an entry, from the look at visible on. Who gives older versions free
-	// holds it for writing, for a moment.
+	// reading is held for reading during a look-up, from reading visible on. Releasing older versions holds it for
+	// writing, briefly.
 	reading sync.RWMutex
 
-	// scanLock guards scans, the scans in progress. Who begins one holds it from the look at visible on.
+	// scanLock guards scans, the scans in progress. The start of a scan holds it from reading visible on.
 	scanLock sync.Mutex
 	scans    map[*cursor]struct{}
 
-	// probing is held by a compaction that tries whether a file can be made.
+	// probing is held by a compaction that tests whether a file can be created.
 	probing    sync.Mutex
-	leastTable int64                     // about the least size of a table that it makes
+	leastTable int64                     // the approximate minimum size of a table that it makes
 	opened     atomic.Pointer[badger.DB] // db, for goroutines of Badger; nil before it is open
 
-	objects   atomic.Int64 // roughly how many there are
-	rotations atomic.Int64 // how often a new table in memory was begun
+	objects   atomic.Int64 // the approximate number of objects
+	rotations atomic.Int64 // how often a new memtable was begun
 
-	// What runs for long: it ends by stop, and is waited for by Close.
+	// Long-running work: stop ends it, and Close waits for it.
 	stopping   context.Context
 	stop       context.CancelFunc
 	work       sync.WaitGroup
-	compacting sync.Mutex // held by who compacts
+	compacting sync.Mutex // held during a compaction
 }
 
-// latest reads everything, also what readers do not see yet.
+// latest reads everything, including what readers do not see yet.
 const latest = math.MaxUint64
 
-// lookup calls read with the value of a key at a version and returns its error, or returns badger.ErrKeyNotFound. The
-// value is valid during the call.
+// lookup calls read with the value of a key at a version and returns its error. If the key is absent it returns
+// badger.ErrKeyNotFound. The value is valid during the call.
 func (s *store) lookup(key []byte, version uint64, read func(value []byte) error) error {
 	txn := s.db.NewTransactionAt(version, false)
 	defer txn.Discard()
@@ -83,7 +83,7 @@ func (s *store) lookup(key []byte, version uint64, read func(value []byte) error
 	return item.Value(read)
 }
 
-// note returns the number that is noted under a key, 0 for none.
+// note returns the number stored under a key, or 0 if there is none.
 func (s *store) note(key []byte, version uint64) (n uint64, err error) {
 	err = s.lookup(key, version, func(value []byte) error {
 		n, err = decodeNumber(key, value)
@@ -95,8 +95,8 @@ func (s *store) note(key []byte, version uint64) (n uint64, err error) {
 	return n, err
 }
 
-// SizeHint implements storage.SizeHinter. It is what the tables and logs held at Start, overwritten and removed objects
-// among them, and what was put and deleted since.
+// SizeHint implements storage.SizeHinter. It returns the number of entries that the tables and logs held at Start,
+// including overwritten and removed objects, plus the puts and minus the deletes since.
 func (s *store) SizeHint() int { return int(max(0, min(s.objects.Load(), 1<<30))) }
 
 // LastRevision implements enginekit.Database.
@@ -106,8 +106,8 @@ func (s *store) LastRevision() (uint64, error) {
 	return s.revision, nil
 }
 
-// guard calls into Badger. A panic in there, and a fault in the memory of a file that the disk cannot give back, become
-// errors; since nobody knows what it left behind, the layer then takes no more writes.
+// guard calls into Badger. It converts a panic, and a memory fault in a mapped file that the disk cannot read, to
+// errors. The state after it is unknown, so the layer then rejects all writes.
 func (s *store) guard(call func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -118,7 +118,7 @@ func (s *store) guard(call func() error) (err error) {
 	return call()
 }
 
-// upkeep gives versions free that nobody can read any more, until Close ends it.
+// upkeep releases versions that nobody can read any more, until Close ends it.
 func (s *store) upkeep() {
 	const interval = time.Second
 	ticker := time.NewTicker(interval)
@@ -142,14 +142,14 @@ func (s *store) upkeep() {
 	}
 }
 
-// release moves the discard version as far as nobody needs older ones.
+// release advances the discard version as far as nobody needs older versions.
 //
 // Badger keeps the versions of a key that are visible above the discard version. At and below it, a compaction drops
-// all but the newest, and forgets a deletion altogether when nothing older is below it. That is right as long as
-// nothing older can turn up elsewhere. But a scan holds the tables in memory that it began with, and with them their
-// logs, after they were put on the disk. When the process crashes then, these logs are read back, as if they were new:
-// what was deleted since the scan began is back, if a compaction has forgotten that it was deleted. So the discard
-// version does not go beyond that of the oldest scan.
+// all but the newest, and forgets a deletion completely if nothing older is below it. This is correct as long as
+// nothing older can turn up elsewhere. But a scan holds the memtables that it began with in memory, and with them
+// their logs, even after they are flushed. If the process then crashes, these logs are replayed as if they were new:
+// objects deleted since the scan began come back, if a compaction has forgotten their deletion. The discard version
+// therefore never exceeds that of the oldest scan.
 func (s *store) release() {
 	if s.health.failure() != nil {
 		return
@@ -160,14 +160,14 @@ func (s *store) release() {
 		version = min(version, scan.version)
 	}
 	s.scanLock.Unlock()
-	// Who looks up an entry by an older version has ended, or began before the lock and is waited for.
+	// A look-up of an older version has ended, or began before the lock and is waited for.
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	s.db.SetDiscardTs(version)
 }
 
-// ID implements storage.Identified. The first call for a directory draws the number, which is on the disk when it
-// returns. A store that has none yet and is opened to read only has one for as long as it is open.
+// ID implements storage.Identified. The first call for a directory draws the number and returns once it is on disk. A
+// store without a number that is opened read-only has one for as long as it is open.
 func (l *Layer) ID() (id uint64, err error) {
 	err = l.life.Use(func(s *store) error {
 		s.writing.Lock()
@@ -188,8 +188,8 @@ func (l *Layer) ID() (id uint64, err error) {
 	return id, err
 }
 
-// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns, whatever Durability says, and
-// so is all that was written before it.
+// MarkIncomplete implements storage.IncompleteMarker. When it returns, the mark and everything written before it are
+// on disk, regardless of Durability.
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.life.Write(func(s *store) error {
 		s.writing.Lock()
@@ -204,7 +204,7 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	})
 }
 
-// checkComplete refuses a database that is marked.
+// checkComplete rejects a database that is marked as incomplete.
 func (s *store) checkComplete() error {
 	err := s.lookup(incompleteKey, latest, func(mark []byte) error {
 		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {

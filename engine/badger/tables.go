@@ -21,19 +21,19 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The tables on the disk.
+// The tables on disk.
 //
-// Badger ends the process, or goes on without an answer, when it opens a table whose end is damaged, and takes what is
-// behind a damaged block for absent, also when it compacts. So each table that is listed is opened by Badger's own
-// reader first, where its panics can be caught, and read to its end.
+// When Badger opens a table whose end is damaged, it ends the process, or continues without an error. It treats
+// everything after a damaged block as absent, also in a compaction. Therefore Badger's own reader first opens each
+// listed table here, where its panics can be caught, and reads it to its end.
 
-// tableFound is what a table holds.
+// tableFound describes the content of a table.
 type tableFound struct {
 	entries int64
 	version uint64 // the newest
 }
 
-// verifyTable opens a table, and reads all of it if asked to.
+// verifyTable opens a table, and reads all of it if requested.
 func (s *store) verifyTable(id uint64, listed badger.TableManifest, registry *badger.KeyRegistry, all bool) (found tableFound, err error) {
 	name := s.tableName(id)
 	key, err := dataKeyOf(registry, listed.KeyID)
@@ -78,7 +78,7 @@ func readTable(name string, o table.Options, all bool) (found tableFound, err er
 	}
 	found = tableFound{entries: int64(t.KeyCount()), version: t.MaxVersion()}
 	if all {
-		// The table's VerifyChecksum holds all blocks in memory. An iterator ends at the first that is damaged.
+		// The table's VerifyChecksum holds all blocks in memory. An iterator ends at the first damaged block.
 		it, n := t.NewIterator(table.NOCACHE), int64(0)
 		for it.Rewind(); it.Valid(); it.Next() {
 			n++
@@ -93,7 +93,7 @@ func readTable(name string, o table.Options, all bool) (found tableFound, err er
 	return found, nil
 }
 
-// unpanicked reads what may be damaged, where a panic is one more sign of it: the code below us trusts what it reads.
+// unpanicked reads data that may be damaged. A panic is then another sign of damage: the code below trusts its input.
 func unpanicked(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -135,7 +135,7 @@ func (s *store) readManifest() (badger.Manifest, error) {
 	return manifest, enginekit.FirstError(err, file.Close())
 }
 
-// dataKeyOf returns a data key by its number; nil for number 0, which says that nothing is encrypted.
+// dataKeyOf returns a data key by its number; nil for number 0, which means no encryption.
 func dataKeyOf(registry *badger.KeyRegistry, number uint64) (*pb.DataKey, error) {
 	if number == 0 {
 		return nil, nil

@@ -7,8 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// undo takes back what a crash left of a batch of several transactions: see commit.go. It can itself be cut off by a
-// crash, and begins anew then. It runs before anything else has seen the database.
+// undo rolls back an incomplete batch of several transactions that a crash left: see commit.go. If a crash interrupts
+// undo itself, the next start repeats it. It runs before anything else reads the database.
 func (s *store) undo() error {
 	before, err := s.partsVersion()
 	if err != nil || before == 0 {
@@ -36,7 +36,7 @@ func (s *store) undo() error {
 	return s.transact(func(txn *badger.Txn) error { return txn.Set(partsKey, encodeNumber(0)) })
 }
 
-// partsVersion returns the version of partsKey while it is 1, else 0.
+// partsVersion returns the version of partsKey if its value is 1, else 0.
 func (s *store) partsVersion() (uint64, error) {
 	open, err := s.note(partsKey, latest)
 	if err != nil || open == 0 {
@@ -51,8 +51,8 @@ func (s *store) partsVersion() (uint64, error) {
 	return item.Version(), nil
 }
 
-// undoSome puts what the keys from a cursor on held before a version into a transaction. It returns where to go on, or
-// nil at the end.
+// undoSome puts the values that the keys from a cursor on had before a version into a transaction. It returns where
+// to continue, or nil at the end.
 func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []byte, err error) {
 	reader := s.db.NewTransactionAt(s.version, false)
 	defer reader.Discard()
@@ -89,7 +89,7 @@ func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []
 	return nil, nil
 }
 
-// valueAt returns a copy of the value of a key at a version; nil when it is absent.
+// valueAt returns a copy of the value of a key at a version; nil if it is absent.
 func (s *store) valueAt(key []byte, version uint64) (value []byte, err error) {
 	err = s.lookup(key, version, func(found []byte) error {
 		value = append([]byte{}, found...)

@@ -8,16 +8,17 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// A store that is opened to read only.
+// Opening a store read-only.
 //
-// Badger can do that by itself with a store that was closed. Of one that was not, it removes tables that are not in
-// their list, also then, and refuses logs that do not end with what was written, as those of a process that was killed
-// never do. So such a store is opened by way of a view: a temporary directory with links to its files, and with a copy
-// of each log up to its last whole transaction.
+// Badger can open a store read-only by itself if it was closed. If it was not closed, Badger removes tables that are
+// not in their list even in read-only mode, and rejects logs that do not end exactly after the last entry. The logs
+// of a killed process never do. Such a store is therefore opened through a view: a temporary directory with links to
+// its files, and with a copy of each log up to its last complete transaction.
 //
-// What a crash left of a batch of several transactions is not taken back (undo.go): readers see the version before it.
+// The view does not roll back the rest of a batch of several transactions that a crash left (undo.go): readers see
+// the version before it.
 
-// readOptions returns the options to open the store to read only, by way of a view if need be.
+// readOptions returns the options that open the store read-only, through a view if necessary.
 func (s *store) readOptions(o badger.Options, found inspected) (badger.Options, error) {
 	o.ReadOnly = true
 	if found.closed() {
@@ -69,7 +70,7 @@ func (s *store) makeView(view string, found inspected) error {
 	return nil
 }
 
-// removeView removes what was made to read the store, if anything.
+// removeView removes the view, if there is one.
 func (s *store) removeView() error {
 	if s.copied == "" {
 		return nil

@@ -14,17 +14,17 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// The logs of the tables in memory.
+// The logs of the memtables.
 //
-// Badger reads a log back into a table in memory, up to the first entry that is not whole, and cuts off the rest. It
-// ends the process where the table is smaller than what is in the log, and reads none to its end that it may not cut.
-// So the layer looks first how much there is, and up to which transaction.
+// Badger replays a log into a memtable, up to the first incomplete entry, and truncates the rest. It ends the process
+// if the memtable is smaller than the content of the log. In read-only mode, where it may not truncate, it does not
+// replay such a log. The layer therefore first determines how much the log holds, and up to which transaction.
 //
 // A log begins with the number of its data key (8 bytes, 0 for none) and the first 12 bytes of its initialization
-// vector. Then there is entry after entry, in a file that was made with zeros:
+// vector. Then follow the entries, in a file that was created with zeros:
 //
 //	meta, user meta (a byte each), lengths of key and value, time of expiry (unsigned varints),
-//	key, value (encrypted where there is a data key), CRC-32C of all before it, big-endian
+//	key, value (encrypted if there is a data key), CRC-32C of all before it, big-endian
 //
 // The last entry of a transaction is marked in meta. Its key ends with the number of the transaction.
 const (
@@ -38,10 +38,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type logFile struct {
 	name    string
 	entries int64
-	memory  int64  // that its table takes
-	whole   int    // where the last whole transaction ends
-	first   uint64 // the number of the first whole transaction, 0 for none
-	version uint64 // of the last
+	memory  int64  // the memory that its memtable takes
+	whole   int    // the end of the last complete transaction
+	first   uint64 // the number of the first complete transaction, 0 for none
+	version uint64 // of the last one
 }
 
 // readLog reads a log.
@@ -79,7 +79,7 @@ func readLog(name string, registry *badger.KeyRegistry) (log logFile, err error)
 	}
 }
 
-// logKey returns the data key of a log, or of a file of the value log, from its beginning.
+// logKey returns the data key of a log, or of a file of the value log, from its header.
 func logKey(content []byte, registry *badger.KeyRegistry) (*pb.DataKey, error) {
 	if len(content) < logHeaderSize {
 		return nil, fmt.Errorf("it has %d bytes, its header alone takes %d", len(content), logHeaderSize)
@@ -91,14 +91,14 @@ func logKey(content []byte, registry *badger.KeyRegistry) (*pb.DataKey, error) {
 	return key, nil
 }
 
-// logEntry is an entry. The zero value is none.
+// logEntry is an entry. The zero value means that there is none.
 type logEntry struct {
 	size int
 	ends bool // a transaction
 	key  []byte
 }
 
-// soundEntry returns the entry at the beginning of the rest of a log, if there is a sound one.
+// soundEntry returns the entry at the start of the rest of a log, if it is intact.
 func soundEntry(rest []byte) logEntry {
 	if len(rest) < 2 {
 		return logEntry{}
@@ -112,7 +112,7 @@ func soundEntry(rest []byte) logEntry {
 		}
 		numbers[i], at = n, at+width
 	}
-	const version = 8 // bytes of it, at the end of each key
+	const version = 8 // the length of the version at the end of each key
 	left := uint64(len(rest) - at)
 	if numbers[0] < version || numbers[0] > left || numbers[1] > left || numbers[0]+numbers[1]+crc32.Size > left {
 		return logEntry{}

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// diagnosis is how long the look at why a cluster cannot be reached may take.
+// diagnosis limits how long diagnose may take.
 const diagnosis = 2 * time.Second
 
-// diagnose says why a cluster cannot be reached: etcd's client says only that its time is over. It is nil where all is
-// well as far as one can see from here: the members answer, and have no quorum.
+// diagnose says why a cluster cannot be reached: etcd's client only reports a timeout. It returns nil if it finds no
+// cause: the members answer, and have no quorum.
 func diagnose(endpoints []string, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), diagnosis)
 	defer cancel()
@@ -31,7 +31,7 @@ func diagnose(endpoints []string, config *tls.Config) error {
 	}
 	for _, err := range found {
 		if err == nil {
-			return nil // one that answers makes a quorum with others
+			return nil // a member that answers can form a quorum with others
 		}
 	}
 	return errors.Join(found...)
@@ -48,9 +48,9 @@ func diagnoseMember(ctx context.Context, endpoint string, config *tls.Config) er
 	}
 	defer conn.Close()
 	if config == nil {
-		// A member that demands TLS answers a greeting of TLS; one that does not closes the connection, or says nothing.
+		// A member that requires TLS answers a TLS greeting; any other closes the connection, or does not answer.
 		greeted := new(greeting)
-		probe := &tls.Config{InsecureSkipVerify: true, VerifyConnection: greeted.seen} // nothing is sent there but the greeting
+		probe := &tls.Config{InsecureSkipVerify: true, VerifyConnection: greeted.seen} // only the greeting is sent there
 		err := tls.Client(conn, probe).HandshakeContext(ctx)
 		if *greeted || err == nil {
 			return fmt.Errorf("the member %s demands TLS, name the option ca-file", endpoint)
@@ -65,7 +65,7 @@ func diagnoseMember(ctx context.Context, endpoint string, config *tls.Config) er
 	if err := conn2.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS with the member %s: %w", endpoint, err)
 	}
-	// With TLS 1.3 a member refuses the client's certificate only after the handshake.
+	// With TLS 1.3 a member rejects the client's certificate only after the handshake.
 	if err := conn2.SetReadDeadline(time.Now().Add(diagnosis / 4)); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func diagnoseMember(ctx context.Context, endpoint string, config *tls.Config) er
 	return nil
 }
 
-// greeting is whether a member answered one of TLS.
+// greeting records whether a member answered a TLS greeting.
 type greeting bool
 
 func (g *greeting) seen(tls.ConnectionState) error {

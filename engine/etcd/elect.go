@@ -11,11 +11,11 @@ import (
 const (
 	// electionTTL is how long a node that is gone stays elected, in seconds.
 	electionTTL = 3
-	// electionPause is how often the others try.
+	// electionPause is the interval at which the other nodes try to be elected.
 	electionPause = 500 * time.Millisecond
 )
 
-// elect makes this node the one that removes what is expired, when there is none, until Close.
+// elect tries until Close to make this node the one that removes expired objects, whenever there is none.
 func (s *session) elect() {
 	for s.ctx.Err() == nil {
 		s.serve()
@@ -26,7 +26,7 @@ func (s *session) elect() {
 	}
 }
 
-// serve tries once, and returns when the node is not elected or no longer.
+// serve tries once. It returns when the node is not elected, or no longer elected.
 func (s *session) serve() {
 	ctx, cancel := s.timeout()
 	defer cancel()
@@ -67,7 +67,7 @@ func (s *session) serve() {
 			}
 			silent.Reset(electionTTL * time.Second)
 		case <-silent.C:
-			return // nobody answers: another may be elected
+			return // no answer: another node may be elected
 		}
 	}
 }

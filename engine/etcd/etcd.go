@@ -28,34 +28,35 @@ const (
 	formatVersion         = 1
 )
 
-// Options of a Layer. The zero value is for a cluster without authentication.
+// Options configures a Layer. The zero value is for a cluster without authentication.
 type Options struct {
-	// Prefix is what all keys of the store begin with; "oolith/" when empty. A slash at its end is added. Stores with
-	// different prefixes, none of which begins with another, do not affect each other.
+	// Prefix is the prefix of all keys of the store; "oolith/" if empty. A slash is appended. Stores do not affect
+	// each other if none of their prefixes begins with another.
 	Prefix string
 	// Username and Password authenticate with etcd.
 	Username, Password string
 	// TLS is the configuration of connections; nil for none.
 	TLS *tls.Config
-	// Existing demands that there is a store below the prefix: none is made.
+	// Existing requires an existing store below the prefix: none is created.
 	Existing bool
-	// ReadOnly opens the store to read only: nothing is written to the cluster.
+	// ReadOnly opens the store read-only: nothing is written to the cluster.
 	ReadOnly bool
-	// RequestTimeout is how long a request may take before the engine counts as unavailable; 5 seconds when zero.
+	// RequestTimeout is the maximum duration of a request. After it, the engine counts as unavailable. 5 seconds if
+	// zero.
 	RequestTimeout time.Duration
-	// MaxRequest is how many bytes of data a transaction may have; 1.25 MiB when zero. Etcd refuses requests of more than
-	// its --max-request-bytes, 1.5 MiB by default.
+	// MaxRequest is the maximum number of bytes of data in a transaction; 1.25 MiB if zero. Etcd rejects requests of
+	// more than its --max-request-bytes, 1.5 MiB by default.
 	MaxRequest int
-	// Logger takes what is to be logged; slog.Default when nil.
+	// Logger receives log messages; slog.Default if nil.
 	Logger *slog.Logger
 }
 
-// Layer is a persistent layer in an etcd cluster. It implements storage.SharedLayer. New makes it.
+// Layer is a persistent layer in an etcd cluster. It implements storage.SharedLayer. Use New to create one.
 type Layer struct {
 	endpoints []string
 	options   Options
 	keys      keys
-	refused   error // why Start cannot be: what a URL names is wrong
+	refused   error // why Start must fail: the URL has an invalid option
 
 	life    sync.Mutex // serialises Start and Close
 	session atomic.Pointer[session]
@@ -71,7 +72,7 @@ var (
 	_ storage.ReadOnlyLayer = (*Layer)(nil)
 )
 
-// session is a layer between Start and Close.
+// session is the state of a layer between Start and Close.
 type session struct {
 	keys    keys
 	options Options
@@ -83,15 +84,15 @@ type session struct {
 	work    sync.WaitGroup
 	elected atomic.Bool
 
-	// proposing is held for a transaction: each is guarded by the record of the one before.
+	// proposing is held during a transaction: each is guarded by the record of the previous one.
 	proposing sync.Mutex
-	known     int64  // etcd's revision of the node's record; guarded by proposing, as last is
+	known     int64  // etcd's revision of the node's record; guarded by proposing, like last
 	last      uint64 // the ID of the last transaction
 
 	seen watermark.Watermark // the revision of etcd up to which Follow yielded everything
 }
 
-// New returns a layer over the members of a cluster at "host:port" or as URLs. It connects in Start.
+// New returns a layer over the members of a cluster, given as "host:port" or as URLs. Start connects to them.
 func New(endpoints []string, options Options) *Layer {
 	if options.Prefix == "" {
 		options.Prefix = defaultPrefix
@@ -114,7 +115,8 @@ func New(endpoints []string, options Options) *Layer {
 // Active reports whether the layer is started.
 func (l *Layer) Active() bool { return l.session.Load() != nil }
 
-// Start connects to the cluster, and makes the store where there is none below the prefix, unless that is to exist.
+// Start connects to the cluster. It creates a store if there is none below the prefix, unless Options.Existing is
+// set.
 func (l *Layer) Start(opt storage.LayerOptions) error {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -155,10 +157,10 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 	return nil
 }
 
-// ReadOnly reports whether the layer is opened to read only.
+// ReadOnly reports whether the layer is opened read-only.
 func (l *Layer) ReadOnly() bool { return l.options.ReadOnly }
 
-// Close ends the connection. What the cluster holds stays.
+// Close closes the connection. The content of the cluster stays.
 func (l *Layer) Close() {
 	l.life.Lock()
 	defer l.life.Unlock()
@@ -166,12 +168,12 @@ func (l *Layer) Close() {
 	if s == nil {
 		return
 	}
-	// Nobody asks for the record of a node that is gone. One that cannot be removed does no harm.
+	// No other node needs the record of a node that is gone. If it cannot be removed, it does no harm.
 	if !s.options.ReadOnly && s.proposing.TryLock() {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		_, err := s.client.Delete(ctx, s.keys.record(s.node))
 		cancel()
-		s.cancel() // before the next transaction misses the record
+		s.cancel() // before the next transaction finds the record missing
 		s.proposing.Unlock()
 		if err != nil {
 			s.options.Logger.Info("oolith: etcd: the record of this node stays", slog.Any("error", explain(err)))
@@ -190,7 +192,8 @@ func (l *Layer) active() (*session, error) {
 	return nil, storage.ErrNotActive
 }
 
-// now returns the present revision of etcd. It takes a quorum: what was committed before the call is at or below it.
+// now returns the current revision of etcd. It needs a quorum: everything committed before the call is at or below
+// this revision.
 func (s *session) now(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
 	defer cancel()
@@ -201,12 +204,12 @@ func (s *session) now(ctx context.Context) (int64, error) {
 	return marker.Header.Revision, nil
 }
 
-// timeout is the context of one request.
+// timeout returns the context of one request.
 func (s *session) timeout() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.ctx, s.options.RequestTimeout)
 }
 
-// ID tells the store from every other one.
+// ID returns a number that identifies the store.
 func (l *Layer) ID() (uint64, error) {
 	s, err := l.active()
 	if err != nil {
@@ -215,7 +218,7 @@ func (l *Layer) ID() (uint64, error) {
 	return s.id, nil
 }
 
-// Elected reports whether this node removes what is expired.
+// Elected reports whether this node removes expired objects.
 func (l *Layer) Elected() bool {
 	s := l.session.Load()
 	return s != nil && s.elected.Load()
@@ -231,7 +234,7 @@ func randomID() uint64 {
 	return id | 1
 }
 
-// explain is explain of an error of a request that only Close calls off.
+// explain converts the error of a request that only Close cancels.
 func (s *session) explain(err error) error {
 	if err != nil && s.ctx.Err() != nil {
 		return storage.ErrNotActive
@@ -239,7 +242,7 @@ func (s *session) explain(err error) error {
 	return explain(err)
 }
 
-// explain says in our words what etcd says in its own.
+// explain translates etcd's errors to those of the store.
 func explain(err error) error {
 	switch {
 	case err == nil:

@@ -14,7 +14,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// progressPause is how often a node that waits for what others wrote asks how far its watch is.
+// progressPause is the interval at which a node that waits for the writes of others asks for the progress of its
+// watch.
 const progressPause = 20 * time.Millisecond
 
 // Mirror yields all objects as of one revision.
@@ -30,8 +31,8 @@ func (l *Layer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, erro
 	return whole(revision), s.scan(ctx, []span{prefixed(s.keys.objects())}, revision), nil
 }
 
-// scan yields the objects of ranges of keys at a revision of etcd, in the order of keys. Etcd sends them in a stream: pages would cost it
-// a look at all keys that are left, for each page.
+// scan yields the objects of ranges of keys at a revision of etcd, in the order of keys. Etcd sends them in a stream:
+// with pages it would examine all remaining keys again for each page.
 func (s *session) scan(ctx context.Context, spans []span, revision int64) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		for _, at := range spans {
@@ -47,8 +48,8 @@ func (s *session) scan(ctx context.Context, spans []span, revision int64) iter.S
 	}
 }
 
-// scanSpan yields the objects of one range, and reports whether more are wanted. It ends when the context does, or where etcd says nothing for too
-// long.
+// scanSpan yields the objects of one range, and reports whether the caller wants more. It ends when the context does,
+// or if etcd sends nothing for too long.
 func (s *session) scanSpan(ctx context.Context, at span, revision int64, yield func(meta.Object, error) bool) (more bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := s.client.GetStream(ctx, at.from, clientv3.WithRange(at.end), clientv3.WithRev(revision))
@@ -58,7 +59,7 @@ func (s *session) scanSpan(ctx context.Context, at span, revision int64, yield f
 	}
 	defer func() {
 		cancel()
-		for range stream { // the client waits for who takes the rest
+		for range stream { // the client blocks until the rest is received
 		}
 	}()
 	patience := time.NewTimer(s.options.RequestTimeout)
@@ -90,7 +91,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	if err != nil {
 		return meta.Object{}, err
 	}
-	obj, err := codec.Decode(path, value) // and not that of enginekit, whose advice holds for a store of one node
+	obj, err := codec.Decode(path, value) // the advice of enginekit's Decode applies to a store of one node
 	if err != nil {
 		return meta.Object{}, fmt.Errorf("%w: etcd: the key %q: %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
 	}
@@ -98,7 +99,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	return obj, nil
 }
 
-// Follow yields the transactions behind a revision.
+// Follow yields the transactions after a revision.
 func (l *Layer) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.SharedCommit, error] {
 	return func(yield func(storage.SharedCommit, error) bool) {
 		s, err := l.active()
@@ -111,7 +112,7 @@ func (l *Layer) Follow(ctx context.Context, revision uint64) iter.Seq2[storage.S
 	}
 }
 
-// follow watches behind a revision of etcd. It returns nil when yield does not want more.
+// follow watches the changes after a revision of etcd. It returns nil when yield returns false.
 func (s *session) follow(ctx context.Context, revision int64, yield func(storage.SharedCommit) bool) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -135,7 +136,7 @@ func (s *session) follow(ctx context.Context, revision int64, yield func(storage
 		case response.Err() != nil:
 			return explain(response.Err())
 		}
-		// A response has whole revisions only, as fragments are not asked for.
+		// A response contains only complete revisions, because fragments are not requested.
 		for events := response.Events; len(events) > 0; {
 			n := 1
 			for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
@@ -160,7 +161,7 @@ func (s *session) follow(ctx context.Context, revision int64, yield func(storage
 	}
 }
 
-// commitOf makes a commit of the events of one transaction.
+// commitOf converts the events of one transaction to a commit.
 func (s *session) commitOf(events []*clientv3.Event) (storage.SharedCommit, error) {
 	revision := events[0].Kv.ModRevision
 	commit := storage.SharedCommit{Revision: whole(revision)}
@@ -207,8 +208,8 @@ func (s *session) commitOf(events []*clientv3.Event) (storage.SharedCommit, erro
 	return commit, nil
 }
 
-// placeForeign gives changes of other software their places: a put has that of its envelope, which is what a node reads that
-// starts later, where it can.
+// placeForeign assigns places to the changes of other software. A put gets the place of its envelope if possible,
+// because a node that starts later reads that place.
 func placeForeign(changes []storage.SharedChange, revision int64) error {
 	next := 0
 	for i := range changes {
@@ -232,8 +233,8 @@ func placeChange(c *storage.SharedChange, revision int64, place int) {
 	}
 }
 
-// changes are those of a record, with what the events of its transaction say. A delete of what was not there has no event,
-// and stays: it has its place.
+// changes returns the changes of a record, completed with the events of its transaction. A delete of an absent key
+// has no event. It stays, because it has its place.
 func (r *record) changes(events []storage.SharedChange, puts map[string]*meta.Object, gone map[string]bool) []storage.SharedChange {
 	changes := make([]storage.SharedChange, len(r.Changes))
 	for i, c := range r.Changes {
@@ -252,8 +253,8 @@ func (r *record) changes(events []storage.SharedChange, puts map[string]*meta.Ob
 	return changes
 }
 
-// Barrier returns a revision that all that was committed before the call is at or below. It makes sure that Follow
-// gets there: etcd's revision grows with keys that no store has, too, of which the watch says nothing by itself.
+// Barrier returns a revision at or above everything committed before the call. It makes sure that Follow reaches it:
+// etcd's revision also grows with keys of no store, which the watch does not report by itself.
 func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
 	s, err := l.active()
 	if err != nil {
@@ -271,7 +272,7 @@ func (l *Layer) Barrier(ctx context.Context) (uint64, error) {
 	return whole(revision), nil
 }
 
-// reach returns when Follow yielded everything up to a revision of etcd.
+// reach returns once Follow has yielded everything up to a revision of etcd.
 func (s *session) reach(ctx context.Context, revision int64) error {
 	for {
 		seen, moved := s.seen.Moved()

@@ -10,7 +10,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// keys are the keys of a store in etcd.
+// keys maps the content of a store to keys in etcd.
 type keys struct{ prefix string }
 
 func (k keys) marker() string  { return k.prefix + "m" }
@@ -22,13 +22,13 @@ func (k keys) partial() string { return k.prefix + "i" }
 func (k keys) record(node string) string { return k.prefix + "n/" + node }
 func (k keys) alive(node string) string  { return k.prefix + "a/" + node }
 
-// object is the key of the object at a path.
+// object returns the key of the object at a path.
 func (k keys) object(path string) string { return k.directory(key.Parent(path)) + key.LastIndex(path) }
 
-// directory is what the keys of the objects of a directory begin with.
+// directory returns the prefix of the keys of the objects of a directory.
 func (k keys) directory(dir string) string { return k.objects() + dir + "\x00" }
 
-// path is the path of the object at a key; false for a key of something else.
+// path returns the path of the object at a key; false if the key is not one of an object.
 func (k keys) path(stored string) (path string, ok bool, err error) {
 	rest, ok := strings.CutPrefix(stored, k.objects())
 	if !ok {
@@ -39,7 +39,7 @@ func (k keys) path(stored string) (path string, ok bool, err error) {
 	if dir != "" {
 		path = dir + "/" + index
 	}
-	// One of another key would be a second object at its path, which no guard knows of.
+	// An object of another key would be a second object at its path, which no guard covers.
 	if !ok || !key.IsValid(path) || key.HasGlob(path) || k.object(path) != stored {
 		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; delete it with etcd's own tools", storage.ErrUndecodable, stored)
 	}
@@ -51,7 +51,8 @@ type span struct{ from, end string }
 
 func prefixed(prefix string) span { return span{prefix, clientv3.GetPrefixRangeEnd(prefix)} }
 
-// spans returns the ranges that hold exactly what matches a pattern, "" for everything; none where ranges cannot say it.
+// spans returns the ranges that hold exactly the matches of a pattern, or everything for "". It returns none if
+// ranges cannot express the pattern.
 func (k keys) spans(pattern string) []span {
 	dir := key.Parent(pattern)
 	switch name := key.LastIndex(pattern); {
@@ -67,13 +68,13 @@ func (k keys) spans(pattern string) []span {
 	return nil
 }
 
-// around is a range that holds all that matches a pattern, and more.
+// around returns a range that holds all matches of a pattern, and possibly more.
 func (k keys) around(pattern string) span {
 	if !key.HasGlob(pattern) {
 		at := k.object(pattern)
 		return span{at, at + "\x00"}
 	}
-	// All below the last directory that the pattern names.
+	// Everything below the last directory that the pattern names.
 	dir := pattern
 	for key.HasGlob(dir) {
 		dir = key.Parent(dir)

@@ -15,7 +15,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The layer without a store: what copies and checks use. Each call asks the cluster.
+// The layer without a store, as copies and checks use it. Each call asks the cluster.
 
 // Get returns the object at a path.
 func (l *Layer) Get(path string) (meta.Object, error) {
@@ -38,7 +38,7 @@ func (l *Layer) Get(path string) (meta.Object, error) {
 	return s.decode(string(got.Kvs[0].Key), got.Kvs[0].Value, got.Kvs[0].ModRevision)
 }
 
-// Scan yields what matches a pattern, from one revision.
+// Scan yields the matches of a pattern at one revision.
 func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	return func(yield func(meta.Object, error) bool) {
 		err := enginekit.CheckScanned(pattern)
@@ -70,7 +70,7 @@ func (l *Layer) Scan(pattern string) iter.Seq2[meta.Object, error] {
 	}
 }
 
-// GetList returns what matches a glob, oldest first.
+// GetList returns the matches of a glob, oldest first.
 func (l *Layer) GetList(pattern string) ([]meta.Object, error) {
 	if !l.Active() {
 		return nil, storage.ErrNotActive
@@ -164,7 +164,7 @@ func (l *Layer) Del(path string) error {
 // Clear removes everything.
 func (l *Layer) Clear() {
 	if l.Active() {
-		_ = l.change(storage.SharedChange{Clear: true, Reason: storage.ReasonCleared}) // what is left says that it failed
+		_ = l.change(storage.SharedChange{Clear: true, Reason: storage.ReasonCleared}) // a failure shows in what is left
 	}
 }
 
@@ -173,7 +173,7 @@ func (l *Layer) change(c storage.SharedChange) error {
 	return enginekit.Alone(err)
 }
 
-// LastRevision returns a revision of the order that is at or above that of every object.
+// LastRevision returns a revision of the order at or above that of every object.
 func (l *Layer) LastRevision() (uint64, error) {
 	s, err := l.active()
 	if err != nil {

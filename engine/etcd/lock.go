@@ -13,19 +13,20 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Locks across nodes, by the recipe of etcd's own package concurrency: who wants a lock puts a key below that of the lock,
-// bound to a lease of etcd, and has it once no key there is older. Its own key is written again then: the revision of that is the
-// token. In contrast to that package nothing renews a lock that is held: it ends with the lease of the store above.
+// Locks across nodes follow the recipe of etcd's own package concurrency. A locker puts a key below that of the lock,
+// bound to a lease of etcd, and has the lock once no key there is older. It then writes its own key again: the
+// revision of this write is the token. Unlike in that package, nothing renews a held lock: it ends with the lease of
+// the store above.
 
-// placeTTL is how long a place in a queue stays whose node crashed. It is kept alive while its node waits.
+// placeTTL is how long the place of a crashed node stays in a queue. A waiting node keeps its place alive.
 const placeTTL = 10 * time.Second
 
-// lockSlack is how much longer etcd keeps a lock than its holder does.
+// lockSlack is how much longer the lock lasts in etcd than for its holder.
 const lockSlack = 2 * time.Second
 
 func (k keys) lock(path string) string { return k.prefix + "l/" + path + "\x00" }
 
-// lock is a key in the queue of a lock, and the lock once no other is older.
+// lock is a key in the queue of a lock. It holds the lock once no other key is older.
 type lock struct {
 	s       *session
 	path    string
@@ -33,14 +34,15 @@ type lock struct {
 	created int64 // etcd's revision of the key's creation
 	token   uint64
 
-	renewing sync.Mutex // serialises Renew; mu comes behind it
+	renewing sync.Mutex // serialises Renew; acquired before mu
 	mu       sync.Mutex // guards the fields below
-	// leases are those of etcd that the key is bound to, the last one, or may be bound to: the answer was lost.
+	// leases are the leases of etcd that the key may be bound to: the last confirmed one, and later ones whose answer
+	// was lost.
 	leases []clientv3.LeaseID
 	over   bool // it was released
 }
 
-// Acquire takes the lock of a path.
+// Acquire acquires the lock of a path.
 func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (storage.SharedLock, error) {
 	s, err := l.active()
 	if err != nil {
@@ -69,7 +71,7 @@ func lockError(ctx context.Context, err error) error {
 
 func ttlOf(ttl time.Duration) int64 { return int64((ttl + lockSlack + time.Second - 1) / time.Second) }
 
-// enter takes a place in the queue.
+// enter enters the queue.
 func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, k.s.options.RequestTimeout)
 	defer cancel()
@@ -77,7 +79,7 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	k.leases = []clientv3.LeaseID{granted.ID} // nobody else knows it yet
+	k.leases = []clientv3.LeaseID{granted.ID} // not shared yet
 	k.key = fmt.Sprintf("%s%x", k.s.keys.lock(k.path), granted.ID)
 	put, err := k.s.client.Put(ctx, k.key, "", clientv3.WithLease(granted.ID))
 	if err != nil {
@@ -87,9 +89,9 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	return nil
 }
 
-// grant returns once the lock is held, for a time that begins then.
+// grant returns once the lock is held. Its duration begins then.
 func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
-	// While it waits, its place must not end.
+	// The place in the queue must not end while it waits.
 	waiting, stop := context.WithCancel(ctx)
 	alive, err := k.s.client.KeepAlive(waiting, k.leases[0])
 	if err != nil {
@@ -119,7 +121,7 @@ func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
 	return nil
 }
 
-// await returns when no key in the queue is older.
+// await returns once no key in the queue is older.
 func (k *lock) await(ctx context.Context, wait bool) error {
 	queue := k.s.keys.lock(k.path)
 	for {
@@ -146,7 +148,7 @@ func (k *lock) gone(ctx context.Context, key string, revision int64) error {
 	defer cancel()
 	for response := range k.s.client.Watch(ctx, key, clientv3.WithRev(revision)) {
 		if response.CompactRevision != 0 {
-			return nil // it is looked at again
+			return nil // the caller checks again
 		}
 		if err := response.Err(); err != nil {
 			return err
@@ -163,16 +165,16 @@ func (k *lock) gone(ctx context.Context, key string, revision int64) error {
 	return storage.ErrUnavailable
 }
 
-// Token is the revision at which the lock was taken.
+// Token returns the revision at which the lock was acquired.
 func (k *lock) Token() uint64 { return k.token }
 
-// held demands that the lock is held.
+// held is a condition: the lock is held.
 func (k *lock) held() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(k.key), "=", k.created)
 }
 
-// Renew binds the lock to a new lease of etcd. Where the answer is lost, it is bound to the new one or to that before, and
-// both stay until they end.
+// Renew binds the lock to a new lease of etcd. If the answer is lost, the lock is bound to the new lease or to the
+// previous one, and both stay until they end.
 func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
 	k.renewing.Lock()
 	defer k.renewing.Unlock()
@@ -202,7 +204,7 @@ func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
 	return nil
 }
 
-// note takes in that the key may be bound to a lease soon, unless the lock was released.
+// note records a lease that the key may soon be bound to, unless the lock was released.
 func (k *lock) note(lease clientv3.LeaseID) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -212,7 +214,7 @@ func (k *lock) note(lease clientv3.LeaseID) bool {
 	return !k.over
 }
 
-// noteBound takes in that the key is bound to a lease, and returns those from before it.
+// noteBound records the lease that the key is bound to, and returns the earlier ones.
 func (k *lock) noteBound(lease clientv3.LeaseID) (before []clientv3.LeaseID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -222,7 +224,7 @@ func (k *lock) noteBound(lease clientv3.LeaseID) (before []clientv3.LeaseID) {
 	return before
 }
 
-// Release takes the key out of the queue. A Renew that is under way finds it gone.
+// Release removes the key from the queue. A Renew in progress finds it gone.
 func (k *lock) Release(ctx context.Context) error {
 	k.mu.Lock()
 	leases := k.leases
@@ -235,7 +237,7 @@ func (k *lock) Release(ctx context.Context) error {
 	defer cancel()
 	gone, err := k.s.client.Delete(ctx, k.key)
 	for _, lease := range leases {
-		_, _ = k.s.client.Revoke(ctx, lease) // with the key, should it still be there; it ends by itself
+		_, _ = k.s.client.Revoke(ctx, lease) // removes the key too, if it still exists; the lease ends by itself
 	}
 	if err == nil && gone.Deleted == 0 {
 		return storage.ErrLeaseLost

@@ -8,25 +8,26 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Each node has a record, which settles its outcomes, and a key that is bound to a lease: a sign of life. A node that ends takes both
-// away. The record of one that crashed is removed by the elected node, once there was no sign of life for sweepAfter.
+// Each node has a record, which determines its outcomes, and a key bound to a lease: a sign of life. A node that
+// closes removes both. The elected node removes the record of a crashed node once there has been no sign of life for
+// sweepAfter.
 //
-// A node that is only cut off for so long loses its record as well. It makes it anew, and nothing is lost by that but one
-// thing: where the answer to a transaction was lost as the node was cut off, its outcome cannot be found out any more. The store of that node stops
-// its writes then, as settle says, and is to be started again.
+// A node that is only cut off for that long also loses its record. It creates a new one, and nothing is lost, with
+// one exception: if the answer to a transaction was lost when the node was cut off, its outcome can no longer be
+// determined. The store of that node then stops its writes, see settle, and must be restarted.
 
 const (
-	// aliveTTL is how long the sign of life of a node stays that crashed, in seconds.
+	// aliveTTL is how long the sign of life of a crashed node stays, in seconds.
 	aliveTTL = 15
-	// alivePause is how long a node waits whose sign of life could not be made.
+	// alivePause is how long a node waits after it failed to create its sign of life.
 	alivePause = 5 * time.Second
-	// sweepPause is how often the elected node looks for nodes that are gone.
+	// sweepPause is the interval at which the elected node looks for nodes that are gone.
 	sweepPause = time.Minute
-	// sweepAfter is for how long they must be gone: much longer than a network is cut.
+	// sweepAfter is how long they must be gone: much longer than a network outage.
 	sweepAfter = time.Hour
 )
 
-// live gives signs of life until Close.
+// live maintains signs of life until Close.
 func (s *session) live() {
 	for s.ctx.Err() == nil {
 		s.liveOnce()
@@ -37,7 +38,7 @@ func (s *session) live() {
 	}
 }
 
-// liveOnce gives signs of life for as long as etcd takes them.
+// liveOnce maintains signs of life for as long as etcd accepts them.
 func (s *session) liveOnce() {
 	ctx, cancel := s.timeout()
 	defer cancel()
@@ -57,13 +58,14 @@ func (s *session) liveOnce() {
 	}
 }
 
-// absence is that of the signs of life of a node.
+// absence records the absence of signs of life of a node.
 type absence struct {
 	since  time.Time
 	record int64 // etcd's revision of its record
 }
 
-// sweep removes the records of nodes that are gone, and wrote nothing, for sweepAfter. It keeps since when, between calls.
+// sweep removes the records of nodes that have been gone, and have written nothing, for sweepAfter. gone keeps the
+// start of each absence between calls.
 func (s *session) sweep(gone map[string]absence, now time.Time) error {
 	ctx, cancel := s.timeout()
 	defer cancel()
@@ -71,7 +73,7 @@ func (s *session) sweep(gone map[string]absence, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	signs, err := s.names(ctx, s.keys.alive("")) // those of nodes that began meanwhile have no record above
+	signs, err := s.names(ctx, s.keys.alive("")) // nodes that began meanwhile have no record above
 	if err != nil {
 		return err
 	}
@@ -85,7 +87,7 @@ func (s *session) sweep(gone map[string]absence, now time.Time) error {
 			continue
 		}
 		was := gone[node]
-		if was.record != revision { // it is seen for the first time, or wrote
+		if was.record != revision { // it is seen for the first time, or the node has written
 			gone[node] = absence{now, revision}
 			continue
 		}
@@ -104,7 +106,7 @@ func (s *session) sweep(gone map[string]absence, now time.Time) error {
 	return nil
 }
 
-// names are what follows a prefix in keys, with the revision of etcd at which each was written.
+// names returns the suffixes of the keys after a prefix, with the revision of etcd at which each was written.
 func (s *session) names(ctx context.Context, prefix string) (map[string]int64, error) {
 	at := prefixed(prefix)
 	got, err := s.client.Get(ctx, at.from, clientv3.WithRange(at.end), clientv3.WithKeysOnly())

@@ -13,13 +13,13 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// marker is what says that there is a store.
+// marker marks an existing store.
 type marker struct {
 	Format int    `json:"format"`
 	ID     string `json:"id"`
 }
 
-// open reads the marker, or makes it, and the record of this node.
+// open reads or creates the marker, and creates the record of this node.
 func (s *session) open(endpoints []string, opt storage.LayerOptions) error {
 	ctx, cancel := s.timeout()
 	defer cancel()
@@ -31,7 +31,7 @@ func (s *session) open(endpoints []string, opt storage.LayerOptions) error {
 		clientv3.Compare(clientv3.CreateRevision(s.keys.marker()), "=", 0),
 		clientv3.Compare(clientv3.CreateRevision(s.keys.objects()).WithPrefix(), "=", 0),
 	}
-	var ops []clientv3.Op // that make a store
+	var ops []clientv3.Op // create a store
 	if !s.options.ReadOnly && !s.options.Existing {
 		ops = []clientv3.Op{clientv3.OpPut(s.keys.marker(), string(fresh))}
 	}
@@ -80,7 +80,7 @@ func (s *session) open(endpoints []string, opt storage.LayerOptions) error {
 	return nil
 }
 
-// oneCluster makes sure that the members which can be reached are of one cluster: a client turns from one to the other.
+// oneCluster checks that all reachable members belong to one cluster: a client switches from one member to another.
 func (s *session) oneCluster(ctx context.Context, endpoints []string, cluster uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, diagnosis)
 	defer cancel()
@@ -97,13 +97,13 @@ func (s *session) oneCluster(ctx context.Context, endpoints []string, cluster ui
 	all.Wait()
 	for _, err := range foreign {
 		if err != nil {
-			return err // one is enough to say
+			return err // one error is enough
 		}
 	}
 	return nil
 }
 
-// MarkIncomplete implements storage.IncompleteMarker. Nodes that have the store open go on with it.
+// MarkIncomplete implements storage.IncompleteMarker. Nodes that have the store open continue with it.
 func (l *Layer) MarkIncomplete(reason string) error {
 	s, err := l.active()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// plan makes the guards and operations of a transaction, whose record has some size. It refuses one that etcd would not take: nothing of
-// that is sent.
+// plan makes the guards and operations of a transaction whose record has the given size. It rejects a transaction
+// that exceeds etcd's limits, of which nothing is sent.
 func (s *session) plan(t *storage.SharedTransaction, record int) (guards []clientv3.Cmp, ops []clientv3.Op, err error) {
 	exclusive := len(t.Guards) > maxGuards
 	for i, c := range t.Changes {
@@ -57,10 +57,10 @@ func (s *session) plan(t *storage.SharedTransaction, record int) (guards []clien
 	return guards, nested(ops), nil
 }
 
-// framing is what etcd's request has at most around the parts of an operation or a condition.
+// framing is the maximum overhead of etcd's request around the parts of an operation or a condition.
 const framing = 48
 
-// sizeOf is at least what conditions and operations have in a request.
+// sizeOf returns a upper bound of the size of conditions and operations in a request.
 func sizeOf(guards []clientv3.Cmp, ops []clientv3.Op) (n int) {
 	for _, op := range ops {
 		n += framing + len(op.KeyBytes()) + len(op.RangeBytes()) + len(op.ValueBytes())
@@ -79,7 +79,7 @@ func (s *session) guard(g storage.Guard) clientv3.Cmp {
 	return clientv3.Compare(clientv3.ModRevision(s.keys.object(g.Path)), "=", etcdRevision(g.Revision))
 }
 
-// nested puts operations into transactions within the transaction where there are too many for one.
+// nested groups operations into transactions within the transaction if there are too many for one.
 func nested(ops []clientv3.Op) []clientv3.Op {
 	if len(ops) <= maxGuards {
 		return ops

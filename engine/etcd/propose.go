@@ -15,27 +15,27 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Etcd takes 128 operations in a transaction by default (--max-txn-ops), counted as the longest of its lists at each
-// level: what it has left at one level is what the next has. So many operations go into transactions within the
-// transaction, and where there are too many guards for one level a single one takes their place: that no transaction of any node came
-// between.
+// By default, etcd accepts 128 operations in a transaction (--max-txn-ops), counted as the longest of its lists at
+// each level: what is left of the limit at one level is the limit of the next. Many operations therefore go into
+// transactions within the transaction. If there are too many guards for one level, a single guard replaces them: no
+// transaction of any node came between.
 const (
-	maxGuards  = 60 // and operations, in one level
+	maxGuards  = 60 // limit of guards and of operations in one level
 	nestedOps  = 60
 	maxChanges = nestedOps * nestedOps
-	// attempt is how long one request for a transaction may take before its outcome is asked for: a member that lost its leader
-	// says so late, if at all.
+	// attempt is the maximum duration of one request for a transaction before its outcome is queried: a member that
+	// has lost its leader reports that late, if at all.
 	attempt = 1500 * time.Millisecond
-	// requestSlack is by how much etcd's limit of a request is above that of the data in it.
+	// requestSlack is how far etcd's limit of a request exceeds the limit of the data in it.
 	requestSlack = 1 << 18
 )
 
-// Limits are those of one transaction.
+// Limits returns the limits of one transaction.
 func (l *Layer) Limits() storage.SharedLimits {
 	return storage.SharedLimits{Changes: maxChanges, Bytes: l.options.MaxRequest}
 }
 
-// Propose asks for a transaction.
+// Propose proposes a transaction.
 func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (first uint64, err error) {
 	s, err := l.active()
 	if err != nil {
@@ -56,11 +56,11 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 		return 0, err
 	}
 	if s.client.ActiveConnection().GetState() == connectivity.TransientFailure {
-		return 0, storage.ErrUnavailable // nothing need be sent to know that nothing arrives
+		return 0, storage.ErrUnavailable // the engine is known to be unreachable without sending anything
 	}
 	if s.known == 0 {
 		if err := s.enroll(ctx); err != nil {
-			return 0, s.refusal(err, t) // nothing of the transaction is under way
+			return 0, s.refusal(err, t) // nothing of the transaction is in progress
 		}
 	}
 	revision, held, err := s.try(ctx, rec, guards, ops)
@@ -73,8 +73,8 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	case refused(err):
 		return 0, s.refusal(err, t)
 	}
-	// The outcome is open. A cluster that is out of space has answered: but it says so of the transaction that crosses the
-	// line, too, which took place.
+	// The outcome is unknown. A cluster that is out of space has answered, but it gives the same answer to the
+	// transaction that crosses the limit, which took place.
 	took, lost := s.settle(ctx, errors.Is(err, rpctypes.ErrNoSpace))
 	switch {
 	case lost != nil:
@@ -85,13 +85,14 @@ func (l *Layer) Propose(ctx context.Context, t *storage.SharedTransaction) (firs
 	return 0, s.refusal(err, t)
 }
 
-// guardFailed is the error for a transaction whose guards did not hold at a revision of etcd, once Follow has come so far.
+// guardFailed returns the error of a transaction whose guards failed at a revision of etcd, once Follow has reached
+// it.
 func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.SharedTransaction) error {
 	now, err := s.recordAt(ctx)
 	if err != nil {
 		return s.explain(err)
 	}
-	if now.revision != s.known { // somebody took it away, as sweep does to a node that seemed to be gone: it is made anew
+	if now.revision != s.known { // removed by another node, as sweep does if this one seemed gone: create it anew
 		s.known = 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
@@ -114,7 +115,7 @@ func (s *session) guardFailed(ctx context.Context, revision int64, t *storage.Sh
 	return failed
 }
 
-// try makes one attempt. It returns etcd's revision and whether the guards held.
+// try makes one attempt. It returns etcd's revision and whether the guards were true.
 func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, ops []clientv3.Op) (revision int64, held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, min(attempt, s.options.RequestTimeout))
 	defer cancel()
@@ -127,7 +128,7 @@ func (s *session) try(ctx context.Context, rec string, guards []clientv3.Cmp, op
 	return response.Header.Revision, response.Succeeded, nil
 }
 
-// unreachable reports whether an error says nothing but that the cluster did not answer as it should.
+// unreachable reports whether an error only says that the cluster did not answer properly.
 func unreachable(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clientv3.ErrNoAvailableEndpoints) {
 		return true
@@ -140,7 +141,7 @@ func unreachable(err error) bool {
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
 }
 
-// refused reports whether an error says that a transaction did not take place, and will not.
+// refused reports whether an error says that a transaction did not take place, and never will.
 func refused(err error) bool {
 	var etcd rpctypes.EtcdError
 	if !errors.As(err, &etcd) || errors.Is(err, rpctypes.ErrNoSpace) {
@@ -153,9 +154,9 @@ func refused(err error) bool {
 	return false
 }
 
-// refusal is the error for a transaction that etcd does not take.
+// refusal returns the error of a transaction that etcd rejects.
 func (s *session) refusal(err error, t *storage.SharedTransaction) error {
-	// Of a message that is larger than gRPC takes it says so itself, in a code that etcd uses for other things.
+	// gRPC itself rejects messages above its limit, with a code that etcd uses for other errors.
 	var etcd rpctypes.EtcdError
 	large := status.Code(err) == codes.ResourceExhausted && !errors.As(err, &etcd)
 	if large || errors.Is(err, rpctypes.ErrRequestTooLarge) || errors.Is(err, rpctypes.ErrTooManyOps) {

@@ -7,19 +7,20 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// shift is how many bits of a revision are the place within a transaction.
+// shift is the number of bits of a revision that hold the place within a transaction.
 const shift = 12
 
-// revisionOf is the revision of a change, and whole one up to which everything of a transaction is delivered.
+// revisionOf returns the revision of a change. whole returns the revision up to which everything of a transaction is
+// delivered.
 func revisionOf(etcd int64, place int) uint64 { return uint64(etcd)<<shift + uint64(place) }
 func whole(etcd int64) uint64                 { return revisionOf(etcd, 1<<shift-1) }
 
-// etcdRevision is the transaction of a revision.
+// etcdRevision returns the transaction of a revision.
 func etcdRevision(revision uint64) int64 { return int64(revision >> shift) }
 
-// record is what a transaction says of itself.
+// record is the description of a transaction by itself.
 type record struct {
-	// ID is that of the transaction among those of its node.
+	// ID identifies the transaction among those of its node.
 	ID      uint64           `json:"id"`
 	Changes []recordedChange `json:"c,omitempty"`
 }
@@ -49,7 +50,7 @@ func recordOf(id uint64, t *storage.SharedTransaction) record {
 func (r record) encoded() string {
 	encoded, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // of numbers, flags and valid paths
+		panic(err) // it has only numbers, flags and valid paths
 	}
 	return string(encoded)
 }

@@ -12,26 +12,28 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// How an outcome is found out that is not known.
+// How an unknown outcome is determined.
 //
-// Each transaction of a node writes the record of the node, and demands that the record is as the one before left it. So a
-// transaction whose answer was lost took place exactly if the record has its ID. And if it has not, a write of the record by
-// the node, the fence, makes sure that it never will: whatever is still under way demands a record that is no more.
+// Each transaction of a node writes the record of the node, and requires that the record is as the previous one left
+// it. A transaction whose answer was lost therefore took place exactly if the record has its ID. If it did not, the
+// node writes the record again, the fence, which makes sure that it never will: anything still in progress requires a
+// record that no longer exists.
 //
-// A cluster that is out of space takes no fence that puts something, but it takes deletes: there the fence removes the record, which the next
-// transaction finds absent and has made anew first. No transaction ever demands that the record is absent, so a late one finds no
-// gap.
+// A cluster that is out of space accepts no fence that puts something, but accepts deletes. The fence then removes
+// the record. The next transaction finds it absent and creates it again first. No transaction ever requires that the
+// record is absent, so a late one cannot succeed.
 //
-// Where somebody else removed or changed the record of a transaction whose answer was lost, nobody can know: the store stops its
-// writes, and says why. sweep does so only to nodes that were gone for sweepAfter.
+// If somebody else removed or changed the record of a transaction whose answer was lost, the outcome cannot be
+// determined: the store stops its writes, with the reason. sweep does so only to nodes that have been gone for
+// sweepAfter.
 
 const (
 	settlePause = 50 * time.Millisecond
-	// question is how long a question for an outcome may take.
+	// question is the maximum duration of a query for an outcome.
 	question = time.Second
 )
 
-// recorded is the record of this node as etcd has it.
+// recorded is the record of this node in etcd.
 type recorded struct {
 	revision int64 // 0 for none
 	record   record
@@ -52,8 +54,8 @@ func (s *session) recordAt(ctx context.Context) (r recorded, err error) {
 	return r, err
 }
 
-// settle finds out whether the last transaction took place, and makes sure that it does not if it did not, unless etcd answered so that
-// nothing can be under way. It tries for as long as that takes.
+// settle determines whether the last transaction took place. If it did not, settle makes sure that it never will,
+// unless answered says that etcd's answer excludes a transaction in progress. It tries for as long as that takes.
 func (s *session) settle(ctx context.Context, answered bool) (took bool, err error) {
 	full, removed := false, false // the cluster is out of space; a fence removes the record
 	for {
@@ -64,10 +66,10 @@ func (s *session) settle(ctx context.Context, answered bool) (took bool, err err
 			s.known = now.revision
 			return true, nil
 		case now.revision != s.known && now.record.ID == s.last-1 && now.revision != 0:
-			s.known = now.revision // a fence whose answer was lost
+			s.known = now.revision // by a fence whose answer was lost
 			return false, nil
 		case now.revision == 0 && removed:
-			s.known = 0 // by such a fence, before which the record was as it was before the transaction
+			s.known = 0 // by such a fence; before it the record was in its state before the transaction
 			return false, nil
 		case now.revision != s.known:
 			return false, fmt.Errorf("%w: etcd: somebody else changed the record %q of this node while the answer to a transaction was lost",
@@ -92,7 +94,7 @@ func (s *session) settle(ctx context.Context, answered bool) (took bool, err err
 	}
 }
 
-// fence writes the record of this node anew, unless it was written meanwhile; or removes it where there is no room.
+// fence rewrites the record of this node, unless it was written meanwhile; if there is no space, fence removes it.
 func (s *session) fence(ctx context.Context, full bool) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, min(question, s.options.RequestTimeout))
 	defer cancel()
@@ -112,12 +114,12 @@ func (s *session) fence(ctx context.Context, full bool) (done bool, err error) {
 	return true, nil
 }
 
-// enroll makes the record of this node, or takes up the one that is there. No transaction may be under way.
+// enroll creates the record of this node, or adopts the existing one. No transaction may be in progress.
 func (s *session) enroll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(attempt, s.options.RequestTimeout))
 	defer cancel()
 	name := s.keys.record(s.node)
-	// It demands that there is none, so that one whose answer was lost changes no later one.
+	// It requires that there is none, so an attempt whose answer was lost does not change a later record.
 	done, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(name), "=", 0)).
 		Then(clientv3.OpPut(name, record{ID: s.last - 1}.encoded())).Commit()
 	if err != nil {

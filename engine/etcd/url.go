@@ -13,14 +13,14 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Engine opens stores by URLs of the form etcd://HOST:PORT,HOST:PORT/PREFIX, to be passed to oolith.Open or engine.Open. The prefix
-// is "oolith/" where the URL has none. The options are
+// Engine opens stores by URLs of the form etcd://HOST:PORT,HOST:PORT/PREFIX. Pass it to oolith.Open or engine.Open.
+// The default prefix is "oolith/". The options are
 //
 //	user, password-file       authenticate; the file holds the password
-//	ca-file                   TLS, with the certificates of the authorities that the cluster's are checked against
+//	ca-file                   TLS; these authorities verify the cluster's certificates
 //	cert-file, key-file       TLS with a client certificate
-//	existing=on               make no store: there must be one
-//	readonly=on               write nothing, not even what makes a store
+//	existing=on               create no store: one must exist
+//	readonly=on               write nothing, not even to create a store
 //	max-request               bytes of data in a transaction: 1.25M by default
 var Engine = engine.New("etcd", "//HOST:PORT,.../PREFIX", []engine.Option[urlOptions]{
 	engine.Text("user", "NAME", func(o *urlOptions, v string) { o.user = v }),
@@ -45,7 +45,7 @@ type urlOptions struct {
 	existing, readOnly                            bool
 }
 
-// options reads what the options of a URL name.
+// options converts the options of a URL.
 func (o urlOptions) options(location string) (endpoints []string, options Options, err error) {
 	rest, ok := strings.CutPrefix(location, "//")
 	if !ok {

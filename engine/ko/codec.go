@@ -14,8 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The parts of an entry, in their order. Revision and expires are left out when they are
-// zero, as encoding/json does.
+// The parts of an entry, in order. Revision and expires are left out if they are zero, as encoding/json does.
 const (
 	createdPart  = `{"created":`
 	updatedPart  = `,"updated":`
@@ -27,17 +26,17 @@ const (
 	endPart      = `}`
 )
 
-// entryOverhead is at least what an entry has besides the path, the index and the data: the
-// parts, three numbers with a sign, one without.
+// entryOverhead is a upper bound of the size of an entry besides the path, the index and the data: the parts, three
+// signed numbers and one unsigned.
 const entryOverhead = len(createdPart+updatedPart+indexPart+pathPart+dataPart+revisionPart+expiresPart+endPart) + 4*20
 
-// entrySize is at least the length of an entry.
+// entrySize returns a upper bound of the length of an entry.
 func entrySize(path string, obj *meta.Object) int {
 	return entryOverhead + 2*len(path) + len(obj.Data)
 }
 
-// appendEntry appends the entry of an object. A path needs no escapes in JSON. Data is not
-// given to encoding/json, which would take out its white space and escape HTML.
+// appendEntry appends the entry of an object. A path needs no escapes in JSON. Data bypasses encoding/json, which
+// would remove its white space and escape HTML.
 func appendEntry(dst []byte, path string, obj *meta.Object) []byte {
 	dst = append(dst, createdPart...)
 	dst = strconv.AppendInt(dst, obj.Created, 10)
@@ -60,10 +59,10 @@ func appendEntry(dst []byte, path string, obj *meta.Object) []byte {
 	return append(dst, endPart...)
 }
 
-// errNoData is an entry without a value.
+// errNoData reports an entry without a value.
 var errNoData = errors.New("it has no data")
 
-// decodeEntry reads the entry of the object at path. The object shares nothing with the entry.
+// decodeEntry decodes the entry of the object at path. The object shares no memory with the entry.
 func decodeEntry(path string, entry []byte) (meta.Object, error) {
 	obj, ok := cutEntry(entry)
 	if !ok {
@@ -78,8 +77,8 @@ func decodeEntry(path string, entry []byte) (meta.Object, error) {
 	return obj, nil
 }
 
-// parseEntry reads any JSON of an object. White space around the data is none of it here:
-// whoever wrote the entry in this form also has white space elsewhere.
+// parseEntry decodes any JSON of an object. White space around the data is not a part of it: an entry in this form
+// has white space elsewhere too.
 func parseEntry(entry []byte) (meta.Object, error) {
 	var obj meta.Object
 	if err := json.Unmarshal(entry, &obj); err != nil {
@@ -91,11 +90,10 @@ func parseEntry(entry []byte) (meta.Object, error) {
 	return obj, nil
 }
 
-// cutEntry reads an entry in the very form in which appendEntry, and encoding/json without
-// indentation, write it. Then all that stands between the part before the data and the parts
-// behind it is data, with its white space. Those behind are looked for from the
-// end: no JSON value ends like one. It is also several times as fast as encoding/json. The
-// object's data is a part of the entry; its path is not read.
+// cutEntry decodes an entry in the exact form in which appendEntry, and encoding/json without indentation, write it.
+// In this form, everything between the part before the data and the parts after it is data, including its white
+// space. The parts after the data are searched from the end: no JSON value ends like one. cutEntry is also several
+// times as fast as encoding/json. The object's data is a part of the entry; its path is not decoded.
 func cutEntry(entry []byte) (obj meta.Object, ok bool) {
 	c := cutter{rest: entry, ok: true}
 	c.literal(createdPart)
@@ -131,8 +129,8 @@ func cutEntry(entry []byte) (obj meta.Object, ok bool) {
 	return obj, jsonvalid.Grammar(data)
 }
 
-// cutter reads an entry from its beginning. After the first thing that is not as expected
-// ok is false, and nothing it returns counts.
+// cutter reads an entry from its beginning. After the first unexpected input, ok is false, and its results are
+// meaningless.
 type cutter struct {
 	rest []byte
 	ok   bool
@@ -162,7 +160,7 @@ func (c *cutter) number() int64 {
 	return n
 }
 
-// text passes the inside of a string without escapes, up to its last quote.
+// text skips the inside of a string without escapes, up to its last quote.
 func (c *cutter) text() {
 	end := bytes.IndexByte(c.rest, '"')
 	if !c.ok || end < 0 {
@@ -178,7 +176,7 @@ func (c *cutter) text() {
 	c.rest = c.rest[end:]
 }
 
-// cutTail cuts a named integer off the end; digits is empty where there is none.
+// cutTail cuts a named integer off the end; digits is empty if there is none.
 func cutTail(data []byte, name string) (before []byte, digits string) {
 	start := len(data)
 	for start > 0 && isDigit(data[start-1]) {
@@ -196,7 +194,7 @@ func cutTail(data []byte, name string) (before []byte, digits string) {
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
-// isInteger tells whether digits, behind a sign or not, are an integer of JSON.
+// isInteger reports whether digits, with or without a sign, are an integer of JSON.
 func isInteger(digits []byte) bool {
 	digits = bytes.TrimPrefix(digits, []byte("-"))
 	return len(digits) > 0 && (digits[0] != '0' || len(digits) == 1)

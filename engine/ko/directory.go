@@ -17,9 +17,9 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// prepareDir makes the directory with its parents, each of them durable, unless it is only read, and returns its
-// one true name. What is in it must be a LevelDB database or nothing. It is checked
-// before LevelDB opens it, which makes files at once.
+// prepareDir creates the directory with its parents, each of them durable, unless the layer is read-only, and returns
+// its canonical name. The directory must hold a LevelDB database or nothing. This is checked before LevelDB opens it,
+// because LevelDB creates files at once.
 func prepareDir(dir string, readOnly bool) (real string, err error) {
 	if readOnly {
 		real, err = enginekit.FindDir(dir)
@@ -33,18 +33,17 @@ func prepareDir(dir string, readOnly bool) (real string, err error) {
 }
 
 var (
-	// databaseFiles are files that hold a LevelDB database. Other software names
-	// files so too; see foreignFiles.
+	// databaseFiles are files of a LevelDB database. Other software also uses these names; see foreignFiles.
 	databaseFiles = regexp.MustCompile(`^(CURRENT(\.bak|\.[0-9]+)?|MANIFEST-[0-9]+|[0-9]+\.(log|ldb|sst|tmp))$`)
-	// otherFiles are files that may be in a directory without a database: what LevelDB
-	// leaves where it could not make one, our notes, and what the root of a file system has.
+	// otherFiles are files that a directory without a database may hold: files that LevelDB leaves after a failed
+	// creation, our notes, and the entries of the root of a file system.
 	otherFiles = regexp.MustCompile(`^(LOCK|LOG|LOG\.old|OOLITH-[A-Z]+(\.new)?|lost\+found)$`)
-	// foreignFiles are files that only other stores have: FORMAT is of other engines of this
-	// project, the rest is of Pebble, RocksDB and Badger.
+	// foreignFiles are files that only other stores have: FORMAT belongs to other engines of this project, the rest
+	// to Pebble, RocksDB and Badger.
 	foreignFiles = regexp.MustCompile(`^(FORMAT|OPTIONS-[0-9]+|marker\..*|IDENTITY|MANIFEST|KEYREGISTRY|.*\.vlog)$`)
 )
 
-// isDatabase reports whether a directory has a LevelDB database and none of the files that only other stores have.
+// isDatabase reports whether a directory has a LevelDB database and no file that only other stores have.
 func isDatabase(dir string) (bool, error) {
 	is, err := enginekit.Begins(filepath.Join(dir, "CURRENT"), "MANIFEST-")
 	if err != nil || !is {
@@ -57,7 +56,7 @@ func isDatabase(dir string) (bool, error) {
 	return is, err
 }
 
-// checkContent refuses a directory of something else.
+// checkContent rejects a directory of something else.
 func checkContent(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -81,13 +80,13 @@ func checkContent(dir string) error {
 	return nil
 }
 
-// halfMade are the files of a database that was cut off while it was made; see isHalfMade.
+// halfMade are the files of a database whose creation was interrupted; see isHalfMade.
 var halfMade = regexp.MustCompile(`^(CURRENT\.[0-9]+|MANIFEST-[0-9]+)$`)
 
-// maxFirstManifest is more than the first manifest of a database has in bytes.
+// maxFirstManifest exceeds the size in bytes of the first manifest of a database.
 const maxFirstManifest = 1 << 10
 
-// firstLine is what the file FORMAT says, for a message; empty for other files.
+// firstLine returns the content of the file FORMAT, for a message; empty for other files.
 func firstLine(name string) string {
 	if filepath.Base(name) != "FORMAT" {
 		return ""
@@ -104,12 +103,12 @@ func firstLine(name string) string {
 	return fmt.Sprintf(", which says %q", line)
 }
 
-// opened opens and locks a directory by one of the ways there are.
+// opened opens and locks a directory with one of the available functions.
 func opened(open func(dir string) (disk, error), dir string) (disk, error) {
 	return enginekit.Locked("the directory", func() (disk, error) { return open(dir) }, lockHolder)
 }
 
-// lockHolder says who has the directory's lock.
+// lockHolder reports who has the directory's lock.
 func lockHolder(err error) enginekit.Holder {
 	switch {
 	case errors.Is(err, ldbstorage.ErrLocked):
@@ -120,7 +119,7 @@ func lockHolder(err error) enginekit.Holder {
 	return enginekit.Nobody
 }
 
-// explain says what to do about an error.
+// explain adds advice to an error.
 func explain(err error) error {
 	switch {
 	case isForeign(err):
@@ -131,7 +130,7 @@ func explain(err error) error {
 	return err
 }
 
-// isForeign tells whether a database has its keys in another order than that of bytes.
+// isForeign reports whether a database has its keys in another order than byte order.
 func isForeign(err error) bool {
 	var content *lerrors.ErrCorrupted
 	if !errors.As(err, &content) {
@@ -148,8 +147,7 @@ type corruption struct{ error }
 
 func (c *corruption) Unwrap() error { return c.error }
 
-// isCorrupt tells whether an error is about damaged files, and not about the disk or the
-// directory.
+// isCorrupt reports whether an error is about damaged files, as opposed to the disk or the directory.
 func isCorrupt(err error) bool {
 	var (
 		ours    *corruption

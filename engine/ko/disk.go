@@ -12,20 +12,20 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// disk is the directory of a database, open and locked: LevelDB's own files, and the notes
-// beside them. Its methods may be called from any number of goroutines.
+// disk is the open and locked directory of a database: LevelDB's own files, and the notes beside them. Its methods
+// may be called concurrently.
 type disk interface {
 	ldbstorage.Storage
 	// Files returns the sizes of all files in the directory by their names.
 	Files() (map[string]int64, error)
-	// SyncDir puts the entries of the directory on the disk.
+	// SyncDir syncs the entries of the directory to disk.
 	SyncDir() error
 	// ReadNote returns the content of a file, or an error that is fs.ErrNotExist.
 	ReadNote(name string) ([]byte, error)
-	// WriteNote makes or replaces a file. After a crash there is the new content or the
-	// old one; when it returned nil, the new one.
+	// WriteNote creates or replaces a file. After a crash the file has the new content or the old one; once WriteNote
+	// has returned nil, it has the new one.
 	WriteNote(name string, content []byte) error
-	// RemoveNote durably removes a file, if it is there.
+	// RemoveNote durably removes a file, if it exists.
 	RemoveNote(name string) error
 }
 
@@ -46,7 +46,7 @@ func openFileDisk(dir string) (disk, error) {
 // Files implements disk.
 func (d *fileDisk) Files() (map[string]int64, error) { return filesOf(d.dir) }
 
-// filesOf returns the sizes of the files in a directory. One that is removed meanwhile is none.
+// filesOf returns the sizes of the files in a directory. A file that is removed meanwhile is left out.
 func filesOf(dir string) (map[string]int64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func (d *fileDisk) RemoveNote(name string) error {
 	return d.SyncDir()
 }
 
-// syncDir puts the entries of a directory on the disk, where the file system knows that.
+// syncDir syncs the entries of a directory to disk, if the file system supports that.
 func syncDir(dir string) error {
 	if err := enginekit.SyncDir(dir); !errors.Is(err, syscall.EINVAL) {
 		return err

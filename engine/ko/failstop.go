@@ -12,28 +12,27 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// failstop is what stands between LevelDB and the disk, so that after the first write, sync
-// or creation that failed nothing more is written.
+// failstop is a layer between LevelDB and the disk. After the first write, sync or creation that fails, it writes
+// nothing more.
 //
-// LevelDB goes on after such an error. A failed sync of the log leaves the record in the log,
-// and the next record gets the same sequence number; a failed sync of the manifest is tried
-// again on the same file. But once a sync failed no later one can be trusted: the kernel
-// drops the dirty pages and reports the error once. So the first failure is recorded, and
-// from then on everything that would change the directory returns it. Removals are the
-// exception: they are pretended, since a file that stays is garbage and no damage.
+// LevelDB continues after such an error. A failed sync of the log leaves the record in the log, and the next record
+// gets the same sequence number; a failed sync of the manifest is retried on the same file. But after a failed sync
+// no later sync can be trusted: the kernel drops the dirty pages and reports the error once. The first failure is
+// therefore recorded, and from then on everything that would change the directory returns it. Removals are the
+// exception: they only report success, because a file that stays is garbage without damage.
 //
-// It also adds what LevelDB leaves out: a new table is made durable together with its entry in the directory, a
-// new log has its entry before anything names it (see checkFiles), and a log that was written without sync is
-// synced before the next one follows it.
+// failstop also adds what LevelDB omits. A new table is made durable together with its entry in the directory. A new
+// log has its entry before anything names it (see checkFiles). A log that was written without sync is synced before
+// the next one follows it.
 type failstop struct {
 	disk
 	logger *slog.Logger
 
-	// lock guards the fields below. It is held during no call of the disk.
+	// lock guards the fields below. It is never held during a call of the disk.
 	lock  sync.Mutex
-	cause error // the first failure; nil while all is well
-	// lenient says that LevelDB may leave out what it cannot read, as in a recovery. What
-	// it says of that is kept in lines.
+	cause error // the first failure; nil if there was none
+	// lenient lets LevelDB leave out what it cannot read, as in a recovery. Its messages about that are kept in
+	// lines.
 	lenient bool
 	lines   []string
 }
@@ -59,7 +58,7 @@ func (f *failstop) fail(err error) error {
 	return f.cause
 }
 
-// mutate changes the directory, unless that failed before.
+// mutate changes the directory, unless an earlier change failed.
 func (f *failstop) mutate(change func() error) error {
 	if err := f.failure(); err != nil {
 		return err
@@ -70,15 +69,14 @@ func (f *failstop) mutate(change func() error) error {
 	return nil
 }
 
-// maxLines bounds what is kept of a recovery.
+// maxLines limits the number of messages kept of a recovery.
 const maxLines = 100
 
-// errSkipped is a part of a log that LevelDB has left out although its checksum is right.
+// errSkipped reports a part of a log that LevelDB has left out although its checksum is correct.
 var errSkipped = errors.New("a log or the manifest has a record that makes no sense")
 
-// Log implements storage.Storage. Some losses LevelDB tells nowhere else: a
-// record with a right checksum that it does not understand is "(skipped)". It says so
-// before it removes the log, which must not happen.
+// Log implements storage.Storage. LevelDB reports some losses only here: a record with a correct checksum that it
+// does not understand is "(skipped)". The message comes before LevelDB removes the log, which must not happen.
 func (f *failstop) Log(line string) {
 	if f.logger.Enabled(context.Background(), slog.LevelDebug) {
 		f.logger.Debug(enginekit.OneLine("ko: " + line))
@@ -95,7 +93,7 @@ func (f *failstop) Log(line string) {
 	}
 }
 
-// isLoss tells what in LevelDB's messages is about what a recovery found and dropped.
+// isLoss reports whether a message of LevelDB is about what a recovery found and dropped.
 func isLoss(line string) bool {
 	return strings.HasPrefix(line, "table@recovery") || strings.HasPrefix(line, "journal@drop") ||
 		strings.Contains(line, "(skipped)")
@@ -130,7 +128,7 @@ func (f *failstop) Rename(oldfd, newfd ldbstorage.FileDesc) error {
 	return f.mutate(func() error { return f.disk.Rename(oldfd, newfd) })
 }
 
-// Remove implements storage.Storage. LevelDB tries again at the next start.
+// Remove implements storage.Storage. LevelDB repeats the removal at the next start.
 func (f *failstop) Remove(fd ldbstorage.FileDesc) error {
 	if f.failure() != nil {
 		return nil
@@ -154,8 +152,7 @@ func (f *failstop) RemoveNote(name string) error {
 	return f.mutate(func() error { return f.disk.RemoveNote(name) })
 }
 
-// failstopFile is a file that is open for writing. LevelDB uses it from one goroutine at a
-// time.
+// failstopFile is a file that is open for writing. LevelDB uses it from one goroutine at a time.
 type failstopFile struct {
 	ldbstorage.Writer
 	disk    *failstop

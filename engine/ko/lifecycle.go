@@ -14,7 +14,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// start opens a database in the directory, or holds nothing.
+// start opens a database in the directory. After an error it holds nothing.
 func (l *Layer) start(d *database, o storage.LayerOptions) error {
 	dir, err := prepareDir(l.dir, l.options.ReadOnly)
 	if err != nil {
@@ -27,7 +27,7 @@ func (l *Layer) start(d *database, o storage.LayerOptions) error {
 	case l.options.ReadOnly:
 		open = openReadDisk
 	case l.lookAt != nil && !l.options.Recover:
-		// One that is damaged is refused before LevelDB makes any file beside it. A recovery looks itself.
+		// A damaged database is rejected before LevelDB creates any file. A recovery inspects it itself.
 		if err := look(l.lookAt, dir); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (l *Layer) start(d *database, o storage.LayerOptions) error {
 	return nil
 }
 
-// look refuses a database that is damaged.
+// look rejects a damaged database.
 func look(open func(dir string) (disk, error), dir string) error {
 	d, err := opened(open, dir)
 	if err != nil {
@@ -55,8 +55,8 @@ func look(open func(dir string) (disk, error), dir string) error {
 	return cmp.Or(err, d.Close())
 }
 
-// open opens the database in a directory that is locked, and reads it through where that is needed. After an error
-// nothing is open but the directory.
+// open opens the database in a locked directory, and reads it through if necessary. After an error only the directory
+// is open.
 func (d *database) open(files disk, o storage.LayerOptions) error {
 	err := checkComplete(files)
 	if err != nil && !(o.AllowIncomplete && errors.Is(err, storage.ErrIncomplete)) {
@@ -68,7 +68,7 @@ func (d *database) open(files disk, o storage.LayerOptions) error {
 	}
 	d.disk = newFailstop(files, d.options.Logger)
 	known, err := d.openDatabase(n)
-	// Damaged tables show only when they are read.
+	// Damage of tables is found only by reading them.
 	if err == nil && (!known || d.options.Recover) {
 		d.survey, err = surveyDatabase(d.db, d.options.Recover)
 	}
@@ -86,8 +86,8 @@ func (d *database) open(files disk, o storage.LayerOptions) error {
 	return nil
 }
 
-// openDatabase opens the database as it is. It is known if nobody has touched it since it was
-// surveyed and closed.
+// openDatabase opens the database without changes. It is known if nobody has touched it since it was surveyed and
+// closed.
 func (d *database) openDatabase(n note) (known bool, err error) {
 	exists, fingerprint, err := inspect(d.disk, n)
 	if err == nil && !exists {
@@ -105,8 +105,8 @@ func (d *database) openDatabase(n note) (known bool, err error) {
 	return fingerprint != "" && fingerprint == n.fingerprint, d.disk.failure()
 }
 
-// inspect says whether there is a database, and returns its fingerprint. One that is damaged, or of which something
-// is missing, is a corruption error. It changes nothing.
+// inspect reports whether there is a database, and returns its fingerprint. Damage and missing files are a corruption
+// error. It changes nothing.
 func inspect(d disk, n note) (exists bool, fingerprint string, err error) {
 	if exists, err = checkWhole(d); err != nil || !exists {
 		return false, "", err
@@ -117,7 +117,7 @@ func inspect(d disk, n note) (exists bool, fingerprint string, err error) {
 	return err == nil, fingerprint, err
 }
 
-// closeDatabase closes what is open after an error, which is the one that counts.
+// closeDatabase closes everything that is open after an error. The caller returns that error.
 func (d *database) closeDatabase() {
 	if d.db == nil {
 		return
@@ -133,25 +133,25 @@ func (d *database) leveldbOptions() *opt.Options {
 		BlockCacheCapacity:     int(min(d.options.CacheSize, math.MaxInt)),
 		OpenFilesCacheCapacity: 256,
 		WriteBuffer:            d.options.WriteBuffer,
-		// Its own filter in each new table tells that a key is absent without a read.
-		// Software without it reads such tables all the same.
+		// A filter in each new table makes the look-up of an absent key possible without a read. Software without the
+		// filter can still read such tables.
 		Filter: filter.NewBloomFilter(10),
-		// A large batch goes through the log like any other: LevelDB's other way for it holds
-		// locks for ever when the disk fails.
+		// A large batch goes through the log like any other: LevelDB's other method holds locks forever if the disk
+		// fails.
 		DisableLargeBatchTransaction: true,
 		ReadOnly:                     d.options.ReadOnly,
 		ErrorIfMissing:               d.options.ReadOnly,
 		// Reads never cause writes.
 		DisableSeeksCompaction: true,
-		// What is damaged is an error of whoever reads it. Damage in logs and in the
-		// manifest is found by readLogs, which knows it from a record that a crash cut short.
+		// Reading damaged data is an error. readLogs finds damage in logs and in the manifest, and distinguishes it
+		// from a record that a crash cut short.
 		Strict: opt.StrictJournalChecksum | opt.StrictBlockChecksum | opt.StrictCompaction | opt.StrictReader,
 	}
 }
 
 // Close implements enginekit.Database.
 func (d *database) Close() error {
-	d.compactions.Wait() // LevelDB has a data race when it is closed during one
+	d.compactions.Wait() // closing LevelDB during a compaction is a data race in it
 	err := cmp.Or(d.db.Close(), d.disk.failure())
 	if err == nil && !d.options.ReadOnly {
 		err = d.noteClosed()
@@ -159,7 +159,7 @@ func (d *database) Close() error {
 	return cmp.Or(err, d.disk.Close())
 }
 
-// noteClosed writes down the last revision, and how the database was left.
+// noteClosed stores the last revision, and the state in which the database was closed.
 func (d *database) noteClosed() error {
 	n := note{revision: d.revisions.highest()}
 	if d.survey.invalid.count+d.survey.undecodable.count == 0 {

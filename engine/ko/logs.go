@@ -18,26 +18,26 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// This file reads the manifest, which is the list of the tables, and the logs before
-// LevelDB does. LevelDB takes what it cannot read in them for the end that a crash cut
-// short: it goes on with the rest, and removes the tables and logs that it then believes to be of
-// no use. But what a crash cuts short is the last record, because each was synced before the
-// next was written. So a sound record behind a broken one is damage, and refused.
+// This file reads the manifest, the list of the tables, and the logs before LevelDB does. LevelDB treats unreadable
+// records in them as the end that a crash cut short: it continues with the rest, and removes the tables and logs that
+// then seem unused. But a crash cuts only the last record short, because each record was synced before the next was
+// written. A valid record after a broken one is therefore damage, and is rejected.
 //
 // A machine that crashed while a log was written without sync can leave such damage too.
 
 // currentFile names the manifest.
 const currentFile = "CURRENT"
 
-// currentForm is what it says. If it says anything else, LevelDB looks for an older copy of
-// it, and would go back to what that names.
+// currentForm is the form of its content. If the content differs, LevelDB looks for an older copy of the file, and
+// would go back to the manifest named there.
 var currentForm = regexp.MustCompile(`^MANIFEST-[0-9]+\n$`)
 
-// readLogs returns a fingerprint of the manifest and the logs, which changes whenever anyone
-// opens the database to write; it is empty when there is none. Damage is a corruption error; the
-// fingerprint is there all the same.
+// readLogs returns a fingerprint of the manifest and the logs, which changes whenever anyone opens the database for
+// writing; it is empty if there is no database. Damage is a corruption error; the fingerprint is returned
+// nevertheless.
 //
-// Its second part is of their names alone. Whoever opens the database to write makes a log with a new name.
+// The second part of the fingerprint is only of the names. Opening the database for writing always creates a log with
+// a new name.
 func readLogs(d disk) (fingerprint string, err error) {
 	manifest, err := d.GetMeta()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +54,7 @@ func readLogs(d disk) (fingerprint string, err error) {
 	sum, names := sha256.New(), sha256.New()
 	var damaged error
 	for _, fd := range append([]ldbstorage.FileDesc{manifest}, logs...) {
-		fmt.Fprintln(names, fd) // a hash takes all
+		fmt.Fprintln(names, fd) // a write to a hash never fails
 		fmt.Fprintln(sum, fd)
 		content, err := readFile(d, fd)
 		if err != nil {
@@ -68,7 +68,7 @@ func readLogs(d disk) (fingerprint string, err error) {
 	return hex.EncodeToString(sum.Sum(nil)[:16]) + "-" + hex.EncodeToString(names.Sum(nil)[:8]), damaged
 }
 
-// checkClosed refuses a database that is not as it was closed, although nobody has opened it since.
+// checkClosed rejects a database that differs from its closed state, although nobody has opened it since.
 func checkClosed(fingerprint, closed string) error {
 	_, names, _ := strings.Cut(fingerprint, "-")
 	if _, then, found := strings.Cut(closed, "-"); found && names == then && fingerprint != closed {
@@ -78,7 +78,7 @@ func checkClosed(fingerprint, closed string) error {
 	return nil
 }
 
-// readFile reads a file to its end.
+// readFile reads a whole file.
 func readFile(d disk, fd ldbstorage.FileDesc) ([]byte, error) {
 	file, err := d.Open(fd)
 	if err != nil {

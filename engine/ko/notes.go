@@ -15,8 +15,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The files beside the database. Their names are none of LevelDB's, so that it, and the older
-// software, leave them alone.
+// The files beside the database. LevelDB and the older software ignore files of these names.
 const (
 	revisionFile   = "OOLITH-KO"
 	incompleteFile = "OOLITH-INCOMPLETE"
@@ -25,20 +24,20 @@ const (
 	noteVersion = 1
 )
 
-// note is what the file OOLITH-KO says, in lines:
+// note is the content of the file OOLITH-KO, in lines:
 //
 //	oolith-ko 1
 //	revision 42
 //	closed 0f343b0931126a20f133d67c2b018a3b
 //	sum 1c291ca3
 //
-// The third line is "open" from the first commit on; then revision is ahead of all in use.
-// The last is the CRC-32C of those before.
+// From the first commit on, the third line is "open", and revision is ahead of all revisions in use. The last line is
+// the CRC-32C of the lines before it.
 type note struct {
-	// revision is the highest that was committed, or one ahead of it.
+	// revision is the highest committed revision, or one ahead of it.
 	revision uint64
-	// fingerprint is that of readLogs after the layer was closed in order, with nothing in the
-	// database but valid paths; empty otherwise.
+	// fingerprint is the result of readLogs after the layer was closed cleanly, with only valid paths in the
+	// database; empty otherwise.
 	fingerprint string
 }
 
@@ -51,7 +50,7 @@ func (n note) encode() []byte {
 	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), levelfiles.Castagnoli))
 }
 
-// readNote reads the file OOLITH-KO. A database that has none gets the zero note.
+// readNote reads the file OOLITH-KO. If there is none, it returns the zero note.
 func readNote(d disk) (note, error) {
 	content, err := d.ReadNote(revisionFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,8 +66,8 @@ func readNote(d disk) (note, error) {
 	return n, nil
 }
 
-// errNote is a note that is damaged. Without it revisions of deleted objects can come again,
-// which is for its owner to decide.
+// errNote reports a damaged note. Without the note, revisions of deleted objects can be reused; the owner has to
+// decide about that.
 var errNote = errors.New("is damaged; restore it from a backup, or remove it, and the revisions " +
 	"of objects that were deleted may be used again")
 
@@ -93,30 +92,29 @@ func parseNote(content string) (note, error) {
 	if state == "open" {
 		n.fingerprint = ""
 	}
-	if string(n.encode()) != content { // that compares the sum too
+	if string(n.encode()) != content { // this also compares the sum
 		return note{}, errNote
 	}
 	return n, nil
 }
 
-// revisionBlock is how many revisions one write of the note makes room for.
+// revisionBlock is the number of revisions that one write of the note reserves.
 const revisionBlock = 1 << 16
 
-// revisions keeps the last revision, and the note of it ahead of it.
+// revisions keeps the last revision, and the note ahead of it.
 type revisions struct {
 	disk disk
 
-	// lock guards the fields below. It is held while the note is written, which others that
-	// commit have to wait for.
+	// lock guards the fields below. It is held while the note is written; other commits have to wait for that.
 	lock sync.Mutex
-	// last is the highest revision that was committed.
+	// last is the highest committed revision.
 	last uint64
-	// reserved is what the note on the disk says while it is ahead; 0 before the first
-	// commit, when it says the last one.
+	// reserved is the revision in the note on disk while it is ahead; 0 before the first commit, when the note has
+	// the last revision.
 	reserved uint64
 }
 
-// reserve makes sure that the note is not behind a revision that is about to be committed.
+// reserve makes sure that the note is not behind a revision before its commit.
 func (r *revisions) reserve(revision uint64) error {
 	r.lock.Lock()
 	defer r.lock.Unlock()
@@ -131,7 +129,7 @@ func (r *revisions) reserve(revision uint64) error {
 	return nil
 }
 
-// committed takes note of a revision that was committed.
+// committed records a committed revision.
 func (r *revisions) committed(revision uint64) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
@@ -144,7 +142,7 @@ func (r *revisions) highest() uint64 {
 	return r.last
 }
 
-// checkComplete refuses a database that is marked as incomplete.
+// checkComplete rejects a database that is marked as incomplete.
 func checkComplete(d disk) error {
 	reason, err := d.ReadNote(incompleteFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,8 +154,7 @@ func checkComplete(d disk) error {
 	return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
 }
 
-// MarkIncomplete implements storage.IncompleteMarker. The mark is the file
-// OOLITH-INCOMPLETE beside the database.
+// MarkIncomplete implements storage.IncompleteMarker. The mark is the file OOLITH-INCOMPLETE beside the database.
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.life.Write(func(d *database) error {
 		if reason == "" {

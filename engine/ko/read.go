@@ -26,7 +26,7 @@ func (d *database) Get(path string) (_ meta.Object, err error) {
 
 // Keys implements enginekit.Database. LevelDB reads the entries with the keys.
 func (d *database) Keys() (paths []string, err error) {
-	// Start has found out whether there are entries to leave out.
+	// Start has found out whether there are entries to skip.
 	skips := d.options.SkipInvalid && d.survey.undecodable.count > 0
 	err = d.eachKey(func(path string, entry []byte) {
 		if skips {
@@ -39,7 +39,7 @@ func (d *database) Keys() (paths []string, err error) {
 	return paths, err
 }
 
-// eachKey calls a function for each valid path, in byte order, with its entry, which stays the database's.
+// eachKey calls a function for each valid path, in byte order, with its entry, which still belongs to the database.
 func (d *database) eachKey(visit func(path string, entry []byte)) error {
 	it := d.db.NewIterator(nil, throughOptions)
 	defer it.Release()
@@ -54,16 +54,15 @@ func (d *database) eachKey(visit func(path string, entry []byte)) error {
 	return it.Error()
 }
 
-// sampleSize is how many objects SizeHint reads at most.
+// sampleSize is the maximum number of objects that SizeHint reads.
 const sampleSize = 1000
 
-// SizeHint implements storage.SizeHinter. It reads the first thousand objects and compares the
-// space that they take in the tables with that of all, so that overwritten objects
-// that no compaction has met yet count twice.
+// SizeHint implements storage.SizeHinter. It reads the first thousand objects and compares their space in the tables
+// with that of all objects. Overwritten objects that no compaction has merged yet count twice.
 func (d *database) SizeHint() int {
 	hint, err := d.sizeHint()
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	return hint
 }
@@ -85,5 +84,5 @@ func (d *database) sizeHint() (hint int, err error) {
 	return max(hint, int(min(sampleSize*sizes[1]/sizes[0], 1<<30))), nil
 }
 
-// afterAll is behind every key.
+// afterAll is greater than every key.
 var afterAll = []byte{0xff, 0xff, 0xff, 0xff}

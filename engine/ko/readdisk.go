@@ -15,12 +15,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// readDisk is a directory that is read, and nothing else: no file is made, not even that of the lock, which LevelDB's
-// own makes where it is missing.
+// readDisk is a directory that is only read: no file is created, not even the lock file, which LevelDB's own
+// implementation creates if it is missing.
 //
-// While it is open it shares the lock, if there is one, so that no writer opens the database, removes tables that
-// are read and lets the reader see a part of a change. A copy of a database without its lock, which is an empty
-// file that some tools leave behind, is not kept from a writer.
+// While it is open it shares the lock, if there is one. No writer can then open the database, remove tables that are
+// being read, or let the reader see a part of a change. A copy of a database may lack its lock, an empty file that
+// some tools leave out. A writer of such a copy is not excluded.
 type readDisk struct {
 	dir  string
 	lock io.Closer // nil without one
@@ -45,7 +45,7 @@ func (d *readDisk) Close() error {
 	return d.lock.Close()
 }
 
-// Lock implements storage.Storage. LevelDB takes it once.
+// Lock implements storage.Storage. LevelDB calls it once.
 func (d *readDisk) Lock() (ldbstorage.Locker, error) { return unlocked{}, nil }
 
 type unlocked struct{}
@@ -55,7 +55,7 @@ func (unlocked) Unlock() {}
 // Log implements storage.Storage.
 func (d *readDisk) Log(string) {}
 
-// GetMeta implements storage.Storage. It takes CURRENT at its word, which checkWhole has read.
+// GetMeta implements storage.Storage. It trusts CURRENT, which checkWhole has read.
 func (d *readDisk) GetMeta() (ldbstorage.FileDesc, error) {
 	content, err := d.ReadNote(currentFile)
 	if err != nil {
@@ -83,7 +83,7 @@ func (d *readDisk) List(kind ldbstorage.FileType) ([]ldbstorage.FileDesc, error)
 	return found, nil
 }
 
-// fileNamed returns the file of LevelDB that has a name.
+// fileNamed returns the file of LevelDB with the given name.
 func fileNamed(name string) (fd ldbstorage.FileDesc, ok bool) {
 	if n, _ := fmt.Sscanf(name, "MANIFEST-%d", &fd.Num); n == 1 {
 		fd.Type = ldbstorage.TypeManifest
@@ -113,7 +113,7 @@ func (d *readDisk) Open(fd ldbstorage.FileDesc) (ldbstorage.Reader, error) {
 		return os.Open(filepath.Join(d.dir, fmt.Sprintf("%06d.log", fd.Num)))
 	case ldbstorage.TypeTable:
 		file, err := os.Open(filepath.Join(d.dir, fmt.Sprintf("%06d.ldb", fd.Num)))
-		if errors.Is(err, fs.ErrNotExist) { // older ones have another name
+		if errors.Is(err, fs.ErrNotExist) { // older tables have another name
 			return os.Open(filepath.Join(d.dir, fmt.Sprintf("%06d.sst", fd.Num)))
 		}
 		return file, err
@@ -129,7 +129,7 @@ func (d *readDisk) ReadNote(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(d.dir, name))
 }
 
-// The rest would change something.
+// The remaining methods would change something.
 
 func (d *readDisk) SetMeta(ldbstorage.FileDesc) error { return storage.ErrReadOnly }
 func (d *readDisk) Create(ldbstorage.FileDesc) (ldbstorage.Writer, error) {

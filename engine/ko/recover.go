@@ -9,27 +9,24 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// RecoveryReport says what a recovery did.
+// RecoveryReport describes a recovery.
 //
-// A recovery rebuilds the list of the tables from the tables that are in the directory, drops
-// the blocks of them that are damaged, and replays the logs without their damaged records.
-// What was dropped is gone: copy the directory first. A table that was no longer in use, but not removed
-// yet, comes back with it, so that objects which were deleted lately can be there again.
+// A recovery rebuilds the list of the tables from the tables in the directory, drops their damaged blocks, and
+// replays the logs without their damaged records. Dropped content is permanently lost: copy the directory first. A
+// table that was no longer in use, but not removed yet, comes back, so recently deleted objects can reappear.
 type RecoveryReport struct {
 	// Cause is the damage that made the recovery necessary.
 	Cause error
-	// Before is how many entries could be read before it, over all damage; -1 when the
-	// database could not be opened at all.
+	// Before is the number of entries that were readable before the recovery, despite all damage; -1 if the database
+	// could not be opened at all.
 	Before int
-	// After is how many entries there are now. More than Before is no mistake: one
-	// damaged block hides others.
+	// After is the number of entries after the recovery. It can exceed Before: one damaged block hides others.
 	After int
-	// Undecodable are the keys, the first 100 in byte order, whose entries are there but are no
-	// objects; reading one is an error. Del removes it. UndecodableCount is how many there are.
+	// Undecodable lists the keys, the first 100 in byte order, whose entries exist but are not valid objects. Reading
+	// one fails; Del removes it. UndecodableCount is their total number.
 	Undecodable      []string
 	UndecodableCount int
-	// Details says for each table what became of it, and what was dropped of the logs, in at
-	// most 100 lines.
+	// Details says what happened to each table, and what was dropped from the logs, in at most 100 lines.
 	Details []string
 }
 
@@ -61,8 +58,7 @@ func (d *database) recover(cause error) error {
 	return nil
 }
 
-// countReadable counts the entries that can be read from a corrupt database without changing
-// it, or returns -1.
+// countReadable counts the readable entries of a corrupt database without changing it, or returns -1.
 func (d *database) countReadable() int {
 	options := d.leveldbOptions()
 	options.ReadOnly, options.ErrorIfMissing = true, true
@@ -87,8 +83,7 @@ func (d *database) countReadable() int {
 	return count
 }
 
-// endLenient ends the time in which LevelDB may leave out what it cannot read, and returns
-// what it said.
+// endLenient ends the lenient mode of LevelDB, and returns its messages.
 func (f *failstop) endLenient() []string {
 	f.lock.Lock()
 	defer f.lock.Unlock()

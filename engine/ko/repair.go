@@ -19,17 +19,15 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// This file rebuilds damaged tables, which LevelDB's own recovery does wrong: it sorts the
-// keys of a table like those of a user, so that it fails where a table has two versions of an
-// object, and else makes an index that LevelDB later panics on. A database that the older
-// software has recovered can have such tables.
+// This file rebuilds damaged tables, because LevelDB's own recovery is incorrect. It sorts the keys of a table like
+// user keys. It therefore fails if a table has two versions of an object, and otherwise makes an index on which
+// LevelDB later panics. A database that the older software has recovered can have such tables.
 
-// internalOrder is the order of the keys in a table: those of the user, and of one the newest
-// version first. It takes note of keys that are none, as such an index has them.
+// internalOrder is the order of the keys in a table: by user key, then the newest version first. It records malformed
+// keys, which such an index has.
 type internalOrder struct{ broken *bool }
 
-// trailer is the length of what a table's keys have behind that of the user: a sequence number
-// and a kind.
+// trailer is the length of the part of a table's key after the user key: a sequence number and a kind.
 const trailer = 8
 
 // Compare implements comparer.Comparer.
@@ -46,27 +44,27 @@ func (o internalOrder) Compare(a, b []byte) int {
 // Name implements comparer.Comparer.
 func (o internalOrder) Name() string { return "leveldb.InternalKeyComparator" }
 
-// Separator implements comparer.Comparer: it makes no shorter key for the index.
+// Separator implements comparer.Comparer. It makes no shorter key for the index.
 func (o internalOrder) Separator(_, _, _ []byte) []byte { return nil }
 
 // Successor implements comparer.Comparer.
 func (o internalOrder) Successor(_, _ []byte) []byte { return nil }
 
-// errBrokenIndex is an index of a table with keys that are none.
+// errBrokenIndex reports an index of a table with malformed keys.
 var errBrokenIndex = errors.New("its index is broken")
 
-// openTable is a table that is open to be read with all its versions, over damaged blocks.
+// openTable is a table open for reading with all its versions, skipping damaged blocks.
 type openTable struct {
 	*table.Reader
-	brokenIndex bool // a look-up has met a key in the index that is none
+	brokenIndex bool // a look-up has found a malformed key in the index
 }
 
 func (t *openTable) options() *opt.Options {
 	return &opt.Options{Strict: opt.StrictBlockChecksum, Comparer: internalOrder{&t.brokenIndex}}
 }
 
-// newIndexCache keeps the index of one table, which LevelDB would read again for each look-up.
-// Blocks with data are read with throughOptions, which leave it alone.
+// newIndexCache keeps the index of one table, which LevelDB would otherwise read again for each look-up. Blocks with
+// data are read with throughOptions, which bypass the cache.
 func newIndexCache() *cache.NamespaceGetter {
 	return &cache.NamespaceGetter{Cache: cache.NewCache(cache.NewLRU(math.MaxInt32))}
 }
@@ -88,8 +86,7 @@ func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 	return t, nil
 }
 
-// each calls a function for each entry, which keeps nothing of it, and damage for each block
-// that cannot be read.
+// each calls visit for each entry, which must not keep any part of it, and damage for each unreadable block.
 func (t *openTable) each(visit func(key, value []byte) error, damage func(error)) error {
 	it := t.NewIterator(nil, throughOptions)
 	defer it.Release()
@@ -118,9 +115,8 @@ func (t *openTable) each(visit func(key, value []byte) error, damage func(error)
 	return err
 }
 
-// repairTables rebuilds the tables that are damaged from what is readable of them, and
-// returns a line for each. A table of which nothing is readable it leaves to LevelDB, which
-// drops it.
+// repairTables rebuilds the damaged tables from what is readable of them, and returns a line for each. A table
+// without readable content is left to LevelDB, which drops it.
 func repairTables(d disk) (lines []string, err error) {
 	tables, err := d.List(ldbstorage.TypeTable)
 	if err != nil {
@@ -160,7 +156,7 @@ func repairTable(d disk, fd ldbstorage.FileDesc) (line string, err error) {
 	return fmt.Sprintf("table %s: rebuilt with %d entries without %d damaged blocks", fd, entries, blocks), nil
 }
 
-// rebuildTable writes what is readable of a table into a new one and puts that in its place.
+// rebuildTable writes what is readable of a table into a new one and replaces the table with it.
 func rebuildTable(d disk, fd ldbstorage.FileDesc, t *openTable) error {
 	temporary := ldbstorage.FileDesc{Type: ldbstorage.TypeTemp, Num: fd.Num}
 	file, err := d.Create(temporary)

@@ -10,8 +10,8 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Scan implements enginekit.Database. Besides a chunk of objects it takes memory for the paths of directories that wait, see walk;
-// the tables of the snapshot stay on disk until the scan ends.
+// Scan implements enginekit.Database. It takes memory for a chunk of objects and for the paths of the pending
+// directories, see walk; the tables of the snapshot stay on disk until the scan ends.
 func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	within := bounds(pattern)
 	it, err := newIterator(d.db, within, readOptions(within))
@@ -23,8 +23,7 @@ func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	return s, nil
 }
 
-// bounds is the range of keys that can match, as far as the pattern's literal beginning
-// tells; nil when that is everything.
+// bounds returns the range of keys that can match, according to the pattern's literal prefix; nil for everything.
 func bounds(pattern string) *util.Range {
 	literal := literalOf(pattern)
 	if literal == "" {
@@ -44,7 +43,7 @@ func readOptions(within *util.Range) *opt.ReadOptions {
 // scan is a scan in progress.
 type scan struct {
 	walk    walk
-	lenient bool // leaves out what is no object
+	lenient bool // skips invalid objects
 }
 
 func newIterator(db *leveldb.DB, within *util.Range, options *opt.ReadOptions) (it iterator.Iterator, err error) {
@@ -71,7 +70,7 @@ func (s *scan) Close() error {
 	return nil
 }
 
-// advance is next of a walk, with an error for a panic.
+// advance calls the walk's next and converts a panic to an error.
 func advance(w *walk) (found bool, err error) {
 	defer catch(&err)
 	return w.next()

@@ -12,20 +12,20 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// survey is what reading a whole database found.
+// survey is the result of reading a whole database.
 type survey struct {
-	entries     int     // that could be read
-	invalid     keyList // keys that are no valid paths
-	undecodable keyList // valid paths whose entries are no objects
+	entries     int     // the readable ones
+	invalid     keyList // keys that are not valid paths
+	undecodable keyList // valid paths whose entries are not valid objects
 	revision    uint64  // the highest in an entry
 }
 
-// throughOptions read a whole database without driving the blocks in use out of the cache.
+// throughOptions read a whole database without evicting other blocks from the cache.
 var throughOptions = &opt.ReadOptions{DontFillCache: true}
 
-// surveyDatabase reads a database through. What cannot be decoded is no error here: whoever
-// reads it gets that. It costs what reading all tables costs, since LevelDB keeps keys
-// and values in the same blocks. A thorough survey looks each key up too.
+// surveyDatabase reads the whole database. An entry that cannot be decoded is not an error here, only for a later
+// read. It costs as much as reading all tables, because LevelDB keeps keys and values in the same blocks. A thorough
+// survey also looks up each key.
 func surveyDatabase(db *leveldb.DB, thorough bool) (s survey, err error) {
 	defer catch(&err)
 	it := db.NewIterator(nil, throughOptions)
@@ -52,18 +52,18 @@ func surveyDatabase(db *leveldb.DB, thorough bool) (s survey, err error) {
 	return s, it.Error()
 }
 
-// catch makes an error of a panic. LevelDB panics on a look-up in a table whose index is
-// broken in the way that its own recovery breaks it; see repair.go.
+// catch converts a panic to an error. LevelDB panics on a look-up in a table whose index was broken by its own
+// recovery; see repair.go.
 func catch(err *error) {
 	if p := recover(); p != nil {
 		*err = &corruption{fmt.Errorf("LevelDB panics: %v", p)}
 	}
 }
 
-// maxListed bounds what a keyList keeps.
+// maxListed limits the number of keys in a keyList.
 const maxListed = 100
 
-// keyList is a list of keys that may be long: the first ones and the number of all.
+// keyList is a possibly long list of keys: the first keys and the total number.
 type keyList struct {
 	first []string
 	count int
@@ -75,10 +75,10 @@ func (k *keyList) add(key string) {
 	}
 }
 
-// maxShown is how many keys an error shows.
+// maxShown is the maximum number of keys in an error.
 const maxShown = 20
 
-// refusal is the error of a database with keys that are no valid paths; nil for none.
+// refusal returns the error of a database with keys that are not valid paths; nil if there are none.
 func (k *keyList) refusal() error {
 	if k.count == 0 {
 		return nil
@@ -95,7 +95,7 @@ func (k *keyList) refusal() error {
 		"or open the rest with invalid=skip", storage.ErrInvalidPath, k.count, strings.Join(shown, ", "), more)
 }
 
-// whyInvalid says what is wrong with a key that enginekit.CheckPath refuses.
+// whyInvalid says what is wrong with a key that enginekit.CheckPath rejects.
 func whyInvalid(path string) error {
 	if err := key.Check(path); err != nil {
 		return err

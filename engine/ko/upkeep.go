@@ -19,10 +19,9 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Check implements storage.Checker. It reads each table with its checksums, and then each
-// entry. It reports the blocks of tables that are damaged, keys that are no valid paths, and
-// entries that are no objects. Where a damaged block hides the newest version of an object,
-// an older one counts as whole, if there is one.
+// Check implements storage.Checker. It reads each table with its checksums, and then each entry. It reports damaged
+// blocks of tables, keys that are not valid paths, and entries that are not valid objects. If a damaged block hides
+// the newest version of an object, an older version counts as intact, if there is one.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	damaged, err := l.checkTables(ctx, report)
 	if err != nil {
@@ -31,7 +30,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	options := throughOptions
 	if damaged {
 		lenient := *throughOptions
-		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it reads on
+		lenient.Strict = opt.StrictOverride | opt.StrictBlockChecksum // without StrictReader it continues after damage
 		options = &lenient
 	}
 	var it iterator.Iterator
@@ -52,7 +51,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	})
 }
 
-// releaser is an iterator to be closed.
+// releaser is an iterator with a Close method.
 type releaser struct{ iterator.Iterator }
 
 func (r releaser) Close() error {
@@ -128,7 +127,7 @@ func (d *database) liveTables() ([]int64, error) {
 	return tables, nil
 }
 
-// checkTable reads a table and returns its damage. One that a compaction has removed is sound.
+// checkTable reads a table and returns its damage. A table that a compaction has removed counts as intact.
 func (d *database) checkTable(fd ldbstorage.FileDesc) (found []error, err error) {
 	t, err := readTable(d.disk, fd)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -157,13 +156,12 @@ func (d *database) checkTable(fd ldbstorage.FileDesc) (found []error, err error)
 	return found, err
 }
 
-// compactionBytes is how much of the database Compact takes on at a time. Between two parts
-// LevelDB sorts what was written meanwhile, which writes would wait for otherwise.
+// compactionBytes is how much of the database Compact compacts at a time. Between two parts LevelDB flushes what was
+// written meanwhile; otherwise writes would wait for that.
 const compactionBytes = 16 << 20
 
-// Compact implements storage.Compacter. It reads the whole database to divide it into parts.
-// LevelDB removes the old files a moment later.
-// When the context is done, or the layer is closed, it ends with the part that it is at.
+// Compact implements storage.Compacter. It reads the whole database to divide it into parts. LevelDB removes the old
+// files a moment later. When the context is done, or the layer is closed, it ends after the current part.
 func (l *Layer) Compact(ctx context.Context) error {
 	var from []byte
 	for {
@@ -186,8 +184,8 @@ func (l *Layer) Compact(ctx context.Context) error {
 	}
 }
 
-// beginCompaction returns the key at which the part that begins at a key ends, nil for the
-// last one. The caller tells compactions when it is compacted, which Close waits for.
+// beginCompaction returns the key at which the part that begins at from ends, nil for the last part. The caller calls
+// compactions.Done after compacting the part; Close waits for that.
 func (l *Layer) beginCompaction(from []byte) (db *database, to []byte, err error) {
 	err = l.life.Use(func(d *database) error {
 		if err := cmp.Or(l.life.Failure(), d.disk.failure()); err != nil {
@@ -203,7 +201,7 @@ func (l *Layer) beginCompaction(from []byte) (db *database, to []byte, err error
 	return db, to, err
 }
 
-// partEnd returns the key at which the part that begins at a key ends.
+// partEnd returns the key at which the part that begins at from ends.
 func (d *database) partEnd(from []byte) (to []byte, err error) {
 	defer catch(&err)
 	it := d.db.NewIterator(&util.Range{Start: from}, throughOptions)

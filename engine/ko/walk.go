@@ -13,32 +13,31 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// walk moves an iterator over the objects that match a pattern, directory by directory, the
-// directories in byte order.
+// walk moves an iterator over the objects that match a pattern, directory by directory, the directories in byte
+// order.
 //
-// LevelDB has the keys in the order of whole paths, in which levels interleave (users/1,
-// users/1/posts/2, users/2) and a directory is torn apart by others that begin like it
-// (a-b/x comes before a/x, and both before a/y). So the walk reads one directory at a time: it takes its
-// own objects, and passes each tree below it with a seek. The directories right below it that
-// can lead to a match it notes, and reads the least of all that are noted next. That is the
-// right order, because whatever is not noted yet is below, and so behind, something that is.
+// LevelDB orders the keys by whole paths. In this order levels interleave (users/1, users/1/posts/2, users/2), and
+// directories with a common prefix split each other (a-b/x comes before a/x, and both before a/y). The walk therefore
+// reads one directory at a time: it takes the directory's own objects, and skips each tree below it with a seek. It
+// notes the directories directly below that can lead to a match, and next reads the smallest of all noted ones. This
+// gives the correct order, because every directory that is not noted yet is below, and so after, a noted one.
 //
-// Its memory is that of the noted directories: all of them for a store with one level of
-// them, and never more than there are.
+// It needs memory for the noted directories: all of them for a store with one level of directories, and never more
+// than exist.
 type walk struct {
 	it iterator.Iterator
-	// pattern are the segments of the pattern; nil when everything matches. A last one "**" matches
-	// the names of objects and of directories, at any depth.
+	// pattern are the segments of the pattern; nil if everything matches. A last segment "**" matches the names of
+	// objects and of directories, at any depth.
 	pattern []string
-	// skipInvalid passes keys that are no valid paths, which are an error otherwise.
+	// skipInvalid skips keys that are not valid paths, which otherwise are an error.
 	skipInvalid bool
 
 	noted directories
 
-	// The directory that is being read.
+	// The current directory.
 	reading bool
-	prefix  []byte // what its keys begin with: the directory and a slash, or nothing
-	begin   []byte // what those that can match begin with
+	prefix  []byte // the prefix of its keys: the directory and a slash, or nothing
+	begin   []byte // the prefix of the keys that can match
 	index   string // the pattern of the objects to take; empty for none
 	child   string // the pattern of the directories to note; empty for none
 	single  bool   // index is the name of one object
@@ -57,14 +56,14 @@ func newWalk(pattern string, skipInvalid bool) walk {
 	return w
 }
 
-// literalOf is what everything that a pattern matches begins with.
+// literalOf returns the literal prefix of a pattern.
 func literalOf(pattern string) string {
 	literal, _, _ := strings.Cut(pattern, "*")
 	return literal
 }
 
-// note notes a directory that has a number of segments, or the one further down that
-// literal segments of the pattern lead to.
+// note notes a directory with the given number of segments, or the one further down that the literal segments of the
+// pattern lead to.
 func (w *walk) note(dir string, depth int) {
 	for depth < len(w.pattern)-1 && !key.HasGlob(w.pattern[depth]) {
 		dir = join(dir, w.pattern[depth])
@@ -80,8 +79,7 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// next moves to the next object that matches. It returns false at the end, and when the
-// iterator has an error.
+// next moves to the next object that matches. It returns false at the end, and if the iterator has an error.
 func (w *walk) next() (bool, error) {
 	for {
 		var ok bool
@@ -124,8 +122,7 @@ func (w *walk) enter(dir directory) {
 	w.begin = append(w.begin, literalOf(w.index+w.child)...) // one is empty, or both are "*"
 }
 
-// find goes on from the iterator's place, if it has one, to the next object of the
-// directory that matches.
+// find continues from the iterator's position, if it has one, to the next object of the directory that matches.
 func (w *walk) find(ok bool) (bool, error) {
 	for ok && bytes.HasPrefix(w.it.Key(), w.begin) {
 		raw := w.it.Key()
@@ -152,8 +149,8 @@ func (w *walk) find(ok bool) (bool, error) {
 	return false, nil
 }
 
-// noteChild notes a directory right below the one that is read, if it can lead to a match. A
-// name that is no valid segment leads to none.
+// noteChild notes a directory directly below the current one if it can lead to a match. A name that is not a valid
+// segment cannot.
 func (w *walk) noteChild(name []byte) error {
 	if w.child == "" || !key.Match(w.child, string(name)) {
 		return nil
@@ -173,15 +170,15 @@ func (w *walk) noteChild(name []byte) error {
 	return nil
 }
 
-// invalidKey is a key that must not be there, since Start refuses or skips it.
+// invalidKey is the error for a key that cannot exist, because Start rejects or skips it.
 func invalidKey(path string) error {
 	return fmt.Errorf("stored key %q: %w", path, storage.ErrInvalidPath)
 }
 
-// nearby is how many keys of a tree are passed one by one, which costs less than a seek.
+// nearby is how many keys of a tree are skipped one by one, which costs less than a seek.
 const nearby = 8
 
-// leave moves behind all keys in a tree of directories, from a key in it.
+// leave moves past all keys in a tree of directories, from a key in it.
 func (w *walk) leave(tree []byte) bool {
 	w.target = append(append(w.target[:0], tree...), '/')
 	ok := true
@@ -194,13 +191,13 @@ func (w *walk) leave(tree []byte) bool {
 	return w.it.Seek(w.target)
 }
 
-// directory is a directory to read, and its number of segments where there is a pattern.
+// directory is a directory to read, with its number of segments if there is a pattern.
 type directory struct {
 	path  string
 	depth int
 }
 
-// directories is a heap, the least path first.
+// directories is a heap with the smallest path first.
 type directories []directory
 
 func (d directories) Len() int           { return len(d) }

@@ -13,18 +13,18 @@ import (
 	"github.com/oolith-db/oolith/engine/internal/levelfiles"
 )
 
-// This file looks whether all of a database is there before LevelDB opens it. LevelDB goes on without a log, and
-// back to an older list of its tables, and writes before it finds out that a table is missing.
+// This file checks whether a database is complete before LevelDB opens it. LevelDB continues without a missing log,
+// and goes back to an older list of its tables, and writes before it finds out that a table is missing.
 
-// missing is the error of a database without a file that it had.
+// missing returns the error of a database that has lost a file.
 func missing(format string, args ...any) error { return &corruption{fmt.Errorf(format, args...)} }
 
-// checkWhole says whether there is a database, all of which is there, or nothing yet; anything else is an error. It
-// changes nothing. What is damaged in the files it leaves to others, but for the list of the tables.
+// checkWhole reports whether there is a complete database, or nothing yet; any other state is an error. It changes
+// nothing. Of the content of files, it checks only the list of the tables for damage.
 //
-// A crash in the making of a database leaves files without a CURRENT, and nothing was stored then: it is told from
-// a database that has lost its CURRENT by the notes, which are made after the database, by the other files,
-// and by the list of the tables, which names no log before the first is made.
+// A crash during the creation of a database leaves files without a CURRENT, before anything was stored. Such a
+// directory is distinguished from a database that has lost its CURRENT by the notes, which are created after the
+// database, by the other files, and by the list of the tables, which names no log before the first one is created.
 func checkWhole(d disk) (exists bool, err error) {
 	files, err := d.Files()
 	if err != nil {
@@ -55,7 +55,7 @@ func checkWhole(d disk) (exists bool, err error) {
 	return true, checkFiles(d, files, string(current[:len(current)-1]))
 }
 
-// hasDatabase tells whether there are files of LevelDB's.
+// hasDatabase reports whether there are files of LevelDB.
 func hasDatabase(files map[string]int64) bool {
 	for name := range files {
 		if databaseFiles.MatchString(name) {
@@ -65,7 +65,7 @@ func hasDatabase(files map[string]int64) bool {
 	return false
 }
 
-// checkFiles refuses a database without a file that its manifest names, or with a part of one.
+// checkFiles rejects a database in which a file that its manifest names is missing or truncated.
 func checkFiles(d disk, files map[string]int64, manifest string) error {
 	content, err := d.ReadNote(manifest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,8 +97,8 @@ func checkFiles(d disk, files map[string]int64, manifest string) error {
 	return nil
 }
 
-// hasLog tells whether there is the log with a number, or a later one: LevelDB makes a new log before it removes an
-// old one, and lets the list name the old one as long as there is nothing in the new one.
+// hasLog reports whether the log with a number, or a later one, exists: LevelDB creates a new log before it removes
+// an old one, and lets the list name the old one as long as the new one is empty.
 func hasLog(files map[string]int64, number uint64) bool {
 	for name := range files {
 		if fd, ok := fileNamed(name); ok && fd.Type == ldbstorage.TypeJournal && uint64(fd.Num) >= number {
@@ -108,8 +108,8 @@ func hasLog(files map[string]int64, number uint64) bool {
 	return false
 }
 
-// isHalfMade tells whether the making of a database was cut off: LevelDB makes a manifest first, then names it
-// in CURRENT, then makes a log.
+// isHalfMade reports whether the creation of a database was interrupted: LevelDB first creates a manifest, then names
+// it in CURRENT, then creates a log.
 func isHalfMade(d disk, files map[string]int64) (bool, error) {
 	if _, noted := files[revisionFile]; noted {
 		return false, nil
@@ -132,8 +132,7 @@ func isHalfMade(d disk, files map[string]int64) (bool, error) {
 	return true, nil
 }
 
-// removeHalfMade takes away what is left of a database whose making was cut off, which LevelDB would take for a
-// corrupt one.
+// removeHalfMade removes the rest of a database whose creation was interrupted. LevelDB would treat it as corrupt.
 func removeHalfMade(d disk) error {
 	files, err := d.Files()
 	if err != nil {
@@ -149,16 +148,16 @@ func removeHalfMade(d disk) error {
 	return nil
 }
 
-// manifest is what LevelDB's list of its files says.
+// manifest is the content of LevelDB's list of its files.
 type manifest struct {
 	log    uint64           // the number of the oldest log that is not in tables; 0 before the first
 	tables map[uint64]int64 // the sizes of the tables by their numbers
 }
 
-// errList is a manifest of which nothing can be read.
+// errList reports a manifest without any readable record.
 var errList = errors.New("is damaged at byte 0")
 
-// The tags of the fields of a record of a manifest. All but the comparer, which is a string, are numbers.
+// The tags of the fields of a record of a manifest. All fields are numbers, except the comparer, which is a string.
 const (
 	tagComparer     = 1
 	tagLog          = 2
@@ -170,7 +169,7 @@ const (
 	tagPreviousLog  = 9
 )
 
-// readManifest reads a manifest up to the first record that is not whole.
+// readManifest reads a manifest up to the first incomplete record.
 func readManifest(content []byte) (manifest, error) {
 	m := manifest{tables: map[uint64]int64{}}
 	var broken error
@@ -185,7 +184,7 @@ func readManifest(content []byte) (manifest, error) {
 	return m, broken
 }
 
-// add adds what a record says.
+// add adds the content of a record.
 func (m *manifest) add(record []byte) error {
 	f := fields{rest: record}
 	for len(f.rest) > 0 && !f.broken {

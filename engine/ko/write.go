@@ -12,16 +12,15 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// defaultMaxBatch bounds the bytes of one batch. It is in memory twice, and on the disk in one
-// record that a start has to replay.
+// defaultMaxBatch limits the bytes of one batch. A batch is in memory twice, and on disk in one record that a start
+// has to replay.
 const defaultMaxBatch = 512 << 20
 
-// recordOverhead is at least what a batch keeps of each change besides its key and entry: a kind,
-// two lengths, and where they are.
+// recordOverhead is a upper bound of what a batch keeps of each change besides its key and entry: a kind, two
+// lengths, and their positions.
 const recordOverhead = 64
 
-// Commit implements enginekit.Database. Keys that are no valid paths, see Options.SkipInvalid,
-// survive a clear.
+// Commit implements enginekit.Database. Keys that are not valid paths, see Options.SkipInvalid, survive a clear.
 func (d *database) Commit(changes []storage.Change, revision uint64) error {
 	size, clears, err := d.measure(changes)
 	if err != nil {
@@ -52,8 +51,8 @@ func (d *database) Commit(changes []storage.Change, revision uint64) error {
 	return nil
 }
 
-// measure accepts the changes and returns the size of their batch, without what a clear
-// adds. Nothing is written before all of them are known to be good.
+// measure validates the changes and returns the size of their batch, without what a clear adds. Nothing is written
+// before all changes have been validated.
 func (d *database) measure(changes []storage.Change) (size int, clears bool, err error) {
 	for i, c := range changes {
 		switch {
@@ -76,13 +75,13 @@ func (d *database) measure(changes []storage.Change) (size int, clears bool, err
 	return size, clears, nil
 }
 
-// newBatch returns a batch with room for a size. Beyond it grows by doubling, where LevelDB's own
-// way copies a batch of many deletes again and again.
+// newBatch returns a batch with the given capacity. Beyond it the batch grows by doubling. LevelDB's own growth
+// copies a batch of many deletes again and again.
 func newBatch(size int) *leveldb.Batch {
 	return leveldb.MakeBatchWithConfig(&leveldb.BatchConfig{InitialCapacity: size, GrowLimit: math.MaxInt})
 }
 
-// addChanges adds changes to a batch. The caller is alone when one of them clears.
+// addChanges adds changes to a batch. If one of them clears, the caller excludes other writes.
 func (d *database) addChanges(b *leveldb.Batch, changes []storage.Change, size int) error {
 	var entry []byte
 	for i, c := range changes {
@@ -102,7 +101,7 @@ func (d *database) addChanges(b *leveldb.Batch, changes []storage.Change, size i
 	return nil
 }
 
-// addClear adds a delete of each object that is there.
+// addClear adds a delete of each existing object.
 func (d *database) addClear(b *leveldb.Batch, index, size int) error {
 	tooLarge := false
 	err := d.eachKey(func(path string, _ []byte) {
@@ -113,7 +112,7 @@ func (d *database) addClear(b *leveldb.Batch, index, size int) error {
 		b.Delete([]byte(path))
 	})
 	if err != nil {
-		// Nothing was written, so it is this change alone that fails.
+		// Nothing was written, so only this change fails.
 		return &storage.EntryError{Index: index, Err: fmt.Errorf("ko: read the keys to clear in %s: %w", d.dir, explain(err))}
 	}
 	if tooLarge {
@@ -123,7 +122,7 @@ func (d *database) addClear(b *leveldb.Batch, index, size int) error {
 	return nil
 }
 
-// checkData accepts data that the older software reads.
+// checkData accepts only data that the older software can read.
 func checkData(path string, obj *meta.Object) error {
 	if !jsonvalid.Grammar(obj.Data) {
 		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
@@ -134,11 +133,11 @@ func checkData(path string, obj *meta.Object) error {
 	return nil
 }
 
-// maxNesting is how deep data may nest: encoding/json, and so the older software, reads
-// 10,000 levels, and the entry around the data is one.
+// maxNesting is the maximum nesting depth of data: encoding/json, and so the older software, reads 10,000 levels, and
+// the entry around the data is one.
 const maxNesting = 10000 - 1
 
-// nesting is how deep valid JSON nests.
+// nesting returns the nesting depth of valid JSON.
 func nesting(data []byte) int {
 	depth, deepest := 0, 0
 	for i := 0; i < len(data); i++ {
@@ -159,6 +158,6 @@ func nesting(data []byte) int {
 	return deepest
 }
 
-// LastRevision implements enginekit.Database. After a crash it is ahead of what was committed, by
-// at most 65,536.
+// LastRevision implements enginekit.Database. After a crash it is ahead of the committed revisions, by at most
+// 65,536.
 func (d *database) LastRevision() (uint64, error) { return d.revisions.highest(), nil }

@@ -15,13 +15,12 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Check implements storage.Checker. It reads every entry from one consistent snapshot, then
-// lets Pebble hold its levels against each other.
+// Check implements storage.Checker. It reads every entry from one consistent snapshot, then lets Pebble compare its
+// levels.
 //
-// A damaged block of a table takes the objects in it along, and may take those up to the end of
-// the table: they are one report, which says between which keys nothing can be read. Reads and
-// writes go on meanwhile. A Close ends the check with storage.ErrNotActive, or waits for it when
-// it is at the levels.
+// A damaged block of a table makes its objects unreadable, and possibly those up to the end of the table. They are
+// one report, which says between which keys nothing can be read. Reads and writes continue meanwhile. Close ends the
+// check with storage.ErrNotActive, or waits for it while it compares the levels.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	c := &check{}
 	held, err := l.life.Hold(func(d *database) (_ io.Closer, err error) {
@@ -56,8 +55,7 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	return objects, l.checkLevels(report)
 }
 
-// checkLevels reports what Pebble finds between its levels: entries out of order, newer ones
-// below older ones.
+// checkLevels reports what Pebble finds between its levels: entries out of order, and newer entries below older ones.
 func (l *Layer) checkLevels(report func(error)) error {
 	var wrong error
 	err := l.life.Use(func(d *database) error {
@@ -75,7 +73,7 @@ type check struct {
 	db *pebble.DB
 	it *pebble.Iterator
 
-	objects int     // whole ones, of the last read
+	objects int     // intact ones, of the last read
 	found   []error // by it
 	gaps    int
 
@@ -83,13 +81,13 @@ type check struct {
 	last    string // the last path
 	scratch []byte
 	at      []byte // the last key that was read or sought
-	gap     error  // why nothing can be read behind it; nil when something can
-	// beyond is where the reading may go on after a gap: the beginning of each table and
-	// what follows its end, in order. It is made at the first gap.
+	gap     error  // why nothing can be read after it; nil if something can
+	// beyond lists where reading may continue after a gap: the beginning of each table and the key after its end, in
+	// order. It is built at the first gap.
 	beyond [][]byte
 }
 
-// read checks the next entries and tells whether there are more.
+// read checks the next entries and reports whether there are more.
 func (c *check) read() (more bool, err error) {
 	for n, size := 0, 0; n < enginekit.MaxChunk && size < enginekit.MaxChunkBytes; n++ {
 		ok, err := c.step()
@@ -103,7 +101,7 @@ func (c *check) read() (more bool, err error) {
 	return true, nil
 }
 
-// step moves to the next entry, or towards it when there is a gap.
+// step moves to the next entry, or towards it if there is a gap.
 func (c *check) step() (ok bool, err error) {
 	switch {
 	case c.gap != nil:
@@ -134,7 +132,7 @@ func (c *check) step() (ok bool, err error) {
 	return false, nil
 }
 
-// beginGap notes that a table cannot be read on.
+// beginGap records that a table cannot be read further.
 func (c *check) beginGap(failure error) error {
 	place := "at the first key"
 	if c.last != "" {
@@ -160,7 +158,7 @@ func (c *check) beginGap(failure error) error {
 	return nil
 }
 
-// behindGap returns the next place to try.
+// behindGap returns the next position to try.
 func (c *check) behindGap() ([]byte, bool) {
 	i, found := slices.BinarySearchFunc(c.beyond, c.at, bytes.Compare)
 	for found && i < len(c.beyond) && bytes.Equal(c.beyond[i], c.at) {
@@ -181,7 +179,7 @@ func (c *check) endGap(before string) {
 	c.gap = nil
 }
 
-// name is the path at the iterator's place, or the stored key when it is none of an object.
+// name returns the path at the iterator's position, or the stored key if it is not the key of an object.
 func (c *check) name() string {
 	raw := c.it.Key()
 	if path, _, err := objectKeys.Path(raw, nil); err == nil {
@@ -190,7 +188,7 @@ func (c *check) name() string {
 	return string(raw)
 }
 
-// entry checks the entry at the iterator's place and returns its size.
+// entry checks the entry at the iterator's position and returns its size.
 func (c *check) entry() int {
 	raw := c.it.Key()
 	if bytes.HasPrefix(raw, []byte{metaKind}) {
@@ -214,7 +212,7 @@ func (c *check) entry() int {
 	return len(raw) + size
 }
 
-// object checks the object at the iterator's place.
+// object checks the object at the iterator's position.
 func (c *check) object(path string) (size int, err error) {
 	if err := enginekit.CheckStored(path); err != nil {
 		return 0, err

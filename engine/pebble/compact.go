@@ -7,13 +7,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Compact implements storage.Compacter: it writes what is in memory to tables and merges all
-// tables down to the last level, several at a time, so that nothing of what was overwritten or
-// deleted is left. The files that are not needed any more go in the background, at the latest by
-// Close.
+// Compact implements storage.Compacter. It flushes memory to tables and merges all tables down to the last level,
+// several at a time, so nothing overwritten or deleted is left. The obsolete files are removed in the background, at
+// the latest by Close.
 //
-// Reads and writes go on meanwhile. A Close ends it with storage.ErrNotActive, and a disk that
-// fails ends it with that failure.
+// Reads and writes continue meanwhile. Close ends it with storage.ErrNotActive, and a disk failure ends it with that
+// failure.
 func (l *Layer) Compact(ctx context.Context) error {
 	return l.life.Use(func(d *database) error {
 		if err := cmp.Or(ctx.Err(), l.life.Failure()); err != nil {
@@ -37,7 +36,7 @@ func (d *database) compact(ctx context.Context) error {
 		select {
 		case <-d.closing.Done():
 			cancel(storage.ErrNotActive)
-		case <-d.disk.failed: // its compactions wait for Close from then on: see failstopFS
+		case <-d.disk.failed: // from then on its compactions wait for Close: see failstopFS
 			cancel(nil)
 		case <-ctx.Done():
 		}

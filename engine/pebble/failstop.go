@@ -11,39 +11,35 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// failstopFS is what stands between Pebble and the disk, so that a disk that fails
-// stops the layer's writing and nothing else.
+// failstopFS is a layer between Pebble and the disk. If the disk fails, it stops the writes of this layer and nothing
+// else.
 //
-// Pebble ends the process when it cannot write its log or its manifest: it calls
-// Logger.Fatalf, panics while it holds locks, or, when it cannot rotate the log, unlocks
-// a mutex twice, which the runtime punishes with an exit that no recover sees. So a
-// Logger alone cannot keep the process alive: Pebble must not see such an error. And once
-// a sync failed, no later one can be trusted (the kernel drops the dirty pages and reports
-// the error once), so that nothing may be written to the directory either.
+// Pebble ends the process when it cannot write its log or its manifest. It calls Logger.Fatalf, panics while it holds
+// locks, or, if it cannot rotate the log, unlocks a mutex twice, which makes the runtime exit without running
+// recover. A Logger alone therefore cannot keep the process alive: Pebble must not see such an error. After a failed
+// sync, no later sync can be trusted either: the kernel drops the dirty pages and reports the error once. Nothing may
+// be written to the directory after that.
 //
-// Hence one rule: the first write, sync or creation that fails is recorded, and from then
-// on the directory on disk stays exactly as it is. What Pebble still writes goes
-// nowhere, and it is told that all went well. The layer asks failure() after each commit, before
-// it acknowledges it. In detail, after the failure:
+// The rule is therefore: the first write, sync or creation that fails is recorded, and from then on the directory on
+// disk stays unchanged. failstopFS discards what Pebble still writes, and reports success. The layer calls failure()
+// after each commit, before it acknowledges the commit. After the failure:
 //
-//   - Writes and syncs of files that were open go nowhere and succeed, if they are logs,
-//     manifests or directories. Those of a table fail: its flush is tried again, into
-//     memory.
-//   - New files are made in memory. Reads find them there. Since writes are
-//     refused, they hold at most the few tables of memory that were waiting for a flush.
-//   - A compaction, which could be as large as the store, waits at the creation
-//     of its output until release, and fails then. It holds no lock of Pebble's there. If it
-//     failed at once, Pebble would try it again at once, without end.
+//   - Writes and syncs of open logs, manifests and directories are discarded and succeed. Those of a table fail:
+//     Pebble then repeats the flush, into memory.
+//   - New files are created in memory, where reads find them. Because writes are rejected, they hold at most the few
+//     memtables that were waiting for a flush.
+//   - A compaction, which can be as large as the store, waits in the creation of its output until release, and then
+//     fails. It holds no lock of Pebble while it waits. If it failed at once, Pebble would retry it endlessly without
+//     a pause.
 //   - Removals succeed and remove nothing on disk.
 //
-// Reads always go to the disk directly.
+// Reads always go directly to the disk.
 type failstopFS struct {
 	vfs.FS // the disk
 
-	// lock guards cause and memory. It is taken last, and held during no call of
-	// the disk.
+	// lock guards cause and memory. It is acquired last, and never held during a call of the disk.
 	lock   sync.RWMutex
-	cause  error      // the first failure; nil while all is well
+	cause  error      // the first failure; nil if there was none
 	memory *vfs.MemFS // takes new files after the failure
 
 	failed   chan struct{} // closed at the first failure
@@ -57,7 +53,7 @@ func newFailstopFS(disk vfs.FS) *failstopFS {
 	return f
 }
 
-// errReleased is what a compaction gets that waited after a failure, when the layer is closed.
+// errReleased is the error of a compaction that was waiting after a failure when the layer is closed.
 var errReleased = errors.New("the layer is being closed after its disk failed")
 
 // failure returns the first failure, or nil.
@@ -98,12 +94,12 @@ func (f *failstopFS) Create(name string, category vfs.DiskWriteCategory) (vfs.Fi
 	return f.createInMemory(name, category)
 }
 
-// manifestMarker begins the name of the file whose name says which manifest counts.
+// manifestMarker is the prefix of the file whose name selects the valid manifest.
 const manifestMarker = "marker.manifest."
 
-// createOnDisk makes a file. Pebble makes a manifest and its marker and syncs the directory
-// once, after both: power loss on a file system that keeps the second entry without the
-// first would leave a store that cannot be opened. So the manifest's entry is synced first.
+// createOnDisk creates a file. Pebble creates a manifest and its marker and then syncs the directory once. If the
+// power fails on a file system that keeps the second entry without the first, the store cannot be opened.
+// createOnDisk therefore syncs the manifest's entry first.
 func (f *failstopFS) createOnDisk(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(f.PathBase(name), manifestMarker) {
 		if err := syncDir(f.FS, f.PathDir(name)); err != nil {
@@ -113,7 +109,7 @@ func (f *failstopFS) createOnDisk(name string, category vfs.DiskWriteCategory) (
 	return f.FS.Create(name, category)
 }
 
-// createInMemory makes a file after a failure.
+// createInMemory creates a file after a failure.
 func (f *failstopFS) createInMemory(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if category == compactionCategory || category == blobRewriteCategory {
 		<-f.released
@@ -126,7 +122,7 @@ func (f *failstopFS) createInMemory(name string, category vfs.DiskWriteCategory)
 	return memory.Create(name, category)
 }
 
-// The categories by which Pebble tells what it creates a file for.
+// The categories of the files that Pebble creates.
 const (
 	compactionCategory  vfs.DiskWriteCategory = "pebble-compaction"
 	blobRewriteCategory vfs.DiskWriteCategory = "pebble-blob-file-rewrite"
@@ -144,7 +140,7 @@ func (f *failstopFS) ReuseForWrite(oldname, newname string, category vfs.DiskWri
 	return f.createInMemory(newname, category)
 }
 
-// OpenReadWrite implements vfs.FS. Pebble does not use it for what the layer needs.
+// OpenReadWrite implements vfs.FS. Pebble does not use it for any function that the layer needs.
 func (f *failstopFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err := f.failure(); err != nil {
 		return nil, err
@@ -185,8 +181,8 @@ func (f *failstopFS) Stat(name string) (vfs.FileInfo, error) {
 	return f.FS.Stat(name)
 }
 
-// Remove implements vfs.FS. A removal that the disk refuses leaves garbage, no damage:
-// it is no failure. Pebble tries again at the next start.
+// Remove implements vfs.FS. If the disk rejects a removal, garbage remains without damage: this is not a failure.
+// Pebble repeats the removal at the next start.
 func (f *failstopFS) Remove(name string) error {
 	memory := f.overlay()
 	if memory == nil {
@@ -218,7 +214,7 @@ func (f *failstopFS) MkdirAll(dir string, perm os.FileMode) error {
 	return f.mutate(func() error { return f.FS.MkdirAll(dir, perm) })
 }
 
-// mutate does what nothing may pretend to have done.
+// mutate runs an operation whose success must not be faked.
 func (f *failstopFS) mutate(do func() error) error {
 	if err := f.failure(); err != nil {
 		return err
@@ -232,7 +228,7 @@ func (f *failstopFS) mutate(do func() error) error {
 // Unwrap implements vfs.FS.
 func (f *failstopFS) Unwrap() vfs.FS { return f.FS }
 
-// wrap watches over a file that was created on disk.
+// wrap monitors a file that was created on disk.
 func (f *failstopFS) wrap(file vfs.File, name string) vfs.File {
 	ext := filepath.Ext(name)
 	table := ext == ".sst" || ext == ".blob"
@@ -243,11 +239,11 @@ func (f *failstopFS) wrap(file vfs.File, name string) vfs.File {
 type failstopFile struct {
 	vfs.File
 	fs *failstopFS
-	// pretend is whether writes succeed after a failure.
+	// pretend makes writes succeed after a failure.
 	pretend bool
 }
 
-// do writes or syncs, or pretends to.
+// do writes or syncs, or only reports success.
 func (f *failstopFile) do(write func() error) error {
 	err := f.fs.failure()
 	if err == nil {
@@ -286,7 +282,7 @@ func (f *failstopFile) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// Preallocate implements vfs.File. To refuse it is no failure: it only saves time.
+// Preallocate implements vfs.File. An error of it is not a failure: preallocation only saves time.
 func (f *failstopFile) Preallocate(offset, length int64) error {
 	if f.fs.failure() != nil {
 		return nil

@@ -14,18 +14,17 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The file FORMAT marks a directory as a store of this layer. Its one line is the name of
-// the layout and its version:
+// The file FORMAT marks a directory as a store of this layer. Its one line is the name of the layout and its version:
 //
 //	oolith-pebble 1
 //
-// It is a file of its own and not a key of the database, so that a directory of someone
-// else, or of a newer version, is refused before Pebble has touched anything in it.
+// The mark is a separate file instead of a key of the database, so a foreign directory, or one of a newer version, is
+// rejected before Pebble touches anything in it.
 //
-// It is the last file that the making of a store makes: until then its name is FORMAT.new. So where there is
-// a FORMAT, all that makes a database was there too, and what is missing now is lost: the store is refused,
-// where Pebble would make a new one and remove the files of the old one. And where there is a FORMAT.new and no
-// FORMAT, a crash cut the making off before anything could be stored, and it is done again.
+// FORMAT is the last file that the creation of a store makes: until then its name is FORMAT.new. If there is a
+// FORMAT, the database was complete at that time, and anything missing now is lost: the store is rejected, whereas
+// Pebble would create a new database and remove the files of the old one. If there is a FORMAT.new and no FORMAT, a
+// crash interrupted the creation before anything could be stored, and the creation is repeated.
 const (
 	formatName    = "oolith-pebble"
 	formatVersion = 1
@@ -35,7 +34,8 @@ const (
 	maxFormatLen = 256
 )
 
-// look says whether a directory holds a store, or nothing yet; anything else is an error. It changes nothing.
+// look reports whether a directory holds a store or is still empty. Any other content is an error. It changes
+// nothing.
 func look(disk vfs.FS, dir string) (exists bool, err error) {
 	content, err := readFormat(disk, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +50,7 @@ func look(disk vfs.FS, dir string) (exists bool, err error) {
 	return true, checkWhole(disk, dir)
 }
 
-// checkWhole refuses a store whose database is not all there, or is damaged where Pebble would not tell.
+// checkWhole rejects a store whose database is incomplete, or is damaged where Pebble would not report it.
 func checkWhole(disk vfs.FS, dir string) error {
 	desc, err := pebble.Peek(dir, disk)
 	switch {
@@ -74,13 +74,14 @@ func checkWhole(disk vfs.FS, dir string) error {
 	return checkManifest(disk, desc.ManifestFilename, closed)
 }
 
-// lost is the error of a store without a file that it had.
+// lost is the error of a store that has lost a file.
 func lost(name, what string) error {
 	return fmt.Errorf("the file %s of the store is missing (%s): the rest is left as it is; "+
 		"restore the file, or the whole store, from a backup, or choose an empty or new directory", name, what)
 }
 
-// checkNew accepts a directory in which a store can be made: an empty one, and one in which that was begun.
+// checkNew accepts a directory in which a store can be created: an empty one, and one in which the creation was
+// interrupted.
 func checkNew(disk vfs.FS, dir string) error {
 	names, err := disk.List(dir)
 	if err != nil {
@@ -89,7 +90,7 @@ func checkNew(disk vfs.FS, dir string) error {
 	begun := slices.Contains(names, newFormat)
 	for _, name := range names {
 		switch {
-		// The lock is ours, and a file system's root has the directory for what its repair found.
+		// The lock file is ours. The root of a file system has the directory for the results of its repair.
 		case name == lockFile || name == newFormat || name == "lost+found":
 			continue
 		case begun && firstFiles.MatchString(name):
@@ -107,10 +108,10 @@ func checkNew(disk vfs.FS, dir string) error {
 	return nil
 }
 
-// firstFiles are what Pebble makes before anything is stored.
+// firstFiles are the files that Pebble creates before anything is stored.
 var firstFiles = regexp.MustCompile(`^(MANIFEST-[0-9]+|marker\.(manifest|format-version)\..*|OPTIONS-[0-9]+|[0-9]+\.log|.*\.dbtmp)$`)
 
-// isStored reports whether a file is a log with something in it.
+// isStored reports whether a file is a log with content.
 func isStored(disk vfs.FS, dir, name string) (bool, error) {
 	if _, isLog := logNumber(name); !isLog {
 		return false, nil
@@ -119,7 +120,7 @@ func isStored(disk vfs.FS, dir, name string) (bool, error) {
 	return holdsRecord(head), err
 }
 
-// readFormat returns what the format file says.
+// readFormat returns the content of the format file.
 func readFormat(disk vfs.FS, dir string) (string, error) {
 	file, err := disk.Open(disk.PathJoin(dir, enginekit.FormatFile))
 	if err != nil {
@@ -129,7 +130,7 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 	return string(content), enginekit.FirstError(err, file.Close())
 }
 
-// create makes a store in a directory that look has found to hold none.
+// create makes a store in a directory that holds none according to look.
 func (d *database) create(dir string) error {
 	if d.options.ReadOnly {
 		return enginekit.NoStore(fs.ErrNotExist)
@@ -141,8 +142,8 @@ func (d *database) create(dir string) error {
 		err = syncDir(disk, dir)
 	}
 	if err == nil {
-		// Pebble makes the first log of a new database in its oldest format, whose chunks say nothing of syncs. The
-		// log of a second opening, that of the caller, is in the format asked for.
+		// Pebble creates the first log of a new database in its oldest format, whose chunks do not record syncs. The
+		// log of a second opening, by the caller, has the requested format.
 		err = d.openDatabase(dir)
 	}
 	if err == nil {
@@ -157,7 +158,7 @@ func (d *database) create(dir string) error {
 	return syncDir(disk, dir)
 }
 
-// writeSynced makes a file that is on the disk when it returns.
+// writeSynced creates a file that is on disk when it returns.
 func writeSynced(disk vfs.FS, name, content string) error {
 	file, err := disk.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -169,7 +170,7 @@ func writeSynced(disk vfs.FS, name, content string) error {
 	return enginekit.FirstError(err, file.Close())
 }
 
-// syncDir puts the entries of a directory on the disk.
+// syncDir syncs the entries of a directory to disk.
 func syncDir(disk vfs.FS, dir string) error {
 	file, err := disk.OpenDir(dir)
 	if err != nil {

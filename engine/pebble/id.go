@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ID implements storage.Identified. The first call for a directory draws the number, which is on
-// the disk when it returns; where the layer is opened to read only, it is another one after each Start.
+// ID implements storage.Identified. The first call for a directory draws the number and returns once it is on disk.
+// In a layer opened read-only, a store without a number gets another one after each Start.
 func (l *Layer) ID() (id uint64, err error) {
 	err = l.life.Use(func(d *database) error {
 		d.idLock.Lock()
@@ -29,7 +29,7 @@ func (l *Layer) ID() (id uint64, err error) {
 	return id, err
 }
 
-// number returns a number that is noted; 0 for none.
+// number returns a stored number, or 0 if there is none.
 func (d *database) number(key []byte) (uint64, error) {
 	value, closer, err := d.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {

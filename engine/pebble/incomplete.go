@@ -11,11 +11,11 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// MarkIncomplete implements storage.IncompleteMarker. It is on the disk when it returns,
-// whatever Durability says, and so is all that was written before it.
+// MarkIncomplete implements storage.IncompleteMarker. When it returns, the mark and everything written before it are
+// on disk, regardless of Durability.
 //
-// The mark is an entry of the database and not a file beside it, so that it shares one order
-// with the objects: where it is gone, what was written before is there.
+// The mark is an entry of the database instead of a separate file, so it shares one order with the objects: once the
+// mark is removed, everything written before is stored.
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.life.Write(func(d *database) error {
 		if reason == "" {
@@ -25,7 +25,7 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	})
 }
 
-// checkComplete refuses a database that is marked.
+// checkComplete rejects a database that is marked as incomplete.
 func (d *database) checkComplete() error {
 	reason, closer, err := d.db.Get(incompleteKey)
 	if errors.Is(err, pebble.ErrNotFound) {

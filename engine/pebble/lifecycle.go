@@ -18,14 +18,14 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// start finds, locks and opens the directory, or holds nothing.
+// start finds, locks and opens the directory. After an error it holds nothing.
 func (d *database) start(o storage.LayerOptions) error {
 	dir, err := d.findDir()
 	if err != nil {
 		return err
 	}
-	// A store that is refused gets no file, not even that of its lock. Where there is one, its store may be in
-	// use and change while it is looked at: then that waits for the lock.
+	// A rejected store gets no file, not even the lock file. If there is a lock file, the store may be in use and
+	// change during the inspection: the inspection then waits for the lock.
 	files := d.options.FS
 	if _, err := files.Stat(files.PathJoin(dir, lockFile)); err != nil {
 		if _, err := look(files, dir); err != nil {
@@ -44,7 +44,7 @@ func (d *database) start(o storage.LayerOptions) error {
 	return nil
 }
 
-// open opens the database in a directory that is locked.
+// open opens the database in a locked directory.
 func (d *database) open(dir string, o storage.LayerOptions) error {
 	exists, err := look(d.options.FS, dir)
 	if err == nil && !exists {
@@ -67,7 +67,7 @@ func (d *database) open(dir string, o storage.LayerOptions) error {
 	return nil
 }
 
-// openDatabase opens the database, or nothing.
+// openDatabase opens the database. After an error it holds nothing.
 func (d *database) openDatabase(dir string) (err error) {
 	d.disk = newFailstopFS(d.options.FS)
 	if d.options.ReadOnly {
@@ -88,7 +88,7 @@ func (d *database) openDatabase(dir string) (err error) {
 	return nil
 }
 
-// tableError says what to do about tables that are missing or too short, which Pebble reports one by line.
+// tableError adds advice to an error about tables that are missing or too short, which Pebble reports one by line.
 func tableError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "object size mismatch") {
 		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})
@@ -96,13 +96,13 @@ func tableError(err error) error {
 	return err
 }
 
-// oneLine is an error in one line.
+// oneLine is an error whose text is one line.
 type oneLine struct{ error }
 
 func (e oneLine) Error() string { return enginekit.OneLine(e.error.Error()) }
 func (e oneLine) Unwrap() error { return e.error }
 
-// discard closes a database that is not to be used, for a reason that its caller returns.
+// discard closes a database that cannot be used. The caller returns the reason.
 func (d *database) discard() {
 	if err := d.db.Close(); err != nil {
 		d.options.Logger.Debug("pebble: close after a failed open", "error", err)
@@ -118,15 +118,15 @@ func (d *database) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		Cache:         cache,
 		Logger:        log,
 		EventListener: log.events(),
-		// Named, so that a newer Pebble does not change the files on its own.
+		// The version is explicit, so a newer Pebble does not change the files by itself.
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		MemTableSize:       uint64(d.options.MemTableSize),
-		// With the default of 2, writers wait whenever one table of memory is flushed.
+		// With the default of 2, writers wait whenever a memtable is flushed.
 		MemTableStopWritesThreshold: 4,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(runtime.GOMAXPROCS(0), 3)) },
 	}
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a look-up of an absent key reads nothing
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a look-up of an absent key reads no data
 	}
 	return o
 }
@@ -138,7 +138,7 @@ func (d *database) Close() error {
 	return cmp.Or(d.db.Close(), d.disk.failure(), flushed, d.lock.Close())
 }
 
-// flush sorts what was written into tables.
+// flush writes the memtables to tables.
 func (d *database) flush() error {
 	if d.options.ReadOnly || d.disk.failure() != nil || d.db.Metrics().WAL.BytesIn == 0 {
 		return nil
@@ -146,8 +146,8 @@ func (d *database) flush() error {
 	return d.db.Flush()
 }
 
-// findDir returns the one true name of the directory, by which a second store in this process is noticed. It makes it
-// unless it is opened to read only.
+// findDir returns the canonical name of the directory, by which a second store in this process is detected. It
+// creates the directory unless the layer is opened read-only.
 func (d *database) findDir() (string, error) {
 	files := d.options.FS
 	real := files == vfs.Default
@@ -178,7 +178,7 @@ func makeDir(disk vfs.FS, dir string) error {
 	return cmp.Or(disk.MkdirAll(dir, 0o755), syncDir(disk, parent))
 }
 
-// lockHolder says who has the directory's lock. Within one process Pebble has no sentinel for it.
+// lockHolder reports who has the directory's lock. Pebble has no sentinel error for a holder in the same process.
 func lockHolder(err error) enginekit.Holder {
 	switch {
 	case errors.Is(err, errHeld), strings.Contains(err.Error(), "held by current process"):
@@ -189,7 +189,7 @@ func lockHolder(err error) enginekit.Holder {
 	return enginekit.Nobody
 }
 
-// explain says what to do about an error.
+// explain adds advice to an error.
 func explain(err error) error {
 	if pebble.IsCorruptionError(err) {
 		return fmt.Errorf("the store is corrupt; restore it from a backup: %w", oneLine{err})

@@ -11,7 +11,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// logger takes Pebble's messages. Nothing is printed, and Fatalf ends nothing.
+// logger receives Pebble's messages. It prints nothing, and Fatalf does not exit.
 type logger struct {
 	to   *slog.Logger
 	disk *failstopFS
@@ -29,18 +29,17 @@ func (g logger) Errorf(format string, args ...any) {
 	g.to.Error(enginekit.OneLine(fmt.Sprintf(format, args...)))
 }
 
-// Fatalf implements pebble.Logger. Pebble's own exits the process. Since failstopFS hides
-// the errors of the disk, what arrives here is a contradiction that Pebble found within
-// itself or in its files: writing stops as after a failure of the disk, so that nothing
-// of it reaches the directory, and Pebble goes on.
+// Fatalf implements pebble.Logger. Pebble's own exits the process. Since failstopFS hides the errors of the disk, a
+// call here reports a contradiction that Pebble found in itself or in its files. Writing stops as after a failure of
+// the disk, so none of it reaches the directory, and Pebble continues.
 func (g logger) Fatalf(format string, args ...any) {
 	message := enginekit.OneLine(fmt.Sprintf(format, args...))
 	g.to.Error(message)
 	g.disk.fail(errors.New(message))
 }
 
-// events tells of errors in the background. That of a corrupt table would be fatal by
-// default: here the reader who meets it gets the error.
+// events reports errors in the background. By default, the error of a corrupt table would be fatal: here the reader
+// that finds the damage gets the error.
 func (g logger) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { g.Errorf("background error: %v", err) },

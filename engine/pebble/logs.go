@@ -12,16 +12,16 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// This file looks at the write-ahead logs before Pebble does, as far as nobody else can tell what is lost: whether there is one, and
-// whether it is what Close leaves. What is in a log Pebble checks itself: each chunk has a checksum, and says how much before it
-// was synced, so that damage there is an error. At what was not synced yet, and in the last blocks, it takes damage for the end that
-// a crash cut short.
+// This file inspects the write-ahead logs before Pebble does, for losses that Pebble cannot detect: whether there is
+// a log, and whether Close left it in that form. Pebble itself checks the content of a log. Each chunk has a
+// checksum, and records how much before it was synced, so damage there is an error. Pebble treats damage in the
+// unsynced part, and in the last blocks, as the end that a crash cut short.
 
-// errNoLog is a database without any log. There is one from its making on: Pebble makes a new one before it
-// removes an old one.
+// errNoLog reports a database without any log. A database always has one from its creation on: Pebble creates a new
+// log before it removes an old one.
 var errNoLog = errors.New("it has no write-ahead log (*.log), which holds the newest writes; restore it from a backup")
 
-// checkLog refuses a database without a log. It tells whether the newest one is what Close leaves, which is without a
+// checkLog rejects a database without a log. It reports whether the newest log is as Close leaves it, without a
 // record.
 func checkLog(disk vfs.FS, dir string) (closed bool, err error) {
 	name, number, err := newestLog(disk, dir)
@@ -35,7 +35,7 @@ func checkLog(disk vfs.FS, dir string) (closed bool, err error) {
 	return endsLog(head, uint32(number)), err
 }
 
-// newestLog returns the name and the number of the newest log; no name when there is none.
+// newestLog returns the name and the number of the newest log, and no name if there is none.
 func newestLog(disk vfs.FS, dir string) (name string, number uint64, err error) {
 	names, err := disk.List(dir)
 	if err != nil {
@@ -49,7 +49,7 @@ func newestLog(disk vfs.FS, dir string) (name string, number uint64, err error) 
 	return name, number, nil
 }
 
-// logNumber returns the number of the log that has a name.
+// logNumber returns the number of the log with the given name.
 func logNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, ".log")
 	if !ok {
@@ -59,8 +59,8 @@ func logNumber(name string) (uint64, bool) {
 	return n, err == nil
 }
 
-// A chunk of a log begins with a checksum, a length in two bytes, a type, and the number of the log, since the file may have
-// been another log before.
+// A chunk of a log begins with a checksum, a length in two bytes, a type, and the number of the log. The number is
+// needed because the file may have been another log before.
 const (
 	chunkLengthAt = 4
 	chunkTypeAt   = 6
@@ -68,7 +68,7 @@ const (
 	chunkHeader   = chunkLogAt + 4
 )
 
-// beginningOf returns the first header of a log, filled up with zeros.
+// beginningOf returns the first header of a log, padded with zeros.
 func beginningOf(disk vfs.FS, log string) (head [chunkHeader]byte, err error) {
 	file, err := disk.Open(log)
 	if err != nil {
@@ -81,13 +81,13 @@ func beginningOf(disk vfs.FS, log string) (head [chunkHeader]byte, err error) {
 	return head, enginekit.FirstError(err, file.Close())
 }
 
-// endsLog reports whether a header is what ends a log that was closed in order: one of nothing, with the number behind
-// the log's.
+// endsLog reports whether a header ends a log that was closed cleanly: it has no content, and its number is one
+// greater than the log's.
 func endsLog(head [chunkHeader]byte, log uint32) bool {
 	return !holdsRecord(head) && head[chunkTypeAt] == 5 && binary.LittleEndian.Uint32(head[chunkLogAt:]) == log+1
 }
 
-// holdsRecord reports whether a header is of a chunk with something in it.
+// holdsRecord reports whether a header belongs to a chunk with content.
 func holdsRecord(head [chunkHeader]byte) bool {
 	return binary.LittleEndian.Uint16(head[chunkLengthAt:]) != 0
 }

@@ -14,17 +14,16 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// errManifest is a manifest with damage in the middle.
+// errManifest reports a manifest with damage in the middle.
 var errManifest = errors.New("the store is corrupt; restore it from a backup: its manifest is damaged")
 
-// checkManifest refuses a database whose manifest, the list of its tables, is damaged
-// before its end. Pebble takes the first record that it cannot read for the one
-// that a crash cut short: it would go on with the tables named up to there and remove the
-// others, in silence. But a crash cuts only the last record short, because each is
-// synced before the next is written. So a sound record behind a broken one is damage.
+// checkManifest rejects a database whose manifest, the list of its tables, is damaged before its end. Pebble treats
+// the first unreadable record as the one that a crash cut short: it would silently continue with the tables named up
+// to there and remove the others. But a crash cuts only the last record short, because each record is synced before
+// the next is written. A valid record after a broken one is therefore damage.
 //
-// Where the store was closed in order, the manifest is whole: a broken end of it is damage too, and so is
-// a table that was made after all that it tells of.
+// If the store was closed cleanly, the manifest is complete. A broken end is then damage too, and so is a table that
+// was created after everything in the manifest.
 func checkManifest(disk vfs.FS, name string, closed bool) error {
 	file, err := disk.Open(name)
 	if err != nil {
@@ -59,7 +58,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	return nil
 }
 
-// The tags of the fields of an edit, up to that of the number of the next file, which all edits begin with.
+// The tags of the fields of an edit, up to the number of the next file. All edits begin with these fields.
 const (
 	tagComparator    = 1 // a string
 	tagLogNumber     = 2
@@ -67,7 +66,7 @@ const (
 	tagPrevLogNumber = 9
 )
 
-// nextFile returns the number of the next file by an edit, 0 if it says none.
+// nextFile returns the number of the next file according to an edit, or 0 if the edit does not have it.
 func nextFile(edit []byte) uint64 {
 	for {
 		tag, n := binary.Uvarint(edit)

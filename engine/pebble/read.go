@@ -25,7 +25,7 @@ func (d *database) Get(path string) (meta.Object, error) {
 	return obj, cmp.Or(err, closer.Close())
 }
 
-// Keys implements enginekit.Database. It reads keys only, no data.
+// Keys implements enginekit.Database. It reads only keys, no data.
 func (d *database) Keys() ([]string, error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: firstObject, UpperBound: lastObject})
 	if err != nil {
@@ -49,13 +49,12 @@ func readPaths(it *pebble.Iterator) ([]string, error) {
 	return paths, it.Error()
 }
 
-// SizeHint implements storage.SizeHinter. It adds up what the headers of the tables on
-// disk say and guesses at what is in memory, so that overwritten objects that no
-// compaction has met yet count twice.
+// SizeHint implements storage.SizeHinter. It adds the counts in the headers of the tables on disk and an estimate of
+// memory. Overwritten objects that no compaction has merged yet count twice.
 func (d *database) SizeHint() int {
 	levels, err := d.db.SSTables(pebble.WithProperties())
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	var entries, size, deletions uint64
 	for _, tables := range levels {
@@ -73,9 +72,9 @@ func (d *database) SizeHint() int {
 		average = max(size/entries, 1)
 	}
 	inMemory := d.db.Metrics().MemTable.Size / (average + memTableOverhead)
-	objects := entries - min(entries, 2*deletions) + inMemory/2 // each commit notes its revision too
+	objects := entries - min(entries, 2*deletions) + inMemory/2 // each commit also writes the record of its revision
 	return int(min(objects, 1<<30))
 }
 
-// memTableOverhead is about what an entry in memory takes besides its key and value.
+// memTableOverhead is the approximate overhead of an entry in memory besides its key and value.
 const memTableOverhead = 48

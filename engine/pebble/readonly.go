@@ -13,8 +13,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// readFS is a file system that is read, and nothing else. Pebble changes nothing when it is told to read only;
-// should it try to, the open fails.
+// readFS is a file system that can only be read. Pebble changes nothing in read-only mode; if it tried to, the open
+// would fail.
 type readFS struct{ vfs.FS }
 
 func (readFS) Create(string, vfs.DiskWriteCategory) (vfs.File, error) {
@@ -32,11 +32,11 @@ func (readFS) ReuseForWrite(string, string, vfs.DiskWriteCategory) (vfs.File, er
 }
 func (readFS) MkdirAll(string, os.FileMode) error { return storage.ErrReadOnly }
 
-// lockFS gives the lock of a directory to one writer, or to any number of readers. A writer removes tables that a
-// reader reads, and a reader cannot follow what it writes.
+// lockFS gives the lock of a directory to one writer, or to any number of readers. They exclude each other, because a
+// writer removes tables that a reader reads, and a reader cannot follow the writer's changes.
 //
-// A reader does not make the lock's file. A copy of a store without it, which is an empty file that some tools leave
-// behind, is not kept from a writer in another process.
+// A reader does not create the lock file, an empty file that some tools leave out of copies. While a reader uses such
+// a copy, a writer in another process is not excluded.
 type lockFS struct {
 	vfs.FS
 	readOnly bool
@@ -53,23 +53,23 @@ func (f lockFS) Lock(name string) (io.Closer, error) {
 	return f.FS.Lock(name)
 }
 
-// locks are those of this process. There must be such a list, in the whole process: a lock by fcntl, which is
-// what Pebble takes, is no hindrance for the process that has it, which loses it when it closes the lock's file
-// anywhere.
+// locks holds the locks of this process. The whole process needs one such list. Pebble uses fcntl locks: they do not
+// exclude the process that holds them, and that process loses them when it closes the lock file through any
+// descriptor.
 var locks lockTable
 
 type lockTable struct {
-	// lock guards held. It is held while the file of a lock is opened.
+	// lock guards held. It is held while a lock file is opened.
 	lock sync.Mutex
 	held map[string]*heldLock
 }
 
 type heldLock struct {
-	file    io.Closer // nil when there is no file
+	file    io.Closer // nil if there is no file
 	readers int       // 0 for a writer
 }
 
-// errHeld is a lock that this process has.
+// errHeld reports a lock that this process already has.
 var errHeld = errors.New("this process has it open")
 
 func (t *lockTable) take(name string, readOnly bool) (io.Closer, error) {
@@ -113,7 +113,7 @@ type takenLock struct {
 	name  string
 }
 
-// Close lets the lock go.
+// Close releases the lock.
 func (l *takenLock) Close() error {
 	l.table.lock.Lock()
 	defer l.table.lock.Unlock()

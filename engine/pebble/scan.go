@@ -6,7 +6,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Scan implements enginekit.Database. What the snapshot pins on disk is kept until the scan ends.
+// Scan implements enginekit.Database. The files that the snapshot pins stay on disk until the scan ends.
 func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	lower, upper := objectKeys.Walk(pattern).Bounds()
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
@@ -16,7 +16,7 @@ func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	return objectKeys.Iterate(pattern, cursor{it}), nil
 }
 
-// cursor is an iterator of Pebble as an enginekit.Cursor.
+// cursor adapts an iterator of Pebble to enginekit.Cursor.
 type cursor struct{ it *pebble.Iterator }
 
 func (c cursor) Seek(key []byte) []byte { return c.at(c.it.SeekGE(key)) }

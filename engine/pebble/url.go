@@ -6,7 +6,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Engine opens stores by URLs of the form pebble:DIRECTORY, to be passed to oolith.Open or engine.Open.
+// Engine opens stores by URLs of the form pebble:DIRECTORY. Pass it to oolith.Open or engine.Open.
 var Engine = engine.New("pebble", "DIRECTORY", []engine.Option[Options]{
 	engine.Switch("sync", func(o *Options, on bool) {
 		if !on {

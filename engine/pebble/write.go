@@ -12,12 +12,10 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// maxBatch bounds the bytes of one batch, safely below what Pebble takes on a machine of
-// any width.
+// maxBatch limits the bytes of one batch. It is safely below Pebble's limit on machines of any word size.
 const maxBatch = 1 << 30
 
-// recordOverhead is at least what a batch adds to a key and a value: a kind and two
-// lengths.
+// recordOverhead is a upper bound of what a batch adds to a key and a value: a kind and two lengths.
 const recordOverhead = 1 + 2*binary.MaxVarintLen32
 
 // Commit implements enginekit.Database.
@@ -29,8 +27,8 @@ func (d *database) Commit(changes []storage.Change, revision uint64) error {
 	return d.await(b)
 }
 
-// CommitAsync implements storage.AsyncBatcher: the batch is in the write-ahead log's order
-// and visible to reads when it returns, and durable when wait returns. Close waits for wait.
+// CommitAsync implements storage.AsyncBatcher. When it returns, the batch has its position in the write-ahead log and
+// is visible to reads. It is durable when wait returns. Close waits for wait.
 func (l *Layer) CommitAsync(changes []storage.Change) (wait func() error, err error) {
 	revision, err := l.life.Check(changes)
 	if err != nil {
@@ -55,7 +53,7 @@ func (l *Layer) CommitAsync(changes []storage.Change) (wait func() error, err er
 	}, nil
 }
 
-// addChanges adds changes to a batch, and the note of their highest revision.
+// addChanges adds changes and the record of their highest revision to a batch.
 func addChanges(b *pebble.Batch, changes []storage.Change, revision uint64) error {
 	for _, c := range changes {
 		if err := addChange(b, c); err != nil {
@@ -68,7 +66,7 @@ func addChanges(b *pebble.Batch, changes []storage.Change, revision uint64) erro
 	return b.Set(revisionKey, binary.LittleEndian.AppendUint64(nil, revision), nil)
 }
 
-// measure returns the size of changes in a batch, which one of them may make too large.
+// measure returns the size of changes in a batch. It fails if one of them makes the batch too large.
 func measure(changes []storage.Change) (size int, err error) {
 	size = 128 // the batch's own header and the revision
 	for i, c := range changes {
@@ -102,7 +100,7 @@ func addChange(b *pebble.Batch, c storage.Change) error {
 	}
 }
 
-// put encodes an object right into the memory of a batch.
+// put encodes an object directly into the memory of a batch.
 func put(b *pebble.Batch, path string, obj *meta.Object) error {
 	op := b.SetDeferred(objectKeys.Size(path), enginekit.ObjectSize(obj))
 	objectKeys.Append(op.Key[:0], path)
@@ -112,7 +110,7 @@ func put(b *pebble.Batch, path string, obj *meta.Object) error {
 
 func clearObjects(b *pebble.Batch) error { return b.DeleteRange(firstObject, lastObject, nil) }
 
-// apply gives a batch its place in the write-ahead log and makes it visible.
+// apply gives a batch its position in the write-ahead log and makes it visible.
 func (d *database) apply(changes []storage.Change, revision uint64) (*pebble.Batch, error) {
 	size, err := measure(changes)
 	if err == nil {
@@ -131,7 +129,7 @@ func (d *database) apply(changes []storage.Change, revision uint64) (*pebble.Bat
 	return b, d.db.ApplyNoSyncWait(b, pebble.Sync)
 }
 
-// await returns when an applied batch is as durable as is asked for.
+// await returns once an applied batch is as durable as requested.
 func (d *database) await(b *pebble.Batch) error {
 	if d.options.Durability == DurabilitySync {
 		if err := b.SyncWait(); err != nil {
@@ -141,8 +139,8 @@ func (d *database) await(b *pebble.Batch) error {
 	return d.settled(b.Close())
 }
 
-// settled is the error of a write, or why it does not count: a disk that failed meanwhile has taken nothing more, although
-// Pebble was told that all is well; see failstopFS.
+// settled returns the error of a write. It fails even if Pebble reports success, because a disk that has failed in
+// the meantime takes no more data, and failstopFS hides that from Pebble.
 func (d *database) settled(err error) error { return cmp.Or(d.disk.failure(), err) }
 
 // LastRevision implements enginekit.Database.

@@ -13,21 +13,19 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// mostFaults is how many faults of the file's structure a check tells of.
+// mostFaults is the maximum number of faults of the file's structure in a check.
 const mostFaults = 1000
 
-// Check implements storage.Checker. On one snapshot it has SQLite examine the whole file, with the
-// order of its tables and what its indexes say of them (integrity_check), and then reads each
-// object.
+// Check implements storage.Checker. On one snapshot, it has SQLite examine the whole file, including the order of its
+// tables and the consistency of its indexes (integrity_check), and then reads each object.
 //
-// A damaged page takes the objects on it along: each is reported with its key, as long as the index
-// of the paths can be read. Reads and writes go on meanwhile; the write-ahead log grows by what is
-// written.
+// A damaged page makes the objects on it unreadable: each is reported with its key, if the index of the paths can be
+// read. Reads and writes continue meanwhile; the write-ahead log grows by everything written.
 func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	// There is one at a time. It waits before it holds anything.
+	// Only one check runs at a time. It waits before it holds anything.
 	var db *database
 	if err := l.life.Use(func(d *database) error { db = d; return nil }); err != nil {
 		return 0, err
@@ -69,13 +67,13 @@ func (l *Layer) Check(ctx context.Context, report func(error)) (objects int, err
 	})
 }
 
-// check is a check in progress: a scan that goes by the paths.
+// check is a check in progress: a scan in the order of the paths.
 type check struct {
 	*scan
-	objects int     // whole ones, of the last step
+	objects int     // intact ones, of the last step
 	found   []error // by it
-	from    string  // where the next paths begin
-	singly  bool    // the next objects are read one by one
+	from    string  // the start of the next paths
+	singly  bool    // read the next objects one by one
 }
 
 // structure has SQLite examine the file.
@@ -92,7 +90,7 @@ func (c *check) structure() (more bool, err error) {
 	return true, c.orFound(finish(s, nil))
 }
 
-// orFound notes an error as a finding, unless the check was interrupted.
+// orFound records an error as a finding, unless the check was interrupted.
 func (c *check) orFound(err error) error {
 	if err == nil || isCode(err, sqlite3.INTERRUPT) {
 		return err
@@ -103,7 +101,7 @@ func (c *check) orFound(err error) error {
 
 func (c *check) note(err error) { c.found = append(c.found, c.db.wrap("check", err)) }
 
-// read checks the next objects and tells whether there are more.
+// read checks the next objects and reports whether there are more.
 func (c *check) read() (more bool, err error) {
 	if c.singly {
 		return c.readSingly()
@@ -125,19 +123,19 @@ func (c *check) read() (more bool, err error) {
 		if isCode(err, sqlite3.INTERRUPT) {
 			return false, err
 		}
-		c.singly = true // its place is found there
+		c.singly = true // readSingly finds the position of the error
 		return true, nil
 	}
 	return full && n > 0, nil
 }
 
-// passed notes that a path was read. It never goes back, however damaged the index is.
+// passed records that a path was read. The position never moves back, however damaged the index is.
 func (c *check) passed(path string) {
-	// The least of the texts that follow it.
+	// The smallest text after path.
 	c.from = max(c.from, path+"\x00")
 }
 
-// count counts an object that is whole, or notes what is wrong with it.
+// count counts an intact object, or records what is wrong with it.
 func (c *check) count(path string, err error) {
 	if err = enginekit.FirstError(err, checkStored(path)); err != nil {
 		c.note(named(path, err))
@@ -146,7 +144,7 @@ func (c *check) count(path string, err error) {
 	c.objects++
 }
 
-// readSingly reads the next objects each by its path, behind which something cannot be read.
+// readSingly reads the next objects one by one by their paths, because something after them cannot be read.
 func (c *check) readSingly() (more bool, err error) {
 	c.singly = false
 	paths, err := c.conn.pathsFrom(c.from, enginekit.FirstChunk)
@@ -167,8 +165,7 @@ func (c *check) readSingly() (more bool, err error) {
 	return len(paths) > 0, nil
 }
 
-// pathsFrom reads the next paths, by their index alone. Those that could be read come with the
-// error.
+// pathsFrom reads the next paths from their index alone. After an error it also returns the paths that could be read.
 func (c *conn) pathsFrom(from string, limit int) (paths []string, err error) {
 	s, err := c.bound(listPaths, from)
 	if err != nil {

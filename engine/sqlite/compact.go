@@ -9,14 +9,13 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Compact implements storage.Compacter: it writes the file anew without the pages that are free,
-// with the rows of each table side by side (VACUUM), and cuts it to its length.
+// Compact implements storage.Compacter. It rewrites the file without free pages, with the rows of each table side by
+// side (VACUUM), and truncates it to its length.
 //
-// Reads go on meanwhile. Writes wait until it is done, as SQLite has one writer: for a gigabyte
-// that is some seconds to tens of them. It takes twice the room of the file for as long as it
-// lasts, once beside it, in FILE-wal, and once in the directory for temporary files (SQLITE_TMPDIR,
-// or the system's). A scan that is under way keeps FILE from becoming shorter: that happens when
-// the log is moved the next time. The context, and Close, end it with nothing changed.
+// Reads continue meanwhile. Writes wait until it is done, because SQLite has one writer: seconds to tens of seconds
+// for a gigabyte. While it runs, it needs twice the space of the file: once beside it, in FILE-wal, and once in the
+// directory for temporary files (SQLITE_TMPDIR, or the system's). A scan in progress keeps FILE from becoming
+// shorter: that happens when the log is next moved. The context, and Close, end the compaction with nothing changed.
 func (l *Layer) Compact(ctx context.Context) error {
 	return enginekit.Alone(l.life.Use(func(d *database) error {
 		d.write.Lock()
@@ -42,7 +41,7 @@ func (c *conn) vacuum() (err error) {
 	return c.db.Exec(`VACUUM`)
 }
 
-// shorten moves the whole log into the file and cuts both, unless something still reads the log.
+// shorten moves the whole log into the file and truncates both, unless the log is still being read.
 func (d *database) shorten() error {
 	pages, err := d.writer.cutLog()
 	if isCode(err, sqlite3.BUSY) {
@@ -55,7 +54,7 @@ func (d *database) shorten() error {
 	return err
 }
 
-// cutLog waits for nobody: while it does, others could not write.
+// cutLog never waits: while it waited, others could not write.
 func (c *conn) cutLog() (pages int, err error) {
 	defer c.guard(&err)
 	if err := c.db.BusyTimeout(0); err != nil {

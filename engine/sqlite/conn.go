@@ -15,34 +15,33 @@ import (
 )
 
 const (
-	// patience is how long a connection waits for another program that holds a lock.
+	// patience is the time that a connection waits for another program that holds a lock.
 	patience = 10 * time.Second
-	// heavyData is the data after which a connection is closed and not used again: what it
-	// took for a large value it would keep.
+	// heavyData is the size of data beyond which a connection is closed instead of reused, because it keeps the
+	// memory that a large value took.
 	heavyData = 8 << 20
-	// keptLog is the length that FILE-wal is cut to when it begins anew.
+	// keptLog is the length that FILE-wal is truncated to when it starts over.
 	keptLog = 64 << 20
 )
 
-// conn is a connection of SQLite with its prepared statements. It belongs to one goroutine at
-// a time.
+// conn is a connection of SQLite with its prepared statements. One goroutine at a time uses it.
 type conn struct {
 	db         *sqlite3.Conn
 	files      *fileSystem
 	statements map[string]*sqlite3.Stmt
-	memory     int64 // that it may take
-	heavy      bool  // it carried a large value
+	memory     int64 // the limit of its memory
+	heavy      bool  // a large value passed through it
 	broken     bool  // SQLite panicked in it
 }
 
-// openMode is what a connection is for.
+// openMode is the purpose of a connection.
 type openMode string
 
 const (
-	toCreate openMode = "rwc" // makes the file
+	toCreate openMode = "rwc" // creates the file
 	toWrite  openMode = "rw"
-	toRead   openMode = "rw" // the index of the log has to be written by readers too
-	toLook   openMode = "ro" // changes nothing, and takes no lock
+	toRead   openMode = "rw" // readers too have to write the index of the log
+	toLook   openMode = "ro" // changes nothing and takes no lock
 )
 
 // openConn opens a connection to a database. The path is absolute.
@@ -68,7 +67,7 @@ func openConn(path string, mode openMode, o Options) (c *conn, err error) {
 		return c, err
 	}
 	if mode == toLook {
-		// The index of the log is in memory then, each connection's own.
+		// The index of the log is then in memory, one for each connection.
 		if err := c.db.Exec(`PRAGMA locking_mode = EXCLUSIVE`); err != nil {
 			return c, err
 		}
@@ -76,7 +75,7 @@ func openConn(path string, mode openMode, o Options) (c *conn, err error) {
 	return c, c.db.Exec(fmt.Sprintf(`PRAGMA cache_size = -%d; PRAGMA cell_size_check = ON`, cache>>10))
 }
 
-// uri names a database as SQLite wants it.
+// uri names a database in the form that SQLite expects.
 func uri(path string, mode openMode, vfs string) string {
 	name := filepath.ToSlash(path)
 	if !strings.HasPrefix(name, "/") {
@@ -107,12 +106,12 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 	if err := c.useLog(); err != nil {
 		return err
 	}
-	// The log is moved into the file by us, see log.go.
+	// log.go moves the log into the file.
 	c.db.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		onLog(pages)
 		return nil
 	})
-	// What is written here has its checksum.
+	// Rows written here have their checksum.
 	if _, err := c.db.Config(sqlite3.DBCONFIG_ENABLE_TRIGGER, false); err != nil {
 		return err
 	}
@@ -136,8 +135,8 @@ func (c *conn) makeReader() (err error) {
 	return c.db.Exec(`PRAGMA query_only = ON; PRAGMA temp_store = MEMORY`)
 }
 
-// useLog makes the database one with a write-ahead log, which it is unless it was just made or
-// another program changed it.
+// useLog switches the database to a write-ahead log. It already has one unless it is new or another program changed
+// it.
 func (c *conn) useLog() error {
 	s, err := c.prepare(`PRAGMA journal_mode = WAL`)
 	if err != nil {
@@ -156,8 +155,7 @@ func (c *conn) useLog() error {
 	return nil
 }
 
-// setSync sets when the log is synced. On macOS the full sync is one that empties the
-// cache of the drive.
+// setSync sets when the log is synced. On macOS a full sync also flushes the cache of the drive.
 func (c *conn) setSync(d Durability) error {
 	mode := "FULL"
 	if d == DurabilityNoSync {
@@ -166,7 +164,7 @@ func (c *conn) setSync(d Durability) error {
 	return c.db.Exec(`PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; PRAGMA synchronous = ` + mode)
 }
 
-// prepare returns the statement of a text, which is prepared at its first use.
+// prepare returns the statement of a text. The first use prepares it.
 func (c *conn) prepare(sql string) (*sqlite3.Stmt, error) {
 	if s := c.statements[sql]; s != nil {
 		return s, nil
@@ -202,12 +200,10 @@ func (c *conn) bound(sql string, texts ...string) (*sqlite3.Stmt, error) {
 	return s, nil
 }
 
-// finish ends a statement that was stepped through, and returns the first error: one of the
-// caller's, or what the steps met.
+// finish ends a stepped statement and returns the first error: one of the caller's, or one of the steps.
 func finish(s *sqlite3.Stmt, err error) error { return enginekit.FirstError(err, s.Err(), s.Reset()) }
 
-// transact runs do in a transaction. After an error nothing of it is kept, but where the error is
-// of the commit itself.
+// transact runs do in a transaction. After an error nothing is kept, except if the error is one of the commit itself.
 func (c *conn) transact(do func() error) error {
 	if err := c.run(beginWrite); err != nil {
 		return err
@@ -222,7 +218,7 @@ func (c *conn) transact(do func() error) error {
 	return c.undo(err)
 }
 
-// undo rolls back what an error ended, if SQLite has not already.
+// undo rolls back the transaction that failed, unless SQLite has already done so.
 func (c *conn) undo(cause error) error {
 	if c.db.GetAutocommit() {
 		return cause
@@ -233,7 +229,7 @@ func (c *conn) undo(cause error) error {
 	return cause
 }
 
-// undoError says that a failed transaction could not be rolled back either.
+// undoError reports that a failed transaction could not be rolled back either.
 type undoError struct{ cause, err error }
 
 func (e *undoError) Error() string {
@@ -242,8 +238,9 @@ func (e *undoError) Error() string {
 
 func (e *undoError) Unwrap() error { return e.cause }
 
-// guard is deferred around all that calls SQLite. It puts the cause into an error of the files, and
-// makes an error of a panic in SQLite's code: it panics when it runs out of its memory. The connection is not used again then.
+// guard is deferred around all calls of SQLite. It adds the cause to an error of the files, and converts a panic in
+// SQLite's code to an error: that code panics when it runs out of its memory. The connection is not used again after
+// a panic.
 func (c *conn) guard(err *error) {
 	value := recover()
 	if value == nil {
@@ -273,10 +270,10 @@ func (e *panicError) Unwrap() error { return e.cause }
 // usable reports whether the connection is worth keeping.
 func (c *conn) usable() bool { return !c.heavy && !c.broken }
 
-// carried notes that a value of so many bytes passed through.
+// carried records that a value of the given size passed through.
 func (c *conn) carried(size int) { c.heavy = c.heavy || size > heavyData }
 
-// close ends the connection.
+// close closes the connection.
 func (c *conn) close() (err error) {
 	defer c.files.close()
 	if c.db == nil {
@@ -291,5 +288,5 @@ func (c *conn) close() (err error) {
 	return enginekit.FirstError(append(errs, c.db.Close())...)
 }
 
-// isCode reports whether an error is one of SQLite's with a primary code.
+// isCode reports whether an error is one of SQLite's with the given primary code.
 func isCode(err error, code sqlite3.ErrorCode) bool { return errors.Is(err, code) }

@@ -10,8 +10,8 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 )
 
-// isNoRoom reports whether a write was not made because there is no room for it. What failed to be
-// synced for that reason is not meant: nobody knows what became of it.
+// isNoRoom reports whether a write was not made because there is no space for it. A sync that fails for this reason
+// does not count: its outcome is unknown.
 func isNoRoom(err error) bool {
 	if isCode(err, sqlite3.FULL) {
 		return true
@@ -27,24 +27,24 @@ func isReadOnly(err error) bool {
 	return errors.Is(err, syscall.EROFS) || isCode(err, sqlite3.READONLY)
 }
 
-// isCorrupt reports whether SQLite found damage. That its code broke off (panicError) is no sign of it.
+// isCorrupt reports whether SQLite found damage. A panic in its code (panicError) is no sign of it.
 func isCorrupt(err error) bool {
 	return isCode(err, sqlite3.CORRUPT) || isCode(err, sqlite3.NOTADB)
 }
 
-// isNoMemory reports whether memory could not be had: from the operating system, or beyond what a
-// connection may take. The driver has no name for its panic.
+// isNoMemory reports whether an allocation failed: in the operating system, or because of the limit of the
+// connection. The driver has no name for its panic.
 func isNoMemory(err error) bool {
 	var broken *panicError
 	return isCode(err, sqlite3.NOMEM) || errors.Is(err, syscall.ENOMEM) ||
 		errors.As(err, &broken) && strings.HasSuffix(broken.cause.Error(), "out of memory")
 }
 
-// moreMemory is what to do about it.
+// moreMemory is the advice for it.
 const moreMemory = "out of memory; make some free, or raise the limit of the process (ulimit -v): each connection to a " +
 	"file reserves some GiB of addresses"
 
-// wrap names the file and what was being done; it keeps nil.
+// wrap names the file and the operation; it keeps nil.
 func (d *database) wrap(doing string, err error) error {
 	if err == nil {
 		return nil

@@ -4,5 +4,5 @@ package sqlite
 
 import "syscall"
 
-// noRoom are the errors of a disk without room, for all or for this user.
+// noRoom lists the errors of a disk without space, for all users or for this one.
 var noRoom = []error{syscall.ENOSPC, syscall.EDQUOT}

@@ -14,17 +14,17 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The names beside the file.
+// The suffixes of the other files of a store.
 const (
 	lockSuffix    = "-lock"
 	indexSuffix   = "-shm"
 	journalSuffix = "-journal"
-	// newSuffix is of the file in the making. It gets its name when it is whole, so that FILE
-	// either is not there or has its mark in the header.
+	// newSuffix is the suffix of a file under creation. The file gets its final name when it is complete, so FILE
+	// either does not exist or has its mark in the header.
 	newSuffix = "-new"
 )
 
-// The header of an SQLite database, of which this much is looked at.
+// The part of the header of an SQLite database that is inspected.
 const (
 	headerSize      = 100
 	headerMagic     = "SQLite format 3\x00"
@@ -32,11 +32,11 @@ const (
 	changesAt       = 24
 	pageCountAt     = 28
 	applicationIDAt = 68
-	countValidAt    = 92 // for which number of changes the page count is right
+	countValidAt    = 92 // the number of changes for which the page count is correct
 )
 
-// place makes the directories above a file, unless only a file that is there is wanted, and returns the file's
-// one true name, by which a second store on it is noticed.
+// place creates the directories above a file, except in read-only mode. It returns the canonical name of the file, by
+// which a second store on it is detected.
 func place(file string, readOnly bool) (string, error) {
 	if file == "" {
 		return "", errors.New("the path of the file is empty")
@@ -61,7 +61,7 @@ func place(file string, readOnly bool) (string, error) {
 	return resolve(path)
 }
 
-// resolve follows symbolic links, also of a file that is not there yet.
+// resolve follows symbolic links, also those of a file that does not exist yet.
 func resolve(path string) (string, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -74,8 +74,8 @@ func resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// inspect tells whether a file is there. One that is not ours, or not whole, is an error, and so is a part of a
-// database without the file. SQLite is not asked: to open a database can change it.
+// inspect reports whether a file exists. A file that is foreign or incomplete is an error, and so is a part of a
+// database without the file. inspect does not use SQLite, because opening a database can change it.
 func inspect(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func inspect(path string) (exists bool, err error) {
 	case !info.Mode().IsRegular():
 		return false, errors.New("it is no regular file")
 	case info.Size() == 0:
-		// A store never has such a file: it may be all that is left of one.
+		// A store never has an empty file: it may be all that is left of one.
 		return false, errors.New("the file is empty; if a store was there, restore it from a backup, and remove the file " +
 			"for a new store")
 	}
@@ -113,7 +113,7 @@ func inspect(path string) (exists bool, err error) {
 	return true, checkWhole(path, header, size)
 }
 
-// checkWhole refuses a file that was cut short, and one whose log is missing.
+// checkWhole rejects a truncated file, and a file whose log is missing.
 func checkWhole(path string, header [headerSize]byte, size int64) error {
 	log, err := os.Stat(path + logSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,7 +127,7 @@ func checkWhole(path string, header [headerSize]byte, size int64) error {
 	}
 	field := func(at int) int64 { return int64(binary.BigEndian.Uint32(header[at:])) }
 	page := pageSize(binary.BigEndian.Uint16(header[pageSizeAt:]))
-	// A crash while a log is moved into the file can leave it shorter than it says.
+	// A crash while a log is moved into the file can leave the file shorter than it says.
 	logged := log != nil && log.Size() > 0
 	if !logged && field(changesAt) == field(countValidAt) && size < page*field(pageCountAt) {
 		return fmt.Errorf("the file is corrupt: it is cut short to %d bytes, expected %d; restore it from a backup", size,
@@ -140,10 +140,10 @@ func isDirectory(path string) error {
 	return fmt.Errorf("%s is a directory, expected a file; choose a name in it", path)
 }
 
-// create makes an empty store. The lock of the file is held.
+// create makes an empty store. The caller holds the lock of the file.
 func create(path string, o Options) error {
 	temporary := path + newSuffix
-	// What an earlier attempt left.
+	// Files of an earlier attempt.
 	for _, name := range []string{temporary, temporary + journalSuffix} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -163,7 +163,7 @@ func create(path string, o Options) error {
 	return enginekit.SyncDir(filepath.Dir(path))
 }
 
-// fillNew marks a new database and makes its tables. It is on the disk when it returns.
+// fillNew marks a new database and creates its tables. They are on disk when it returns.
 func (c *conn) fillNew() (err error) {
 	defer c.guard(&err)
 	if err := c.db.Exec(fmt.Sprintf(`PRAGMA fullfsync = ON; PRAGMA synchronous = FULL; PRAGMA application_id = %d`, applicationID)); err != nil {
@@ -172,10 +172,10 @@ func (c *conn) fillNew() (err error) {
 	return migrate(c, migrations, 0)
 }
 
-// explain says what to do about an error.
+// explain adds advice to an error.
 func explain(err error) error {
 	switch {
-	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // as SQLite says it
+	case isReadOnly(err) && !errors.Is(err, syscall.EROFS): // SQLite's form of the error
 		return fmt.Errorf("the file or its directory cannot be written; change its permissions, choose another, or open it to read only (readonly=on): %w", err)
 	case isNoRoom(err):
 		return fmt.Errorf("the disk is full; make room: %w", err)

@@ -12,20 +12,20 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// A process that was killed leaves its log, and the index of it, which says how long the log is. SQLite makes the index anew from what is
-// left of the log, and so takes a log that was emptied, cut short or left behind by a copy for one that is whole.
+// A killed process leaves its log and the log's index, which says how long the log is. SQLite rebuilds the index from
+// what is left of the log. It therefore treats a log that was emptied, truncated or not copied as complete.
 
-// errLogShort says so, and what to do.
+// errLogShort describes the damage and the remedy.
 var errLogShort = errors.New("the write-ahead log is damaged or cut short, and acknowledged writes would be lost; " +
 	"restore both from a backup, or give up those writes by opening and closing the file with another program for SQLite")
 
-// The beginnings of a log (https://sqlite.org/fileformat2.html#walformat) and of its index
-// (https://sqlite.org/walformat.html#walidxfmt), whose header is there twice.
+// The headers of a log (https://sqlite.org/fileformat2.html#walformat) and of its index
+// (https://sqlite.org/walformat.html#walidxfmt), which has its header twice.
 const (
 	logSuffix     = "-wal"
 	logHeaderSize = 32
 	logSaltAt     = 16
-	logMagic      = 0x377f0682 // the lowest bit: of another byte order
+	logMagic      = 0x377f0682 // the lowest bit selects the byte order
 	frameHeader   = 24
 
 	indexHeader   = 136
@@ -36,9 +36,9 @@ const (
 	indexMovedAt  = 96
 )
 
-// checkLog refuses a log that is shorter than its index says that it is. The
-// index is written after the log was synced, so that no crash makes it so, but for one: a loss of power just after
-// a compaction cut the log, which cost nothing.
+// checkLog rejects a log that is shorter than its index says. The index is written after the log is synced, so a
+// crash cannot cause this, with one exception: a power failure just after a compaction truncated the log, which lost
+// nothing.
 func checkLog(path string) error {
 	index, err := os.ReadFile(path + indexSuffix)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(index) < indexHeader {
@@ -58,7 +58,7 @@ func checkLog(path string) error {
 	}
 	sound := size >= logHeaderSize && binary.BigEndian.Uint32(log[:])&^1 == logMagic
 	if sound && !bytes.Equal(log[logSaltAt:logSaltAt+8], index[indexSaltAt:indexSaltAt+8]) {
-		return nil // a log that has begun anew since
+		return nil // a log that has started over since
 	}
 	want := logHeaderSize + frames*(frameHeader+pageSize(binary.LittleEndian.Uint16(index[indexPageAt:])))
 	if sound && size >= want {
@@ -67,7 +67,7 @@ func checkLog(path string) error {
 	return fmt.Errorf("%w: by %s it has %d bytes, and %d of them are there", errLogShort, path+indexSuffix, want, size)
 }
 
-// pageSize is the size of a page as SQLite notes it.
+// pageSize decodes SQLite's size of a page.
 func pageSize(noted uint16) int64 {
 	if noted == 1 {
 		return 65536
@@ -75,7 +75,7 @@ func pageSize(noted uint16) int64 {
 	return int64(noted)
 }
 
-// readBeginning returns the beginning of a file, filled up with zeros, and its size; nothing of one that is absent.
+// readBeginning returns the start of a file, padded with zeros, and its size. For an absent file it returns nothing.
 func readBeginning(name string) (header [headerSize]byte, size int64, err error) {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,8 +95,8 @@ func readBeginning(name string) (header [headerSize]byte, size int64, err error)
 	return header, size, enginekit.FirstError(err, file.Close())
 }
 
-// checkJournal refuses to read a database in which a transaction was cut off that another program,
-// or one of SQLite's other modes, keeps in FILE-journal: only SQLite can take it back, by writing.
+// checkJournal rejects reading a database with an interrupted transaction of another program, or of one of SQLite's
+// other modes, in FILE-journal: only SQLite can roll it back, by writing.
 func checkJournal(path string) error {
 	info, err := os.Stat(path + journalSuffix)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {

@@ -15,35 +15,35 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// database is the file while it is open.
+// database is an open file.
 type database struct {
 	path    string // absolute, without symbolic links
 	options Options
 	lock    *os.File
 	readers *pool
-	// closing is done when Close has begun: long calls end.
+	// closing is done once Close begins: long calls end.
 	closing context.Context
 
 	unsynced bool // the log was written without sync
-	// revision is the highest that was committed.
+	// revision is the highest committed revision.
 	revision atomic.Uint64
 	id       uint64 // set before the database is shared
 
 	// write guards the fields below: there is one writer.
 	write    sync.Mutex
 	writer   *conn
-	failed   error   // why nothing more is written
+	failed   error   // why no more writes are made
 	refused  refusal // of the last commit
 	logPages int     // of the log, after the last commit
-	movedAt  int     // logPages when the log was moved the last time
+	movedAt  int     // logPages when the log was last moved
 }
 
-// start finds the file, locks it and opens it, or holds nothing.
+// start finds the file, locks it and opens it. After an error it holds nothing.
 func (d *database) start(file string, o storage.LayerOptions) (err error) {
 	if d.path, err = place(file, d.options.ReadOnly); err != nil {
 		return err
 	}
-	// Nothing is left beside a file that is not ours.
+	// No file is created beside a foreign file.
 	if _, err := inspect(d.path); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (d *database) start(file string, o storage.LayerOptions) (err error) {
 		return err
 	}
 	if err := d.open(o); err != nil {
-		d.failed = cmp.Or(d.failed, err) // so that Close leaves the log as it is
+		d.failed = cmp.Or(d.failed, err) // makes Close leave the log as it is
 		if closeErr := d.Close(); closeErr != nil {
 			d.options.Logger.Debug("sqlite: close after a failed open", "file", d.path, "error", closeErr)
 		}
@@ -65,7 +65,7 @@ func (d *database) start(file string, o storage.LayerOptions) (err error) {
 	return nil
 }
 
-// open opens the file, whose lock is held.
+// open opens the locked file.
 func (d *database) open(o storage.LayerOptions) error {
 	exists, err := inspect(d.path)
 	if err == nil && !exists && !d.options.ReadOnly {
@@ -89,19 +89,19 @@ func (d *database) open(o storage.LayerOptions) error {
 	return d.prepare(o, damage)
 }
 
-// readFrom makes the readers.
+// readFrom creates the readers.
 func (d *database) readFrom(mode openMode) {
 	d.readers = newPool(d.closing, readers(), func() (*conn, error) { return openReader(d.path, mode, d.options) })
 }
 
-// look refuses a database that is no store as it should be, and touches nothing. A
-// database that is opened to read only is open then. The damage is of the log.
+// look rejects a database that is not a proper store, and changes nothing. In read-only mode, the database is open
+// afterwards. damage is the damage of the log.
 func (d *database) look(o storage.LayerOptions, damage error) error {
 	if err := checkJournal(d.path); err != nil {
 		if d.options.ReadOnly {
 			return err
 		}
-		return nil // SQLite takes that transaction back
+		return nil // SQLite rolls that transaction back
 	}
 	d.readFrom(toLook)
 	err := d.readers.read(func(c *conn) error {
@@ -120,7 +120,7 @@ func (d *database) look(o storage.LayerOptions, damage error) error {
 	return d.readers.close()
 }
 
-// readNotes reads what the database notes about itself, and returns the version of its layout.
+// readNotes reads the database's records about itself, and returns the version of its layout.
 func (d *database) readNotes(c *conn, o storage.LayerOptions, damage error) (version int64, err error) {
 	if version, err = checkVersion(c); err != nil {
 		return 0, err
@@ -143,12 +143,12 @@ func (d *database) readNotes(c *conn, o storage.LayerOptions, damage error) (ver
 	d.revision.Store(uint64(revision))
 	id, found, err := c.intNote(noteID)
 	if d.id = uint64(id); !found {
-		d.id = rand.Uint64() | 1 // noted by a start that may write
+		d.id = rand.Uint64() | 1 // stored by a start that may write
 	}
 	return version, err
 }
 
-// prepare makes the writer ready, and the database one of the newest layout.
+// prepare prepares the writer, and migrates the database to the newest layout.
 func (d *database) prepare(o storage.LayerOptions, damage error) (err error) {
 	defer d.writer.guard(&err)
 	version, err := d.readNotes(d.writer, o, damage)
@@ -167,7 +167,7 @@ func (d *database) prepare(o storage.LayerOptions, damage error) (err error) {
 	return cmp.Or(d.writer.prepareAll(readStatements), d.writer.prepareAll(writeStatements))
 }
 
-// identify notes the id of the database, if it is a new one.
+// identify stores the id of the database, if it is a new one.
 func (d *database) identify() error {
 	if _, found, err := d.writer.intNote(noteID); err != nil || found {
 		return err
@@ -177,7 +177,7 @@ func (d *database) identify() error {
 	})
 }
 
-// Close implements enginekit.Database. It moves the write-ahead log into the file and syncs that.
+// Close implements enginekit.Database. It moves the write-ahead log into the file and syncs the file.
 func (d *database) Close() (err error) {
 	if d.readers != nil {
 		err = d.readers.close()
@@ -191,8 +191,8 @@ func (d *database) Close() (err error) {
 	return err
 }
 
-// closeWriter closes the last connection. After a failure nothing more is written, and the next
-// start reads the log from the disk.
+// closeWriter closes the last connection. After a failure it writes nothing, and the next start reads the log from
+// disk.
 func (d *database) closeWriter() error {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -208,15 +208,15 @@ func (d *database) closeWriter() error {
 	return err
 }
 
-// keepLog makes the close leave the log alone.
+// keepLog makes closing the connection leave the log unchanged.
 func (c *conn) keepLog() (err error) {
 	defer c.guard(&err)
 	_, err = c.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true)
 	return err
 }
 
-// interruptible runs do on a connection, interrupted when the context is done or the layer closes.
-// That has ended it is told beside the error that says so.
+// interruptible runs do on a connection, and interrupts it when the context is done or the layer closes. ended
+// reports such an interruption; the error then says why.
 func (d *database) interruptible(ctx context.Context, c *conn, do func() error) (ended bool, err error) {
 	during, cancel := context.WithCancel(ctx)
 	defer cancel()

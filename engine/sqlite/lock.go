@@ -12,13 +12,12 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// errLocked is what lock returns when another has the lock.
+// errLocked is the error of lock if the file is locked elsewhere.
 var errLocked = errors.New("another has the lock")
 
-// lockFile takes FILE-lock, which keeps other stores away and lets other programs read. It is a
-// file of its own because SQLite's locks on FILE are for one transaction each, and its mode that
-// keeps them would shut out readers too. The lock goes with the process, however that ends; the
-// file stays, since to remove it could let in two at once.
+// lockFile takes FILE-lock, which excludes other stores and lets other programs read. It is a separate file because
+// SQLite's locks on FILE last for one transaction each, and its mode that keeps them would also exclude readers. The
+// lock ends with the process, for any reason. The file stays, because removing it could let in two stores at once.
 func lockFile(path string) (*os.File, error) { return locked(path, os.O_RDWR|os.O_CREATE) }
 
 // locked opens and locks FILE-lock.
@@ -32,7 +31,7 @@ func locked(path string, flags int) (*os.File, error) {
 		})
 }
 
-// noteProcess notes who has the lock, only for the message of whoever is refused.
+// noteProcess records who has the lock. Only the error message of a rejected store uses it.
 func noteProcess(file *os.File, log *slog.Logger) {
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if _, err := file.WriteAt([]byte(pid), 0); err != nil {
@@ -42,8 +41,8 @@ func noteProcess(file *os.File, log *slog.Logger) {
 	}
 }
 
-// shareFile keeps stores that write away, and lets in others that read. It makes no file: where there is
-// none to lock, no store has the file open.
+// shareFile excludes stores that write, and admits others that read. It creates no file: if there is no lock file, no
+// store has the file open.
 func shareFile(path string) (*os.File, error) {
 	file, err := locked(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +51,7 @@ func shareFile(path string) (*os.File, error) {
 	return file, err
 }
 
-// lockOpen opens a file and locks it: shared, if it is opened to read.
+// lockOpen opens a file and locks it, shared if it is opened for reading.
 func lockOpen(name string, flags int) (*os.File, error) {
 	file, err := os.OpenFile(name, flags, 0o644)
 	if err != nil {
@@ -67,7 +66,7 @@ func lockOpen(name string, flags int) (*os.File, error) {
 	return file, nil
 }
 
-// holder says who has the lock, as far as that can be read.
+// holder says who has the lock, if that can be read.
 func holder(name string) string {
 	content, err := os.ReadFile(name)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// lock refuses to be had alone: without a lock two stores could write to one file.
+// lock rejects exclusive locks: without a lock two stores could write to one file.
 func lock(_ *os.File, shared bool) error {
 	if shared {
 		return nil

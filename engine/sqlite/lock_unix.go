@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
+// lock locks an open file, exclusively or shared. The lock lasts until the file is closed.
 func lock(file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock takes the lock of an open file, alone or with others who share it. It lasts until the file is closed.
-// It locks a byte far behind the content, because a locked one cannot be read.
+// lock locks an open file, exclusively or shared. The lock lasts until the file is closed. It locks a byte far beyond
+// the content, because a locked byte cannot be read.
 func lock(file *os.File, shared bool) error {
 	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if shared {

@@ -9,14 +9,14 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// The names of the table oolith.
+// The names in the table oolith.
 const (
 	noteSchema     = "schema"     // the version of the layout
-	noteRevision   = "revision"   // the highest that was ever committed
-	noteIncomplete = "incomplete" // why the content is
-	noteUnsynced   = "sync"       // "off" where the log was written without: see log.go
-	noteID         = "id"         // that tells the store from others
-	noteProbe      = "probe"      // there within a transaction only: see room.go
+	noteRevision   = "revision"   // the highest ever committed
+	noteIncomplete = "incomplete" // why the content is incomplete
+	noteUnsynced   = "sync"       // "off" if the log was written without sync: see log.go
+	noteID         = "id"         // identifies the store
+	noteProbe      = "probe"      // exists only within a transaction: see room.go
 )
 
 // intNote reads a number of the table oolith.
@@ -32,14 +32,14 @@ func (c *conn) intNote(name string) (value int64, found bool, err error) {
 	return value, found, err
 }
 
-// checkComplete refuses a database that is marked.
+// checkComplete rejects a database that is marked as incomplete.
 func checkComplete(c *conn) error {
 	return c.note(noteIncomplete, func(s *sqlite3.Stmt) error {
 		return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(s.ColumnText(0)))
 	})
 }
 
-// note calls read for the value of a name, if it is there.
+// note calls read for the value of a name, if it exists.
 func (c *conn) note(name string, read func(*sqlite3.Stmt) error) error {
 	s, err := c.bound(getNote, name)
 	if err != nil {
@@ -63,8 +63,8 @@ func (c *conn) putNote(name string, bind func(*sqlite3.Stmt) error) error {
 	return s.Exec()
 }
 
-// noteDurably sets a note, or takes it away when the text is empty. It is on the disk when it
-// returns, whatever Durability says, and so is all that was written before it.
+// noteDurably sets a note, or removes it if the text is empty. When it returns, the note and everything written
+// before it are on disk, regardless of Durability.
 func (d *database) noteDurably(name, text string) error {
 	w := d.writer
 	if err := w.setSync(DurabilitySync); err != nil {

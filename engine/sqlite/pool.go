@@ -10,30 +10,30 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// pool has the connections that read. Each has two or three files open and reserves some GiB of addresses, so
-// that there is a bound to them, whoever reads.
+// pool has the connections for reading. Each has two or three open files and reserves some GiB of addresses, so their
+// number is limited regardless of the number of readers.
 //
-// A short read waits for its turn: nothing of a caller's runs during one. A scan keeps its connection, with
-// the snapshot in it, for as long as its caller's code wants, and that code may read and scan
-// itself: if it waited for a connection, two such loops could wait for each other for ever. So it waits for a
-// moment, and then reads all that it asks for at once, in a turn, into memory.
+// A short read waits for its turn: no code of a caller runs during one. A scan keeps its connection, with the
+// snapshot in it, for as long as its caller's code takes, and that code may itself read and scan: if scans waited for
+// a connection without a limit, two such loops could wait for each other forever. A scan therefore waits for a short
+// time, and then reads its whole result into memory, in one turn.
 type pool struct {
 	open    func() (*conn, error)
 	closing context.Context
-	// turns holds a token for each short read in progress, scans for each scan, checks for a check.
+	// turns holds a token for each short read in progress, scans one for each scan, checks one for a check.
 	turns, scans, checks chan struct{}
-	// patience is how long a scan waits for one before it at most.
+	// patience is the maximum time that a scan waits for an earlier one.
 	patience time.Duration
 
 	mu sync.Mutex // guards the field below
-	// idle are at most as many as there are turns.
+	// idle never holds more connections than there are turns.
 	idle []*conn
 }
 
 const (
-	// maxScans is how many scans keep a connection at a time.
+	// maxScans is the number of scans that can keep a connection at the same time.
 	maxScans = 8
-	// scanPatience is longer than a list of some thousand objects takes, and shorter than anybody minds.
+	// scanPatience is longer than a list of some thousand objects takes, and too short to be noticed.
 	scanPatience = 100 * time.Millisecond
 )
 
@@ -48,7 +48,7 @@ func newPool(closing context.Context, size int, open func() (*conn, error)) *poo
 	}
 }
 
-// read calls do with a connection. What do leaves open is not closed by it.
+// read calls do with a connection. The statements that do leaves open are not closed.
 func (p *pool) read(do func(*conn) error) (err error) {
 	p.turns <- struct{}{}
 	defer func() { <-p.turns }()
@@ -61,8 +61,8 @@ func (p *pool) read(do func(*conn) error) (err error) {
 	return do(c)
 }
 
-// await waits for one of the places for scans or for a check, which release gives back, until the context is
-// done or the store closes. The caller holds no lock.
+// await waits for one of the places for scans or for a check, until the context is done or the store closes. release
+// frees the place. The caller holds no lock.
 func (p *pool) await(ctx context.Context, places chan struct{}) (release func(), err error) {
 	select {
 	case places <- struct{}{}:
@@ -74,7 +74,7 @@ func (p *pool) await(ctx context.Context, places chan struct{}) (release func(),
 	}
 }
 
-// awaitScan waits for a place for a scan. There is none where release is nil.
+// awaitScan waits for a place for a scan. release is nil if none became free.
 func (p *pool) awaitScan() (release func(), err error) {
 	select {
 	case p.scans <- struct{}{}:
@@ -89,7 +89,7 @@ func (p *pool) awaitScan() (release func(), err error) {
 	return release, err
 }
 
-// take returns a connection that is the caller's until put. The caller has a token.
+// take returns a connection for exclusive use until put. The caller has a token.
 func (p *pool) take() (*conn, error) {
 	p.mu.Lock()
 	if last := len(p.idle) - 1; last >= 0 {
@@ -102,8 +102,8 @@ func (p *pool) take() (*conn, error) {
 	return p.open()
 }
 
-// put gives back a connection, none of whose statements is in progress. It closes one that
-// is not worth keeping or one too many; that only reads, so that an error has nothing to tell.
+// put returns a connection without statements in progress. It closes the connection if it is not worth keeping or
+// exceeds the limit. A connection that only reads has no error to report on close.
 func (p *pool) put(c *conn) {
 	p.mu.Lock()
 	if c.usable() && len(p.idle) < cap(p.turns) {
@@ -116,7 +116,7 @@ func (p *pool) put(c *conn) {
 	}
 }
 
-// close closes all idle connections. No other is in use any more.
+// close closes all idle connections. No other connection is in use.
 func (p *pool) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

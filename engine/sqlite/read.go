@@ -35,7 +35,7 @@ func (c *conn) lookup(path string) (obj meta.Object, found bool, err error) {
 	return obj, found, finish(s, err)
 }
 
-// Keys implements enginekit.Database. It reads the index of the paths only, no data.
+// Keys implements enginekit.Database. It reads only the index of the paths, no data.
 func (d *database) Keys() (paths []string, err error) {
 	err = d.readers.read(func(c *conn) error {
 		s, err := c.bound(listPaths, "")
@@ -52,8 +52,7 @@ func (d *database) Keys() (paths []string, err error) {
 	return paths, err
 }
 
-// SizeHint implements storage.SizeHinter. The number is exact; SQLite counts it by the pages
-// of an index.
+// SizeHint implements storage.SizeHinter. The number is exact; SQLite counts it by the pages of an index.
 func (d *database) SizeHint() (count int) {
 	err := d.readers.read(func(c *conn) error {
 		s, err := c.prepare(countObjects)
@@ -66,7 +65,7 @@ func (d *database) SizeHint() (count int) {
 		return finish(s, nil)
 	})
 	if err != nil {
-		return 0 // only a hint; a reader of the objects meets the error itself
+		return 0 // only a hint; reading the objects returns the error
 	}
 	return count
 }

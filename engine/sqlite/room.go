@@ -8,9 +8,9 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// What follows is done while the lock of the writer is held.
+// The functions below run while the lock of the writer is held.
 
-// refusal is why the last commit was refused.
+// refusal is the reason why the last commit was rejected.
 type refusal int
 
 const (
@@ -19,16 +19,16 @@ const (
 	forOther           // another program was writing
 )
 
-// isRefusal reports whether an error says for certain that nothing was written, although the disk
-// is sound. A transaction that failed before or in the writing of its pages was rolled back, and
-// what the log has of it lacks the mark of a commit.
+// isRefusal reports whether an error means for certain that nothing was written, although the disk works. A
+// transaction that failed before or during the writing of its pages was rolled back, and its pages in the log lack
+// the mark of a commit.
 func isRefusal(err error) bool {
 	var failed *undoError
 	return (isNoRoom(err) || isCode(err, sqlite3.BUSY)) && !errors.As(err, &failed)
 }
 
-// noteRefusal remembers how a commit ended. The store tries a refused group again without one
-// of its changes, and so on: nobody is to wait for the other program each time.
+// noteRefusal records how a commit ended. The store repeats a rejected group without one of its changes, possibly
+// several times. The repetitions must not each wait for the other program.
 func (d *database) noteRefusal(err error) {
 	was := d.refused
 	switch {
@@ -52,8 +52,8 @@ func (d *database) noteRefusal(err error) {
 	}
 }
 
-// probe finds out whether a disk that was full still is, by a transaction of a page, before a group
-// is put together in vain.
+// probe finds out with a transaction of one page whether a full disk is still full, before a group is prepared in
+// vain.
 func (d *database) probe() error {
 	if d.refused != forRoom {
 		return nil
@@ -65,10 +65,10 @@ func (d *database) probe() error {
 	if isRefusal(err) {
 		return err
 	}
-	return nil // another error is met again by the group
+	return nil // the group will meet any other error again
 }
 
-// writePage makes a transaction that writes a page and changes nothing.
+// writePage makes a transaction that writes a page and changes no content.
 func (c *conn) writePage() (err error) {
 	defer c.guard(&err)
 	return c.transact(func() error {
@@ -77,7 +77,7 @@ func (c *conn) writePage() (err error) {
 	})
 }
 
-// makeRoom moves the log into the file, and reports whether its room can be used anew.
+// makeRoom moves the log into the file, and reports whether the log's space can be reused.
 func (d *database) makeRoom() bool {
 	if d.logPages == 0 {
 		return false

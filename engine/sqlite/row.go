@@ -16,10 +16,9 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// A row holds an object in columns of the names of its fields, the data as the text that was
-// written, byte for byte. The checksum is the CRC-32C (RFC 3720, appendix B.4) of the path, of
-// created, updated, revision and expires in 8 bytes each, little-endian, and of the data; or NULL
-// for a row that another program wrote.
+// A row holds an object in columns named like its fields, and the data as the written text, byte for byte. The
+// checksum is the CRC-32C (RFC 3720, appendix B.4) of the path, of created, updated, revision and expires in 8 bytes
+// each, little-endian, and of the data. It is NULL for a row that another program wrote.
 
 // The columns of an object, in the order of the constant columns.
 const (
@@ -32,7 +31,7 @@ const (
 	pathColumn
 )
 
-// The reasons why a row is no object.
+// The reasons why a row is not a valid object.
 var (
 	errChecksum = errors.New("the stored object does not match its checksum")
 	errNotJSON  = errors.New("the row was edited by another program, and its data is not one valid JSON value")
@@ -66,8 +65,8 @@ func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
 	)
 }
 
-// object reads the object at path from the row that a statement is at. Its data is a copy. The
-// error does not name the path.
+// object reads the object at path from the current row of a statement. Its data is a copy. The error does not name
+// the path.
 func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	data := s.ColumnRawBlob(dataColumn)
 	if len(data) == 0 {
@@ -85,7 +84,7 @@ func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	}
 	copy(obj.Data, data)
 	if s.ColumnType(checksumColumn) == sqlite3.NULL {
-		// Another program wrote it. That its numbers are numbers the table sees to.
+		// Another program wrote it. The table ensures that its numbers are numbers.
 		if !jsonvalid.Grammar(obj.Data) {
 			return meta.Object{}, enginekit.Undecodable(errNotJSON)
 		}
@@ -97,7 +96,7 @@ func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	return obj, nil
 }
 
-// checkStored checks a path that a row has.
+// checkStored checks the path of a row.
 func checkStored(path string) error {
 	if !key.IsValid(path) || key.HasGlob(path) {
 		return fmt.Errorf("%w, in a row that another program wrote", storage.ErrInvalidPath)
@@ -105,7 +104,7 @@ func checkStored(path string) error {
 	return nil
 }
 
-// named puts the path before an error; it keeps nil.
+// named prefixes an error with the path; it keeps nil.
 func named(path string, err error) error {
 	if err == nil {
 		return nil

@@ -13,29 +13,29 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// errOrder is an index that has its rows out of order, twice or under another place.
+// errOrder reports an index whose rows are out of order, duplicate, or under a wrong position.
 var errOrder = errors.New("the index objects_place is damaged; see what a check of the store says")
 
-// space makes keys of paths that are in the order of the index.
+// space makes keys of paths in the order of the index.
 var space = enginekit.NewSpace([]byte("o"))
 
 // scan is a scan in progress.
 type scan struct {
 	db      *database
-	conn    *conn  // nil after the end, and where all was read ahead
-	release func() // gives back its place
+	conn    *conn  // nil after the end, and if everything was read ahead
+	release func() // frees its place
 	rows    *sqlite3.Stmt
-	ahead   []meta.Object // that were read already, where there was no place
+	ahead   []meta.Object // objects read in advance, if there was no place
 
 	walk         *enginekit.Walk
 	lower, upper []byte
-	key, before  []byte // of the row, and of the one before
-	steps        int    // the rows that were visited
+	key, before  []byte // of the row, and of the previous one
+	steps        int    // the number of visited rows
 }
 
-// Scan implements enginekit.Database, on a connection of its own. The write-ahead log cannot begin anew before the scan ends,
-// and grows by what is written meanwhile. Beside maxScans others that do not end, a scan has all of its
-// objects in memory instead, from its beginning on.
+// Scan implements enginekit.Database, on its own connection. The write-ahead log cannot start over before the scan
+// ends, and grows by everything written meanwhile. While maxScans other scans stay open, a further scan reads all of
+// its objects into memory when it begins.
 func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	release, err := d.readers.awaitScan()
 	if err != nil {
@@ -47,7 +47,7 @@ func (d *database) Scan(pattern string) (enginekit.Iterator, error) {
 	return d.openScan(pattern, release)
 }
 
-// openScan begins a scan in a place, which it gives back.
+// openScan begins a scan in a place. The scan frees the place.
 func (d *database) openScan(pattern string, release func()) (*scan, error) {
 	c, err := d.readers.take()
 	if err != nil {
@@ -62,13 +62,13 @@ func (d *database) openScan(pattern string, release func()) (*scan, error) {
 	return s, nil
 }
 
-// List implements enginekit.Lister: it reads all at once, and so waits for nobody while it has its turn.
+// List implements enginekit.Lister. It reads everything at once, so it waits for nothing while it has its turn.
 func (d *database) List(pattern string) (enginekit.Iterator, error) {
 	s := d.newScan(pattern)
 	err := d.readers.read(func(c *conn) (err error) {
 		defer func() {
 			if c.endRead(s.rows) != nil {
-				c.broken = true // it is closed, and its transaction ends by that
+				c.broken = true // closing the connection ends its transaction
 			}
 		}()
 		if err := s.open(c); err != nil {
@@ -95,7 +95,7 @@ func (d *database) newScan(pattern string) *scan {
 	return s
 }
 
-// open begins to read on a connection, and so takes the snapshot.
+// open begins to read on a connection and thereby takes the snapshot.
 func (s *scan) open(c *conn) (err error) {
 	s.conn = c
 	defer c.guard(&err)
@@ -106,7 +106,7 @@ func (s *scan) open(c *conn) (err error) {
 	return enginekit.FirstError(c.run(getNote, noteSchema), s.seek(s.lower))
 }
 
-// seek goes to the first row that is not below a key, which may end in the directory.
+// seek moves to the first row that is not below a key. The key may end in the directory.
 func (s *scan) seek(raw []byte) (err error) {
 	directory, index, _ := strings.Cut(string(raw[1:]), "\x00")
 	if s.rows != nil {
@@ -162,7 +162,7 @@ func (s *scan) step(obj *meta.Object) (found bool, err error) {
 	return false, s.rows.Err()
 }
 
-// place makes the key of the row, and checks that it is where it belongs.
+// place makes the key of the row, and checks that the row is at its correct position.
 func (s *scan) place(path string) error {
 	if err := checkStored(path); err != nil {
 		return named(path, err)
@@ -175,13 +175,13 @@ func (s *scan) place(path string) error {
 	return nil
 }
 
-// Close implements enginekit.Iterator: it gives back the connection.
+// Close implements enginekit.Iterator. It returns the connection.
 func (s *scan) Close() error {
 	if s.conn == nil {
 		return nil
 	}
 	if err := s.conn.endRead(s.rows); err != nil {
-		s.conn.broken = true // it is closed, and its transaction ends by that
+		s.conn.broken = true // closing the connection ends its transaction
 	}
 	s.db.readers.put(s.conn)
 	s.release()
@@ -189,8 +189,8 @@ func (s *scan) Close() error {
 	return nil
 }
 
-// endRead ends a transaction in which a statement, if it is not nil, may be in progress. What
-// the statement met was returned where it did.
+// endRead ends a transaction. The statement s, if not nil, may be in progress. Its errors were returned where they
+// occurred.
 func (c *conn) endRead(s *sqlite3.Stmt) (err error) {
 	defer c.guard(&err)
 	if s != nil {

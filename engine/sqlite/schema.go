@@ -6,26 +6,25 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 )
 
-// applicationID marks the file as ours in the header of the database: "Ooli" in ASCII. A file
-// without it is refused before SQLite has touched it.
+// applicationID marks the file as ours in the header of the database: "Ooli" in ASCII. A file without it is rejected
+// before SQLite touches it.
 const applicationID = 0x4f6f6c69
 
-// migrations lead from one version of the layout to the next: the first makes version 1 of
-// nothing. A released one is never changed; a new layout is a new entry.
+// migrations lead from one version of the layout to the next: the first creates version 1. A released migration is
+// never changed; a new layout is a new entry.
 //
-// Version 1 is an ordinary table. Its rows are stored in the order they came in, which suits
-// objects of any size: a table WITHOUT ROWID keeps what exceeds a quarter of a page in pages of its
-// own, so that objects of 1500 bytes take twice the room and three times as long. The directory and
-// the index are computed from the path, so that they never disagree with it and a row can be added
-// by hand. The index objects_place has the rows in the order of scans; the primary key has them by
-// path. An index by time is left out: it would cost a third of the speed of writing, and no call of
-// a layer is answered by it. Whoever queries by time may add one.
+// Version 1 is an ordinary table. Its rows are stored in insertion order, which suits objects of any size: a table
+// WITHOUT ROWID keeps rows larger than a quarter of a page in separate pages, so objects of 1500 bytes take twice the
+// space and three times as long. The directory and the index are computed from the path. They never disagree with it,
+// and a row can be added by hand. The index objects_place has the rows in the order of scans; the primary key has
+// them by path. There is no index by time: it would cost a third of the write speed, and no call of a layer uses it.
+// You can add one to query by time.
 //
-// revision holds the 64 bits of an unsigned number as a signed one (two's complement), as
-// SQLite has no other; a store would have to commit for 292 years at a change each nanosecond
-// before one is negative. checksum is what row.go says, or NULL.
+// revision holds the 64 bits of an unsigned number as a signed one (two's complement), because SQLite has no other
+// type. At one change per nanosecond, a store reaches a negative number after 292 years. checksum is defined in
+// row.go, or NULL.
 //
-// The table oolith has what the layer notes about itself: see notes.go.
+// The table oolith has the layer's own records: see notes.go.
 var migrations = []string{
 	`
 CREATE TABLE oolith (
@@ -58,7 +57,7 @@ END;
 `,
 }
 
-// The statements of the layer. The columns of an object come in one order, see row.go.
+// The statements of the layer. The columns of an object have one order, see row.go.
 const (
 	beginRead  = `BEGIN`
 	beginWrite = `BEGIN IMMEDIATE`
@@ -67,10 +66,10 @@ const (
 
 	columns   = `created, updated, revision, expires, data, checksum, path`
 	getObject = `SELECT ` + columns + ` FROM objects WHERE path = ?1`
-	// scanObjects goes along the index from a place on, and never sorts.
+	// scanObjects follows the index from a position on, and never sorts.
 	scanObjects = `SELECT ` + columns + ` FROM objects INDEXED BY objects_place
 WHERE (directory, "index") >= (?1, ?2) ORDER BY directory, "index"`
-	// checkObjects goes along the primary key from a path on.
+	// checkObjects follows the primary key from a path on.
 	checkObjects = `SELECT ` + columns + ` FROM objects WHERE path >= ?1 ORDER BY path`
 	listPaths    = `SELECT path FROM objects WHERE path >= ?1 ORDER BY path`
 	countObjects = `SELECT count(*) FROM objects`
@@ -86,7 +85,7 @@ revision = excluded.revision, expires = excluded.expires, data = excluded.data, 
 	deleteNote = `DELETE FROM oolith WHERE name = ?1`
 )
 
-// What is prepared at the start: a table or an index that is gone shows there.
+// The statements prepared at the start. Preparing them detects a missing table or index.
 var (
 	readStatements  = []string{getObject, scanObjects, checkObjects, listPaths, countObjects}
 	writeStatements = []string{putObject, deleteObject, clearObjects, putNote, deleteNote}
@@ -101,7 +100,7 @@ func (c *conn) prepareAll(statements []string) error {
 	return nil
 }
 
-// migrate takes a database through the steps from a version on, each of them whole or not.
+// migrate applies the steps from a version on. Each step is atomic.
 func migrate(c *conn, steps []string, from int64) error {
 	for version := from; version < int64(len(steps)); version++ {
 		err := c.transact(func() error {
@@ -117,7 +116,7 @@ func migrate(c *conn, steps []string, from int64) error {
 	return nil
 }
 
-// checkVersion returns the version of the layout of a database that is ours.
+// checkVersion returns the version of the layout of one of our databases.
 func checkVersion(c *conn) (int64, error) {
 	version, found, err := c.intNote(noteSchema)
 	if err != nil {

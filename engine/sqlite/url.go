@@ -6,7 +6,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Engine opens stores by URLs of the form sqlite:FILE, to be passed to oolith.Open or engine.Open.
+// Engine opens stores by URLs of the form sqlite:FILE. Pass it to oolith.Open or engine.Open.
 var Engine = engine.New("sqlite", "FILE", []engine.Option[Options]{
 	engine.Switch("sync", func(o *Options, on bool) {
 		if !on {

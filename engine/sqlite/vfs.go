@@ -12,21 +12,21 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// fileSystem is the file system of one connection: another one, whose errors are kept. The driver
-// has only the error of the last operation, and after a failure SQLite goes on to tidy up: without
-// this, no message could say why, and a full disk would look like a broken one.
+// fileSystem is the file system of one connection. It wraps another one and keeps its errors. The driver has only the
+// error of the last operation, and after a failure SQLite goes on to clean up: without this, no message could name
+// the cause, and a full disk would look like a broken one.
 type fileSystem struct {
 	vfs.VFSFilename
-	// name is what it is registered under while the connection is open.
+	// name is the name under which it is registered while the connection is open.
 	name string
-	// looks is whether nothing is to be changed: no file is made, written or locked. SQLite keeps the index of a log in memory
-	// then. Nobody may write to the database meanwhile.
+	// looks forbids changes: no file is created, written or locked. SQLite then keeps the index of a log in memory.
+	// Nobody may write to the database meanwhile.
 	looks bool
-	// cause is the last error since the last call that succeeded.
+	// cause is the last error since the last successful call.
 	cause error
 }
 
-// newFileSystem registers a file system above another one.
+// newFileSystem registers a file system on top of another one.
 func newFileSystem(below string, looks bool) (*fileSystem, error) {
 	base, ok := vfs.Find(below).(vfs.VFSFilename)
 	if !ok {
@@ -38,10 +38,10 @@ func newFileSystem(below string, looks bool) (*fileSystem, error) {
 	return s, nil
 }
 
-// close makes the file system unknown to SQLite.
+// close unregisters the file system.
 func (s *fileSystem) close() { vfs.Unregister(s.name) }
 
-// keep keeps an error.
+// keep records an error.
 func (s *fileSystem) keep(err error) error {
 	if err != nil {
 		s.cause = err
@@ -49,7 +49,7 @@ func (s *fileSystem) keep(err error) error {
 	return err
 }
 
-// explain puts the error that was kept behind one of SQLite's that came of it.
+// explain adds the recorded error to the error of SQLite that it caused.
 func (s *fileSystem) explain(err error) error {
 	cause := s.cause
 	s.cause = nil
@@ -80,7 +80,7 @@ func (s *fileSystem) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	return &openFile{File: file, fs: s, name: name.String()}, flags, nil
 }
 
-// lookedAt is a file that nobody changes.
+// lookedAt is a file that cannot be changed.
 type lookedAt struct{ vfs.File }
 
 func (lookedAt) WriteAt([]byte, int64) (int, error) { return 0, sqlite3.READONLY }
@@ -89,7 +89,7 @@ func (lookedAt) Lock(vfs.LockLevel) error           { return nil }
 func (lookedAt) Unlock(vfs.LockLevel) error         { return nil }
 func (lookedAt) CheckReservedLock() (bool, error)   { return false, nil }
 
-// noLog is a log that is not there.
+// noLog is an absent log.
 type noLog struct{ vfs.File }
 
 func (noLog) Close() error                                    { return nil }
@@ -99,7 +99,7 @@ func (noLog) Sync(vfs.SyncFlag) error                         { return nil }
 func (noLog) SectorSize() int                                 { return 0 }
 func (noLog) DeviceCharacteristics() vfs.DeviceCharacteristic { return 0 }
 
-// openFile is an open file. What it does not forward SQLite does without.
+// openFile is an open file. SQLite does without the methods that it does not forward.
 type openFile struct {
 	vfs.File
 	fs   *fileSystem
@@ -115,7 +115,7 @@ func (f *openFile) ReadAt(p []byte, at int64) (int, error) {
 	return n, err
 }
 
-// WriteAt implements vfs.File. A disk without room is what SQLite has a code for.
+// WriteAt implements vfs.File. SQLite has its own code for a disk without space.
 func (f *openFile) WriteAt(p []byte, at int64) (int, error) {
 	n, err := f.File.WriteAt(p, at)
 	if err == nil {
@@ -150,7 +150,7 @@ func (f *openFile) SizeHint(size int64) error {
 	return nil
 }
 
-// keep keeps an error with the operation and the file, and returns it as it is.
+// keep records an error with the operation and the file, and returns it unchanged.
 func (f *openFile) keep(op string, err error) error {
 	if err == nil {
 		return nil

@@ -11,10 +11,10 @@ import (
 // LastRevision implements enginekit.Database.
 func (d *database) LastRevision() (uint64, error) { return d.revision.Load(), nil }
 
-// batch is what one transaction does.
+// batch is the content of one transaction.
 type batch struct {
 	changes []storage.Change
-	// at is the change that is being made.
+	// at is the index of the change in progress.
 	at int
 }
 
@@ -37,8 +37,8 @@ func (b *batch) apply(c *conn) (err error) {
 	return nil
 }
 
-// blamed is the change that a refusal concerns: the one that was being made, or the one with the
-// most data when all were.
+// blamed returns the change that a rejection concerns: the change in progress, or the one with the most data if all
+// were made.
 func (b *batch) blamed(whole bool) int {
 	if !whole {
 		return b.at
@@ -52,9 +52,9 @@ func (b *batch) blamed(whole bool) int {
 	return largest
 }
 
-// Commit implements enginekit.Database. A disk that has no room for the batch, and another program
-// that keeps the file from being written, are refusals: an *storage.EntryError, of the largest
-// entry in doubt. Nothing of it was written then.
+// Commit implements enginekit.Database. If the disk has no space for the batch, or another program keeps the file
+// from being written, Commit rejects the batch with an *storage.EntryError of the largest entry in doubt. Nothing of
+// it is written then.
 func (d *database) Commit(changes []storage.Change, revision uint64) error {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -76,7 +76,7 @@ func (d *database) Commit(changes []storage.Change, revision uint64) error {
 	return d.outcome("commit", b.blamed(whole), err)
 }
 
-// outcome is the error of a write: a refusal of a change, or one that stops the writing.
+// outcome returns the error of a write: a rejection of a change, or an error that stops all writes.
 func (d *database) outcome(doing string, blamed int, err error) error {
 	switch {
 	case err == nil:
@@ -87,8 +87,8 @@ func (d *database) outcome(doing string, blamed int, err error) error {
 	return d.stop(err)
 }
 
-// attempt makes one transaction of a batch. On an error whole tells whether all changes were made
-// and the commit itself failed.
+// attempt makes one transaction of a batch. After an error, whole reports whether all changes were made and the
+// commit itself failed.
 func (d *database) attempt(b *batch, revision uint64) (whole bool, err error) {
 	defer d.writer.guard(&err)
 	err = d.writer.transact(func() error {
@@ -107,7 +107,7 @@ func (d *database) attempt(b *batch, revision uint64) (whole bool, err error) {
 	return whole, err
 }
 
-// stop ends the writing for good and returns why.
+// stop permanently ends all writes and returns the reason.
 func (d *database) stop(cause error) error {
 	d.failed = cmp.Or(d.failed, cause)
 	return d.failed

@@ -1,4 +1,5 @@
-// Command oolith is the command line with the engine for etcd: the stores etcd://HOST:PORT,.../PREFIX beside all others.
+// Command oolith is the command line with the engine for etcd: it opens the stores etcd://HOST:PORT,.../PREFIX in
+// addition to all others.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package flaky is a network that goes wrong: for tests, and for proof.
+// Package flaky simulates a faulty network, for tests and for proof.
 package flaky
 
 import (
@@ -6,24 +6,24 @@ import (
 	"sync"
 )
 
-// Proxy is a way to a member that can be cut.
+// Proxy is a connection to a member that can be cut.
 type Proxy struct {
 	listener net.Listener
 	dial     func() (net.Conn, error)
 
 	mu    sync.Mutex // guards the fields below
 	conns map[net.Conn]struct{}
-	off   bool // nothing gets through, and nothing is refused: packets are lost
+	off   bool // nothing passes, and nothing is rejected: packets are lost
 	flow  *sync.Cond
 	work  sync.WaitGroup
 }
 
-// Start starts a way to the address of a member.
+// Start starts a proxy to the address of a member.
 func Start(target string) (*Proxy, error) {
 	return StartFrom(func() (net.Conn, error) { return net.Dial("tcp", target) })
 }
 
-// StartFrom starts a way to what dial connects to.
+// StartFrom starts a proxy to what dial connects to.
 func StartFrom(dial func() (net.Conn, error)) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,15 +43,15 @@ func StartFrom(dial func() (net.Conn, error)) (*Proxy, error) {
 	return p, nil
 }
 
-// Close ends it.
+// Close ends the proxy.
 func (p *Proxy) Close() {
-	_ = p.listener.Close() // nobody is told
+	_ = p.listener.Close() // there is nobody to report it to
 	p.SetOff(false)
 	p.Cut()
 	p.work.Wait()
 }
 
-// Addr is where clients find it.
+// Addr returns the address for clients.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 func (p *Proxy) serve(in net.Conn) {
@@ -73,7 +73,7 @@ func (p *Proxy) serve(in net.Conn) {
 	delete(p.conns, out)
 }
 
-// copy passes on what comes, until one of both is closed.
+// copy forwards data until one side is closed.
 func (p *Proxy) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
@@ -105,7 +105,7 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// SetOff stops everything, as a network does that loses all packets, or lets it go on.
+// SetOff stops all traffic, like a network that loses all packets, or lets it continue.
 func (p *Proxy) SetOff(off bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

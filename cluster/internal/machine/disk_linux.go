@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskSize is the size of a disk; what is not written takes no room.
+// diskSize is the size of a disk; unwritten parts take no space.
 const diskSize = 2 << 30
 
-// Disk is a disk with a journaling file system on it. The disk keeps what is written in a cache of its own until it is flushed, as
-// disks do: see platter. The kernel's own loop device makes a block device of it.
+// Disk is a disk with a journaling file system. Like a real disk, it keeps written data in its own cache until it is
+// flushed: see platter. The kernel's loop device makes a block device of it.
 type Disk struct {
-	// Dir is where its file system is.
+	// Dir is the mount point of its file system.
 	Dir string
 
 	platter *platter
-	loop    string // the device; empty while there is none
+	loop    string // the device; empty if there is none
 	mounted bool
 }
 
@@ -78,14 +78,15 @@ func (d *Disk) detach() (err error) {
 	return nil
 }
 
-// AwaitWrite returns once the disk holds something that is not flushed, or after a moment: where a cut hurts most.
+// AwaitWrite returns once the disk holds something that is not flushed, or after a timeout: a cut does the most harm
+// then.
 func (d *Disk) AwaitWrite(atMost time.Duration) { d.platter.awaitWrite(atMost) }
 
-// Cut takes the power away: of what was not flushed, a share survives, each sector by chance, and nothing can be read or written until
-// Restore. What reads and writes, fails, and is to be killed.
+// Cut cuts the power. Of the data that was not flushed, a share survives, each sector at random, and nothing can be
+// read or written until Restore. Processes that read or write fail, and must be killed.
 func (d *Disk) Cut(share float64) (lost int) { return d.platter.cut(share) }
 
-// Restore gives the power back, and mounts what the disk kept. No process may use it meanwhile.
+// Restore restores the power, and mounts what the disk kept. No process may use it meanwhile.
 func (d *Disk) Restore() error {
 	if err := d.detach(); err != nil {
 		return err
@@ -97,10 +98,10 @@ func (d *Disk) Restore() error {
 	return d.mount()
 }
 
-// filler takes the room of a full disk.
+// filler is the file that fills the disk.
 func (d *Disk) filler() string { return filepath.Join(d.Dir, "oolith-filler") }
 
-// Fill leaves no room on the disk but for some bytes.
+// Fill fills the disk, except for some bytes.
 func (d *Disk) Fill(left int64) error {
 	file, err := os.Create(d.filler())
 	if err != nil {
@@ -111,7 +112,7 @@ func (d *Disk) Fill(left int64) error {
 	if err := unix.Statfs(d.Dir, &now); err != nil {
 		return err
 	}
-	// The file system needs blocks of its own for that: what does not fit is tried smaller.
+	// The file system needs some blocks itself: a size that does not fit is reduced.
 	for size := int64(now.Bavail)*now.Bsize - left; size > 0; size -= 1 << 20 {
 		if err = unix.Fallocate(int(file.Fd()), 0, 0, size); !errors.Is(err, unix.ENOSPC) {
 			return err
@@ -120,7 +121,7 @@ func (d *Disk) Fill(left int64) error {
 	return nil
 }
 
-// Free gives the room back.
+// Free frees the space again.
 func (d *Disk) Free() error { return os.Remove(d.filler()) }
 
 func (d *Disk) close() error {

@@ -1,5 +1,6 @@
-// Package machine makes small machines on this one, for processes that are to lose their power or their network: each has a
-// network namespace of its own and a disk that forgets, at a cut of power, what was not flushed. It needs Linux and the superuser.
+// Package machine makes small machines on this one, for processes whose power or network will be cut. Each machine
+// has its own network namespace and a disk that loses, when the power is cut, everything that was not flushed. It
+// needs Linux and the superuser.
 package machine
 
 import (
@@ -11,13 +12,13 @@ import (
 	"runtime"
 )
 
-// Group is some machines on one network.
+// Group is a group of machines on one network.
 type Group struct {
 	network  *network
 	machines []*Machine
 }
 
-// Machine is one of them.
+// Machine is one machine of a group.
 type Machine struct {
 	// Disk is its disk.
 	Disk *Disk
@@ -26,7 +27,7 @@ type Machine struct {
 	place int
 }
 
-// Available returns why no machines can be made here; nil if they can, which it tries.
+// Available returns why no machines can be created here, or nil if they can. It tries to create one.
 func Available() error {
 	if runtime.GOOS != "linux" {
 		return errors.New("machines of their own need Linux")
@@ -53,7 +54,7 @@ func Available() error {
 	return os.RemoveAll(dir)
 }
 
-// New makes n machines, with their disks below a directory.
+// New creates n machines, with their disks below a directory.
 func New(dir string, n int) (g *Group, err error) {
 	g = new(Group)
 	if g.network, err = newNetwork(n); err != nil {
@@ -72,7 +73,7 @@ func New(dir string, n int) (g *Group, err error) {
 // At returns a machine.
 func (g *Group) At(i int) *Machine { return g.machines[i] }
 
-// Close takes everything away again. No process may use a disk any more.
+// Close removes the machines and their network. No process may use a disk any more.
 func (g *Group) Close() error {
 	var err error
 	for _, m := range g.machines {
@@ -84,21 +85,21 @@ func (g *Group) Close() error {
 	return err
 }
 
-// Addr is the address of the machine in its network.
+// Addr returns the address of the machine in its network.
 func (m *Machine) Addr() string { return address(m.place) }
 
 // Do calls a function within the network of the machine: what it dials, listens on and starts as a process is there.
 func (m *Machine) Do(f func() error) error { return m.group.network.do(m.place, f) }
 
-// SetPlugged pulls the cable of the machine, or puts it back.
+// SetPlugged unplugs the cable of the machine, or plugs it in again.
 func (m *Machine) SetPlugged(plugged bool) error { return m.group.network.setPlugged(m.place, plugged) }
 
-// SetReaches loses all packets from the machine to another one, or no more.
+// SetReaches drops all packets from the machine to another one, or stops dropping them.
 func (m *Machine) SetReaches(other *Machine, reaches bool) error {
 	return m.group.network.setReaches(m.place, other.place, reaches)
 }
 
-// SetSlow makes the cable of the machine a slow one, or not.
+// SetSlow makes the cable of the machine slow, or normal again.
 func (m *Machine) SetSlow(slow bool) error { return m.group.network.setSlow(m.place, slow) }
 
 // tool runs a command of the system.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network is a bridge in a namespace of its own, with a cable to the namespace of each machine. Nothing of it is in the
+// network is a bridge in its own namespace, with a cable to the namespace of each machine. No part of it is in the
 // namespace of this process.
 type network struct {
 	name   string
@@ -17,7 +17,7 @@ type network struct {
 	spaces []*os.File // of the machines
 }
 
-// nowhere is the hardware address of nobody: what is sent there is lost.
+// nowhere is an unused hardware address: packets to it are lost.
 const nowhere = "02:00:00:00:00:ff"
 
 func address(place int) string  { return fmt.Sprintf("10.77.0.%d", place+1) }
@@ -87,7 +87,7 @@ func (n *network) close() error {
 func (n *network) do(place int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread, which is in the other namespace, ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread, which is in the other namespace, ends with the goroutine
 		err := unix.Setns(int(n.spaces[place].Fd()), unix.CLONE_NEWNET)
 		if err != nil {
 			err = fmt.Errorf("enter the namespace %s: %w", n.space(place), err)
@@ -115,7 +115,7 @@ func (n *network) setReaches(from, to int, reaches bool) error {
 	return tool("ip", "-n", n.space(from), "neigh", "replace", address(to), "lladdr", target, "dev", "eth0", "nud", "permanent")
 }
 
-// setSlow bounds both directions of a cable; what waits, waits for seconds.
+// setSlow limits both directions of a cable; queued packets wait for seconds.
 func (n *network) setSlow(place int, slow bool) error {
 	var err error
 	for _, end := range [][2]string{{n.hub(), port(place)}, {n.space(place), "eth0"}} {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// There are no machines elsewhere: Available says so.
+// Machines are not available on other systems: Available says so.
 
 var errLinux = errors.New("machines of their own need Linux")
 

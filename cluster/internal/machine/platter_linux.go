@@ -13,21 +13,21 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// sector is what a disk writes whole or not at all.
+// sector is the unit that a disk writes atomically.
 const sector = 512
 
-// platter is what a disk is made of: one file in a file system of this process (FUSE), so that every write and every flush of the kernel
-// comes here. What was flushed is in a file on a real disk; what was not, is in memory.
+// platter is the storage of a disk: one file in a file system of this process (FUSE), which receives every write and
+// every flush of the kernel. Flushed data is in a file on a real disk; the rest is in memory.
 type platter struct {
 	fs.Inode
 	server *fuse.Server
 	dir    string // where the file system is
 
 	mu    sync.Mutex // guards the fields below
-	kept  *os.File   // what was flushed
+	kept  *os.File   // the flushed data
 	cache map[int64][]byte
 	off   bool
-	wrote chan struct{} // closed at the next write; nil where nobody waits for it
+	wrote chan struct{} // closed at the next write; nil if nobody waits for it
 }
 
 var (
@@ -62,7 +62,7 @@ func newPlatter(dir string) (p *platter, err error) {
 		}})
 	}
 	if err != nil {
-		_ = p.kept.Close() // nothing is in it
+		_ = p.kept.Close() // it is empty
 		return nil, err
 	}
 	return p, nil
@@ -78,7 +78,7 @@ func (p *platter) close() error {
 	return err
 }
 
-// awaitWrite returns once something is written and not flushed, or after a moment.
+// awaitWrite returns once something is written and not flushed, or after a timeout.
 func (p *platter) awaitWrite(atMost time.Duration) {
 	p.mu.Lock()
 	if len(p.cache) > 0 {
@@ -96,7 +96,7 @@ func (p *platter) awaitWrite(atMost time.Duration) {
 	}
 }
 
-// cut keeps a share of what was not flushed, and returns how many sectors are lost.
+// cut keeps a share of the data that was not flushed, and returns how many sectors are lost.
 func (p *platter) cut(share float64) (lost int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +105,7 @@ func (p *platter) cut(share float64) (lost int) {
 		if rand.Float64() >= share {
 			lost++
 		} else if _, err := p.kept.WriteAt(data, at*sector); err != nil {
-			panic(err) // the disk below: what is found from here on says nothing
+			panic(err) // the real disk failed: any further result is meaningless
 		}
 	}
 	clear(p.cache)
@@ -118,7 +118,7 @@ func (p *platter) restore() {
 	p.off = false
 }
 
-// Open has the kernel keep nothing of its own: what is lost here must be lost there.
+// Open makes the kernel cache nothing: data lost here must be lost there.
 func (p *platter) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	return nil, fuse.FOPEN_DIRECT_IO, 0
 }
@@ -171,7 +171,7 @@ func (p *platter) Write(_ context.Context, _ fs.FileHandle, data []byte, off int
 	return uint32(len(data)), 0
 }
 
-// Fsync is a flush of the disk's cache.
+// Fsync flushes the disk's cache.
 func (p *platter) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // BenchData is 150 bytes of JSON.
 var BenchData = json.RawMessage(`{"name":"Lisbon","country":"PT","population":517802,"latitude":38.71667,"longitude":-9.13333,"timezone":"Europe/Lisbon","elevation":15,"code":"PPLC-1"}`)
 
-// BenchChange is a put of the n-th object of a benchmark, in lists of a thousand.
+// BenchChange returns a put of the n-th object of a benchmark, in lists of a thousand.
 func BenchChange(n int) storage.Change {
 	obj := &meta.Object{Created: 1700000000000000000 + int64(n)*1000, Revision: uint64(n + 1), Data: BenchData}
 	return storage.Change{Key: fmt.Sprintf("cities/%04d/%07d", n/1000, n), Object: obj, Revision: uint64(n + 1)}
@@ -98,8 +98,8 @@ func BenchScans(b *testing.B, l storage.Scanner, objects int) {
 	}
 }
 
-// BenchShort gets a list of five objects out of many, and scans it: most lists are short, and what a call
-// costs beside its objects shows only there.
+// BenchShort gets a list of five objects out of many, and scans it: most lists are short, and only short lists show
+// the fixed cost of a call.
 func BenchShort(b *testing.B, l Layer) {
 	var paths []string
 	for n := range 2000 {

@@ -8,7 +8,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// TestCheckLeft tests that a check ends with what it has when the layer is closed, or its context is done,
+// TestCheckLeft tests that a check ends with its results so far when the layer is closed, or its context is done,
 // while it reports. The layer holds the given number of objects, of which the first is damaged.
 func TestCheckLeft(t *testing.T, objects int, damaged func(t *testing.T) Layer, scans func(l Layer) int) {
 	t.Run("Close", func(t *testing.T) {

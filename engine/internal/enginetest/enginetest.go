@@ -1,9 +1,9 @@
-// Package enginetest is what the tests of the engines have in common: helpers, tests that every engine
-// passes, and courses of failures that those run whose disk can be made to fail.
+// Package enginetest has what the tests of the engines share: helpers, tests that every engine passes, and sequences
+// of failures for engines whose disk can be made to fail.
 //
-// What any layer must do, of ours or of others, is in package storagetest. Here is what is beyond that:
-// how our engines do it (no more than a chunk after Close, errors that name the key), and what only
-// shows with much data, many rounds or a failing disk.
+// Package storagetest has the requirements for every layer, ours or another. This package has the additional
+// requirements: how our engines fulfill them (no more than a chunk after Close, errors that name the key), and
+// problems that only appear with much data, many rounds or a failing disk.
 package enginetest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Layer is what the layer of each engine offers.
+// Layer is the interface that the layer of each engine implements.
 type Layer interface {
 	storage.EmbeddedLayer
 	storage.Batcher
@@ -57,7 +57,7 @@ func Set(t testing.TB, l storage.Layer, paths ...string) {
 	}
 }
 
-// SetAll stores what Set does, in one batch.
+// SetAll stores the same as Set, in one batch.
 func SetAll(t testing.TB, l storage.Batcher, paths ...string) {
 	t.Helper()
 	changes := make([]storage.Change, len(paths))
@@ -88,7 +88,7 @@ func Numbered(dir string, n int) []string {
 	return paths
 }
 
-// Checked runs a check that must come to its end, and returns what it counts and reports.
+// Checked runs a check that must complete, and returns its count and reports.
 func Checked(t testing.TB, l storage.Checker) (objects int, found []string) {
 	t.Helper()
 	objects, err := l.Check(t.Context(), func(err error) { found = append(found, err.Error()) })
@@ -116,8 +116,8 @@ func Seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// Within ends the tests when a call hangs: one that no machine and no disk takes so long for. The call is made in another goroutine, which must not end the
-// test.
+// Within ends the tests if a call hangs: if it takes longer than on any machine or disk. The call is made in another
+// goroutine, which must not end the test.
 func Within(t testing.TB, what string, call func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -128,7 +128,7 @@ func Within(t testing.TB, what string, call func()) {
 	select {
 	case <-done:
 	case <-time.After(5 * time.Minute):
-		panic(what + " hangs") // with the stacks of all goroutines
+		panic(what + " hangs") // prints the stacks of all goroutines
 	}
 }
 
@@ -140,7 +140,7 @@ func WriteFile(t testing.TB, name, content string) {
 	}
 }
 
-// Corrupt changes bytes in the middle of the files in a directory that match.
+// Corrupt changes bytes in the middle of the matching files in a directory.
 func Corrupt(t testing.TB, dir, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -159,7 +159,7 @@ func Corrupt(t testing.TB, dir, pattern string) {
 	}
 }
 
-// Listing is the names, sizes and times of a directory's files, but for some.
+// Listing returns the names, sizes and times of a directory's files, except some.
 func Listing(t testing.TB, dir string, but ...string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

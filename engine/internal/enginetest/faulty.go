@@ -8,25 +8,26 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Faulty is a store on a disk that can lose power and refuse what it is asked.
+// Faulty is a store on a disk that can lose power and reject operations.
 type Faulty struct {
 	Pairs
 	Layer Layer
-	// Place is named by the errors of a commit that failed.
+	// Place is the text that the errors of a failed commit contain.
 	Place string
-	// Times is how often the data of a pair holds its name.
+	// Times is how often the data of a pair repeats its name.
 	Times int
-	// Crashed returns a layer, not started, on what the disk holds when it loses power now.
+	// Crashed returns a layer, not started, on the content of the disk after a power failure at this moment.
 	Crashed func(t testing.TB) Layer
-	// Refused makes calls, beside those that every engine refuses, after a failure of the disk.
+	// Refused makes calls that the engine rejects after a disk failure, in addition to those that every engine
+	// rejects.
 	Refused func(t testing.TB) map[string]error
 }
 
 // Commit commits pairs: see Pairs.Write.
 func (f *Faulty) Commit(count int) error { return f.Write(f.Layer, count, f.Times) }
 
-// CheckRefuses checks that the layer takes no more writes since its disk failed, for that cause, and goes
-// on reading.
+// CheckRefuses checks that the layer rejects all writes after its disk failed, with that cause, and that reads
+// continue.
 func (f *Faulty) CheckRefuses(t testing.TB, cause error) {
 	t.Helper()
 	calls := map[string]error{}
@@ -44,8 +45,8 @@ func (f *Faulty) CheckRefuses(t testing.TB, cause error) {
 	f.CheckHeld(t, f.Layer)
 }
 
-// CheckCrash checks what a start finds when power is lost now: what was acknowledged before, which is what
-// pairs are, each object whole, and a store that takes writes.
+// CheckCrash checks what a start finds after a power failure at this moment: everything acknowledged before, which is
+// pairs, each object intact, and a store that accepts writes.
 func (f *Faulty) CheckCrash(t testing.TB, pairs *Pairs) {
 	t.Helper()
 	l := f.Crashed(t)
@@ -61,8 +62,8 @@ func (f *Faulty) CheckCrash(t testing.TB, pairs *Pairs) {
 	}
 }
 
-// TestFailure writes until the disk of the started layer fails, checks that writing stops and that nothing
-// is lost then, by Close, and when the disk recovers, and closes the layer. Recover lets the disk do so.
+// TestFailure writes until the disk of the started layer fails. It checks that writing stops, that nothing is lost
+// then, by Close or when the disk recovers, and closes the layer. recover makes the disk recover.
 func (f *Faulty) TestFailure(t testing.TB, cause error, recover func()) {
 	t.Helper()
 	Within(t, "write", func() {
@@ -86,8 +87,8 @@ func (f *Faulty) TestFailure(t testing.TB, cause error, recover func()) {
 	Within(t, "Close", f.Layer.Close)
 }
 
-// TestFirstFailure starts and writes, on a disk that may fail at any moment of that, and checks that
-// nothing is lost, nothing is there in part and nothing hangs.
+// TestFirstFailure starts and writes on a disk that may fail at any moment, and checks that nothing is lost, nothing
+// is partial and nothing hangs.
 func (f *Faulty) TestFirstFailure(t testing.TB, cause error) {
 	t.Helper()
 	Within(t, "a run", func() {
@@ -109,8 +110,8 @@ func (f *Faulty) TestFirstFailure(t testing.TB, cause error) {
 	})
 }
 
-// TestCrashes writes, loses power a number of times meanwhile and once after it, and checks what is there
-// each time. The layer is not started yet.
+// TestCrashes writes, simulates a number of power failures meanwhile and one afterwards, and checks the content each
+// time. The layer is not started yet.
 func (f *Faulty) TestCrashes(t testing.TB, crashes int) {
 	t.Helper()
 	Start(t, f.Layer)
@@ -125,7 +126,7 @@ func (f *Faulty) TestCrashes(t testing.TB, crashes int) {
 	f.CheckCrash(t, &f.Pairs)
 }
 
-// TestCrashKeepsDeletes tests that a delete and a clear of a started layer survive a loss of power.
+// TestCrashKeepsDeletes tests that a delete and a clear of a started layer survive a power failure.
 func TestCrashKeepsDeletes(t testing.TB, l Layer, crashed func() Layer) {
 	t.Helper()
 	Set(t, l, "a", "b", "c")

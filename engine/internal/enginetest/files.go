@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Copy copies the files of a directory into a new one. Of a store that is open, these are the files that it
-// leaves when its process is killed: the copy begins anew where the store's own upkeep removes a file in the middle of it.
+// Copy copies the files of a directory into a new one. For an open store, these are the files that it leaves when its
+// process is killed: the copy starts over if the store's own upkeep removes a file during the copy.
 func Copy(t testing.TB, dir string) (copied string) {
 	t.Helper()
 	for {
@@ -27,8 +27,7 @@ func Copy(t testing.TB, dir string) (copied string) {
 	}
 }
 
-// Digest is the names of a directory's files with a hash of what each holds; empty for a directory that is not
-// there.
+// Digest returns the names of a directory's files with a hash of each content; empty if the directory does not exist.
 func Digest(t testing.TB, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -46,7 +45,7 @@ func Digest(t testing.TB, dir string) string {
 	return b.String()
 }
 
-// Edit changes what a file holds.
+// Edit changes the content of a file.
 func Edit(t testing.TB, name string, edit func(content []byte) []byte) {
 	t.Helper()
 	content, err := os.ReadFile(name)

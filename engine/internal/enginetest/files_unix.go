@@ -13,12 +13,12 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// oddPaths are valid paths that mean something to a file system or a shell.
+// oddPaths are valid paths with a special meaning in a file system or a shell.
 var oddPaths = []string{"...", "a/..b", "a/...", "CON", "NUL", "etc/passwd", "-rf", ".hidden"}
 
-// TestFiles tests where the files of a store are and who may use them: nothing is made outside of the
-// place that was named, no file has its name from a path, and permissions are as the umask of the process
-// allows. The function makes a layer in a place; the test must not run beside others.
+// TestFiles tests the location and the permissions of a store's files: no file is created outside the given place, no
+// file has its name from a path, and permissions follow the umask of the process. The function makes a layer in a
+// place. The test must not run in parallel with others.
 func TestFiles(t *testing.T, layer func(place string) Layer) {
 	for _, mask := range []int{0o022, 0o077} {
 		before := syscall.Umask(mask)
@@ -26,7 +26,7 @@ func TestFiles(t *testing.T, layer func(place string) Layer) {
 		parent := t.TempDir()
 		const name = "the-store"
 		l := layer(filepath.Join(parent, name))
-		for range 2 { // a new store and a returning one
+		for range 2 { // a new store and an existing one
 			if err := l.Start(storage.LayerOptions{}); err != nil {
 				t.Fatal(err)
 			}

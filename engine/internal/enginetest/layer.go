@@ -13,29 +13,29 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Engine is an engine to test.
+// Engine is an engine under test.
 type Engine struct {
-	// New returns a layer on a fresh place that only the test has. It is not started, and has so little
-	// memory that few writes reach all parts of the engine.
+	// New returns a layer, not started, on a new place that only the test uses. The layer has so little memory that
+	// few writes reach all parts of the engine.
 	New func(t testing.TB) Layer
-	// In returns a layer, not started, on a directory that may not be there yet. It takes data of at
-	// most maxData bytes, or of any length for 0.
+	// In returns a layer, not started, on a directory that need not exist yet. Its limit of data is maxData bytes, or
+	// none for 0.
 	In func(dir string, maxData int) Layer
-	// Scans is how many scans a started layer holds.
+	// Scans returns how many scans a started layer holds.
 	Scans func(l Layer) int
-	// Rounds is how often a layer is closed while it is in use.
+	// Rounds is how often a layer is closed during use.
 	Rounds int
 
-	// Refuses are changes that the engine refuses with storage.ErrInvalidStorageData beside those that
-	// all refuse, by what is wrong with them.
+	// Refuses are changes that the engine rejects with storage.ErrInvalidStorageData, in addition to those that all
+	// engines reject, by what is wrong with them.
 	Refuses map[string]storage.Change
-	// NothingLeft checks what a refused batch must not leave behind, beside objects; nil for nothing.
+	// NothingLeft checks for other traces of a rejected batch than objects; nil if there can be none.
 	NothingLeft func(t testing.TB, l Layer)
-	// Calls are calls of the engine's own that may be made at any time, beside those of a Layer.
+	// Calls makes calls of the engine's own that are allowed at any time, in addition to those of a Layer.
 	Calls func(l Layer)
 }
 
-// TestLayer runs what each engine passes, as subtests.
+// TestLayer runs the tests that every engine passes, as subtests.
 func TestLayer(t *testing.T, e Engine) {
 	for _, c := range []struct {
 		name string
@@ -69,7 +69,7 @@ func testAbsent(t *testing.T, e Engine) {
 	}
 }
 
-// What is not active knows nothing.
+// An inactive layer returns no data.
 func testInactive(t *testing.T, e Engine) {
 	l := e.New(t)
 	inactive := func(when string) {
@@ -90,7 +90,7 @@ func testInactive(t *testing.T, e Engine) {
 	inactive("after Close")
 }
 
-// A directory is made with those above it, and another layer finds there what the first one left.
+// A directory is created with its parents, and another layer finds the content of the first one there.
 func testReopened(t *testing.T, e Engine) {
 	dir := t.TempDir() + "/not/yet/there"
 	l := Start(t, e.In(dir, 0))
@@ -114,7 +114,7 @@ func testReopened(t *testing.T, e Engine) {
 	}
 }
 
-// The last revision is that of a commit, whatever it did, and nothing else changes it.
+// The last revision is that of a commit, regardless of its changes, and nothing else changes it.
 func testLastRevision(t *testing.T, e Engine) {
 	dir := t.TempDir()
 	l := Start(t, e.In(dir, 0))
@@ -145,7 +145,7 @@ func testLastRevision(t *testing.T, e Engine) {
 	expect(11)
 }
 
-// One bad entry of a batch is refused by its index, and nothing of the batch is there.
+// One bad entry of a batch is rejected by its index, and nothing of the batch is stored.
 func testRefusedEntries(t *testing.T, e Engine) {
 	type refusal struct {
 		change storage.Change
@@ -190,7 +190,7 @@ func testRefusedEntries(t *testing.T, e Engine) {
 	}
 }
 
-// The error of an object that is too large names its path and the most.
+// The error of an object that is too large names its path and the limit.
 func testTooLarge(t *testing.T, e Engine) {
 	l := Start(t, e.In(t.TempDir(), 100))
 	err := l.Set("b", Object("b", 1, strings.Repeat("1", 101)))
@@ -202,7 +202,7 @@ func testTooLarge(t *testing.T, e Engine) {
 	}
 }
 
-// Whatever calls are under way, Close ends them or waits for them, and a start can follow.
+// Close ends or waits for every call in progress, and a start can follow.
 func testCloseDuringEverything(t *testing.T, e Engine) {
 	l := e.New(t)
 	stop := make(chan struct{})
@@ -270,7 +270,7 @@ func testCloseDuringEverything(t *testing.T, e Engine) {
 	group.Wait()
 }
 
-// scanWithin scans, with a read and another scan within the loop.
+// scanWithin scans, with a read and another scan inside the loop.
 func scanWithin(l Layer) error {
 	for _, err := range l.Scan("*/*") {
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// TestLogHandler writes to a store, flushes it and clears it, while a handler of the engine's log writes to the same store
-// at each of the first records: whatever the engine holds as it logs, nobody waits for himself.
+// TestLogHandler writes to a store, flushes it and clears it. At each of the first records, a handler of the engine's
+// log writes to the same store. The test fails if the engine logs while it holds a lock that the write needs.
 func TestLogHandler(t *testing.T, layer func(dir string, log *slog.Logger) storage.EmbeddedLayer) {
 	handler := &writingHandler{left: 50}
 	place := layer(t.TempDir(), slog.New(handler))
@@ -61,7 +61,7 @@ func (h *writingHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	data, err := json.Marshal(r.Message)
 	if err == nil {
-		_, err = h.store.Push("log/*", data) // of a store that is closed or not started yet: ErrNotActive
+		_, err = h.store.Push("log/*", data) // ErrNotActive if the store is closed or not started yet
 	}
 	if err == nil {
 		h.wrote.Add(1)

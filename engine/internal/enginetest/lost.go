@@ -11,9 +11,11 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// TestLostFiles takes from a store each file in turn, all files of each kind, and all that are empty, and cuts each
-// file to nothing and to three quarters, and fills it with zeros. What is left is refused in one line, with no file made, changed or removed, or it opens
-// with all that was stored, or with an error for who reads it. The function unknown says where neither can be, since a crash may leave the like.
+// TestLostFiles removes each file of a store in turn, all files of each kind, and all empty files. It also truncates
+// each file to nothing and to three quarters, and fills it with zeros. The rest must either be rejected with a
+// one-line error, with no file created, changed or removed, or open with everything stored or with an error for reads
+// of it. The function unknown reports the cases in which neither is possible, because a crash may leave the same
+// state.
 func TestLostFiles(t *testing.T, store string, in func(dir string) Layer, unknown func(how, name string) bool) {
 	l := in(Copy(t, store))
 	if err := l.Start(storage.LayerOptions{}); err != nil {
@@ -58,7 +60,7 @@ func TestLostFiles(t *testing.T, store string, in func(dir string) Layer, unknow
 	}
 }
 
-// cutShort cuts a quarter off a file.
+// cutShort removes the last quarter of a file.
 func cutShort(name string) error {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -76,7 +78,7 @@ func zero(name string) error {
 	return os.WriteFile(name, make([]byte, info.Size()), 0o644)
 }
 
-// testLeft tests what is left of a store that held the given keys.
+// testLeft tests the rest of a store that held the given keys.
 func testLeft(t *testing.T, dir string, in func(dir string) Layer, want []string) {
 	before := Digest(t, dir)
 	l := in(dir)
@@ -90,7 +92,7 @@ func testLeft(t *testing.T, dir string, in func(dir string) Layer, want []string
 	defer l.Close()
 	objects, err := l.Load()
 	if err != nil {
-		return // told
+		return // reported
 	}
 	if got := slices.Sorted(maps.Keys(objects)); !slices.Equal(got, want) {
 		t.Errorf("the start succeeded, and of %d objects %d are there", len(want), len(got))

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountReadOnly mounts a file system in memory that is read-only, with the files of a directory. Only the superuser
-// can: ok is false where it cannot be done.
+// mountReadOnly mounts a read-only file system in memory, with the files of a directory. Only the superuser can do
+// this: ok is false if it is not possible.
 func mountReadOnly(t testing.TB, dir string) (mounted string, ok bool) {
 	t.Helper()
 	mounted = t.TempDir()

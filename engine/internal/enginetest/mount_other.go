@@ -4,5 +4,5 @@ package enginetest
 
 import "testing"
 
-// mountReadOnly is for Linux.
+// mountReadOnly is available only on Linux.
 func mountReadOnly(testing.TB, string) (mounted string, ok bool) { return "", false }

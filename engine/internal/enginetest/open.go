@@ -13,8 +13,8 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// MustRefuse checks that a start fails with all of the texts, in one line, twice, so that the first held
-// nothing.
+// MustRefuse checks that a start fails with a one-line error that contains all of the texts. It starts twice, to
+// check that the first attempt held nothing.
 func MustRefuse(t testing.TB, l storage.Layer, texts ...string) {
 	t.Helper()
 	for range 2 {
@@ -37,8 +37,7 @@ func MustRefuse(t testing.TB, l storage.Layer, texts ...string) {
 	}
 }
 
-// TestNoDirectory tests that an engine that stores in a directory refuses what can be none, with its
-// path.
+// TestNoDirectory tests that an engine that stores in a directory rejects a place that cannot be one, with its path.
 func TestNoDirectory(t *testing.T, in func(dir string) storage.Layer) {
 	t.Run("an empty path", func(t *testing.T) {
 		MustRefuse(t, in(""), "empty")
@@ -53,8 +52,8 @@ func TestNoDirectory(t *testing.T, in func(dir string) storage.Layer) {
 	})
 }
 
-// TestFormat tests that an engine with a format file refuses directories of something else, and leaves
-// them as they are, but for its lock. A foreign directory is one of the engine's database as others use it.
+// TestFormat tests that an engine with a format file rejects directories of something else, and leaves them unchanged
+// except for its lock. A foreign directory is one of the engine's database as others use it.
 func TestFormat(t *testing.T, in func(dir string) storage.Layer, format, lock string, foreign func(t *testing.T, dir string)) {
 	t.Run("a directory of other files", func(t *testing.T) {
 		dir := t.TempDir()
@@ -84,8 +83,7 @@ func TestFormat(t *testing.T, in func(dir string) storage.Layer, format, lock st
 	}
 }
 
-// OtherNames returns a directory, which is not there yet, and names that lead to it as well, one of them a
-// link.
+// OtherNames returns a directory that does not exist yet, and other names that lead to it, one of them a link.
 func OtherNames(t testing.TB) (dir string, others []string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "store")
@@ -96,22 +94,22 @@ func OtherNames(t testing.TB) (dir string, others []string) {
 	return dir, []string{dir + "/", filepath.Dir(dir) + "/./store", link}
 }
 
-// The variables by which a test that runs itself as another process knows that it is that one.
+// The variables by which a test that runs itself as another process recognizes that process.
 const (
 	heldVariable   = "OOLITH_TEST_HOLD"
 	silentVariable = "OOLITH_TEST_SILENT"
 )
 
-// InAnotherProcess runs the test, which must not be a subtest, once more as another process. There hold
-// is called with the place and what it started is held. Here, during is called meanwhile, with the
-// number of that process, which has ended when InAnotherProcess returns.
+// InAnotherProcess runs the test, which must not be a subtest, once more as another process. There hold is called
+// with the place, and what it started stays open. Meanwhile, during is called in this process with the id of the
+// other process, which has ended when InAnotherProcess returns.
 func InAnotherProcess(t *testing.T, place string, hold func(place string), during func(process int)) {
 	t.Helper()
 	if place := os.Getenv(heldVariable); place != "" {
 		hold(place)
 		os.Stdout.WriteString("held\n")
 		io.Copy(io.Discard, os.Stdin)
-		t.SkipNow() // closes what is held
+		t.SkipNow() // closes everything that is open
 	}
 	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	other.Env = append(os.Environ(), heldVariable+"="+place)
@@ -136,9 +134,8 @@ func InAnotherProcess(t *testing.T, place string, hold func(place string), durin
 	}
 }
 
-// TestSilent tests that a store says nothing on the terminal, whatever happens to it. The test, which must
-// not be a subtest, runs itself as another process, which uses what damaged has made and must get an
-// error.
+// TestSilent tests that a store never writes to the terminal. The test, which must not be a subtest, runs itself as
+// another process, which uses the store that damaged has made and must get an error.
 func TestSilent(t *testing.T, damaged func() (place string), use func(place string) error) {
 	if place := os.Getenv(silentVariable); place != "" {
 		if use(place) == nil {
@@ -154,8 +151,7 @@ func TestSilent(t *testing.T, damaged func() (place string), use func(place stri
 	}
 }
 
-// UseAll starts a layer, reads and clears it and closes it. It returns the error of the start or of the
-// read.
+// UseAll starts a layer, reads and clears it and closes it. It returns the error of the start or of the read.
 func UseAll(l storage.EmbeddedLayer) error {
 	if err := l.Start(storage.LayerOptions{}); err != nil {
 		return err

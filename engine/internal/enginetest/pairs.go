@@ -11,8 +11,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// Pair is a batch of two keys, in different directories, of which none may be there alone. Its data holds
-// the name so many times.
+// Pair returns a batch of two keys in different directories. Neither may be stored without the other. Its data
+// repeats the name the given number of times.
 func Pair(name string, revision uint64, times int) []storage.Change {
 	data := fmt.Sprintf("%q", strings.Repeat(name, times))
 	return []storage.Change{
@@ -21,14 +21,14 @@ func Pair(name string, revision uint64, times int) []storage.Change {
 	}
 }
 
-// Pairs are the pairs whose commit was acknowledged. The zero value is none.
+// Pairs are the pairs whose commit was acknowledged. The zero value is empty.
 type Pairs struct {
 	lock  sync.Mutex
 	acked map[string]bool
 }
 
-// Write commits pairs from several goroutines until the first error, or count each, and returns one of
-// the errors.
+// Write commits pairs from several goroutines until the first error, or count pairs each, and returns one of the
+// errors.
 func (p *Pairs) Write(l storage.Batcher, count, times int) error {
 	var group sync.WaitGroup
 	failures := make(chan error, 4)
@@ -50,7 +50,7 @@ func (p *Pairs) Write(l storage.Batcher, count, times int) error {
 	return <-failures
 }
 
-// Acknowledge notes a pair that was committed.
+// Acknowledge records a committed pair.
 func (p *Pairs) Acknowledge(name string) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
@@ -60,14 +60,14 @@ func (p *Pairs) Acknowledge(name string) {
 	p.acked[name] = true
 }
 
-// Now returns the pairs that are acknowledged by now.
+// Now returns the pairs acknowledged so far.
 func (p *Pairs) Now() *Pairs {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	return &Pairs{acked: maps.Clone(p.acked)}
 }
 
-// CheckHeld checks that a layer holds all that was acknowledged, and no half of a pair.
+// CheckHeld checks that a layer holds everything acknowledged, and no half of a pair.
 func (p *Pairs) CheckHeld(t testing.TB, l storage.EmbeddedLayer) {
 	t.Helper()
 	objects, err := l.Load()

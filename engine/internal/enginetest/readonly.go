@@ -14,16 +14,15 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// ReadOnlyLayer is the layer of an engine that can be opened to read only.
+// ReadOnlyLayer is the layer of an engine that can be opened read-only.
 type ReadOnlyLayer interface {
 	Layer
 	storage.ReadOnlyLayer
 }
 
-// TestReadOnly tests that a store that is opened to read only is read whole, answers all writes with
-// storage.ErrReadOnly, keeps those who write away, and leaves each file as it is: a store that was closed, and
-// one that a killed process left, and more of the engine's own, by name. The function in makes a layer on a store in
-// a directory.
+// TestReadOnly tests that a store opened read-only is read completely, answers all writes with storage.ErrReadOnly,
+// excludes writers, and leaves each file unchanged. It uses a store that was closed, one that a killed process left,
+// and the engine's own stores in more, by name. The function in makes a layer on a store in a directory.
 func TestReadOnly(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLayer, stores map[string]string) {
 	t.Run("no directory", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "not", "there")
@@ -43,7 +42,7 @@ func TestReadOnly(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLayer
 		dir, _ := readOnlyStore(t, in, false)
 		writer := Start(t, in(dir, false))
 		MustRefuse(t, in(dir, true), "in use")
-		MustRefuse(t, in(dir, false), "in use") // the attempt has not let the lock go
+		MustRefuse(t, in(dir, false), "in use") // the attempt has not released the lock
 		writer.Close()
 		reader, other := Start(t, in(dir, true)), Start(t, in(dir, true))
 		MustRefuse(t, in(dir, false), "in use")
@@ -75,7 +74,7 @@ func TestReadOnly(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLayer
 		t.Run(name, func(t *testing.T) {
 			dir, want := readOnlyStore(t, in, killed)
 			testReadOnly(t, dir, in, want)
-			// It is as it was for those who write, too.
+			// It is unchanged for writers too.
 			l := Start(t, in(dir, false))
 			if got := readOnlyContent(t, l); got != want {
 				t.Errorf("afterwards there is\n%.500s, expected\n%.500s", got, want)
@@ -91,7 +90,7 @@ func TestReadOnly(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLayer
 	}
 }
 
-// readOnlyStore makes a store, with writes that are in its log only, and returns what is in it.
+// readOnlyStore makes a store with writes that are only in its log, and returns its content.
 func readOnlyStore(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLayer, killed bool) (dir, want string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -118,18 +117,18 @@ func readOnlyStore(t *testing.T, in func(dir string, readOnly bool) ReadOnlyLaye
 	return dir, want
 }
 
-// readOnlyContent is all that a layer holds, as a text.
+// readOnlyContent returns the whole content of a layer as a text.
 func readOnlyContent(t *testing.T, l ReadOnlyLayer) string {
 	t.Helper()
 	objects, err := l.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Behind a kill it may be one that was set aside, above the last that was used.
+	// After a kill it may be a reserved revision, above the last used one.
 	if revision, err := l.LastRevision(); err != nil {
 		t.Fatalf("the last revision is %d, %v", revision, err)
 	}
-	// A store of before there were ids has one for as long as it is open.
+	// A store created before ids existed has one for as long as it is open.
 	if identified, ok := storage.As[storage.Identified](l); ok {
 		id, err := identified.ID()
 		again, errAgain := identified.ID()
@@ -153,7 +152,7 @@ func contentOf(objects map[string]*meta.Object) string {
 	return b.String()
 }
 
-// testReadOnly tests a store that is opened to read only.
+// testReadOnly tests a store that is opened read-only.
 func testReadOnly(t *testing.T, dir string, in func(dir string, readOnly bool) ReadOnlyLayer, want string) {
 	t.Helper()
 	before := Digest(t, dir)
@@ -209,6 +208,6 @@ func testReadOnly(t *testing.T, dir string, in func(dir string, readOnly bool) R
 	if got := readOnlyContent(t, l); got != want {
 		t.Error("the writes that were refused changed what is read")
 	}
-	Start(t, in(dir, true)).Close() // beside others
+	Start(t, in(dir, true)).Close() // together with others
 	l.Close()
 }

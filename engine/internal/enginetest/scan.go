@@ -13,7 +13,7 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// ScanPaths returns the paths that a scan yields, of objects that Set stored.
+// ScanPaths returns the paths that a scan yields. Set stored the objects.
 func ScanPaths(t testing.TB, l storage.Scanner, pattern string) []string {
 	t.Helper()
 	got := []string{}
@@ -29,7 +29,7 @@ func ScanPaths(t testing.TB, l storage.Scanner, pattern string) []string {
 	return got
 }
 
-// Matching is what a scan must yield, found the plain way.
+// Matching returns what a scan must yield, computed in the simple way.
 func Matching(paths []string, pattern string) []string {
 	want := []string{}
 	for _, path := range paths {
@@ -46,7 +46,7 @@ func Matching(paths []string, pattern string) []string {
 	return want
 }
 
-// names sort around '/' and below it, and are beginnings of one another.
+// names sort around and below '/', and are prefixes of one another.
 var names = []string{"a", "aa", "ab", "a-", "a.", "a-b", "a0", "A", "b", "-", "_", "0", "z"}
 
 // RandomPath returns a path of up to four segments.
@@ -87,7 +87,7 @@ func RandomPatterns(rng *rand.Rand, n int) []string {
 	return patterns
 }
 
-// randomPaths returns different paths. Some trees are large, so that it pays to pass them by a seek.
+// randomPaths returns different paths. Some trees are large enough that skipping them with a seek pays off.
 func randomPaths(rng *rand.Rand) []string {
 	stored := map[string]bool{}
 	for range 400 {
@@ -134,8 +134,8 @@ func testScanInvalid(t *testing.T, e Engine) {
 	}
 }
 
-// A scan of many chunks, over several directories, yields what was there at its beginning, although all
-// of that is removed and compacted away meanwhile.
+// A scan of many chunks, over several directories, yields the content at its beginning, although all of it is removed
+// and compacted away meanwhile.
 func testScanIsASnapshot(t *testing.T, e Engine) {
 	l := Start(t, e.New(t))
 	var paths []string
@@ -165,7 +165,7 @@ func testScanIsASnapshot(t *testing.T, e Engine) {
 	}
 }
 
-// A scan can be made again and left at any object, also by a panic, and then holds nothing.
+// A scan can be repeated and left at any object, also by a panic, and then holds nothing.
 func testScanRepeatedAndLeft(t *testing.T, e Engine) {
 	l := Start(t, e.New(t))
 	Set(t, l, "a", "b", "c")
@@ -192,8 +192,8 @@ func testScanRepeatedAndLeft(t *testing.T, e Engine) {
 	}
 }
 
-// A scan in whose loop the layer is closed ends after the chunk that was read, also when the layer was
-// started again.
+// If the layer is closed inside the loop of a scan, the scan ends after the chunk that was read, even if the layer
+// was started again.
 func testCloseInsideScan(t *testing.T, e Engine) {
 	l := Start(t, e.New(t))
 	SetAll(t, l, Numbered("d", 3000)...)

@@ -8,13 +8,13 @@ import (
 	"github.com/oolith-db/oolith/storagetest"
 )
 
-// TestStores runs the suites of storagetest on the stores that a layer can be part of. They ask what a store
-// makes of the layer, and not what a disk keeps: the layer is one that does not sync.
+// TestStores runs the suites of storagetest on the stores that can use a layer. They test how a store uses the layer,
+// not what a disk keeps: the layer does not sync.
 func TestStores(t *testing.T, layer func(dir string) storage.EmbeddedLayer) {
 	eachStore(t, layer, func(t *testing.T, memory bool, open func(t storagetest.T) storage.Database, options storagetest.Options) {
 		storagetest.TestDatabase(t, open, options)
 		if memory {
-			// Events know nothing of what is below memory, or of its absence.
+			// Events do not depend on the layer below memory, or on its absence.
 			storagetest.TestEvents(t, open, options)
 		}
 		seed := rand.Uint64()
@@ -23,7 +23,7 @@ func TestStores(t *testing.T, layer func(dir string) storage.EmbeddedLayer) {
 	})
 }
 
-// TestSubscriptions runs those of subscriptions, which know little of the layer.
+// TestSubscriptions runs the suites of subscriptions, which hardly depend on the layer.
 func TestSubscriptions(t *testing.T, layer func(dir string) storage.EmbeddedLayer) {
 	eachStore(t, layer, func(t *testing.T, _ bool, open func(t storagetest.T) storage.Database, options storagetest.Options) {
 		storagetest.TestSubscribe(t, open, options)

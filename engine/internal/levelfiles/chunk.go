@@ -1,5 +1,5 @@
-// Package levelfiles reads files of the LevelDB family (LevelDB itself and Pebble) and takes their locks: the chunks of
-// their logs, the records of their manifests, and the lock of a directory, shared with others who only read.
+// Package levelfiles reads files of the LevelDB family (LevelDB itself and Pebble) and takes their locks: the chunks
+// of their logs, the records of their manifests, and the lock of a directory, shared by read-only users.
 package levelfiles
 
 import (
@@ -7,14 +7,13 @@ import (
 	"hash/crc32"
 )
 
-// The log format of LevelDB (its doc/log_format.md), which its logs and manifests, and Pebble's manifests, are written
-// in: blocks of 32 KiB, in them chunks that do not cross blocks, each
-// with a masked CRC-32C over the type and what follows it, a length and a type. A record is one full chunk, or
-// a first one, any number of middle ones and a last one.
+// The log format of LevelDB (its doc/log_format.md), used by its logs and manifests, and by Pebble's manifests. It
+// has blocks of 32 KiB, with chunks that do not cross blocks. Each chunk has a masked CRC-32C over the type and the
+// payload, a length and a type. A record is one full chunk, or a first one, any number of middle ones and a last one.
 const (
 	// LogBlock is the size of a block.
 	LogBlock = 32 << 10
-	// MinLogHeader is the size of the shortest header. Less than that at the end of a block is filled with
+	// MinLogHeader is the size of the shortest header. If less space is left at the end of a block, it is padded with
 	// zeros.
 	MinLogHeader = 4 + 2 + 1
 )
@@ -22,15 +21,15 @@ const (
 // Castagnoli is the polynomial of the checksums.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// LogChunk is a chunk whose checksum is right. The zero value is none.
+// LogChunk is a chunk with a correct checksum. The zero value means that there is none.
 type LogChunk struct {
-	Size    int    // with the header
-	Payload []byte // a part of what was read
+	Size    int    // including the header
+	Payload []byte // a part of the input
 	Begins  bool   // a record
 	Ends    bool   // a record
 }
 
-// SoundChunk returns the chunk at the beginning of the rest of a block of LevelDB's format.
+// SoundChunk returns the chunk at the start of the rest of a block of LevelDB's format.
 func SoundChunk(rest []byte) LogChunk {
 	if len(rest) < MinLogHeader || rest[6] < 1 || rest[6] > 4 {
 		return LogChunk{}

@@ -1,14 +1,14 @@
 package levelfiles
 
-// ManifestRecords calls a function for each whole record of a manifest of LevelDB's format, up to the first that is
-// not whole, and returns where the last whole one ends. The function keeps nothing of the record.
+// ManifestRecords calls a function for each complete record of a manifest of LevelDB's format, up to the first
+// incomplete one, and returns the end of the last complete one. The function must not keep the record.
 func ManifestRecords(content []byte, visit func(record []byte)) (end int) {
 	var record []byte
 	within := false
 	for at := 0; at < len(content); {
 		block := content[at:min(len(content), at-at%LogBlock+LogBlock)]
 		if LogBlock-at%LogBlock < MinLogHeader {
-			at += len(block) // filled with zeros
+			at += len(block) // padded with zeros
 			continue
 		}
 		chunk := SoundChunk(block)
@@ -28,15 +28,15 @@ func ManifestRecords(content []byte, visit func(record []byte)) (end int) {
 	return end
 }
 
-// Damage returns where the first broken chunk of a manifest or a log of LevelDB is that a sound beginning of a record
-// follows, or -1. A crash cuts only the last record short, because each is synced before the next is written: so that is damage. The
-// end of a record behind a broken chunk is none: a long record that a crash cut short may have reached the disk in any
-// part.
+// Damage returns the position of the first broken chunk of a manifest or a log of LevelDB that is followed by a valid
+// beginning of a record, or -1. A crash cuts only the last record short, because each record is synced before the
+// next is written: such a chunk is therefore damage. The end of a record after a broken chunk is not damage: any part
+// of a long record that a crash cut short may have reached the disk.
 func Damage(content []byte) int {
 	within, broken := false, -1
 	for at := 0; at < len(content); {
 		block := content[at:min(len(content), at-at%LogBlock+LogBlock)]
-		if len(block) < MinLogHeader { // filled with zeros
+		if len(block) < MinLogHeader { // padded with zeros
 			at += len(block)
 			continue
 		}
@@ -48,7 +48,7 @@ func Damage(content []byte) int {
 			return broken
 		}
 		within = chunk.Size > 0 && !chunk.Ends
-		at += max(chunk.Size, 1) // behind a broken one, any byte may be where a sound one begins
+		at += max(chunk.Size, 1) // after a broken chunk, a valid one may begin at any byte
 	}
 	return -1
 }

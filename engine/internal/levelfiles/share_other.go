@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// ShareFlock opens the file of a lock, which fails on Windows while a writer has it, and keeps a writer from opening
-// it. On other systems it keeps nobody away.
+// ShareFlock opens a lock file. On Windows this fails while a writer has the file open, and keeps a writer from
+// opening it. On other systems it excludes nobody.
 func ShareFlock(name string) (io.Closer, error) { return os.Open(name) }
 
 // ShareFcntl is ShareFlock.

@@ -1,7 +1,7 @@
-// Package bbolt is a persistent layer in one file, a bbolt database: a B+tree with one writer. It is an example, gone through in
-// docs/writing-an-engine.md, of an engine over a database that somebody else wrote, and passes storagetest.
+// Package bbolt is a persistent layer in one file, a bbolt database: a B+tree with one writer. It is an example of an
+// engine over an existing database, explained in docs/writing-an-engine.md, and passes storagetest.
 //
-// Each commit is synced. What bbolt cannot take back ends the writing: see enginekit.Life.
+// Each commit is synced. A failure that bbolt cannot roll back ends the writing: see enginekit.Life.
 package bbolt
 
 import (
@@ -21,15 +21,15 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// Options of a layer. The zero value is ready to use.
+// Options configures a layer. The zero value is ready to use.
 type Options struct {
-	// ReadOnly opens a file that is there to read only: it is not changed, and writes are storage.ErrReadOnly.
+	// ReadOnly opens an existing file read-only: it is not changed, and writes return storage.ErrReadOnly.
 	ReadOnly bool
-	// Logger gets the errors that no caller can be told; nil logs nothing.
+	// Logger receives errors that no caller receives; nil logs nothing.
 	Logger *slog.Logger
 }
 
-// Layer is a persistent layer in a file. What enginekit.Layer does not know, it adds.
+// Layer is a persistent layer in a file. It adds what enginekit.Layer does not implement.
 type Layer struct {
 	*layer
 	life *enginekit.Life[*database]
@@ -42,7 +42,7 @@ var (
 	_ storage.IncompleteMarker = (*Layer)(nil)
 )
 
-// Engine opens stores by URLs of the form bbolt:FILE, to be passed to oolith.Open.
+// Engine opens stores by URLs of the form bbolt:FILE. Pass it to oolith.Open.
 var Engine = engine.New("bbolt", "FILE", []engine.Option[Options]{
 	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
 }, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
@@ -65,7 +65,7 @@ func (l *Layer) ID() (id uint64, err error) {
 	return id, err
 }
 
-// MarkIncomplete implements storage.IncompleteMarker. The mark is in the database, so that it has its place in the
+// MarkIncomplete implements storage.IncompleteMarker. The mark is in the database, so it has its position in the
 // order of the commits.
 func (l *Layer) MarkIncomplete(reason string) error {
 	return l.life.Write(func(d *database) error {
@@ -78,29 +78,29 @@ func (l *Layer) MarkIncomplete(reason string) error {
 	})
 }
 
-// The buckets of the file, and the keys of what is noted.
+// The buckets of the file, and the keys of the notes.
 var (
 	objects, notes = []byte("objects"), []byte("oolith")
 
-	formatNote     = []byte("format") // 8 bytes, big-endian, as all numbers
+	formatNote     = []byte("format") // 8 bytes, big-endian, like all numbers
 	revisionNote   = []byte("revision")
 	idNote         = []byte("id")
-	incompleteNote = []byte("incomplete") // a reason; absent when all is there
+	incompleteNote = []byte("incomplete") // a reason; absent if the content is complete
 )
 
 // space has the keys of the objects in the order of a scan.
 var space = enginekit.NewSpace([]byte("o"))
 
-// database is the file while it is open.
+// database is an open file.
 type database struct {
 	db *bolt.DB
-	// writing is held by a commit, and for reading while a scan begins: none begins between the end of those that there
-	// are, see scan, and that of the commit.
+	// writing is held by a commit, and for reading while a scan begins: no scan begins between the end of the
+	// existing scans, see scan, and the end of the commit.
 	writing sync.RWMutex
 	scans   enginekit.Scans[*scan]
 }
 
-// view reads in a transaction, in which nothing of a caller's runs.
+// view reads in a transaction, during which no code of a caller runs.
 func (d *database) view(do func(*bolt.Tx) error) error {
 	return guarded(func() error { return d.db.View(do) })
 }
@@ -184,7 +184,7 @@ func apply(tx *bolt.Tx, c storage.Change) error {
 // LastRevision implements enginekit.Database.
 func (d *database) LastRevision() (uint64, error) { return d.number(revisionNote) }
 
-// number is a number that is noted; 0 for none.
+// number returns a stored number, or 0 if there is none.
 func (d *database) number(note []byte) (n uint64, err error) {
 	err = d.view(func(tx *bolt.Tx) error {
 		n = number(tx, note)
@@ -208,7 +208,7 @@ func putNumber(tx *bolt.Tx, note []byte, n uint64) error {
 // Close implements enginekit.Database.
 func (d *database) Close() error { return d.db.Close() }
 
-// fill makes the buckets of a new file.
+// fill creates the buckets of a new file.
 func fill(tx *bolt.Tx) error {
 	if _, err := tx.CreateBucket(objects); err != nil {
 		return err

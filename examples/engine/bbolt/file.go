@@ -16,10 +16,10 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// formatVersion is that of the buckets and what is in them.
+// formatVersion is the version of the buckets and their content.
 const formatVersion = 1
 
-// open opens the file, and makes it where it is missing, or holds nothing.
+// open opens the file, and creates it if it is missing. After an error it holds nothing.
 func open(file string, o Options, options storage.LayerOptions) (*database, error) {
 	if file == "" {
 		return nil, errors.New("the path of the file is empty")
@@ -38,7 +38,7 @@ func open(file string, o Options, options storage.LayerOptions) (*database, erro
 	if err != nil {
 		return nil, err
 	}
-	// To read only first: bbolt may write to a file that it opens, and goes on with one that was cut short.
+	// Read-only first: bbolt may write to a file that it opens, and continues with a truncated one.
 	db, err := openBolt(file, true)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func openBolt(file string, readOnly bool) (*bolt.DB, error) {
 		var opened *os.File
 		defer func() {
 			if err != nil && opened != nil && !errors.Is(err, bolterrors.ErrTimeout) {
-				_ = opened.Close() // a panic leaves it, with its lock
+				_ = opened.Close() // a panic leaves it open, with its lock
 				err = fmt.Errorf("it is no bbolt database, or a damaged one; restore it from a backup, or choose another name: %w", err)
 			}
 		}()
@@ -79,7 +79,7 @@ func openBolt(file string, readOnly bool) (*bolt.DB, error) {
 	})
 }
 
-// inspect refuses a file that is no whole store of ours.
+// inspect rejects a file that is not a complete store of ours.
 func inspect(d *database, options storage.LayerOptions) error {
 	return d.view(func(tx *bolt.Tx) error {
 		info, err := os.Stat(d.db.Path())
@@ -102,13 +102,13 @@ func inspect(d *database, options storage.LayerOptions) error {
 	})
 }
 
-// create makes a store: whole, or not at all. Of two that are made at once, the first one counts.
+// create creates a store atomically. If two are created at the same time, the first one counts.
 func create(file string) error {
 	if err := enginekit.MakeDir(filepath.Dir(file), enginekit.SyncDir); err != nil {
 		return err
 	}
 	temporary := fmt.Sprintf("%s.%x.new", file, rand.Uint64())
-	defer os.Remove(temporary) // what a crash leaves is in nobody's way
+	defer os.Remove(temporary) // after a crash, the rest does no harm
 	db, err := bolt.Open(temporary, 0o644, nil)
 	if err != nil {
 		return err

@@ -9,17 +9,17 @@ import (
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
-// scan is a scan in progress. It reads from a transaction, which is a snapshot, until the next commit: by then it
-// has read what is left of it into memory. So a loop over a scan may write, and a store that is being copied or loaded
-// streams.
+// scan is a scan in progress. It reads from a transaction, which is a snapshot, until the next commit. Before the
+// commit, it reads its remaining objects into memory. A loop over a scan may therefore write, and a store that is
+// being copied or loaded streams.
 type scan struct {
 	db *database
-	// mu guards the fields below. It is taken last.
+	// mu guards the fields below. It is acquired last.
 	mu    sync.Mutex
-	tx    *bolt.Tx           // nil once all is read
+	tx    *bolt.Tx           // nil once everything is read
 	rest  enginekit.Iterator // along the transaction
 	ahead []meta.Object      // what was read from it
-	err   error              // what ended that
+	err   error              // the error that ended the reading
 }
 
 // Scan implements enginekit.Database.
@@ -70,7 +70,7 @@ func (s *scan) readAhead() {
 	})
 }
 
-// end ends the transaction. One that only reads has nothing to tell then.
+// end ends the transaction. A read-only transaction has no error to report.
 func (s *scan) end() {
 	if s.tx != nil {
 		_ = s.tx.Rollback()
@@ -80,14 +80,14 @@ func (s *scan) end() {
 
 // Close implements enginekit.Iterator.
 func (s *scan) Close() error {
-	s.db.scans.Remove(s) // before mu, as a commit takes the two
+	s.db.scans.Remove(s) // before mu, because a commit acquires the two in this order
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end()
 	return nil
 }
 
-// cursor is one of bbolt as an enginekit.Cursor.
+// cursor adapts a cursor of bbolt to enginekit.Cursor.
 type cursor struct {
 	*bolt.Cursor
 	value []byte
@@ -103,4 +103,4 @@ func (c *cursor) at(key, value []byte) []byte {
 
 func (c *cursor) Value() ([]byte, error) { return c.value, nil }
 func (c *cursor) Err() error             { return nil }
-func (c *cursor) Close() error           { return nil } // the transaction holds all
+func (c *cursor) Close() error           { return nil } // the transaction owns everything

@@ -2,7 +2,7 @@ package jsonlog
 
 import "io"
 
-// file is what the layer needs of an *os.File; a test gives it one that fails.
+// file has the methods of *os.File that the layer needs; a test passes one that fails.
 type file interface {
 	io.Reader
 	io.WriterAt

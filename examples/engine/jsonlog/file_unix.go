@@ -13,8 +13,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// openExclusive opens or makes a file that nobody else has open by this function. The system
-// gives its lock back when the process ends, however it ends. The file's name is durable.
+// openExclusive opens or creates a file that is not open elsewhere through this function. The operating system
+// releases the lock when the process ends, for any reason. The file's name is durable.
 func openExclusive(name string) (file, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// openExclusive opens or makes a file that nobody else has open. The system lets go of it when the
-// process ends, however it ends.
+// openExclusive opens or creates a file that is not open elsewhere. The operating system releases it when the process
+// ends, for any reason.
 func openExclusive(name string) (file, error) {
 	text, err := windows.UTF16PtrFromString(name)
 	if err != nil {
