@@ -85,27 +85,7 @@ type follower struct {
 }
 
 // follow follows the log, and moves to another node after some notices.
-func (f *follower) follow(ctx context.Context, node int) {
-	from := uint64(0)
-	for ctx.Err() == nil {
-		next, err := f.stay(ctx, f.round.stores[node], from)
-		if errors.Is(err, storage.ErrNotActive) { // the node is restarted
-			f.round.tally.add("subscriptions ended by a restart", 1)
-			err = pause(ctx, 10*time.Millisecond)
-		}
-		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind cannot know whether the revision exists
-			f.round.tally.add("resumptions refused while the engine was lost", 1)
-			err = pause(ctx, 10*time.Millisecond)
-		}
-		if err != nil && ctx.Err() == nil {
-			f.round.fail("a subscription on node %d: %w", node, err)
-			return
-		}
-		from = next
-		node = (node + 1 + rand.IntN(nodes-1)) % nodes
-		f.round.tally.add("moves of subscriptions", 1)
-	}
-}
+func (f *follower) follow(ctx context.Context, node int) { f.round.wander(ctx, node, f.stay) }
 
 // stay follows on one node, and returns where to continue.
 func (f *follower) stay(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error) {

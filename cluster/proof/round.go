@@ -42,6 +42,32 @@ func (r *round) failed() error {
 	return errors.Join(r.wrong[:min(len(r.wrong), 10)]...)
 }
 
+// wander subscribes on one node after the other by calls of stay, each of which returns where the next one continues.
+func (r *round) wander(ctx context.Context, node int, stay func(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error)) {
+	from := uint64(0)
+	for ctx.Err() == nil {
+		next, err := stay(ctx, r.stores[node], from)
+		if errors.Is(err, storage.ErrNotActive) { // the node is restarted
+			r.tally.add("subscriptions ended by a restart", 1)
+			err = pause(ctx, 10*time.Millisecond)
+		}
+		if errors.Is(err, storage.ErrUnavailable) { // a node that is behind cannot know whether the revision exists
+			r.tally.add("resumptions refused while the engine was lost", 1)
+			err = pause(ctx, 10*time.Millisecond)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.fail("a subscription on node %d: %w", node, err)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		from = next
+		node = (node + 1 + rand.IntN(nodes-1)) % nodes
+		r.tally.add("moves of subscriptions", 1)
+	}
+}
+
 func (r *round) run(ctx context.Context, faults []fault, n int) error {
 	defer r.close()
 	for node := range nodes {

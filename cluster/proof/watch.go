@@ -141,24 +141,7 @@ func (c *checker) has(all [nodes]int) bool {
 	return c.last == all
 }
 
-func (c *checker) follow(ctx context.Context, node int) {
-	from := uint64(0)
-	for ctx.Err() == nil {
-		next, err := c.stay(ctx, c.round.stores[node], from)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrNotActive): // behind, or restarted
-			_ = pause(ctx, 10*time.Millisecond)
-		case err != nil:
-			c.round.fail("a subscription on node %d: %w", node, err)
-			return
-		}
-		from = next
-		node = (node + 1 + rand.IntN(nodes-1)) % nodes
-		c.round.tally.add("moves of subscriptions", 1)
-	}
-}
+func (c *checker) follow(ctx context.Context, node int) { c.round.wander(ctx, node, c.stay) }
 
 // stay follows on one node for some batches, or a while, and returns where to continue.
 func (c *checker) stay(ctx context.Context, s *storage.Layered, from uint64) (next uint64, err error) {
