@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -126,7 +127,7 @@ func (b *batch) commitParts() error {
 	}
 	if err == nil {
 		err = s.transact(func(txn *badger.Txn) error {
-			return enginekit.FirstError(txn.Set(revisionKey, encodeNumber(b.revision)), txn.Set(partsKey, encodeNumber(0)))
+			return cmp.Or(txn.Set(revisionKey, encodeNumber(b.revision)), txn.Set(partsKey, encodeNumber(0)))
 		})
 	}
 	if err != nil {
@@ -200,7 +201,7 @@ func (s *store) annotate(fill func(txn *badger.Txn) error) error {
 func (s *store) transact(fill func(txn *badger.Txn) error) error {
 	txn := s.begin()
 	defer txn.Discard()
-	if err := enginekit.FirstError(txn.Set(revisionKey, encodeNumber(s.revision)), fill(txn)); err != nil {
+	if err := cmp.Or(txn.Set(revisionKey, encodeNumber(s.revision)), fill(txn)); err != nil {
 		return err
 	}
 	return s.commitNext(txn)

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -8,7 +9,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // Compact implements storage.Compacter. It flushes memory to tables, and merges all tables into one level.
@@ -48,7 +48,7 @@ func (l *Layer) Compact(ctx context.Context) error {
 // beginWork returns the store, and makes Close wait for work on it until work.Done.
 func (l *Layer) beginWork() (s *store, err error) {
 	err = l.life.Use(func(open *store) error {
-		if err := enginekit.FirstError(l.life.Failure(), open.health.failure()); err != nil {
+		if err := cmp.Or(l.life.Failure(), open.health.failure()); err != nil {
 			return l.life.Wrap("compact", err)
 		}
 		s = open
@@ -87,7 +87,7 @@ func (s *store) merge(ctx context.Context) error {
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
 		err = nil // there is nothing to merge
 	}
-	return enginekit.FirstError(s.health.failure(), err)
+	return cmp.Or(s.health.failure(), err)
 }
 
 // onlyNew reports whether there are tables, and all of them are new.
@@ -125,7 +125,7 @@ func (s *store) rotate(ctx context.Context) error {
 func (s *store) fill(with func(txn *badger.Txn) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return enginekit.FirstError(s.demand(s.options.MinFree/2+s.db.MaxBatchSize()), s.annotate(with))
+	return cmp.Or(s.demand(s.options.MinFree/2+s.db.MaxBatchSize()), s.annotate(with))
 }
 
 // awaitFlush waits until everything committed up to a version is in tables on disk. Badger does not report this, but

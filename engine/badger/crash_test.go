@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // copyOf copies the directory of a store as a crash of the process would leave it at one moment:
@@ -51,7 +50,7 @@ func moment(t testing.TB, dir string) string {
 func copyFiles(to, from string) error {
 	entries, err := os.ReadDir(from)
 	for _, entry := range entries {
-		err = enginekit.FirstError(err, copyFile(filepath.Join(to, entry.Name()), filepath.Join(from, entry.Name())))
+		err = cmp.Or(err, copyFile(filepath.Join(to, entry.Name()), filepath.Join(from, entry.Name())))
 	}
 	return err
 }
@@ -67,5 +66,5 @@ func copyFile(to, from string) error {
 		return err
 	}
 	_, err = io.WriteString(file, strings.TrimRight(string(content), "\x00"))
-	return enginekit.FirstError(err, file.Truncate(int64(len(content))), file.Close())
+	return cmp.Or(err, file.Truncate(int64(len(content))), file.Close())
 }

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,7 +39,7 @@ func tryLockDir(dir string, shared bool) (_ *lock, err error) {
 	l := &lock{}
 	defer func() {
 		if err != nil {
-			err = enginekit.FirstError(err, l.release())
+			err = cmp.Or(err, l.release())
 		}
 	}()
 	if !shared {
@@ -71,7 +72,7 @@ func (l *lock) release() error {
 	for _, file := range l.files {
 		errs = append(errs, file.Close())
 	}
-	return enginekit.FirstError(errs...)
+	return cmp.Or(errs...)
 }
 
 // restored adds the cause back to an error of Badger that lost it by a conversion to text.

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // mount mounts a file system in memory for the test.
@@ -146,7 +146,7 @@ func TestFullDiskEndsTheProcess(t *testing.T) {
 	var said strings.Builder
 	command.Stderr = &said
 	out, err := command.StdoutPipe()
-	if err = enginekit.FirstError(err, command.Start()); err != nil {
+	if err = cmp.Or(err, command.Start()); err != nil {
 		t.Fatal(err)
 	}
 	last := -1

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func readSmall(dir, name string) (string, error) {
 		return "", err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFormatLen))
-	return string(content), enginekit.FirstError(err, file.Close())
+	return string(content), cmp.Or(err, file.Close())
 }
 
 // checkNew accepts a directory without a format that is empty, or that is under creation and holds no object yet.
@@ -88,7 +89,7 @@ func checkNew(dir string) error {
 
 // beginFormat marks a directory as under creation, endFormat as a store.
 func beginFormat(dir string) error {
-	return enginekit.FirstError(enginekit.WriteSynced(filepath.Join(dir, newFormat), []byte(formatLine)), enginekit.SyncDir(dir))
+	return cmp.Or(enginekit.WriteSynced(filepath.Join(dir, newFormat), []byte(formatLine)), enginekit.SyncDir(dir))
 }
 
 func endFormat(dir string) error {

@@ -133,7 +133,7 @@ func (s *store) prepare(found inspected, state state) (err error) {
 	if err == nil && state == older {
 		err = endFormat(s.dir)
 	}
-	return enginekit.FirstError(err, s.openMark())
+	return cmp.Or(err, s.openMark())
 }
 
 // unfinished is listed like an extension.
@@ -201,7 +201,7 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		_, err = logKey(header[:n], registry)
 	}
-	if err = enginekit.FirstError(err, file.Close()); err != nil {
+	if err = cmp.Or(err, file.Close()); err != nil {
 		return fmt.Errorf("%w: value log %s: %w", errCorrupt, filepath.Base(name), err)
 	}
 	return nil
@@ -217,5 +217,5 @@ func (s *store) prepareDiscard() error {
 	if err == nil && info.Size() == 0 {
 		_, err = file.Write(make([]byte, 1<<20))
 	}
-	return enginekit.FirstError(err, file.Close())
+	return cmp.Or(err, file.Close())
 }

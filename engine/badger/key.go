@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -196,7 +197,7 @@ func rotateKey(dir string, old, replacement []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = enginekit.FirstError(err, held.release()) }()
+	defer func() { err = cmp.Or(err, held.release()) }()
 	if _, err := checkFormat(dir); err != nil {
 		return err
 	}

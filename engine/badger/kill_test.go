@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,6 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The test of the crash of a process: it runs itself as a child that opens a store and writes, one
@@ -293,7 +293,7 @@ func killOnce(t *testing.T, dir string, seed uint64, done []int, mode string, li
 	var said strings.Builder
 	child.Stderr = &said
 	out, err := child.StdoutPipe()
-	if err = enginekit.FirstError(err, child.Start()); err != nil {
+	if err = cmp.Or(err, child.Start()); err != nil {
 		t.Fatal(err)
 	}
 	kill := func() {

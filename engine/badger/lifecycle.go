@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (l *Layer) open(closing context.Context, opt storage.LayerOptions) (*store,
 	s.stopping, s.stop = context.WithCancel(closing)
 	if err := s.open(key, opt); err != nil {
 		s.stop()
-		return nil, enginekit.FirstError(err, s.closeMark(false), s.removeView(), s.lock.release())
+		return nil, cmp.Or(err, s.closeMark(false), s.removeView(), s.lock.release())
 	}
 	if !l.options.ReadOnly {
 		s.release()
@@ -129,7 +130,7 @@ func (s *store) open(key []byte, opt storage.LayerOptions) error {
 	if err == nil {
 		err = s.guard(func() error { return s.recover(opt) })
 	}
-	if err = enginekit.FirstError(s.health.failure(), err); err != nil {
+	if err = cmp.Or(s.health.failure(), err); err != nil {
 		if closeErr := s.closeDatabase(); closeErr != nil {
 			s.log.Debug("badger: close after a failed start", "dir", s.dir, "error", closeErr)
 		}
@@ -203,7 +204,7 @@ func (s *store) Close() error {
 	s.stop()
 	err := s.closeDatabase()
 	inOrder := err == nil && s.lock != nil && !s.options.ReadOnly && s.health.failure() == nil
-	return enginekit.FirstError(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.lock.release())
+	return cmp.Or(err, s.closeMark(inOrder), s.removeView(), s.health.failure(), s.lock.release())
 }
 
 // closeDatabase closes the database, after the background work on it has ended. If Badger waits for a failing disk,
@@ -230,7 +231,7 @@ func (s *store) closeDatabase() error {
 	s.layer.left = left
 	go func() {
 		defer close(left)
-		err := enginekit.FirstError(<-done, held.release())
+		err := cmp.Or(<-done, held.release())
 		s.log.Info("badger: a store that was left behind is closed", "dir", s.dir, "error", err)
 	}()
 	return nil

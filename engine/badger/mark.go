@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -79,7 +80,7 @@ func (s *store) closeMark(inOrder bool) error {
 	}
 	var err error
 	if inOrder {
-		err = enginekit.FirstError(s.moveMark(), s.mark.Sync())
+		err = cmp.Or(s.moveMark(), s.mark.Sync())
 	}
-	return enginekit.FirstError(err, s.mark.Close())
+	return cmp.Or(err, s.mark.Close())
 }

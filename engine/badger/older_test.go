@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,7 @@ func olderStore(t *testing.T, o Options, closed bool) (dir string) {
 			path, data = "large/0", fmt.Sprintf("%q", strings.Repeat("x", 3<<20)) // more than is taken now
 		}
 		txn := db.NewTransactionAt(latest, true)
-		err := enginekit.FirstError(
+		err := cmp.Or(
 			txn.Set(generationKey, encodeNumber(1)), txn.Set(revisionKey, encodeNumber(uint64(i+1))),
 			txn.Set(space.Append(nil, path), enginekit.AppendObject(nil, path, enginetest.Object(path, int64(i+1), data))),
 			txn.Set(spaceOf(0).Append(nil, path), []byte("not purged yet")),

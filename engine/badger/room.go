@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,5 +139,5 @@ func (s *store) demandTable(size int64) error {
 	if err = file.Truncate(size); err == nil {
 		err = tryToMap(file, int(size))
 	}
-	return enginekit.FirstError(err, file.Close(), os.Remove(name))
+	return cmp.Or(err, file.Close(), os.Remove(name))
 }

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +18,6 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2"
 	"github.com/dgraph-io/ristretto/v2/z"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The tables on disk.
@@ -59,7 +58,7 @@ func (s *store) verifyTable(id uint64, listed badger.TableManifest, registry *ba
 
 func readTable(name string, o table.Options, all bool) (found tableFound, err error) {
 	if info, err := os.Stat(name); err != nil || info.Size() == 0 {
-		return found, enginekit.FirstError(err, errors.New("it is empty"))
+		return found, cmp.Or(err, errors.New("it is empty"))
 	}
 	if o.DataKey != nil {
 		if o.IndexCache, err = ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 10, MaxCost: 1 << 30, BufferItems: 64}); err != nil {
@@ -71,7 +70,7 @@ func readTable(name string, o table.Options, all bool) (found tableFound, err er
 	if err != nil {
 		return found, err
 	}
-	defer func() { err = enginekit.FirstError(err, file.Close(-1)) }() // the table's Close is the same
+	defer func() { err = cmp.Or(err, file.Close(-1)) }() // the table's Close is the same
 	t, err := table.OpenTable(file, o)
 	if err != nil {
 		return found, err
@@ -116,7 +115,7 @@ func eachTable(manifest badger.Manifest, visit func(id uint64, listed badger.Tab
 			wrong := visit(id, listed)
 			mu.Lock()
 			defer mu.Unlock()
-			err = enginekit.FirstError(err, wrong)
+			err = cmp.Or(err, wrong)
 		})
 	}
 	group.Wait()
@@ -132,7 +131,7 @@ func (s *store) readManifest() (badger.Manifest, error) {
 		return badger.Manifest{}, err
 	}
 	manifest, _, err := badger.ReplayManifestFile(file, 0, badger.Options{Logger: logger{s}})
-	return manifest, enginekit.FirstError(err, file.Close())
+	return manifest, cmp.Or(err, file.Close())
 }
 
 // dataKeyOf returns a data key by its number; nil for number 0, which means no encryption.

@@ -1,6 +1,7 @@
 package ko
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -96,7 +97,7 @@ func firstLine(name string) string {
 		return ""
 	}
 	content, err := io.ReadAll(io.LimitReader(file, 80))
-	if err = enginekit.FirstError(err, file.Close()); err != nil {
+	if err = cmp.Or(err, file.Close()); err != nil {
 		return ""
 	}
 	line, _, _ := strings.Cut(string(content), "\n")

@@ -1,6 +1,7 @@
 package ko
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -112,7 +113,7 @@ func (f *failstop) Create(fd ldbstorage.FileDesc) (ldbstorage.Writer, error) {
 	journal := fd.Type == ldbstorage.TypeJournal
 	if journal {
 		if err := f.SyncDir(); err != nil {
-			return nil, enginekit.FirstError(err, file.Close())
+			return nil, cmp.Or(err, file.Close())
 		}
 	}
 	return &failstopFile{Writer: file, disk: f, journal: journal, entered: journal}, nil

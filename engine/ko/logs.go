@@ -15,7 +15,6 @@ import (
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
 	"github.com/oolith-db/oolith/engine/internal/levelfiles"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file reads the manifest, the list of the tables, and the logs before LevelDB does. LevelDB treats unreadable
@@ -85,5 +84,5 @@ func readFile(d disk, fd ldbstorage.FileDesc) ([]byte, error) {
 		return nil, err
 	}
 	content, err := io.ReadAll(file)
-	return content, enginekit.FirstError(err, file.Close())
+	return content, cmp.Or(err, file.Close())
 }

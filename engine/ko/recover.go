@@ -1,12 +1,11 @@
 package ko
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // RecoveryReport describes a recovery.
@@ -76,7 +75,7 @@ func (d *database) countReadable() int {
 	}
 	err = it.Error()
 	it.Release()
-	if err = enginekit.FirstError(err, db.Close()); err != nil {
+	if err = cmp.Or(err, db.Close()); err != nil {
 		d.options.Logger.Debug("ko: count before a recovery", "error", err)
 		return -1
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/table"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file rebuilds damaged tables, because LevelDB's own recovery is incorrect. It sorts the keys of a table like
@@ -81,7 +79,7 @@ func readTable(d disk, fd ldbstorage.FileDesc) (*openTable, error) {
 		t.Reader, err = table.NewReader(file, size, fd, newIndexCache(), nil, t.options())
 	}
 	if err != nil {
-		return nil, enginekit.FirstError(err, file.Close())
+		return nil, cmp.Or(err, file.Close())
 	}
 	return t, nil
 }
@@ -171,7 +169,7 @@ func rebuildTable(d disk, fd ldbstorage.FileDesc, t *openTable) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	if err = enginekit.FirstError(err, file.Close()); err != nil {
+	if err = cmp.Or(err, file.Close()); err != nil {
 		return err
 	}
 	return d.Rename(temporary, fd)

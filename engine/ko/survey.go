@@ -1,6 +1,7 @@
 package ko
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -35,7 +36,7 @@ func surveyDatabase(db *leveldb.DB, thorough bool) (s survey, err error) {
 		path := string(it.Key())
 		if thorough {
 			if found, err := db.Has(it.Key(), nil); err != nil || !found {
-				return s, enginekit.FirstError(err, &corruption{fmt.Errorf("a look-up does not find key %q", path)})
+				return s, cmp.Or[error](err, &corruption{fmt.Errorf("a look-up does not find key %q", path)})
 			}
 		}
 		if enginekit.CheckPath(path) != nil {

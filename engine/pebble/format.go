@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -127,7 +128,7 @@ func readFormat(disk vfs.FS, dir string) (string, error) {
 		return "", err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFormatLen))
-	return string(content), enginekit.FirstError(err, file.Close())
+	return string(content), cmp.Or(err, file.Close())
 }
 
 // create makes a store in a directory that holds none according to look.
@@ -167,7 +168,7 @@ func writeSynced(disk vfs.FS, name, content string) error {
 	if _, err = io.WriteString(file, content); err == nil {
 		err = file.Sync()
 	}
-	return enginekit.FirstError(err, file.Close())
+	return cmp.Or(err, file.Close())
 }
 
 // syncDir syncs the entries of a directory to disk.
@@ -176,5 +177,5 @@ func syncDir(disk vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return enginekit.FirstError(file.Sync(), file.Close())
+	return cmp.Or(file.Sync(), file.Close())
 }

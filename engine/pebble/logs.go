@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -8,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // This file inspects the write-ahead logs before Pebble does, for losses that Pebble cannot detect: whether there is
@@ -78,7 +77,7 @@ func beginningOf(disk vfs.FS, log string) (head [chunkHeader]byte, err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
-	return head, enginekit.FirstError(err, file.Close())
+	return head, cmp.Or(err, file.Close())
 }
 
 // endsLog reports whether a header ends a log that was closed cleanly: it has no content, and its number is one

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/oolith-db/oolith/engine/internal/levelfiles"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // errManifest reports a manifest with damage in the middle.
@@ -30,7 +30,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 		return err
 	}
 	content, err := io.ReadAll(file)
-	if err = enginekit.FirstError(err, file.Close()); err != nil {
+	if err = cmp.Or(err, file.Close()); err != nil {
 		return err
 	}
 	var next uint64

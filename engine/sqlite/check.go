@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (c *check) passed(path string) {
 
 // count counts an intact object, or records what is wrong with it.
 func (c *check) count(path string, err error) {
-	if err = enginekit.FirstError(err, checkStored(path)); err != nil {
+	if err = cmp.Or(err, checkStored(path)); err != nil {
 		c.note(named(path, err))
 		return
 	}

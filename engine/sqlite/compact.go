@@ -61,5 +61,5 @@ func (c *conn) cutLog() (pages int, err error) {
 		return 0, err
 	}
 	pages, _, err = c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
-	return pages, enginekit.FirstError(err, c.db.BusyTimeout(patience))
+	return pages, cmp.Or(err, c.db.BusyTimeout(patience))
 }

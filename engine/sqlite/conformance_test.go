@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 	"github.com/oolith-db/oolith/storagetest"
 )
 
@@ -37,7 +37,7 @@ func flipByte(t storagetest.T, dir, path string) {
 	if err == nil {
 		err = c.run(`UPDATE objects SET data = replace(data, '{"n":', '{"m":') WHERE path = ?1`, path)
 	}
-	if err = enginekit.FirstError(err, c.close()); err != nil {
+	if err = cmp.Or(err, c.close()); err != nil {
 		t.Fatalf("flip a byte of %q: %v", path, err)
 	}
 }

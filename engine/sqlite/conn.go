@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,7 +116,7 @@ func (c *conn) makeWriter(o Options, onLog func(pages int)) (err error) {
 	if _, err := c.db.Config(sqlite3.DBCONFIG_ENABLE_TRIGGER, false); err != nil {
 		return err
 	}
-	return enginekit.FirstError(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
+	return cmp.Or(c.setSync(o.Durability), c.db.Exec(fmt.Sprintf(`PRAGMA journal_size_limit = %d`, keptLog)))
 }
 
 // openReader opens a connection that only reads.
@@ -125,7 +126,7 @@ func openReader(path string, mode openMode, o Options) (*conn, error) {
 		return nil, err
 	}
 	if err := c.makeReader(); err != nil {
-		return nil, enginekit.FirstError(err, c.close())
+		return nil, cmp.Or(err, c.close())
 	}
 	return c, nil
 }
@@ -201,7 +202,7 @@ func (c *conn) bound(sql string, texts ...string) (*sqlite3.Stmt, error) {
 }
 
 // finish ends a stepped statement and returns the first error: one of the caller's, or one of the steps.
-func finish(s *sqlite3.Stmt, err error) error { return enginekit.FirstError(err, s.Err(), s.Reset()) }
+func finish(s *sqlite3.Stmt, err error) error { return cmp.Or(err, s.Err(), s.Reset()) }
 
 // transact runs do in a transaction. After an error nothing is kept, except if the error is one of the commit itself.
 func (c *conn) transact(do func() error) error {
@@ -285,7 +286,7 @@ func (c *conn) close() (err error) {
 	for _, s := range c.statements {
 		errs = append(errs, s.Close())
 	}
-	return enginekit.FirstError(append(errs, c.db.Close())...)
+	return cmp.Or(append(errs, c.db.Close())...)
 }
 
 // isCode reports whether an error is one of SQLite's with the given primary code.

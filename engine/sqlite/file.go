@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -154,7 +155,7 @@ func create(path string, o Options) error {
 		return err
 	}
 	err = c.fillNew()
-	if err = enginekit.FirstError(err, c.close()); err != nil {
+	if err = cmp.Or(err, c.close()); err != nil {
 		return err
 	}
 	if err := os.Rename(temporary, path); err != nil {

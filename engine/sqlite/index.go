@@ -2,14 +2,13 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // A killed process leaves its log and the log's index, which says how long the log is. SQLite rebuilds the index from
@@ -92,7 +91,7 @@ func readBeginning(name string) (header [headerSize]byte, size int64, err error)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return header, size, enginekit.FirstError(err, file.Close())
+	return header, size, cmp.Or(err, file.Close())
 }
 
 // checkJournal rejects reading a database with an interrupted transaction of another program, or of one of SQLite's

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,7 +62,7 @@ func lockOpen(name string, flags int) (*os.File, error) {
 		if errors.Is(err, errLocked) {
 			err = fmt.Errorf("%w%s", err, holder(name))
 		}
-		return nil, enginekit.FirstError(err, file.Close())
+		return nil, cmp.Or(err, file.Close())
 	}
 	return file, nil
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"fmt"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -76,5 +77,5 @@ func (d *database) noteDurably(name, text string) error {
 		}
 		return w.putNote(name, func(s *sqlite3.Stmt) error { return s.BindText(2, text) })
 	})
-	return enginekit.FirstError(err, w.setSync(d.options.Durability))
+	return cmp.Or(err, w.setSync(d.options.Durability))
 }

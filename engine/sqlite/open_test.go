@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +13,6 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // mustRefuse checks that a start fails with all of the texts and the file.
@@ -29,9 +29,9 @@ func execute(t testing.TB, file string, sql ...string) {
 		t.Fatal(err)
 	}
 	for _, s := range sql {
-		err = enginekit.FirstError(err, c.Exec(s))
+		err = cmp.Or(err, c.Exec(s))
 	}
-	if err := enginekit.FirstError(err, c.Close()); err != nil {
+	if err := cmp.Or(err, c.Close()); err != nil {
 		t.Fatalf("%q: %v", sql, err)
 	}
 }

@@ -1,13 +1,13 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"time"
 
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // pool has the connections for reading. Each has two or three open files and reserves some GiB of addresses, so their
@@ -125,5 +125,5 @@ func (p *pool) close() error {
 		errs = append(errs, c.close())
 	}
 	p.idle = nil
-	return enginekit.FirstError(errs...)
+	return cmp.Or(errs...)
 }

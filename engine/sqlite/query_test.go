@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
 	"github.com/oolith-db/oolith/storage"
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // query is what another program gets: rows in lines, columns with bars between them.
@@ -32,7 +32,7 @@ func query(t testing.TB, file, sql string) string {
 		}
 		lines = append(lines, strings.Join(line, "|"))
 	}
-	if err := enginekit.FirstError(s.Err(), s.Close(), c.Close()); err != nil {
+	if err := cmp.Or(s.Err(), s.Close(), c.Close()); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return strings.Join(lines, "\n")

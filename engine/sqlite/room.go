@@ -1,11 +1,10 @@
 package sqlite
 
 import (
+	"cmp"
 	"errors"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
-
-	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
 // The functions below run while the lock of the writer is held.
@@ -73,7 +72,7 @@ func (c *conn) writePage() (err error) {
 	defer c.guard(&err)
 	return c.transact(func() error {
 		put := c.putNote(noteProbe, func(s *sqlite3.Stmt) error { return s.BindNull(2) })
-		return enginekit.FirstError(put, c.run(deleteNote, noteProbe))
+		return cmp.Or(put, c.run(deleteNote, noteProbe))
 	})
 }
 

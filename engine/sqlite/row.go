@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func (c *conn) put(path string, obj *meta.Object) error {
 }
 
 func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
-	return enginekit.FirstError(
+	return cmp.Or(
 		s.BindInt64(createdColumn+1, obj.Created),
 		s.BindInt64(updatedColumn+1, obj.Updated),
 		s.BindInt64(revisionColumn+1, int64(obj.Revision)),
@@ -70,7 +71,7 @@ func bindObject(s *sqlite3.Stmt, path string, obj *meta.Object) error {
 func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 	data := s.ColumnRawBlob(dataColumn)
 	if len(data) == 0 {
-		return meta.Object{}, enginekit.FirstError(s.Err(), enginekit.Undecodable(errNoData))
+		return meta.Object{}, cmp.Or(s.Err(), enginekit.Undecodable(errNoData))
 	}
 	c.carried(len(data))
 	obj := meta.Object{

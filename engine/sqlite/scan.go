@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,7 +58,7 @@ func (d *database) openScan(pattern string, release func()) (*scan, error) {
 	s := d.newScan(pattern)
 	s.release = release
 	if err = s.open(c); err != nil {
-		return nil, enginekit.FirstError(err, s.Close())
+		return nil, cmp.Or(err, s.Close())
 	}
 	return s, nil
 }
@@ -103,7 +104,7 @@ func (s *scan) open(c *conn) (err error) {
 		return err
 	}
 	// The transaction begins with its first read.
-	return enginekit.FirstError(c.run(getNote, noteSchema), s.seek(s.lower))
+	return cmp.Or(c.run(getNote, noteSchema), s.seek(s.lower))
 }
 
 // seek moves to the first row that is not below a key. The key may end in the directory.

@@ -25,16 +25,5 @@ package enginekit
 
 import "strings"
 
-// FirstError returns the first of its arguments that is an error, or nil. All arguments are evaluated before, so it
-// suits resources that must all be closed even if one of them fails.
-func FirstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // OneLine joins the lines of a message into one line.
 func OneLine(message string) string { return strings.Join(strings.Fields(message), " ") }

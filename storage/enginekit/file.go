@@ -1,6 +1,7 @@
 package enginekit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,7 +89,7 @@ func SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return FirstError(file.Sync(), file.Close())
+	return cmp.Or(file.Sync(), file.Close())
 }
 
 // ReplaceFile creates or replaces a file. It first writes a file next to it, whose name ends in ".new". After a crash
@@ -114,7 +115,7 @@ func WriteSynced(name string, content []byte) error {
 	if _, err = file.Write(content); err == nil {
 		err = file.Sync()
 	}
-	return FirstError(err, file.Close())
+	return cmp.Or(err, file.Close())
 }
 
 // FormatFile marks a directory as a store. Its only line is the name and the version of a layout.

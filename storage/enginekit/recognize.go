@@ -1,6 +1,7 @@
 package enginekit
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -29,7 +30,7 @@ func Begins(name, mark string) (bool, error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
-	return string(head[:n]) == mark, FirstError(err, file.Close())
+	return string(head[:n]) == mark, cmp.Or(err, file.Close())
 }
 
 // HasFormat reports whether a FormatFile marks a directory with a layout, in any version.

@@ -78,15 +78,6 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-func TestFirstError(t *testing.T) {
-	if err := FirstError(nil, io.EOF, io.ErrClosedPipe); err != io.EOF {
-		t.Errorf("the first error is %v", err)
-	}
-	if err := FirstError(nil, nil); err != nil {
-		t.Errorf("the first of no errors is %v", err)
-	}
-}
-
 func TestOneLine(t *testing.T) {
 	if got := OneLine(" a\n\tb  c\r\n"); got != "a b c" {
 		t.Errorf("it is %q", got)
