@@ -244,13 +244,13 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		case !w.found.exists:
 			return ErrNotFound
 		}
-		w.object = meta.Object{Created: w.created, Updated: w.updated}
+		w.object.Created, w.object.Updated = w.created, w.updated
 	case w.op == opSetMeta:
-		w.object = meta.Object{Created: w.created, Updated: w.updated}
+		w.object.Created, w.object.Updated = w.created, w.updated
 	case w.found.exists && w.found.broken == nil:
-		w.object = meta.Object{Created: w.found.created, Updated: now}
+		w.object.Created, w.object.Updated = w.found.created, now
 	default:
-		w.object = meta.Object{Created: now}
+		w.object.Created, w.object.Updated = now, 0
 	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision

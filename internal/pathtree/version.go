@@ -33,18 +33,16 @@ func (n *Version) set(obj *meta.Object) {
 }
 
 // Object returns the object. Its Data is shared and read-only.
-func (n *Version) Object() meta.Object {
-	return meta.Object{
-		Created: n.created, Updated: n.updated, Index: n.Index(), Path: n.Path(),
-		Data: n.Data(), Revision: n.revision, Expires: n.expires,
-	}
+func (n *Version) Object() (obj meta.Object) {
+	n.CopyTo(&obj)
+	return obj
 }
 
-// PlainObject is Object for a version that is Plain.
-func (n *Version) PlainObject() meta.Object {
-	return meta.Object{
-		Created: n.created, Updated: n.updated, Index: n.Index(), Path: n.Path(), Data: n.Data(), Revision: n.revision,
-	}
+// CopyTo is Object without a copy on the way: the processor waits for the fields before it can copy them in larger
+// pieces than they were written in.
+func (n *Version) CopyTo(obj *meta.Object) {
+	obj.Created, obj.Updated, obj.Expires, obj.Revision = n.created, n.updated, n.expires, n.revision
+	obj.Path, obj.Index, obj.Data = n.Path(), n.Index(), n.Data()
 }
 
 // Data returns the data of the object, shared and read-only; nil for none.
