@@ -42,7 +42,13 @@ func (n *Version) Object() (obj meta.Object) {
 // pieces than they were written in.
 func (n *Version) CopyTo(obj *meta.Object) {
 	obj.Created, obj.Updated, obj.Expires, obj.Revision = n.created, n.updated, n.expires, n.revision
-	obj.Path, obj.Index, obj.Data = n.Path(), n.Index(), n.Data()
+	path := n.Path()
+	obj.Path, obj.Data = path, n.Data()
+	if n.size == outside {
+		obj.Index = key.LastIndex(path)
+	} else {
+		obj.Index = path[n.index:]
+	}
 }
 
 // Data returns the data of the object, shared and read-only; nil for none.
