@@ -72,6 +72,8 @@ const (
 	module = "github.com/oolith-db/oolith"
 	// program is the command line: above all packages but those that start it.
 	program = "internal/command"
+	// testrand is for tests, and for the package that has tests of all engines.
+	testrand = "internal/testrand"
 )
 
 func TestArrows(t *testing.T) {
@@ -119,6 +121,8 @@ func offences(from string, imports []string) (wrong []string) {
 		switch own := path == module || strings.HasPrefix(path, module+"/"); {
 		case inModule(path) == program && !strings.HasPrefix(from, "cmd/"):
 			wrong = append(wrong, from+" imports "+program+", which is for the programs in cmd alone")
+		case inModule(path) == testrand && from != "engine/internal/enginetest":
+			wrong = append(wrong, from+" imports "+testrand+", which is for tests alone")
 		case own && !allows(rule.to, inModule(path)):
 			wrong = append(wrong, from+" imports "+inModule(path)+", expected only packages below it: "+strings.Join(rule.to, " "))
 		case !own && isForeign(path) && !allows(rule.foreign, path):
@@ -198,6 +202,8 @@ func TestArrowsPointDown(t *testing.T) {
 		{"internal/command", "server", false},
 		{"examples/counter", "internal/codec", true},
 		{"unheard/of", "storage", true},
+		{"storage", "internal/testrand", true},
+		{"engine/internal/enginetest", "internal/testrand", false},
 	} {
 		got := offences(module+"/"+c.from, []string{strings.TrimSuffix(module+"/"+c.to, "/")})
 		if (len(got) > 0) != c.wrong {

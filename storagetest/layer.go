@@ -334,13 +334,12 @@ func layerListWhole(t T, _ *subject, l storage.Layer) {
 }
 
 func layerKeys(t T, _ *subject, l storage.Layer) {
-	all := []string{"b", "a/b", "a", "a-b", "a.b", "a/b/c", "B", "_", "a/B", "10", "9", "a-b/c"}
-	for i, path := range all {
+	for i, path := range aroundSlash {
 		put(t, l, object(path, int64(i)))
 	}
 	keys, err := l.Keys()
 	must(t, "Keys", err)
-	wantPaths(t, "Keys", keys, sorted(all))
+	wantPaths(t, "Keys", keys, sorted(aroundSlash))
 }
 
 func layerClear(t T, _ *subject, l storage.Layer) {

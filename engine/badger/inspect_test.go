@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // filled returns the directory of a closed store with several tables and a file of the value log.
@@ -106,7 +107,7 @@ func TestCorruptFiles(t *testing.T) {
 // Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of
 // what compression left open, and makes no difference: then all that the store holds is as before.
 func TestVerifyTable(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	for _, o := range []Options{small(), encrypted(small())} {
 		dir := filledWith(t, o)
 		s := New(dir, o).newStore(dir, nil)

@@ -10,13 +10,14 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // Objects in all places where Badger can have them: in tables of several levels, in memory,
 // overwritten, deleted, of older generations.
 func TestScanAgainstModel(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	l := startSmall(t)
 	stored := map[string]bool{}
 	for round := range 4 {
@@ -25,7 +26,7 @@ func TestScanAgainstModel(t *testing.T) {
 			clear(stored)
 		}
 		for range 300 {
-			path := enginetest.RandomPath(rng)
+			path := testrand.Path(rng)
 			stored[path] = true
 			enginetest.SetAll(t, l, path)
 		}
@@ -43,8 +44,8 @@ func TestScanAgainstModel(t *testing.T) {
 			}
 		}
 		paths := slices.Collect(maps.Keys(stored))
-		for _, pattern := range enginetest.RandomPatterns(rng, 200) {
-			if got, want := enginetest.ScanPaths(t, l, pattern), enginetest.Matching(paths, pattern); !slices.Equal(got, want) {
+		for _, pattern := range testrand.Patterns(rng, 200) {
+			if got, want := enginetest.ScanPaths(t, l, pattern), testrand.Matching(paths, pattern); !slices.Equal(got, want) {
 				t.Fatalf("scan %q yields\n%q, expected\n%q", pattern, got, want)
 			}
 		}

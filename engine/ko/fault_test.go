@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
@@ -45,7 +46,7 @@ func newFaulty(t testing.TB, rng *rand.Rand, refuse func(operation) error) *faul
 }
 
 func TestFailingDisk(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	anything := func(string) bool { return true }
 	for _, c := range []struct {
 		name  string
@@ -151,7 +152,7 @@ func TestRevisionOfAFailedCommit(t *testing.T) {
 // Whatever operation fails first, at start or later, for once or for good: nothing that
 // was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	for range 40 {
 		at, forGood := rng.Int64N([]int64{60, 600}[rng.IntN(2)]), rng.IntN(2) == 0
 		var seen atomic.Int64

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -144,7 +144,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	dir := t.TempDir()
 	model := map[string]string{}
 	var lastRevision uint64

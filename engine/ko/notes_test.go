@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -88,7 +89,7 @@ func TestLastRevisionIsExactAfterClose(t *testing.T) {
 
 // Whatever crashes, no revision comes again, although its object was deleted.
 func TestRevisionsAreNeverUsedTwice(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	disk := newMemDisk()
 	highest, crashes := uint64(0), uint64(0)
 	for range 100 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -143,7 +144,7 @@ func TestLostIndexPage(t *testing.T) {
 
 // Whatever bit is flipped, what is read is what was written, or somebody is told.
 func TestAnyFlippedBit(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	file, content := filled(t, 100)
 	sound, err := os.ReadFile(file)
 	if err != nil {

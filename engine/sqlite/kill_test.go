@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -54,7 +55,7 @@ func TestKill(t *testing.T) {
 		writeUntilKilled(t, file, os.Getenv(killFrom))
 		return
 	}
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	rounds := 10
 	if text := os.Getenv(killRounds); text != "" {
 		var err error
