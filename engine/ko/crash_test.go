@@ -23,6 +23,13 @@ func TestCrashKeepsDeletes(t *testing.T) {
 	enginetest.TestCrashKeepsDeletes(t, l, func() enginetest.Layer { return disk.crashed(rng).layer(t, Options{}) })
 }
 
+func TestCrashKeepsMark(t *testing.T) {
+	rng := testrand.New(t)
+	disk := newMemDisk()
+	l := enginetest.Start(t, disk.layer(t, Options{}))
+	enginetest.TestCrashKeepsMark(t, l, func() enginetest.Layer { return disk.crashed(rng).layer(t, Options{}) })
+}
+
 // Without sync, Close loses nothing, whichever log the writes are in. The table of the newest
 // log but one may not be made when it closes.
 func TestNoSyncClosesDurably(t *testing.T) {

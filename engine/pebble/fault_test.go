@@ -94,27 +94,15 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// Whatever operation fails first, at start or later, for once or for good: nothing that
-// was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {
-	rng := testrand.New(t)
-	for range 60 {
-		at, forGood := rng.Int64N([]int64{100, 600}[rng.IntN(2)]), rng.IntN(2) == 0
-		var seen atomic.Int64
-		f := newFaulty(func(op errorfs.Op) error {
-			if !isMutation(op.Kind) {
-				return nil
-			}
-			if n := seen.Add(1); n == at || forGood && n > at {
-				return syscall.ENOSPC
+	enginetest.TestFailureAtEachOperation(t, func(rng *rand.Rand, refuse func() error) *enginetest.Faulty {
+		return newFaulty(func(op errorfs.Op) error {
+			if isMutation(op.Kind) {
+				return refuse()
 			}
 			return nil
 		}, rng)
-		f.TestFirstFailure(t, syscall.ENOSPC)
-		if t.Failed() {
-			t.Fatalf("operation %d, for good %v", at, forGood)
-		}
-	}
+	})
 }
 
 // Power is lost while writers write: all that was acknowledged by then is there.

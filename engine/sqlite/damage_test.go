@@ -59,26 +59,6 @@ func flipAfter(t *testing.T, file, text string) {
 	})
 }
 
-func TestFlippedByteOfAValue(t *testing.T) {
-	file, _ := filled(t, 100)
-	flipAfter(t, file, `{"of":"dir0/object-0042","text":"wor`)
-	l := start(t, file, Options{})
-	_, get := l.Get("dir0/object-0042")
-	_, list := l.GetList("dir0/*")
-	_, load := l.Load()
-	for name, err := range map[string]error{"Get": get, "GetList": list, "Load": load} {
-		if err == nil || !strings.Contains(err.Error(), `key "dir0/object-0042"`) || !errors.Is(err, errChecksum) {
-			t.Errorf("%s: %v, expected the key and the checksum", name, err)
-		}
-	}
-	if _, err := l.Get("dir0/object-0045"); err != nil {
-		t.Errorf("its neighbour: %v", err)
-	}
-	if n := checkFinds(t, l, `key "dir0/object-0042": `+errChecksum.Error()); n != 99 {
-		t.Errorf("the check counts %d objects, expected 99", n)
-	}
-}
-
 // An index that leads to another row must not hide one and show the other twice.
 func TestFlippedByteOfAnIndex(t *testing.T) {
 	file := in(t.TempDir())
