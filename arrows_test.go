@@ -20,9 +20,9 @@ var (
 	// =storage is that package alone: storage/enginekit, below it, is for engines.
 	onStorage = append([]string{"=storage"}, core...)
 	onKit     = append([]string{"storage/enginekit"}, onStorage...)
-	// An engine makes an engine.Engine of itself; =engine is that package alone, and no other engine. Those of the LevelDB
-	// family share how they read its files.
-	anEngine  = append([]string{"=engine"}, onKit...)
+	// An engine makes an engine.Engine of itself; =engine is that package alone, and no other engine. Engines share the
+	// locks of files, and those of the LevelDB family the code that reads its files.
+	anEngine  = append([]string{"=engine", "engine/internal/filelock"}, onKit...)
 	ofLevels  = append([]string{"engine/internal/levelfiles"}, anEngine...)
 	anyModule = []string{"*"}
 	// mapAndTree are all that the core takes from others: a map and a tree.
@@ -47,6 +47,7 @@ var arrows = []arrow{
 	{from: "backup", to: onStorage, foreign: []string{"github.com/klauspost/compress"}},
 	{from: "metrics", to: onStorage, foreign: []string{"github.com/prometheus/client_golang"}},
 	{from: "storage/enginekit", to: onStorage},
+	{from: "engine/internal/filelock", foreign: []string{"golang.org/x/sys"}},
 	{from: "engine/internal/levelfiles"},
 	{from: "engine/internal/enginetest", to: append([]string{"storagetest", "engine/internal/levelfiles"}, onKit...), foreign: []string{"golang.org/x/sys"}},
 	{from: "engine", to: []string{"=storage"}},

@@ -85,7 +85,7 @@ func TestCorruptFiles(t *testing.T) {
 		{"a changed table", change("*.sst"), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut short", shorten("*.sst", 1), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut in half", shorten("*.sst", 5000), []string{"corrupt", "backup", ".sst"}},
-		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst: it is missing"}},
+		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst, it is missing"}},
 		{"a changed list of tables", change("MANIFEST"), []string{"corrupt", "backup", "list of tables"}},
 		{"a missing list of tables", remove("MANIFEST"), []string{"corrupt", "backup", "MANIFEST", "is missing"}},
 		{"a missing list of data keys", remove("KEYREGISTRY"), []string{"corrupt", "backup", "KEYREGISTRY", "is missing"}},
