@@ -20,9 +20,9 @@ var (
 	// =storage is that package alone: storage/enginekit, below it, is for engines.
 	onStorage = append([]string{"=storage"}, core...)
 	onKit     = append([]string{"storage/enginekit"}, onStorage...)
-	// An engine makes an engine.Engine of itself; =engine is that package alone, and no other engine. Those of the LevelDB
-	// family share how they read its files.
-	anEngine  = append([]string{"=engine"}, onKit...)
+	// An engine makes an engine.Engine of itself; =engine is that package alone, and no other engine. Engines share the
+	// locks of files, and those of the LevelDB family the code that reads its files.
+	anEngine  = append([]string{"=engine", "engine/internal/filelock"}, onKit...)
 	ofLevels  = append([]string{"engine/internal/levelfiles"}, anEngine...)
 	anyModule = []string{"*"}
 	// mapAndTree are all that the core takes from others: a map and a tree.
@@ -47,6 +47,7 @@ var arrows = []arrow{
 	{from: "backup", to: onStorage, foreign: []string{"github.com/klauspost/compress"}},
 	{from: "metrics", to: onStorage, foreign: []string{"github.com/prometheus/client_golang"}},
 	{from: "storage/enginekit", to: onStorage},
+	{from: "engine/internal/filelock", foreign: []string{"golang.org/x/sys"}},
 	{from: "engine/internal/levelfiles"},
 	{from: "engine/internal/enginetest", to: append([]string{"storagetest", "engine/internal/levelfiles"}, onKit...), foreign: []string{"golang.org/x/sys"}},
 	{from: "engine", to: []string{"=storage"}},
@@ -72,6 +73,8 @@ const (
 	module = "github.com/oolith-db/oolith"
 	// program is the command line: above all packages but those that start it.
 	program = "internal/command"
+	// testrand is for tests, and for the package that has tests of all engines.
+	testrand = "internal/testrand"
 )
 
 func TestArrows(t *testing.T) {
@@ -119,6 +122,8 @@ func offences(from string, imports []string) (wrong []string) {
 		switch own := path == module || strings.HasPrefix(path, module+"/"); {
 		case inModule(path) == program && !strings.HasPrefix(from, "cmd/"):
 			wrong = append(wrong, from+" imports "+program+", which is for the programs in cmd alone")
+		case inModule(path) == testrand && from != "engine/internal/enginetest":
+			wrong = append(wrong, from+" imports "+testrand+", which is for tests alone")
 		case own && !allows(rule.to, inModule(path)):
 			wrong = append(wrong, from+" imports "+inModule(path)+", expected only packages below it: "+strings.Join(rule.to, " "))
 		case !own && isForeign(path) && !allows(rule.foreign, path):
@@ -198,6 +203,8 @@ func TestArrowsPointDown(t *testing.T) {
 		{"internal/command", "server", false},
 		{"examples/counter", "internal/codec", true},
 		{"unheard/of", "storage", true},
+		{"storage", "internal/testrand", true},
+		{"engine/internal/enginetest", "internal/testrand", false},
 	} {
 		got := offences(module+"/"+c.from, []string{strings.TrimSuffix(module+"/"+c.to, "/")})
 		if (len(got) > 0) != c.wrong {

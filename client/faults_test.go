@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oolith-db/oolith/client"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/server"
 	"github.com/oolith-db/oolith/servertest"
 	"github.com/oolith-db/oolith/storage"
@@ -200,11 +201,9 @@ func anyFault(random *rand.Rand) func(*http.Request) servertest.Fault {
 // Writers and a subscriber over a wire that fails at random, and a server that is restarted: each write is made once, and
 // the subscriber is told each change once, or a fresh state.
 func TestAllFaultsAtOnce(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
 	s, c := patient(t)
 	ctx := t.Context()
-	choose := anyFault(rand.New(rand.NewPCG(seed, 0)))
+	choose := anyFault(testrand.New(t))
 	s.Faults(choose)
 	sub, err := c.Subscribe("l/*", client.SubscribeOptions{})
 	if err != nil {

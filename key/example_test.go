@@ -42,6 +42,6 @@ func ExampleCheck() {
 	fmt.Println(key.Check("users//1"))
 	// Output:
 	// <nil>
-	// byte 5: ' ' is not one of A-Z a-z 0-9 - _ . / *
+	// byte 5, ' ' is not one of A-Z a-z 0-9 - _ . / *
 	// empty segment at byte 6
 }

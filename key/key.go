@@ -109,7 +109,7 @@ func explain(path string) error {
 				return fmt.Errorf(`"**" at byte %d, expected only as the whole last segment`, i-1)
 			}
 		default:
-			return fmt.Errorf("byte %d: %s is not one of A-Z a-z 0-9 - _ . / *", i, quote(path[i:]))
+			return fmt.Errorf("byte %d, %s is not one of A-Z a-z 0-9 - _ . / *", i, quote(path[i:]))
 		}
 	}
 	return nil

@@ -2,10 +2,11 @@ package patch
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // check verifies a tree and returns how many levels it has.
@@ -33,8 +34,7 @@ func (b *branch) check(t *testing.T) (levels int) {
 }
 
 func TestSequenceAgainstSlice(t *testing.T) {
-	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testrand.New(t)
 	for round := range 30 {
 		var s sequence
 		var model []*value
@@ -48,7 +48,7 @@ func TestSequenceAgainstSlice(t *testing.T) {
 			if n := len(model); n > 0 && r.IntN(3) >= growing {
 				at := []int{0, n - 1, r.IntN(n), n / 2}[r.IntN(4)]
 				if s.remove(at) != model[at] {
-					t.Fatalf("round %d: remove(%d) of %d returns another item (seed %d)", round, at, n, seed)
+					t.Fatalf("round %d: remove(%d) of %d returns another item", round, at, n)
 				}
 				model = slices.Delete(model, at, at+1)
 				continue
@@ -63,11 +63,11 @@ func TestSequenceAgainstSlice(t *testing.T) {
 			s.tree.check(t)
 		}
 		if got := slices.Collect(s.all()); s.len() != len(model) || !slices.Equal(got, model) {
-			t.Fatalf("round %d: %d items, want %d, or in another order (seed %d)", round, s.len(), len(model), seed)
+			t.Fatalf("round %d: %d items, want %d, or in another order", round, s.len(), len(model))
 		}
 		for i := range model {
 			if s.at(i) != model[i] {
-				t.Fatalf("round %d: at(%d) is another item (seed %d)", round, i, seed)
+				t.Fatalf("round %d: at(%d) is another item", round, i)
 			}
 		}
 	}

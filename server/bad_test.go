@@ -32,9 +32,9 @@ func TestBadInput(t *testing.T) {
 		member                     string
 		want                       any
 	}{
-		{"a byte outside of the grammar", "GET", "/a/b@c", "", nil, server.InvalidPath, "byte 3: '@'", "", nil},
-		{"a space", "GET", "/a%20b", "", nil, server.InvalidPath, "byte 1: ' '", "", nil},
-		{"no UTF-8", "GET", "/a%ff", "", nil, server.InvalidPath, `byte 1: '\xff'`, "", nil},
+		{"a byte outside of the grammar", "GET", "/a/b@c", "", nil, server.InvalidPath, "byte 3, '@'", "", nil},
+		{"a space", "GET", "/a%20b", "", nil, server.InvalidPath, "byte 1, ' '", "", nil},
+		{"no UTF-8", "GET", "/a%ff", "", nil, server.InvalidPath, `byte 1, '\xff'`, "", nil},
 		{"a segment of two dots", "GET", "/a/../b", "", nil, server.InvalidPath, `".." at byte 2`, "", nil},
 		{"an encoded dot", "GET", "/a/%2e%2e/b", "", nil, server.InvalidPath, `".." at byte 2`, "", nil},
 		{"an empty segment", "PUT", "/a//b", "1", nil, server.InvalidPath, "byte 2", "", nil},

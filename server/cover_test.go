@@ -1,10 +1,10 @@
 package server
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 )
 
@@ -27,29 +27,12 @@ func TestCovers(t *testing.T) {
 
 // What a scope covers it matches, whatever the pattern stands for.
 func TestCoversIsSound(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	segment := func(glob bool) string {
-		choices := []string{"a", "b", "ab", "ba", "aab"}
-		if glob {
-			choices = append(choices, "*", "a*", "*b", "a*b", "*a*")
-		}
-		return choices[random.IntN(len(choices))]
-	}
-	path := func(glob bool) string {
-		parts := make([]string, 1+random.IntN(4))
-		for i := range parts {
-			parts[i] = segment(glob)
-		}
-		if glob && random.IntN(4) == 0 {
-			parts[len(parts)-1] = "**"
-		}
-		return strings.Join(parts, "/")
-	}
+	random := testrand.New(t)
+	names := []string{"a", "b", "ab", "ba", "aab"}
+	globs := append([]string{"*", "a*", "*b", "a*b", "*a*"}, names...)
 	covered := 0
 	for range 300_000 {
-		scope, pattern, object := path(true), path(true), path(false)
+		scope, pattern, object := testrand.Pattern(random, 4, globs...), testrand.Pattern(random, 4, globs...), testrand.Joined(random, 4, names...)
 		if covers(scope, pattern) && key.Match(pattern, object) {
 			covered++
 			if !key.Match(scope, object) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"path"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/monotonic"
 	"github.com/oolith-db/oolith/server"
 	"github.com/oolith-db/oolith/servertest"
@@ -275,9 +275,7 @@ func TestOlderGoClient(t *testing.T) {
 
 // The list that a client holds is the one that GET answers, through any course of writes and over connections that are cut.
 func TestOlderGoList(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	s := servertest.Start(t, server.Options{})
 	c := newOlderGo(t, s.URL, "")
 	type list = []olderMeta[olderThing]

@@ -147,7 +147,7 @@ func (b *Batch) Changes() ([]BatchChange, error) {
 
 func (b *Batch) add(op string, w write, err error) {
 	if err != nil && b.err == nil {
-		b.err = fmt.Errorf("change %d of the batch: %w", len(b.parts), failed(op, w.path, err))
+		b.err = fmt.Errorf("change %d of the batch, %s, %w", len(b.parts), named(op, w.path), err)
 	}
 	if b.owner != b {
 		b.parts, b.owner = slices.Clone(b.parts), b
@@ -201,7 +201,7 @@ func (l *Layered) commitBatch(ctx context.Context, batch *Batch) ([]meta.Object,
 		part := &copies[i]
 		r.keep(part)
 		if first, twice := seen[part.path]; twice && part.op != opPush {
-			return nil, fmt.Errorf("changes %d and %d: %w: %q", first, i, ErrDuplicateKey, part.path)
+			return nil, fmt.Errorf("%w, %q in changes %d and %d", ErrDuplicateKey, part.path, first, i)
 		}
 		if part.op != opPush {
 			seen[part.path] = i
@@ -324,7 +324,7 @@ func (w *write) fill(op operation, path string, data json.RawMessage, opt *SetOp
 		return err
 	}
 	if op == opPush && (opt.IfRevision != 0 || opt.IfAbsent || opt.Times != nil) {
-		return fmt.Errorf("%w: a push makes a new path: conditions and times have no meaning", ErrInvalidOptions)
+		return fmt.Errorf("%w, a push makes a new path, so conditions and times have no meaning", ErrInvalidOptions)
 	}
 	if w.condition, err = conditionOf(opt.IfRevision, opt.IfAbsent, opt.Lease); err != nil {
 		return err
@@ -350,7 +350,7 @@ func newTouch(path string, opt SetOptions) (w write, err error) {
 		return w, err
 	}
 	if opt.IfAbsent || opt.Times != nil {
-		return w, fmt.Errorf("%w: a touch leaves an object its times: IfAbsent and Times have no meaning", ErrInvalidOptions)
+		return w, fmt.Errorf("%w, a touch changes no other times, so IfAbsent and Times have no meaning", ErrInvalidOptions)
 	}
 	if w.condition, err = conditionOf(opt.IfRevision, false, opt.Lease); err != nil {
 		return w, err
@@ -372,13 +372,13 @@ func newDel(path string, opt DelOptions) (w write, err error) {
 func (o *SetOptions) checkExpiry() error {
 	switch {
 	case o.TTL < 0:
-		return fmt.Errorf("%w: a TTL of %v, expected 0 or more", ErrInvalidTTL, o.TTL)
+		return fmt.Errorf("%w, a TTL of %v, expected 0 or more", ErrInvalidTTL, o.TTL)
 	case o.Expires < 0:
-		return fmt.Errorf("%w: Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
+		return fmt.Errorf("%w, Expires is %d, expected Unix nanoseconds or 0", ErrInvalidTTL, o.Expires)
 	case o.TTL > 0 && o.Expires != 0:
-		return fmt.Errorf("%w: both TTL and Expires, expected one of them", ErrInvalidOptions)
+		return fmt.Errorf("%w, both TTL and Expires are set, expected one of them", ErrInvalidOptions)
 	case o.KeepTTL && (o.TTL > 0 || o.Expires != 0):
-		return fmt.Errorf("%w: KeepTTL beside TTL or Expires, expected one of them", ErrInvalidOptions)
+		return fmt.Errorf("%w, both KeepTTL and a TTL or Expires are set, expected one of them", ErrInvalidOptions)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func TestRefusedChangeFailsItsBatch(t *testing.T) {
 					}),
 					deleting(s, "c"), // there only with the refused batch
 				)
-				for i, want := range []string{"", `commit: "big": persistent layer: too large`, "", "", "not found"} {
+				for i, want := range []string{"", `commit: "big", persistent layer: too large`, "", "", "not found"} {
 					if got := fmt.Sprint(errs[i]); (errs[i] == nil) != (want == "") || !strings.Contains(got, want) && want != "" {
 						t.Errorf("write %d = %v, want %q", i, errs[i], want)
 					}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
@@ -290,9 +291,7 @@ func TestMirrorsCatchUp(t *testing.T) {
 	for _, kind := range storeKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				mirrorsCatchUp(t, kind, rand.New(rand.NewPCG(seed, 3)))
+				mirrorsCatchUp(t, kind, testrand.New(t))
 			})
 		})
 	}

@@ -412,7 +412,7 @@ func fail(group []*write, err error) {
 
 // stop makes the pipeline reject writes and returns the error that answers them.
 func (p *pipeline) stop(cause error) error {
-	stopped := fmt.Errorf("%w: %w", ErrWritesStopped, cause)
+	stopped := fmt.Errorf("%w, %w", ErrWritesStopped, cause)
 	p.stopped.CompareAndSwap(nil, &stopped)
 	return p.cause()
 }

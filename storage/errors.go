@@ -102,7 +102,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("storage: conflict at %q: expected %s, found %s", e.Path, asRevision(e.Expected), asRevision(e.Current))
+	return fmt.Sprintf("storage: conflict at %q, expected %s, found %s", e.Path, asRevision(e.Expected), asRevision(e.Current))
 }
 
 // Is makes errors.Is(err, ErrConflict) true.

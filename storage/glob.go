@@ -52,7 +52,7 @@ func (r *run) persistGlob(doomed []removal, revision uint64) error {
 	defer r.whole.Unlock()
 	for i, d := range doomed {
 		if err := r.layer.Del(d.path); err != nil {
-			err = fmt.Errorf("persistent layer: %s: %w", d.path, err)
+			err = fmt.Errorf("persistent layer: %q, %w", d.path, err)
 			return r.restore(doomed[:i], err)
 		}
 	}
@@ -65,7 +65,7 @@ func (r *run) restore(deleted []removal, cause error) error {
 		kept := *deleted[i].removed()
 		kept.Expires = deleted[i].own
 		if err := r.layer.Set(kept.Path, &kept); err != nil {
-			return r.pipeline.stop(fmt.Errorf("%w; restoring %s failed: %w", cause, kept.Path, err))
+			return r.pipeline.stop(fmt.Errorf("%w; restoring %q failed, %w", cause, kept.Path, err))
 		}
 	}
 	return cause
@@ -110,7 +110,7 @@ func (r *run) persistClear(revision uint64) error {
 		err = fmt.Errorf("%d keys are left, %q the first", len(left), left[0])
 	}
 	if err != nil {
-		return r.pipeline.stop(fmt.Errorf("persistent layer: clear: %w", err))
+		return r.pipeline.stop(fmt.Errorf("persistent layer: clear, %w", err))
 	}
 	return nil
 }

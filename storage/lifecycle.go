@@ -121,7 +121,7 @@ func (l *Layered) openLayers(r *run) (err error) {
 	}
 	if identified, ok := As[Identified](r.layer); ok {
 		if r.id, err = identified.ID(); err != nil {
-			return fmt.Errorf("persistent layer: id: %w", err)
+			return fmt.Errorf("persistent layer: the id, %w", err)
 		}
 		r.identity = r.id
 	}

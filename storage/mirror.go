@@ -220,7 +220,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 		return err
 	}
 	if revision < applied {
-		return fmt.Errorf("%w: %w: it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
+		return fmt.Errorf("%w, %w, it is at revision %d, but this store was already at %d; if it was restored from a backup, close and start the store again",
 			ErrUnavailable, errWentBack, revision, applied)
 	}
 	if err := m.reach(ctx, revision); err != nil {

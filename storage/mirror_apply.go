@@ -101,7 +101,7 @@ func (r *run) takenWrite(c *SharedChange) (w *write, err error) {
 		return w, nil
 	}
 	if !key.IsValid(c.Key) || key.HasGlob(c.Key) {
-		return nil, fmt.Errorf("storage: shared layer: key %q: %w, %w", c.Key, ErrUndecodable, ErrInvalidPath)
+		return nil, fmt.Errorf("%w, %w, key %q of the shared layer", ErrUndecodable, ErrInvalidPath, c.Key)
 	}
 	w.op, w.own = opSetMeta, c.Object.Expires
 	w.object = placed(*c.Object, c.Key)

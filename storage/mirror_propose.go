@@ -273,7 +273,7 @@ func (r *run) again(err error, group, made []*write) bool {
 	refused := made[entry.Index]
 	err = inLayer(entry.Err)
 	if refused.whole != nil {
-		err = fmt.Errorf("%q: %w", refused.target(), err)
+		err = fmt.Errorf("%q, %w", refused.target(), err)
 		refused = refused.whole
 	}
 	refused.refused = true

@@ -81,7 +81,7 @@ func (r *run) order(group []*write) (o orderedGroup) {
 		}
 		// The others are staged again, including those that failed: they may have found the rejected write.
 		if refused.whole != nil {
-			err = fmt.Errorf("%q: %w", refused.target(), err)
+			err = fmt.Errorf("%q, %w", refused.target(), err)
 			refused = refused.whole
 		}
 		refused.refused = true

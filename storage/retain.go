@@ -44,10 +44,10 @@ func (r *run) checkRetention() error {
 		case rule.Age < 0:
 			err = fmt.Errorf("%w, an age of %v, expected 0 or more", ErrInvalidTTL, rule.Age)
 		case rule.Count > 0 && !r.atomic():
-			err = fmt.Errorf("a count: %w", ErrBatchUnsupported)
+			err = fmt.Errorf("%w, which a count needs", ErrBatchUnsupported)
 		}
 		if err != nil {
-			return failed("retention", rule.Pattern, err)
+			return fmt.Errorf("%s, %w", named("retention", rule.Pattern), err)
 		}
 		r.ages = r.ages || rule.Age > 0
 	}
@@ -336,7 +336,7 @@ func (r *run) enforce() error {
 			}
 		}
 		if err := r.removeAll(opDel, excess); err != nil {
-			return fmt.Errorf("retention of %q: %w", rule.Pattern, err)
+			return fmt.Errorf("retention of %q, %w", rule.Pattern, err)
 		}
 	}
 	return nil

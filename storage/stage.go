@@ -165,7 +165,7 @@ func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 				named = batch.named()
 			}
 			if path := w.target(); named[path] {
-				err = fmt.Errorf("%w: %q", ErrDuplicateKey, path)
+				err = fmt.Errorf("%w, %q", ErrDuplicateKey, path)
 			}
 		}
 		if errors.Is(err, ErrNotFound) && batch.lenient {
@@ -173,7 +173,7 @@ func (r *run) stageBatch(batch *write, revision uint64) (live int) {
 			continue
 		}
 		if err != nil {
-			batch.fail(fmt.Errorf("%q: %w", w.path, err))
+			batch.fail(fmt.Errorf("%q, %w", w.path, err))
 			return 0
 		}
 		live++

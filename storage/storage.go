@@ -189,7 +189,7 @@ func (o Options) replacedBy(newer Options) Options {
 func (o Options) check() error {
 	for _, pattern := range o.NoBroadcastKeys {
 		if err := key.Check(pattern); err != nil {
-			return failed("no broadcast key", pattern, fmt.Errorf("%w, %w", ErrInvalidPath, err))
+			return fmt.Errorf("%s, %w, %w", named("no broadcast key", pattern), ErrInvalidPath, err)
 		}
 	}
 	if o.MaxStaleness < 0 {

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
@@ -50,9 +50,7 @@ func TestChangesOnly(t *testing.T) {
 func TestOrderedStates(t *testing.T) {
 	options := Options{NoBroadcastKeys: []string{"a/7*", "b/**"}}
 	forEachKind(t, options, func(t *testing.T, s *Layered, _ storeKind) {
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		r := rand.New(rand.NewPCG(seed, 1))
+		r := testrand.New(t)
 		setCreated(t, s, "top", 40)
 		for i := range 120 {
 			path := fmt.Sprintf("%c/%d", 'a'+r.IntN(3), i)

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -169,9 +169,7 @@ func TestResumeAfterARestart(t *testing.T) {
 // A subscriber that ends and resumes at every notice misses nothing.
 func TestResumeAgainAndAgain(t *testing.T) {
 	forEachKind(t, Options{}, func(t *testing.T, s *Layered, _ storeKind) {
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		r := rand.New(rand.NewPCG(seed, 1))
+		r := testrand.New(t)
 		sub := subscribe(t, s, "a/*", SubscribeOptions{})
 		var known follower
 		for range 300 {
@@ -255,9 +253,7 @@ func TestNoLimits(t *testing.T) {
 
 // TestHistoryAgainstModel compares the ring with a list.
 func TestHistoryAgainstModel(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 2))
+	r := testrand.New(t)
 	data := make([]byte, 1<<20)
 	for range 200 {
 		h := history{limit: 1 + r.IntN(200), floor: 5}

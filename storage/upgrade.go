@@ -239,7 +239,7 @@ func collect(layer Layer, pattern string) ([]meta.Object, error) {
 	loader, ok := layer.(EmbeddedLayer)
 	switch {
 	case pattern == "" && !ok:
-		return nil, fmt.Errorf("storage: layer %T implements neither Scanner nor Load", layer)
+		return nil, fmt.Errorf("layer %T implements neither Scanner nor Load", layer)
 	case pattern != "" && !(ok && key.IsSubtree(pattern)):
 		return listed(layer, pattern)
 	}
@@ -254,7 +254,7 @@ func collect(layer Layer, pattern string) ([]meta.Object, error) {
 			continue
 		}
 		if obj == nil {
-			return nil, fmt.Errorf("storage: load: key %q holds no object", path)
+			return nil, fmt.Errorf("the layer has no object at key %q", path)
 		}
 		found, err := checked(*obj, path)
 		if err != nil {
@@ -297,7 +297,7 @@ func listed(layer Layer, pattern string) ([]meta.Object, error) {
 // checked is placed for a path from a layer, which must be a valid key.
 func checked(obj meta.Object, path string) (meta.Object, error) {
 	if !key.IsValid(path) || key.HasGlob(path) {
-		return meta.Object{}, fmt.Errorf("storage: layer: key %q: %w", path, ErrInvalidPath)
+		return meta.Object{}, fmt.Errorf("%w, key %q of the layer", ErrInvalidPath, path)
 	}
 	return placed(obj, path), nil
 }

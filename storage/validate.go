@@ -13,12 +13,15 @@ import (
 )
 
 // failed wraps an error once, with the operation and its path.
-func failed(op, path string, err error) error {
+func failed(op, path string, err error) error { return fmt.Errorf("%s: %w", named(op, path), err) }
+
+// named names an operation and its path in an error.
+func named(op, path string) string {
 	const most = 80 // maximum bytes of a path in an error
 	if len(path) > most {
-		return fmt.Errorf("%s %q... (%d bytes): %w", op, path[:most], len(path), err)
+		return fmt.Sprintf("%s %q... (%d bytes)", op, path[:most], len(path))
 	}
-	return fmt.Errorf("%s %q: %w", op, path, err)
+	return fmt.Sprintf("%s %q", op, path)
 }
 
 // checkKey accepts the path of one object.
@@ -51,11 +54,11 @@ func checkPush(path string) error {
 	if !key.HasGlob(path) {
 		return ErrGlobRequired
 	}
-	if err := key.ValidateGlob(path); err != nil {
-		return fmt.Errorf("%w, %w", ErrInvalidPath, err)
+	if key.ValidateGlob(path) != nil {
+		return fmt.Errorf("%w, expected one '*', as the whole last segment", ErrInvalidPath)
 	}
 	if len(path)-1+pathtree.IndexSize > key.MaxLength {
-		return fmt.Errorf("%w, with an index in place of '*': %w", ErrInvalidPath, key.Check(key.At(path, math.MaxInt64)))
+		return fmt.Errorf("%w, with an index in place of '*', %w", ErrInvalidPath, key.Check(key.At(path, math.MaxInt64)))
 	}
 	return nil
 }

@@ -192,7 +192,7 @@ func (l *Layered) WatchContext(ctx context.Context, callback EventCallback) erro
 	}
 	r, err := l.active()
 	if err == nil && callback == nil {
-		err = fmt.Errorf("%w: the callback is nil", ErrInvalidOptions)
+		err = fmt.Errorf("%w, the callback is nil", ErrInvalidOptions)
 	}
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)

@@ -12,12 +12,12 @@ import (
 // This file checks how a subscription begins with an ordered or limited state, without a state, or by catching up.
 
 var catchUpClauses = []Clause{
-	{"SUBSCRIBE-15", "ChangesOnly: NoticeLive comes at once, then each change; From a revision that is forgotten it is NoticeReset and NoticeLive.", subscribeChangesOnly},
-	{"SUBSCRIBE-16", "Order: the state comes in the order of lists, with Limit its first objects only; changes of all that matches follow.", onSubscriber(subscribeOrdered)},
-	{"SUBSCRIBE-17", "ChangesOnly with CatchUp, Order or Limit, Limit without Order, and Limit with CatchUp are ErrInvalidOptions; a negative Limit is ErrInvalidLimit.", onSubscriber(subscribeContradicts)},
-	{"SUBSCRIBE-24", "CatchUp: From a revision that is forgotten begins with NoticeCatchUp, NoticeState for what changed since, NoticeUnchanged for what did not, and NoticeLive.", subscribeCatchesUp},
-	{"SUBSCRIBE-25", "CatchUp: after a restart, too, one that takes in what it is told and drops what was not named holds what the database does.", onSubscriber(subscribeMirrors)},
-	{"SUBSCRIBE-36", "CatchUp with LagReset: one that falls behind gets NoticeCatchUp and what changed behind its Revision, and goes on.", onSubscriber(subscribeLagCatchUp)},
+	{"SUBSCRIBE-15", "ChangesOnly: NoticeLive comes immediately, then each change. From a forgotten revision, NoticeReset and NoticeLive come first.", subscribeChangesOnly},
+	{"SUBSCRIBE-16", "Order: the state comes in the order of lists; with Limit, only its first objects. Changes of everything that matches follow.", onSubscriber(subscribeOrdered)},
+	{"SUBSCRIBE-17", "ChangesOnly with CatchUp, Order or Limit, Limit without Order, and Limit with CatchUp return ErrInvalidOptions; a negative Limit returns ErrInvalidLimit.", onSubscriber(subscribeContradicts)},
+	{"SUBSCRIBE-24", "CatchUp: From a forgotten revision begins with NoticeCatchUp, NoticeState for what changed since, NoticeUnchanged for what did not, and NoticeLive.", subscribeCatchesUp},
+	{"SUBSCRIBE-25", "CatchUp: a subscriber that applies all notices and drops what no notice named holds what the database holds, also after a restart.", onSubscriber(subscribeMirrors)},
+	{"SUBSCRIBE-36", "CatchUp with LagReset: a subscription that falls behind gets NoticeCatchUp and what changed after its Revision, and continues.", onSubscriber(subscribeLagCatchUp)},
 }
 
 func subscribeChangesOnly(t T, s *subject) {

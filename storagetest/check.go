@@ -56,6 +56,9 @@ var unusualPaths = []string{
 	strings.Repeat("d/", 511) + "ee",
 }
 
+// aroundSlash are paths whose order depends on how '/' compares with the other bytes of a path.
+var aroundSlash = []string{"b", "a/b", "a", "a-b", "a.b", "a/b/c", "B", "_", "a/B", "10", "9", "a-b/c"}
+
 // tree holds paths for testing globs.
 var tree = []string{
 	"root", "users", "users/1", "users/2", "users/10", "users/a1", "users/1/posts", "users/2/posts",

@@ -26,7 +26,7 @@ type T interface {
 type Clause struct {
 	// ID is the id of the clause and the name of its subtest, for example LAYER-07. It never changes.
 	ID string
-	// Demand is the rule in one sentence.
+	// Demand is the rule.
 	Demand string
 
 	run func(t T, s *subject)

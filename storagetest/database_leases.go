@@ -12,16 +12,16 @@ import (
 // This file checks leases: locks with an owner and an end.
 
 var leaseClauses = []Clause{
-	{"DATABASE-90", "Acquire locks like Lock, also a path that holds no object: a lease excludes leases and locks until its Release.", onLeases(leaseLocks)},
-	{"DATABASE-91", "Those who wait for a lease or a lock get it in the order in which they came.", onLeases(leaseFIFO)},
-	{"DATABASE-92", "The tokens of leases strictly increase, over all paths and over a restart; Renew leaves them.", onLeases(leaseTokens)},
-	{"DATABASE-93", "Unlock and SetAndUnlock of a path that a lease holds are ErrLockOwned; they write and release nothing.", onLeases(leaseOwned)},
-	{"DATABASE-94", "After Release a lease is lost: Done is closed, Release and Renew are ErrLeaseLost and touch nobody else's lock.", onLeases(leaseReleasedOnce)},
-	{"DATABASE-95", "A lease ends at its time and not before: Done is closed, the next one has the lock, Release and Renew are ErrLeaseLost.", onLeases(leaseExpires)},
-	{"DATABASE-96", "Renew makes a lease last from now on, for longer or for less.", onLeases(leaseRenews)},
-	{"DATABASE-97", "Acquire with a star is ErrCantLockGlob, with an invalid path ErrInvalidPath; with a ttl of zero or less it is ErrInvalidTTL, as Renew is.", onLeases(leaseInvalid)},
-	{"DATABASE-98", "Acquire gives up with the error of its context, and the lock goes on to others.", onLeases(leaseContext)},
-	{"DATABASE-99", "Close wakes those who wait in Acquire with ErrNotActive and ends all leases, which touch no lock after a restart.", onLeases(leaseClose)},
+	{"DATABASE-90", "Acquire locks like Lock, also a path without an object: a lease excludes leases and locks until its Release.", onLeases(leaseLocks)},
+	{"DATABASE-91", "Callers that wait for a lease or a lock get it in the order in which they came.", onLeases(leaseFIFO)},
+	{"DATABASE-92", "The tokens of leases strictly increase, over all paths and over a restart. Renew does not change them.", onLeases(leaseTokens)},
+	{"DATABASE-93", "Unlock and SetAndUnlock of a path that a lease holds return ErrLockOwned. They write nothing and release nothing.", onLeases(leaseOwned)},
+	{"DATABASE-94", "After Release a lease is lost: Done is closed, Release and Renew return ErrLeaseLost and do not affect the lock of another caller.", onLeases(leaseReleasedOnce)},
+	{"DATABASE-95", "A lease ends at its time and not before: Done is closed, the next caller has the lock, Release and Renew return ErrLeaseLost.", onLeases(leaseExpires)},
+	{"DATABASE-96", "After Renew a lease lasts for the given time from now, longer or shorter than before.", onLeases(leaseRenews)},
+	{"DATABASE-97", "Acquire with a star returns ErrCantLockGlob, with an invalid path ErrInvalidPath; with a ttl of zero or less it returns ErrInvalidTTL, as Renew does.", onLeases(leaseInvalid)},
+	{"DATABASE-98", "Acquire fails with the error of its context, and the lock goes to the next caller.", onLeases(leaseContext)},
+	{"DATABASE-99", "Close wakes callers that wait in Acquire, with ErrNotActive, and ends all leases. They affect no lock after a restart.", onLeases(leaseClose)},
 }
 
 // Lease is the result of the Acquire of a database: *storage.Lease, or another type with the same rules.

@@ -15,7 +15,7 @@ var subtrees = []string{
 }
 
 var subtreeLayerClauses = []Clause{
-	{"LAYER-29", "GetList of a subtree pattern (\"users/**\"), and Scan of a Scanner, has everything below, at any depth, and nothing else.", onLayer(layerSubtrees)},
+	{"LAYER-29", "GetList of a subtree pattern (\"users/**\"), and Scan of a Scanner, returns everything below, at any depth, and nothing else.", onLayer(layerSubtrees)},
 }
 
 var subtreeClauses = []Clause{
@@ -29,7 +29,7 @@ var subtreeEventClauses = []Clause{
 }
 
 var subtreeSubscribeClauses = []Clause{
-	{"SUBSCRIBE-14", "A subscription to a subtree pattern tells everything below, at any depth, and nothing else.", onSubscriber(subscribeSubtrees)},
+	{"SUBSCRIBE-14", "A subscription to a subtree pattern delivers everything below, at any depth, and nothing else.", onSubscriber(subscribeSubtrees)},
 }
 
 func layerSubtrees(t T, _ *subject, l storage.Layer) {

@@ -59,6 +59,7 @@
 package badger
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -149,9 +150,9 @@ type hooks struct {
 
 // withDefaults sets the defaults.
 func (o Options) withDefaults() Options {
-	o.CacheSize = bounded(o.CacheSize, defaultCacheSize, 1, 1<<50)
-	o.MemTableSize = bounded(o.MemTableSize, defaultMemTableSize, leastMemTableSize, 1<<30)
-	o.MaxData = int(bounded(int64(o.MaxData), defaultMaxData, 1, mostData(o.MemTableSize)))
+	o.CacheSize = min(cmp.Or(max(0, o.CacheSize), defaultCacheSize), 1<<50)
+	o.MemTableSize = max(leastMemTableSize, min(cmp.Or(max(0, o.MemTableSize), defaultMemTableSize), 1<<30))
+	o.MaxData = min(cmp.Or(max(0, o.MaxData), defaultMaxData), int(mostData(o.MemTableSize)))
 	return o
 }
 
@@ -162,14 +163,6 @@ func mostData(memTableSize int64) int64 {
 
 // maxTransaction returns Badger's limit of a transaction.
 func maxTransaction(memTableSize int64) int64 { return memTableSize * 15 / 100 }
-
-// bounded returns the value of an option, or its default if unset, within limits.
-func bounded(value, otherwise, least, most int64) int64 {
-	if value <= 0 {
-		value = otherwise
-	}
-	return max(least, min(value, most))
-}
 
 // Layer is a persistent layer in a directory. Besides storage.EmbeddedLayer it implements all optional interfaces of
 // package storage except storage.AsyncBatcher. Badger syncs each transaction by itself, in order, so a second one in
@@ -185,15 +178,10 @@ type Layer struct {
 }
 
 var (
-	_ storage.EmbeddedLayer    = (*Layer)(nil)
-	_ storage.Batcher          = (*Layer)(nil)
-	_ storage.Scanner          = (*Layer)(nil)
-	_ storage.SizeHinter       = (*Layer)(nil)
 	_ storage.Checker          = (*Layer)(nil)
 	_ storage.Compacter        = (*Layer)(nil)
 	_ storage.IncompleteMarker = (*Layer)(nil)
 	_ storage.Identified       = (*Layer)(nil)
-	_ storage.ReadOnlyLayer    = (*Layer)(nil)
 )
 
 // New returns a layer for a directory. It touches nothing. Start creates the directory and its parents if they are

@@ -83,7 +83,7 @@ func (s *store) merge(ctx context.Context) error {
 	}
 	s.release()
 	const workers = 2
-	err := s.guard(func() error { return s.db.Flatten(workers) })
+	err := s.db.Flatten(workers)
 	if err != nil && strings.Contains(err.Error(), "Unable to fill tables") {
 		err = nil // there is nothing to merge
 	}

@@ -13,11 +13,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/oolith-db/oolith/engine/internal/filelock"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
-
-// errHeld is the error of lockOpen if the file is locked elsewhere.
-var errHeld = errors.New("another has the lock")
 
 // lock is the lock of a directory.
 type lock struct{ files []*os.File }
@@ -29,7 +27,7 @@ func lockDir(dir string, shared bool) (*lock, error) {
 
 // lockHolder says who has the directory's lock: ours, or Badger's own.
 func lockHolder(err error) enginekit.Holder {
-	if errors.Is(err, errHeld) || strings.Contains(err.Error(), "Cannot acquire directory lock") {
+	if errors.Is(err, filelock.ErrHeld) || strings.Contains(err.Error(), "Cannot acquire directory lock") {
 		return enginekit.Anywhere
 	}
 	return enginekit.Nobody
@@ -55,12 +53,15 @@ func tryLockDir(dir string, shared bool) (_ *lock, err error) {
 }
 
 func (l *lock) add(name string, flags int) error {
-	file, err := os.OpenFile(name, flags, 0o644)
-	if err != nil {
+	file, err := filelock.Open(name, flags)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil // Badger's own lock excludes others
+	case err != nil:
 		return err
 	}
 	l.files = append(l.files, file)
-	return lockOpen(file, flags == os.O_RDONLY)
+	return nil
 }
 
 // release releases the lock. The file stays: after a removal, two others could each lock a file of this name.

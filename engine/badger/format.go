@@ -81,17 +81,13 @@ func checkNew(dir string) error {
 		if name == lockFile || name == newFormat || name == "lost+found" || isBegun && filepath.Ext(name) != ".sst" {
 			continue
 		}
-		return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind; "+
+		return fmt.Errorf("it holds files (%s) but no file %s; this is no store of this kind; "+
 			"choose an empty or new directory", name, enginekit.FormatFile)
 	}
 	return nil
 }
 
-// beginFormat marks a directory as under creation, endFormat as a store.
-func beginFormat(dir string) error {
-	return cmp.Or(enginekit.WriteSynced(filepath.Join(dir, newFormat), []byte(formatLine)), enginekit.SyncDir(dir))
-}
-
+// endFormat marks a directory as a store.
 func endFormat(dir string) error {
 	return enginekit.ReplaceFile(filepath.Join(dir, enginekit.FormatFile), []byte(formatLine), enginekit.SyncDir)
 }

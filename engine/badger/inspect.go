@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -28,7 +29,11 @@ import (
 //     the file cannot be opened.
 
 // errCorrupt is the error of all damage of files found before Badger opens them.
-var errCorrupt = errors.New("the store is corrupt; restore it from a backup")
+var errCorrupt = errors.New("the store is corrupt")
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w, %w; restore it from a backup", errCorrupt, fmt.Errorf(format, args...))
+}
 
 // inspected is the result of the inspection.
 type inspected struct {
@@ -79,7 +84,7 @@ func (s *store) inspect(key []byte, state state) (found inspected, err error) {
 	}
 	switch {
 	case state == inTheMaking && found.entries > 0:
-		return found, fmt.Errorf("%w: its file %s is missing", errCorrupt, enginekit.FormatFile)
+		return found, corrupt("its file %s is missing", enginekit.FormatFile)
 	case state == older && !found.closed():
 		return found, errors.New("the store was not closed by the build that made it, which knew no mark of its last write; " +
 			"open it once more with that build and close it, then it is opened here")
@@ -106,8 +111,8 @@ func (s *store) compareMark(found inspected) error {
 	if last >= marked {
 		return nil
 	}
-	return fmt.Errorf("%w, %s: its files have all transactions up to %d, expected %d: a log is lost or damaged, or the list of tables, %s, is cut short or too old",
-		errCorrupt, orWithout, last, marked, badger.ManifestFilename)
+	return withoutNewest("its files have all transactions up to %d, expected %d, so a log is lost or damaged, or the list of tables, %s, is cut short or too old",
+		last, marked, badger.ManifestFilename)
 }
 
 // prepare prepares the directory for writing. It removes what a crash left unfinished. It checks that the disk has
@@ -125,7 +130,7 @@ func (s *store) prepare(found inspected, state state) (err error) {
 		return err
 	}
 	if state == inTheMaking {
-		err = beginFormat(s.dir)
+		err = cmp.Or(enginekit.WriteSynced(filepath.Join(s.dir, newFormat), []byte(formatLine)), enginekit.SyncDir(s.dir))
 	}
 	if err == nil && (state != current || s.options.Durability == DurabilityNoSync) {
 		err = resetMark(s.dir)
@@ -167,25 +172,30 @@ func (s *store) inspectTables(found *inspected, names []string, registry *badger
 		if state == inTheMaking {
 			return nil
 		}
-		return fmt.Errorf("%w: the list of tables, %s, is missing", errCorrupt, badger.ManifestFilename)
+		return corrupt("the list of tables, %s, is missing", badger.ManifestFilename)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: the list of tables, %s, cannot be read: %s", errCorrupt, badger.ManifestFilename, enginekit.OneLine(err.Error()))
+		return corrupt("the list of tables, %s, cannot be read, %s", badger.ManifestFilename, enginekit.OneLine(err.Error()))
 	}
-	var mu sync.Mutex // guards found
-	err = eachTable(manifest, func(id uint64, listed badger.TableManifest) error {
-		table, err := s.verifyTable(id, listed, registry, !s.options.SkipVerify)
-		mu.Lock()
-		defer mu.Unlock()
-		found.entries += table.entries
-		found.version = max(found.version, table.version)
-		return err
-	})
-	listed := make(map[string]bool, len(manifest.Tables))
-	for id := range manifest.Tables {
-		listed[s.tableName(id)] = true
+	var group sync.WaitGroup
+	var mu sync.Mutex // guards found and err
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	known := make(map[string]bool, len(manifest.Tables))
+	for id, listed := range manifest.Tables {
+		known[s.tableName(id)] = true
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			table, wrong := s.verifyTable(id, listed, registry, !s.options.SkipVerify)
+			mu.Lock()
+			defer mu.Unlock()
+			found.entries += table.entries
+			found.version = max(found.version, table.version)
+			err = cmp.Or(err, wrong)
+		})
 	}
-	found.unlisted = slices.ContainsFunc(names, func(name string) bool { return !listed[name] })
+	group.Wait()
+	found.unlisted = slices.ContainsFunc(names, func(name string) bool { return !known[name] })
 	return err
 }
 
@@ -202,7 +212,7 @@ func inspectValueLog(name string, registry *badger.KeyRegistry) error {
 		_, err = logKey(header[:n], registry)
 	}
 	if err = cmp.Or(err, file.Close()); err != nil {
-		return fmt.Errorf("%w: value log %s: %w", errCorrupt, filepath.Base(name), err)
+		return corrupt("value log %s, %w", filepath.Base(name), err)
 	}
 	return nil
 }

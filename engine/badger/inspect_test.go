@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // filled returns the directory of a closed store with several tables and a file of the value log.
@@ -84,7 +85,7 @@ func TestCorruptFiles(t *testing.T) {
 		{"a changed table", change("*.sst"), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut short", shorten("*.sst", 1), []string{"corrupt", "backup", ".sst"}},
 		{"a table cut in half", shorten("*.sst", 5000), []string{"corrupt", "backup", ".sst"}},
-		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst: it is missing"}},
+		{"a missing table", remove("*.sst"), []string{"corrupt", "backup", ".sst, it is missing"}},
 		{"a changed list of tables", change("MANIFEST"), []string{"corrupt", "backup", "list of tables"}},
 		{"a missing list of tables", remove("MANIFEST"), []string{"corrupt", "backup", "MANIFEST", "is missing"}},
 		{"a missing list of data keys", remove("KEYREGISTRY"), []string{"corrupt", "backup", "KEYREGISTRY", "is missing"}},
@@ -106,7 +107,7 @@ func TestCorruptFiles(t *testing.T) {
 // Each bit of a table counts: whichever is changed, the table is corrupt. Or the change is one of
 // what compression left open, and makes no difference: then all that the store holds is as before.
 func TestVerifyTable(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	for _, o := range []Options{small(), encrypted(small())} {
 		dir := filledWith(t, o)
 		s := New(dir, o).newStore(dir, nil)

@@ -100,13 +100,13 @@ func checkKey(key []byte) error {
 // The errors of a key that does not match.
 var (
 	errWrongKey   = errors.New("the key for encryption is not the one of this store")
-	errNeedsKey   = errors.New("the store is encrypted: a key is needed")
-	errNeedsNoKey = errors.New("the store is not encrypted, and a key is given: leave it out, " +
+	errNeedsKey   = errors.New("the store is encrypted; a key is needed")
+	errNeedsNoKey = errors.New("the store is not encrypted, and a key is given; leave it out, " +
 		"or copy the store into a new one that has the key")
 )
 
 // errNoRegistry reports an encrypted store without its list of data keys.
-var errNoRegistry = fmt.Errorf("%w: the list of data keys, %s, is missing", errCorrupt, badger.KeyRegistryFileName)
+var errNoRegistry = corrupt("the list of data keys, %s, is missing", badger.KeyRegistryFileName)
 
 // isRegistry reports whether content has the form of a list of data keys: a header, which shows whether a key
 // matches, then data keys, each after its length and its checksum. Badger does not validate the lengths.
@@ -138,8 +138,7 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 		return nil, err
 	}
 	if !isRegistry(content) {
-		return nil, fmt.Errorf("%w: the list of data keys, %s, is cut short or followed by something else", errCorrupt,
-			badger.KeyRegistryFileName)
+		return nil, corrupt("the list of data keys, %s, is cut short or followed by something else", badger.KeyRegistryFileName)
 	}
 	open := func(key []byte) (registry *badger.KeyRegistry, err error) {
 		err = unpanicked(func() error {
@@ -151,7 +150,7 @@ func openRegistry(dir string, key []byte) (*badger.KeyRegistry, error) {
 	registry, err := open(key)
 	if !errors.Is(err, badger.ErrEncryptionKeyMismatch) {
 		if err != nil {
-			return nil, fmt.Errorf("%w: the list of data keys cannot be read: %w", errCorrupt, err)
+			return nil, corrupt("the list of data keys cannot be read, %w", err)
 		}
 		return registry, nil
 	}

@@ -104,7 +104,7 @@ func TestKeyThatDoesNotFit(t *testing.T) {
 		l.Close()
 	}
 	mustRefuse(t, New(sealed, withKey(keyB)), "not the one of this store")
-	mustRefuse(t, New(sealed, small()), "the store is encrypted: a key is needed")
+	mustRefuse(t, New(sealed, small()), "the store is encrypted; a key is needed")
 	mustRefuse(t, New(plain, withKey(keyA)), "the store is not encrypted", "leave it out")
 	for dir, o := range map[string]Options{sealed: withKey(keyA), plain: small()} {
 		l := start(t, dir, o)

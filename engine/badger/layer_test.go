@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -126,41 +125,5 @@ func TestLargestEntry(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestClear(t *testing.T) {
-	dir := t.TempDir()
-	l := start(t, dir, small())
-	for round := range 3 {
-		enginetest.SetAll(t, l, "a", "b/c", "z/z/z")
-		l.Clear()
-		if got := enginetest.Keys(t, l); len(got) != 0 {
-			t.Errorf("round %d: after Clear there is %q", round, got)
-		}
-	}
-	enginetest.SetAll(t, l, "b/c")
-	l.Close()
-	l = start(t, dir, small())
-	if got := enginetest.Keys(t, l); !slices.Equal(got, []string{"b/c"}) {
-		t.Errorf("a set after Clear left %q", got)
-	}
-}
-
-func TestSizeHint(t *testing.T) {
-	dir := t.TempDir()
-	l := start(t, dir, small())
-	const n = 20_000
-	enginetest.SetAll(t, l, enginetest.Numbered("dir", n)...)
-	if hint := l.SizeHint(); hint != n {
-		t.Errorf("with %d objects the hint is %d", n, hint)
-	}
-	crashed := copyOf(t, dir)
-	for name, at := range map[string]string{"a crash": crashed, "a close": dir} {
-		l.Close()
-		reopened := start(t, at, small())
-		if hint := reopened.SizeHint(); hint < n || hint > n*2 {
-			t.Errorf("with %d objects the hint after %s is %d", n, name, hint)
-		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -143,7 +142,7 @@ func (s *store) recover(opt storage.LayerOptions) error {
 	s.version = s.db.MaxVersion()
 	generation, err := s.note(generationKey, latest)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
+		return corrupt("%w", err)
 	}
 	s.space = spaceOf(generation)
 	if s.options.ReadOnly {
@@ -158,7 +157,7 @@ func (s *store) recover(opt storage.LayerOptions) error {
 		return err
 	}
 	if s.revision, err = s.note(revisionKey, s.version); err != nil {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
+		return corrupt("%w", err)
 	}
 	s.visible.Store(s.version)
 	if opt.AllowIncomplete {

@@ -39,7 +39,7 @@ func markOf(version uint64) string {
 func readMark(dir string) (version uint64, err error) {
 	content, err := readSmall(dir, markFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("%w, %s: its file %s is missing", errCorrupt, orWithout, markFile)
+		return 0, withoutNewest("its file %s is missing", markFile)
 	}
 	if err != nil {
 		return 0, err
@@ -48,13 +48,15 @@ func readMark(dir string) (version uint64, err error) {
 		version, err = strconv.ParseUint(content[:20], 10, 64)
 	}
 	if err != nil || content != markOf(version) {
-		return 0, fmt.Errorf("%w, %s: its file %s is damaged", errCorrupt, orWithout, markFile)
+		return 0, withoutNewest("its file %s is damaged", markFile)
 	}
 	return version, nil
 }
 
-// orWithout is the alternative if the newest writes are damaged.
-const orWithout = "or start it once with sync=off, to go on without what was written last"
+// withoutNewest is corrupt, with an alternative if the newest writes are damaged.
+func withoutNewest(format string, args ...any) error {
+	return fmt.Errorf("%w, or start it once with sync=off, to go on without what was written last", corrupt(format, args...))
+}
 
 // resetMark creates the mark, or sets it to demand nothing.
 func resetMark(dir string) error {

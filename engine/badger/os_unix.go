@@ -3,25 +3,11 @@
 package badger
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
-
-// lockOpen locks an open file, exclusively or shared. The lock lasts until the file is closed.
-func lockOpen(file *os.File, shared bool) error {
-	how := unix.LOCK_EX
-	if shared {
-		how = unix.LOCK_SH
-	}
-	err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errHeld
-	}
-	return err
-}
 
 // lookAtRoom returns the free space of the file system of a directory.
 func lookAtRoom(dir string) (room, error) {

@@ -1,25 +1,11 @@
 package badger
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/windows"
 )
-
-// lockOpen locks an open file, exclusively or shared. The lock lasts until the file is closed.
-func lockOpen(file *os.File, shared bool) error {
-	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
-	if shared {
-		flags = windows.LOCKFILE_FAIL_IMMEDIATELY
-	}
-	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
-	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		return errHeld
-	}
-	return err
-}
 
 // lookAtRoom returns the free space of the file system of a directory.
 func lookAtRoom(dir string) (room, error) {

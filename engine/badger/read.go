@@ -2,7 +2,6 @@ package badger
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -17,14 +16,15 @@ func (s *store) Get(path string) (obj meta.Object, err error) {
 		s.reading.RLock()
 		defer s.reading.RUnlock()
 		var scratch [128]byte
-		return s.lookup(s.space.Append(scratch[:0], path), s.visible.Load(), func(value []byte) error {
+		found, err := s.lookup(s.space.Append(scratch[:0], path), s.visible.Load(), func(value []byte, _ uint64) error {
 			obj, err = enginekit.Decode(path, value) // the value is empty if Badger cannot read it
 			return err
 		})
+		if err == nil && !found {
+			err = storage.ErrNotFound
+		}
+		return err
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		err = storage.ErrNotFound
-	}
 	return obj, err
 }
 
@@ -50,13 +50,13 @@ func (s *store) ended() error {
 func (s *store) eachObject(from []byte, visit func(path string, item *badger.Item) (more bool, err error)) error {
 	return s.guard(func() error {
 		cursor := s.newCursor(nil)
-		defer cursor.end()
+		defer cursor.Close()
 		lower, upper := s.space.Bounds()
 		if from == nil {
 			from = lower
 		}
 		var scratch []byte
-		for raw := cursor.seek(from); raw != nil && bytes.Compare(raw, upper) < 0; raw = cursor.next() {
+		for raw := cursor.Seek(from); raw != nil && bytes.Compare(raw, upper) < 0; raw = cursor.Next() {
 			path, rest, err := s.space.Path(raw, scratch)
 			scratch = rest
 			if err != nil {
@@ -115,16 +115,14 @@ func (s *store) newCursor(prefix []byte) *cursor {
 	return c
 }
 
-func (c *cursor) Seek(key []byte) []byte { return c.seek(key) }
-func (c *cursor) Next() []byte           { return c.next() }
-func (c *cursor) Err() error             { return nil } // Badger has no error here: see inspect.go
+func (c *cursor) Err() error { return nil } // Badger has no error here: see inspect.go
 
-func (c *cursor) seek(key []byte) []byte {
+func (c *cursor) Seek(key []byte) []byte {
 	c.it.Seek(key)
 	return c.key()
 }
 
-func (c *cursor) next() []byte {
+func (c *cursor) Next() []byte {
 	c.it.Next()
 	return c.key()
 }
@@ -147,14 +145,10 @@ func (c *cursor) Value() (value []byte, err error) {
 }
 
 func (c *cursor) Close() error {
-	c.end()
-	return nil
-}
-
-func (c *cursor) end() {
 	c.it.Close()
 	c.txn.Discard()
 	c.store.scanLock.Lock()
 	defer c.store.scanLock.Unlock()
 	delete(c.store.scans, c)
+	return nil
 }

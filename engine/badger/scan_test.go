@@ -1,22 +1,20 @@
 package badger
 
 import (
-	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage"
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // Objects in all places where Badger can have them: in tables of several levels, in memory,
 // overwritten, deleted, of older generations.
 func TestScanAgainstModel(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	l := startSmall(t)
 	stored := map[string]bool{}
 	for round := range 4 {
@@ -25,7 +23,7 @@ func TestScanAgainstModel(t *testing.T) {
 			clear(stored)
 		}
 		for range 300 {
-			path := enginetest.RandomPath(rng)
+			path := testrand.Path(rng)
 			stored[path] = true
 			enginetest.SetAll(t, l, path)
 		}
@@ -43,8 +41,8 @@ func TestScanAgainstModel(t *testing.T) {
 			}
 		}
 		paths := slices.Collect(maps.Keys(stored))
-		for _, pattern := range enginetest.RandomPatterns(rng, 200) {
-			if got, want := enginetest.ScanPaths(t, l, pattern), enginetest.Matching(paths, pattern); !slices.Equal(got, want) {
+		for _, pattern := range testrand.Patterns(rng, 200) {
+			if got, want := enginetest.ScanPaths(t, l, pattern), testrand.Matching(paths, pattern); !slices.Equal(got, want) {
 				t.Fatalf("scan %q yields\n%q, expected\n%q", pattern, got, want)
 			}
 		}
@@ -64,20 +62,3 @@ func put(t testing.TB, l *Layer, raw []byte, value string) {
 
 // rawKey returns the key of the object at a path.
 func rawKey(l *Layer, path string) []byte { return storeOf(l).space.Append(nil, path) }
-
-func TestDamagedValueNamesTheKey(t *testing.T) {
-	l := startSmall(t)
-	enginetest.SetAll(t, l, "d/1", "d/2", "d/3")
-	put(t, l, rawKey(l, "d/2"), "garbage")
-	_, get := l.Get("d/2")
-	_, list := l.GetList("d/*")
-	_, load := l.Load()
-	for name, err := range map[string]error{"Get": get, "GetList": list, "Load": load} {
-		if err == nil || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), `key "d/2"`) {
-			t.Errorf("%s: %v, expected the key", name, err)
-		}
-	}
-	if got, err := l.Get("d/3"); err != nil || string(got.Data) != `"d/3"` {
-		t.Errorf("its neighbour: %s, %v", got.Data, err)
-	}
-}

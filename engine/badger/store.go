@@ -71,27 +71,27 @@ type store struct {
 // latest reads everything, including what readers do not see yet.
 const latest = math.MaxUint64
 
-// lookup calls read with the value of a key at a version and returns its error. If the key is absent it returns
-// badger.ErrKeyNotFound. The value is valid during the call.
-func (s *store) lookup(key []byte, version uint64, read func(value []byte) error) error {
+// lookup calls read with the value of a key at a version and the version of the entry, unless the key is absent. The
+// value is valid during the call.
+func (s *store) lookup(key []byte, version uint64, read func(value []byte, written uint64) error) (found bool, err error) {
 	txn := s.db.NewTransactionAt(version, false)
 	defer txn.Discard()
 	item, err := txn.Get(key)
-	if err != nil {
-		return err
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
 	}
-	return item.Value(read)
+	if err != nil {
+		return false, err
+	}
+	return true, item.Value(func(value []byte) error { return read(value, item.Version()) })
 }
 
 // note returns the number stored under a key, or 0 if there is none.
 func (s *store) note(key []byte, version uint64) (n uint64, err error) {
-	err = s.lookup(key, version, func(value []byte) error {
+	_, err = s.lookup(key, version, func(value []byte, _ uint64) error {
 		n, err = decodeNumber(key, value)
 		return err
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		err = nil
-	}
 	return n, err
 }
 
@@ -206,14 +206,11 @@ func (l *Layer) MarkIncomplete(reason string) error {
 
 // checkComplete rejects a database that is marked as incomplete.
 func (s *store) checkComplete() error {
-	err := s.lookup(incompleteKey, latest, func(mark []byte) error {
+	_, err := s.lookup(incompleteKey, latest, func(mark []byte, _ uint64) error {
 		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {
 			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(reason))
 		}
 		return nil
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil
-	}
 	return err
 }

@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
-	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -51,7 +49,7 @@ func (s *store) verifyTable(id uint64, listed badger.TableManifest, registry *ba
 		err = errors.New("it is missing")
 	}
 	if err != nil {
-		return found, fmt.Errorf("%w: table %s: %w", errCorrupt, filepath.Base(name), err)
+		return found, corrupt("table %s, %w", filepath.Base(name), err)
 	}
 	return found, nil
 }
@@ -101,25 +99,6 @@ func unpanicked(read func() error) (err error) {
 		}
 	}()
 	return read()
-}
-
-// eachTable calls a function with each table of a list, several at a time, and returns the first error.
-func eachTable(manifest badger.Manifest, visit func(id uint64, listed badger.TableManifest) error) (err error) {
-	var group sync.WaitGroup
-	var mu sync.Mutex // guards err
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for id, listed := range manifest.Tables {
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
-			wrong := visit(id, listed)
-			mu.Lock()
-			defer mu.Unlock()
-			err = cmp.Or(err, wrong)
-		})
-	}
-	group.Wait()
-	return err
 }
 
 func (s *store) tableName(id uint64) string { return filepath.Join(s.dir, fmt.Sprintf("%06d.sst", id)) }

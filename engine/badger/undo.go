@@ -37,18 +37,15 @@ func (s *store) undo() error {
 }
 
 // partsVersion returns the version of partsKey if its value is 1, else 0.
-func (s *store) partsVersion() (uint64, error) {
-	open, err := s.note(partsKey, latest)
-	if err != nil || open == 0 {
-		return 0, err
-	}
-	txn := s.db.NewTransactionAt(latest, false)
-	defer txn.Discard()
-	item, err := txn.Get(partsKey)
-	if err != nil {
-		return 0, err
-	}
-	return item.Version(), nil
+func (s *store) partsVersion() (version uint64, err error) {
+	_, err = s.lookup(partsKey, latest, func(value []byte, written uint64) error {
+		open, err := decodeNumber(partsKey, value)
+		if open != 0 {
+			version = written
+		}
+		return err
+	})
+	return version, err
 }
 
 // undoSome puts the values that the keys from a cursor on had before a version into a transaction. It returns where
@@ -91,12 +88,9 @@ func (s *store) undoSome(txn *badger.Txn, before uint64, cursor []byte) (next []
 
 // valueAt returns a copy of the value of a key at a version; nil if it is absent.
 func (s *store) valueAt(key []byte, version uint64) (value []byte, err error) {
-	err = s.lookup(key, version, func(found []byte) error {
+	_, err = s.lookup(key, version, func(found []byte, _ uint64) error {
 		value = append([]byte{}, found...)
 		return nil
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
 	return value, err
 }

@@ -150,28 +150,12 @@ func TestDeletedUnderAScan(t *testing.T) {
 	}
 }
 
-// The mark is on the disk when it is made, also where writes are not synced.
-func TestMarkSurvivesACrash(t *testing.T) {
+func TestCrashKeepsMark(t *testing.T) {
 	for _, durability := range []Durability{DurabilitySync, DurabilityNoSync} {
 		options := small()
 		options.Durability = durability
 		dir := t.TempDir()
-		l := start(t, dir, options)
-		if err := l.MarkIncomplete("a copy\nof something"); err != nil {
-			t.Fatal(err)
-		}
-		enginetest.SetAll(t, l, "a", "b", "c")
-		err := New(copyOf(t, dir), options).Start(storage.LayerOptions{})
-		if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
-			t.Errorf("start of a marked store after a crash: %v", err)
-		}
-		if err := l.MarkIncomplete(""); err != nil {
-			t.Fatal(err)
-		}
-		whole := start(t, copyOf(t, dir), options)
-		if got := enginetest.Keys(t, whole); len(got) != 3 {
-			t.Errorf("the mark is gone, and of three objects there is %q", got)
-		}
+		enginetest.TestCrashKeepsMark(t, start(t, dir, options), func() enginetest.Layer { return New(copyOf(t, dir), options) })
 	}
 }
 

@@ -52,7 +52,7 @@ func readLog(name string, registry *badger.KeyRegistry) (log logFile, err error)
 	}
 	key, err := logKey(content, registry)
 	if err != nil {
-		return log, fmt.Errorf("%w: log %s: %w", errCorrupt, filepath.Base(name), err)
+		return log, corrupt("log %s, %w", filepath.Base(name), err)
 	}
 	log = logFile{name: name, whole: logHeaderSize}
 	for at := logHeaderSize; ; {

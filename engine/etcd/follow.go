@@ -93,7 +93,7 @@ func (s *session) decode(stored string, value []byte, revision int64) (meta.Obje
 	}
 	obj, err := codec.Decode(path, value) // the advice of enginekit's Decode applies to a store of one node
 	if err != nil {
-		return meta.Object{}, fmt.Errorf("%w: etcd: the key %q: %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
+		return meta.Object{}, fmt.Errorf("%w, the key %q in etcd, %w; put an object there with etcd's own tools, or delete it", storage.ErrUndecodable, stored, err)
 	}
 	obj.Revision = revisionOf(revision, int(obj.Revision&(1<<shift-1)))
 	return obj, nil

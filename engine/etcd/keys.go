@@ -41,7 +41,7 @@ func (k keys) path(stored string) (path string, ok bool, err error) {
 	}
 	// An object of another key would be a second object at its path, which no guard covers.
 	if !ok || !key.IsValid(path) || key.HasGlob(path) || k.object(path) != stored {
-		return "", true, fmt.Errorf("%w: etcd: the key %q is not one of an object; delete it with etcd's own tools", storage.ErrUndecodable, stored)
+		return "", true, fmt.Errorf("%w, the key %q in etcd is not one of an object; delete it with etcd's own tools", storage.ErrUndecodable, stored)
 	}
 	return path, true, nil
 }

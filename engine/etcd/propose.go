@@ -160,7 +160,7 @@ func (s *session) refusal(err error, t *storage.SharedTransaction) error {
 	var etcd rpctypes.EtcdError
 	large := status.Code(err) == codes.ResourceExhausted && !errors.As(err, &etcd)
 	if large || errors.Is(err, rpctypes.ErrRequestTooLarge) || errors.Is(err, rpctypes.ErrTooManyOps) {
-		err = fmt.Errorf("etcd: the transaction of %d changes is too large for the cluster: raise its --max-request-bytes and --max-txn-ops, or lower the option max-request: %w",
+		err = fmt.Errorf("etcd: the transaction of %d changes is too large for the cluster; raise its --max-request-bytes and --max-txn-ops, or lower the option max-request: %w",
 			len(t.Changes), err)
 		return &storage.EntryError{Index: -1, Err: err}
 	}

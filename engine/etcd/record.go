@@ -57,7 +57,7 @@ func (r record) encoded() string {
 
 func decodeRecord(stored string, value []byte) (r record, err error) {
 	if err = json.Unmarshal(value, &r); err != nil {
-		err = fmt.Errorf("%w: etcd: the record %q cannot be read: %w; delete it with etcd's own tools", storage.ErrUndecodable, stored, err)
+		err = fmt.Errorf("%w, the record %q in etcd cannot be read, %w; delete it with etcd's own tools", storage.ErrUndecodable, stored, err)
 	}
 	return r, err
 }

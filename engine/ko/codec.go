@@ -68,7 +68,7 @@ func decodeEntry(path string, entry []byte) (meta.Object, error) {
 	if !ok {
 		var err error
 		if obj, err = parseEntry(entry); err != nil {
-			return meta.Object{}, fmt.Errorf("key %q: the stored value is no object: %w; or leave such entries out with invalid=skip",
+			return meta.Object{}, fmt.Errorf("key %q: the stored value is no object, %w; or leave such entries out with invalid=skip",
 				path, enginekit.Undecodable(err))
 		}
 	}

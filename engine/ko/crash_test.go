@@ -6,26 +6,34 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
 // Power is lost while writers write: all that was acknowledged by then is there.
 func TestCrashKeepsTheAcknowledged(t *testing.T) {
-	newFaulty(t, enginetest.Seeded(t), nil).TestCrashes(t, 12)
+	newFaulty(t, testrand.New(t), nil).TestCrashes(t, 12)
 }
 
 // Deletes and clears survive power loss too.
 func TestCrashKeepsDeletes(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	disk := newMemDisk()
 	l := enginetest.Start(t, disk.layer(t, Options{}))
 	enginetest.TestCrashKeepsDeletes(t, l, func() enginetest.Layer { return disk.crashed(rng).layer(t, Options{}) })
 }
 
+func TestCrashKeepsMark(t *testing.T) {
+	rng := testrand.New(t)
+	disk := newMemDisk()
+	l := enginetest.Start(t, disk.layer(t, Options{}))
+	enginetest.TestCrashKeepsMark(t, l, func() enginetest.Layer { return disk.crashed(rng).layer(t, Options{}) })
+}
+
 // Without sync, Close loses nothing, whichever log the writes are in. The table of the newest
 // log but one may not be made when it closes.
 func TestNoSyncClosesDurably(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	for range 20 {
 		f := newFaulty(t, rng, nil)
 		f.Layer = f.disk.layer(t, Options{Durability: DurabilityNoSync, WriteBuffer: smallBuffer})
@@ -41,7 +49,7 @@ func TestNoSyncClosesDurably(t *testing.T) {
 // Without sync, a crash of the machine loses the newest writes and no others, or leaves a hole
 // that a start refuses until a recovery is asked for.
 func TestNoSyncCrash(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	disk := newMemDisk()
 	l := enginetest.Start(t, disk.layer(t, Options{Durability: DurabilityNoSync, WriteBuffer: smallBuffer}))
 	lost := false

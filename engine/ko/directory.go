@@ -15,6 +15,7 @@ import (
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
+	"github.com/oolith-db/oolith/engine/internal/filelock"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -114,7 +115,7 @@ func lockHolder(err error) enginekit.Holder {
 	switch {
 	case errors.Is(err, ldbstorage.ErrLocked):
 		return enginekit.Here
-	case errors.Is(err, syscall.EAGAIN):
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, filelock.ErrHeld):
 		return enginekit.Anywhere
 	}
 	return enginekit.Nobody
@@ -124,9 +125,9 @@ func lockHolder(err error) enginekit.Holder {
 func explain(err error) error {
 	switch {
 	case isForeign(err):
-		return fmt.Errorf("it holds a LevelDB database of other software; choose an empty or new directory: %w", err)
+		return fmt.Errorf("it holds a LevelDB database of other software, %w; choose an empty or new directory", err)
 	case isCorrupt(err):
-		return fmt.Errorf("%s: %w", corruptAdvice, err)
+		return fmt.Errorf("the store is corrupt, %w; restore it from a backup, or open it with recover=on to keep what is readable", err)
 	}
 	return err
 }
@@ -140,8 +141,6 @@ func isForeign(err error) bool {
 	manifest, ok := content.Err.(*leveldb.ErrManifestCorrupted)
 	return ok && manifest.Field == "comparer" && strings.HasPrefix(manifest.Reason, "mismatch")
 }
-
-const corruptAdvice = "the store is corrupt; restore it from a backup, or open it with recover=on to keep what is readable"
 
 // corruption is damage that LevelDB does not report itself.
 type corruption struct{ error }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
@@ -45,7 +46,7 @@ func newFaulty(t testing.TB, rng *rand.Rand, refuse func(operation) error) *faul
 }
 
 func TestFailingDisk(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	anything := func(string) bool { return true }
 	for _, c := range []struct {
 		name  string
@@ -148,24 +149,10 @@ func TestRevisionOfAFailedCommit(t *testing.T) {
 	}
 }
 
-// Whatever operation fails first, at start or later, for once or for good: nothing that
-// was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {
-	rng := enginetest.Seeded(t)
-	for range 40 {
-		at, forGood := rng.Int64N([]int64{60, 600}[rng.IntN(2)]), rng.IntN(2) == 0
-		var seen atomic.Int64
-		f := newFaulty(t, rng, func(operation) error {
-			if n := seen.Add(1); n == at || forGood && n > at {
-				return syscall.ENOSPC
-			}
-			return nil
-		})
-		f.TestFirstFailure(t, syscall.ENOSPC)
-		if t.Failed() {
-			t.Fatalf("operation %d, for good %v", at, forGood)
-		}
-	}
+	enginetest.TestFailureAtEachOperation(t, func(rng *rand.Rand, refuse func() error) *enginetest.Faulty {
+		return newFaulty(t, rng, func(operation) error { return refuse() }).Faulty
+	})
 }
 
 // What LevelDB makes no sense of stops writing, and is refused at a start.

@@ -34,13 +34,15 @@ func fill(t testing.TB, l *Layer, paths []string) {
 	}
 }
 
+func scansOf(l enginetest.Layer) int { return l.(*Layer).life.Holding() }
+
 func TestLayer(t *testing.T) {
 	enginetest.TestLayer(t, enginetest.Engine{
 		New: func(t testing.TB) enginetest.Layer {
 			return newMemDisk().layer(t, Options{WriteBuffer: smallBuffer})
 		},
 		In:     func(dir string, maxData int) enginetest.Layer { return New(dir, Options{MaxData: maxData}) },
-		Scans:  func(l enginetest.Layer) int { return l.(*Layer).life.Holding() },
+		Scans:  scansOf,
 		Rounds: 30,
 		Refuses: map[string]storage.Change{
 			"no JSON":    {Key: "b", Object: enginetest.Object("b", 1, "{"), Revision: 2},
@@ -53,18 +55,6 @@ func TestLayer(t *testing.T) {
 		},
 		Calls: func(l enginetest.Layer) { l.(*Layer).Skipped(); l.(*Layer).Recovery() },
 	})
-}
-
-func TestSetOfNoJSON(t *testing.T) {
-	l := startInMemory(t)
-	for _, data := range []string{`{"a":`, `1,"revision":2`} {
-		if err := l.Set("a", enginetest.Object("a", 1, data)); !errors.Is(err, storage.ErrInvalidStorageData) {
-			t.Errorf("set of %s: %v, expected ErrInvalidStorageData", data, err)
-		}
-	}
-	if got := enginetest.Keys(t, l); len(got) != 0 {
-		t.Errorf("refused calls stored %q", got)
-	}
 }
 
 func TestInactiveHasNothingToTell(t *testing.T) {
@@ -126,26 +116,6 @@ func TestLargeData(t *testing.T) {
 		if got := enginetest.Keys(t, l); !slices.Equal(got, []string{"after", "large", "small"}) {
 			t.Errorf("the keys are %q", got)
 		}
-	}
-}
-
-func TestSizeHint(t *testing.T) {
-	disk := newMemDisk()
-	l := enginetest.Start(t, disk.layer(t, Options{}))
-	enginetest.Set(t, l, "a", "b/c", "d")
-	if got := l.SizeHint(); got != 3 {
-		t.Errorf("with 3 objects the hint is %d", got)
-	}
-	const n = 20000
-	var paths []string
-	for i := range n {
-		paths = append(paths, fmt.Sprintf("dir/%d", i))
-	}
-	fill(t, l, paths)
-	l.Close()
-	l = enginetest.Start(t, disk.layer(t, Options{}))
-	if hint := l.SizeHint(); hint < n/4 || hint > n*4 {
-		t.Errorf("with %d objects the hint is %d", n, hint)
 	}
 }
 

@@ -79,7 +79,7 @@ func parseNote(content string) (note, error) {
 		return note{}, errNote
 	}
 	if version > noteVersion {
-		return note{}, fmt.Errorf("has version %d, this build knows up to %d: use a newer build", version, noteVersion)
+		return note{}, fmt.Errorf("has version %d, this build knows up to %d; use a newer build", version, noteVersion)
 	}
 	var n note
 	revision, rest, _ := strings.Cut(rest, "\n")

@@ -2,15 +2,14 @@ package ko
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -55,40 +54,9 @@ func wantLast(t testing.TB, l *Layer, when string, want uint64) {
 	}
 }
 
-func TestLastRevisionIsExactAfterClose(t *testing.T) {
-	disk := newMemDisk()
-	l := enginetest.Start(t, disk.layer(t, Options{}))
-	wantLast(t, l, "of an empty store", 0)
-	reopen := func(when string, want uint64) {
-		t.Helper()
-		wantLast(t, l, "while open, "+when, want)
-		l.Close()
-		l = enginetest.Start(t, disk.layer(t, Options{}))
-		wantLast(t, l, "after a restart, "+when, want)
-	}
-	commitAt(t, l, "a", 3)
-	reopen("after a put", 3)
-	if err := l.Commit([]storage.Change{{Key: "a", Revision: 9}}); err != nil {
-		t.Fatal(err)
-	}
-	reopen("after a delete", 9)
-	if err := l.Commit([]storage.Change{{Clear: true, Revision: 11}}); err != nil {
-		t.Fatal(err)
-	}
-	l.Clear()
-	reopen("after clears of nothing", 11)
-	if err := l.Commit(nil); err != nil {
-		t.Errorf("an empty batch: %v", err)
-	}
-	reopen("after an empty batch", 11)
-	reopen("after nothing", 11)
-	commitAt(t, l, "b", math.MaxUint64)
-	reopen("after the highest there is", math.MaxUint64)
-}
-
 // Whatever crashes, no revision comes again, although its object was deleted.
 func TestRevisionsAreNeverUsedTwice(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	disk := newMemDisk()
 	highest, crashes := uint64(0), uint64(0)
 	for range 100 {
@@ -232,47 +200,4 @@ func TestSurveyOnlyWhenOthersTouchedIt(t *testing.T) {
 			t.Errorf("%s: the database is read through: %v, expected %v", c.name, got, c.want)
 		}
 	}
-}
-
-func TestMarkIncomplete(t *testing.T) {
-	dir := t.TempDir()
-	l := start(t, dir, Options{})
-	if err := l.MarkIncomplete("copy from\nelsewhere"); err != nil {
-		t.Fatal(err)
-	}
-	enginetest.Set(t, l, "a")
-	l.Close()
-	err := l.Start(storage.LayerOptions{})
-	if !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(err.Error(), "copy from elsewhere") {
-		t.Errorf("the start: %v", err)
-	}
-	if err := l.Start(storage.LayerOptions{AllowIncomplete: true}); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(l.MarkIncomplete(""), l.MarkIncomplete("")); err != nil {
-		t.Error(err)
-	}
-	l.Close()
-	if err := l.Start(storage.LayerOptions{}); err != nil {
-		t.Error(err)
-	}
-	l.Close()
-}
-
-// The mark is there after a crash, and its removal too.
-func TestMarkIncompleteIsDurable(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	disk := newMemDisk()
-	l := enginetest.Start(t, disk.layer(t, Options{}))
-	if err := l.MarkIncomplete("a copy"); err != nil {
-		t.Fatal(err)
-	}
-	crashed := disk.crashed(rng)
-	if err := crashed.layer(t, Options{}).Start(storage.LayerOptions{}); !errors.Is(err, storage.ErrIncomplete) {
-		t.Errorf("a start after a crash: %v", err)
-	}
-	if err := l.MarkIncomplete(""); err != nil {
-		t.Fatal(err)
-	}
-	enginetest.Start(t, disk.crashed(rng).layer(t, Options{}))
 }

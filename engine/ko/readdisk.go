@@ -11,7 +11,7 @@ import (
 
 	ldbstorage "github.com/syndtr/goleveldb/leveldb/storage"
 
-	"github.com/oolith-db/oolith/engine/internal/levelfiles"
+	"github.com/oolith-db/oolith/engine/internal/filelock"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -27,7 +27,7 @@ type readDisk struct {
 }
 
 func openReadDisk(dir string) (disk, error) {
-	lock, err := levelfiles.ShareFlock(filepath.Join(dir, "LOCK"))
+	lock, err := filelock.Open(filepath.Join(dir, "LOCK"), os.O_RDONLY)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &readDisk{dir: dir}, nil

@@ -92,7 +92,7 @@ func (k *keyList) refusal() error {
 	if k.count > len(shown) {
 		more = fmt.Sprintf(" and %d more", k.count-len(shown))
 	}
-	return fmt.Errorf("%w: %d of its keys are no valid paths: %s%s; rename them with the software that wrote them, "+
+	return fmt.Errorf("%w, %d of its keys are no valid paths, %s%s; rename them with the software that wrote them, "+
 		"or open the rest with invalid=skip", storage.ErrInvalidPath, k.count, strings.Join(shown, ", "), more)
 }
 

@@ -69,7 +69,7 @@ func checkEntries(it iterator.Iterator) (whole int, found []error, more bool, er
 		size += len(it.Value())
 		path := string(it.Key())
 		if enginekit.CheckPath(path) != nil {
-			found = append(found, fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, whyInvalid(path)))
+			found = append(found, fmt.Errorf("key %q: %w, %w", path, storage.ErrInvalidPath, whyInvalid(path)))
 		} else if _, err := decodeEntry(path, it.Value()); err != nil {
 			found = append(found, err)
 		} else {
@@ -143,7 +143,7 @@ func (d *database) checkTable(fd ldbstorage.FileDesc) (found []error, err error)
 		if len(last) > 0 {
 			place = fmt.Sprintf("behind key %q", last)
 		}
-		found = append(found, fmt.Errorf("ko: %s in %s: damaged %s: %w", fd, d.dir, place, err))
+		found = append(found, fmt.Errorf("ko: %s in %s is damaged %s: %w", fd, d.dir, place, err))
 	}
 	err = t.each(func(key, _ []byte) error {
 		last = append(last[:0], key[:len(key)-trailer]...)

@@ -1,8 +1,6 @@
 package ko
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,15 +8,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage"
 )
-
-func TestCheckOfASoundStore(t *testing.T) {
-	l := enginetest.Start(t, filled(t).layer(t, Options{}))
-	if objects, reported := enginetest.Checked(t, l); objects != filledObjects || len(reported) > 0 {
-		t.Errorf("Check counts %d and reports %q, expected %d", objects, reported, filledObjects)
-	}
-}
 
 // A check reads over damaged blocks, and says where they are.
 func TestCheckOfDamagedTables(t *testing.T) {
@@ -66,33 +56,16 @@ func TestCheckOfEntries(t *testing.T) {
 	}
 }
 
-// The function that a check reports to may close the layer, which ends the check.
-func TestCloseInsideCheck(t *testing.T) {
-	l := startInMemory(t)
-	var paths []string
-	for i := range 5000 {
-		paths = append(paths, fmt.Sprintf("d/%d", i))
-	}
-	fill(t, l, paths)
-	if err := databaseOf(l).db.Put([]byte("a"), nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	_, err := l.Check(t.Context(), func(error) { l.Close() })
-	if !errors.Is(err, storage.ErrNotActive) {
-		t.Errorf("the check ends with %v, expected ErrNotActive", err)
-	}
-}
-
-func TestCheckEndsWithItsContext(t *testing.T) {
-	l := enginetest.Start(t, filled(t).layer(t, Options{}))
-	if err := databaseOf(l).db.Put([]byte("a"), nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	objects, err := l.Check(ctx, func(error) { cancel() })
-	if !errors.Is(err, context.Canceled) || objects >= filledObjects {
-		t.Errorf("the check counts %d and ends with %v", objects, err)
-	}
+func TestCheckLeft(t *testing.T) {
+	enginetest.TestCheckLeft(t, 3000, func(t *testing.T) enginetest.Layer {
+		l := startInMemory(t)
+		paths := enginetest.Numbered("d", 3000)
+		fill(t, l, paths)
+		if err := databaseOf(l).db.Put([]byte(paths[0]), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}, scansOf)
 }
 
 // size is what the tables and logs have in bytes.

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
@@ -45,7 +46,7 @@ func newFaulty(refuse func(errorfs.Op) error, rng *rand.Rand) *enginetest.Faulty
 }
 
 func TestFailingDisk(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	isLog := func(path string) bool { return strings.HasSuffix(path, ".log") }
 	isTable := func(path string) bool { return strings.HasSuffix(path, ".sst") }
 	isManifest := func(path string) bool { return strings.Contains(path, "MANIFEST") }
@@ -93,32 +94,20 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// Whatever operation fails first, at start or later, for once or for good: nothing that
-// was acknowledged is lost, nothing is there in part, nothing hangs.
 func TestFailureAtEachOperation(t *testing.T) {
-	rng := enginetest.Seeded(t)
-	for range 60 {
-		at, forGood := rng.Int64N([]int64{100, 600}[rng.IntN(2)]), rng.IntN(2) == 0
-		var seen atomic.Int64
-		f := newFaulty(func(op errorfs.Op) error {
-			if !isMutation(op.Kind) {
-				return nil
-			}
-			if n := seen.Add(1); n == at || forGood && n > at {
-				return syscall.ENOSPC
+	enginetest.TestFailureAtEachOperation(t, func(rng *rand.Rand, refuse func() error) *enginetest.Faulty {
+		return newFaulty(func(op errorfs.Op) error {
+			if isMutation(op.Kind) {
+				return refuse()
 			}
 			return nil
 		}, rng)
-		f.TestFirstFailure(t, syscall.ENOSPC)
-		if t.Failed() {
-			t.Fatalf("operation %d, for good %v", at, forGood)
-		}
-	}
+	})
 }
 
 // Power is lost while writers write: all that was acknowledged by then is there.
 func TestCrashKeepsTheAcknowledged(t *testing.T) {
-	f := newFaulty(func(errorfs.Op) error { return nil }, enginetest.Seeded(t))
+	f := newFaulty(func(errorfs.Op) error { return nil }, testrand.New(t))
 	f.TestCrashes(t, 10)
 }
 

@@ -77,7 +77,7 @@ func checkWhole(disk vfs.FS, dir string) error {
 
 // lost is the error of a store that has lost a file.
 func lost(name, what string) error {
-	return fmt.Errorf("the file %s of the store is missing (%s): the rest is left as it is; "+
+	return fmt.Errorf("the file %s of the store is missing (%s); the rest is left as it is; "+
 		"restore the file, or the whole store, from a backup, or choose an empty or new directory", name, what)
 }
 
@@ -103,7 +103,7 @@ func checkNew(disk vfs.FS, dir string) error {
 				continue
 			}
 		}
-		return fmt.Errorf("it holds files (%s) but no file %s: this is no store of this kind, or it has lost that file; "+
+		return fmt.Errorf("it holds files (%s) but no file %s; this is no store of this kind, or it has lost that file; "+
 			"restore it from a backup, or choose an empty or new directory", name, enginekit.FormatFile)
 	}
 	return nil

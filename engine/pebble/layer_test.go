@@ -1,14 +1,12 @@
 package pebble
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
-	"github.com/oolith-db/oolith/storage"
 )
 
 // start returns a started layer in a directory, closed at the end of the test.
@@ -50,32 +48,6 @@ func TestLargeData(t *testing.T) {
 	if got, err := l.Get("large"); err != nil || string(got.Data) != data {
 		t.Errorf("got %d bytes, %v", len(got.Data), err)
 	}
-}
-
-func TestSizeHint(t *testing.T) {
-	l := startInMemory(t)
-	const n = 5000
-	for first := 0; first < n; first += 100 {
-		var changes []storage.Change
-		for i := range 100 {
-			path := fmt.Sprintf("dir/%d", first+i)
-			changes = append(changes, storage.Change{Key: path, Object: enginetest.Object(path, 1, strings.Repeat("1", 150)), Revision: uint64(first + i + 1)})
-		}
-		if err := l.Commit(changes); err != nil {
-			t.Fatal(err)
-		}
-	}
-	check := func(where string) {
-		t.Helper()
-		if hint := l.SizeHint(); hint < n/4 || hint > n*4 {
-			t.Errorf("with %d objects %s the hint is %d", n, where, hint)
-		}
-	}
-	check("in memory")
-	if err := opened(l).db.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	check("in tables")
 }
 
 // opened is the open database of a layer.

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -35,7 +36,7 @@ func sizeOf(t *testing.T, file string) int {
 
 // Whatever bit of a log is flipped that a killed process left, a start tells of it or has all that stands before it, each write whole.
 func TestFlippedBitInTheLog(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	dir := t.TempDir()
 	l := start(t, dir, Options{})
 	paths := enginetest.Numbered("d", 600)

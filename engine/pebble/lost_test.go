@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -35,7 +36,7 @@ func TestLostFiles(t *testing.T) {
 
 // However far the making of a store came when the power went, the next start makes it.
 func TestCrashInTheMaking(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	disk := vfs.NewCrashableMem()
 	var mu sync.Mutex // guards what follows: Pebble works in several goroutines
 	var crashed []*vfs.MemFS

@@ -15,7 +15,7 @@ import (
 )
 
 // errManifest reports a manifest with damage in the middle.
-var errManifest = errors.New("the store is corrupt; restore it from a backup: its manifest is damaged")
+var errManifest = errors.New("the store is corrupt, its manifest is damaged; restore it from a backup")
 
 // checkManifest rejects a database whose manifest, the list of its tables, is damaged before its end. Pebble treats
 // the first unreadable record as the one that a crash cut short: it would silently continue with the tables named up
@@ -40,7 +40,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 		at = end
 	}
 	if at >= 0 {
-		return fmt.Errorf("%w: file %s at byte %d", errManifest, name, at)
+		return fmt.Errorf("%w (file %s at byte %d)", errManifest, name, at)
 	}
 	if !closed {
 		return nil
@@ -52,7 +52,7 @@ func checkManifest(disk vfs.FS, name string, closed bool) error {
 	for _, table := range names {
 		digits, isTable := strings.CutSuffix(table, ".sst")
 		if n, err := strconv.ParseUint(digits, 10, 64); isTable && err == nil && n >= next {
-			return fmt.Errorf("%w: file %s ends before the table %s was made", errManifest, name, table)
+			return fmt.Errorf("%w (file %s ends before the table %s was made)", errManifest, name, table)
 		}
 	}
 	return nil

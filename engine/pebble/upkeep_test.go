@@ -267,33 +267,11 @@ func TestCompactEnds(t *testing.T) {
 	})
 }
 
-// The mark is on the disk when it is made, also where writes are not synced; and when it is
-// taken away, so is what was written before.
-func TestMarkSurvivesCrashes(t *testing.T) {
+func TestCrashKeepsMark(t *testing.T) {
 	for _, durability := range []Durability{DurabilitySync, DurabilityNoSync} {
 		disk := vfs.NewCrashableMem()
-		crashed := func() *Layer {
+		enginetest.TestCrashKeepsMark(t, start(t, "store", Options{FS: disk, Durability: durability}), func() enginetest.Layer {
 			return New("store", Options{FS: disk.CrashClone(vfs.CrashCloneCfg{})})
-		}
-		l := start(t, "store", Options{FS: disk, Durability: durability})
-		if err := l.MarkIncomplete("a copy\nof something"); err != nil {
-			t.Fatal(err)
-		}
-		enginetest.Set(t, l, "a", "b", "c")
-		err := crashed().Start(storage.LayerOptions{})
-		if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
-			t.Errorf("start of a marked store after a crash: %v", err)
-		}
-		if err := l.MarkIncomplete(""); err != nil {
-			t.Fatal(err)
-		}
-		whole := crashed()
-		if err := whole.Start(storage.LayerOptions{}); err != nil {
-			t.Fatalf("start after the mark was taken away: %v", err)
-		}
-		if got := enginetest.Keys(t, whole); len(got) != 3 {
-			t.Errorf("the mark is gone, and of three objects there is %q", got)
-		}
-		whole.Close()
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
@@ -56,26 +57,6 @@ func flipAfter(t *testing.T, file, text string) {
 		}
 		content[at+len(text)] ^= 1
 	})
-}
-
-func TestFlippedByteOfAValue(t *testing.T) {
-	file, _ := filled(t, 100)
-	flipAfter(t, file, `{"of":"dir0/object-0042","text":"wor`)
-	l := start(t, file, Options{})
-	_, get := l.Get("dir0/object-0042")
-	_, list := l.GetList("dir0/*")
-	_, load := l.Load()
-	for name, err := range map[string]error{"Get": get, "GetList": list, "Load": load} {
-		if err == nil || !strings.Contains(err.Error(), `key "dir0/object-0042"`) || !errors.Is(err, errChecksum) {
-			t.Errorf("%s: %v, expected the key and the checksum", name, err)
-		}
-	}
-	if _, err := l.Get("dir0/object-0045"); err != nil {
-		t.Errorf("its neighbour: %v", err)
-	}
-	if n := checkFinds(t, l, `key "dir0/object-0042": `+errChecksum.Error()); n != 99 {
-		t.Errorf("the check counts %d objects, expected 99", n)
-	}
 }
 
 // An index that leads to another row must not hide one and show the other twice.
@@ -143,7 +124,7 @@ func TestLostIndexPage(t *testing.T) {
 
 // Whatever bit is flipped, what is read is what was written, or somebody is told.
 func TestAnyFlippedBit(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	file, content := filled(t, 100)
 	sound, err := os.ReadFile(file)
 	if err != nil {

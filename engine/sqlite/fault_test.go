@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/oolith-db/oolith/engine/internal/enginetest"
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -99,7 +100,7 @@ func TestEachCommitIsSynced(t *testing.T) {
 // Power is lost while writers write and the file is compacted: all that was acknowledged by then
 // is there.
 func TestCrashKeepsTheAcknowledged(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	f := newFaulty(t, rng, Options{}, nil)
 	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
@@ -132,7 +133,7 @@ func TestCrashKeepsTheAcknowledged(t *testing.T) {
 
 // Without sync a crash loses the newest writes only, and Close loses none.
 func TestCrashWithoutSyncLosesTheNewest(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	f := newFaulty(t, rng, Options{Durability: DurabilityNoSync}, nil)
 	if err := f.layer.Start(storage.LayerOptions{}); err != nil {
 		t.Fatal(err)
@@ -184,7 +185,7 @@ func TestFailingDisk(t *testing.T) {
 		{"everything", func(diskOp) bool { return true }, 100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			rng := enginetest.Seeded(t)
+			rng := testrand.New(t)
 			var armed atomic.Bool
 			var seen atomic.Int64
 			f := newFaulty(t, rng, Options{}, func(op diskOp) error {
@@ -214,7 +215,7 @@ func TestFailingDisk(t *testing.T) {
 // Whatever operation fails first, for once or for good: nothing that was acknowledged is lost, and
 // nothing is there in part.
 func TestFailureAtEachOperation(t *testing.T) {
-	rng := enginetest.Seeded(t)
+	rng := testrand.New(t)
 	for range 40 {
 		at, forGood := rng.Int64N([]int64{30, 600}[rng.IntN(2)]), rng.IntN(2) == 0
 		cause := []error{syscall.EIO, syscall.ENOSPC}[rng.IntN(2)]

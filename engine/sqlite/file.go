@@ -131,7 +131,7 @@ func checkWhole(path string, header [headerSize]byte, size int64) error {
 	// A crash while a log is moved into the file can leave the file shorter than it says.
 	logged := log != nil && log.Size() > 0
 	if !logged && field(changesAt) == field(countValidAt) && size < page*field(pageCountAt) {
-		return fmt.Errorf("the file is corrupt: it is cut short to %d bytes, expected %d; restore it from a backup", size,
+		return fmt.Errorf("the file is corrupt, it is cut short to %d bytes, expected %d; restore it from a backup", size,
 			page*field(pageCountAt))
 	}
 	return nil

@@ -63,7 +63,7 @@ func checkLog(path string) error {
 	if sound && size >= want {
 		return nil
 	}
-	return fmt.Errorf("%w: by %s it has %d bytes, and %d of them are there", errLogShort, path+indexSuffix, want, size)
+	return fmt.Errorf("%w (by %s it has %d bytes, and %d of them are there)", errLogShort, path+indexSuffix, want, size)
 }
 
 // pageSize decodes SQLite's size of a page.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -67,31 +66,6 @@ func TestDataByteForByte(t *testing.T) {
 	}
 	if got := query(t, file, `SELECT count(*) FROM objects WHERE typeof(data) <> 'text'`); got != "0" {
 		t.Errorf("%s values are no text", got)
-	}
-}
-
-// An entry that is too large fails its caller only, whoever shares its group.
-func TestTooLargeUnderAStore(t *testing.T) {
-	store := storage.New(storage.LayeredConfig{
-		Memory: storage.NewMemoryLayer(), Embedded: New(in(t.TempDir()), Options{MaxData: 1000}),
-	})
-	if err := store.Start(storage.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	var group sync.WaitGroup
-	for i := range 60 {
-		group.Go(func() {
-			size := 10 + i%3/2*1000
-			_, err := store.Set(fmt.Sprint("d/", i), json.RawMessage(`"`+strings.Repeat("x", size)+`"`))
-			if tooLarge := size > 1000; tooLarge != (err != nil) || tooLarge && !strings.Contains(err.Error(), "at most 1000") {
-				t.Errorf("data of %d bytes: %v", size, err)
-			}
-		})
-	}
-	group.Wait()
-	if got, err := store.Keys(); err != nil || len(got) != 40 {
-		t.Errorf("there are %d keys, %v, expected 40", len(got), err)
 	}
 }
 

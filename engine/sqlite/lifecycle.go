@@ -108,7 +108,7 @@ func (d *database) look(o storage.LayerOptions, damage error) error {
 		version, err := d.readNotes(c, o, damage)
 		if newest := int64(len(migrations)); err == nil && version < newest {
 			if d.options.ReadOnly {
-				return fmt.Errorf("its layout has version %d, expected %d: open it once to write, which changes it", version, newest)
+				return fmt.Errorf("its layout has version %d, expected %d; open it once to write, which changes it", version, newest)
 			}
 			return nil
 		}

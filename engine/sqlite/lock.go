@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,11 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oolith-db/oolith/engine/internal/filelock"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
-
-// errLocked is the error of lock if the file is locked elsewhere.
-var errLocked = errors.New("another has the lock")
 
 // lockFile takes FILE-lock, which excludes other stores and lets other programs read. It is a separate file because
 // SQLite's locks on FILE last for one transaction each, and its mode that keeps them would also exclude readers. The
@@ -23,9 +20,17 @@ func lockFile(path string) (*os.File, error) { return locked(path, os.O_RDWR|os.
 
 // locked opens and locks FILE-lock.
 func locked(path string, flags int) (*os.File, error) {
-	return enginekit.Locked("the file", func() (*os.File, error) { return lockOpen(path+lockSuffix, flags) },
+	name := path + lockSuffix
+	try := func() (*os.File, error) {
+		file, err := filelock.Open(name, flags)
+		if errors.Is(err, filelock.ErrHeld) {
+			err = fmt.Errorf("%w%s", err, holder(name))
+		}
+		return file, err
+	}
+	return enginekit.Locked("the file", try,
 		func(err error) enginekit.Holder {
-			if errors.Is(err, errLocked) {
+			if errors.Is(err, filelock.ErrHeld) {
 				return enginekit.Anywhere
 			}
 			return enginekit.Nobody
@@ -50,21 +55,6 @@ func shareFile(path string) (*os.File, error) {
 		return nil, nil
 	}
 	return file, err
-}
-
-// lockOpen opens a file and locks it, shared if it is opened for reading.
-func lockOpen(name string, flags int) (*os.File, error) {
-	file, err := os.OpenFile(name, flags, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := lock(file, flags == os.O_RDONLY); err != nil {
-		if errors.Is(err, errLocked) {
-			err = fmt.Errorf("%w%s", err, holder(name))
-		}
-		return nil, cmp.Or(err, file.Close())
-	}
-	return file, nil
 }
 
 // holder says who has the lock, if that can be read.

@@ -91,7 +91,7 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 
 func TestOpenRefusesOtherLayouts(t *testing.T) {
 	for _, c := range []struct{ name, sql, text string }{
-		{"a newer version", `UPDATE oolith SET value = 2 WHERE name = 'schema'`, "has version 2, this build knows up to 1: use a newer build"},
+		{"a newer version", `UPDATE oolith SET value = 2 WHERE name = 'schema'`, "has version 2, this build knows up to 1; use a newer build"},
 		{"no version", `DELETE FROM oolith WHERE name = 'schema'`, "says no version"},
 		{"a version that is none", `UPDATE oolith SET value = 'one' WHERE name = 'schema'`, `"schema" of the table oolith is "one"`},
 		{"a revision that is none", `INSERT INTO oolith VALUES ('revision', 'x')`, `"revision" of the table oolith is "x"`},

@@ -92,7 +92,7 @@ func (c *conn) object(s *sqlite3.Stmt, path string) (meta.Object, error) {
 		return obj, nil
 	}
 	if want, got := s.ColumnInt64(checksumColumn), checksum(path, &obj); want != int64(got) {
-		return meta.Object{}, enginekit.Undecodable(fmt.Errorf("%w: computed %d, stored %d", errChecksum, got, want))
+		return meta.Object{}, enginekit.Undecodable(fmt.Errorf("%w (computed %d, stored %d)", errChecksum, got, want))
 	}
 	return obj, nil
 }

@@ -123,10 +123,10 @@ func checkVersion(c *conn) (int64, error) {
 		return 0, err
 	}
 	if !found || version < 1 {
-		return 0, fmt.Errorf("its table oolith says no version of its layout: restore the file from a backup")
+		return 0, fmt.Errorf("its table oolith says no version of its layout; restore the file from a backup")
 	}
 	if newest := int64(len(migrations)); version > newest {
-		return 0, fmt.Errorf("its layout has version %d, this build knows up to %d: use a newer build", version, newest)
+		return 0, fmt.Errorf("its layout has version %d, this build knows up to %d; use a newer build", version, newest)
 	}
 	return version, nil
 }

@@ -2,16 +2,14 @@ package command
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 )
 
 func TestDigestHasNoOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	objects := make([]meta.Object, 500)
 	for i := range objects {
 		objects[i] = meta.Object{Path: fmt.Sprint("d/", i), Created: random.Int64(), Revision: random.Uint64(), Data: []byte(fmt.Sprint(random.Int64()))}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
@@ -44,9 +44,7 @@ func TestExport(t *testing.T) {
 // store and from there to a third: all objects are the same, times and bytes included.
 func TestExportImportIdentity(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	var lines []byte
 	times := []int64{0, 1, -1, math.MinInt64, math.MaxInt64, 1700000000000000001}
 	expiries := []int64{0, 0, math.MaxInt64, time.Now().Add(time.Hour).UnixNano()}

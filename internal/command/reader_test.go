@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // readAll reads a whole import file: good records as "number data", refused ones as
@@ -219,9 +221,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 
 // TestFormatsAgree writes random values as an array and as lines, and reads the same.
 func TestFormatsAgree(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	var want, values []string
 	for i := range 500 {
 		value, err := json.Marshal(map[string]any{"n": random.Int(), "s": randomString(random), "l": []any{nil, true, random.Float64()}})

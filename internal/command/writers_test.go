@@ -3,13 +3,13 @@ package command
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storagetest"
 )
@@ -17,9 +17,7 @@ import (
 // TestWriterKeepsTheOrder adds records of a few paths in random order: all are committed in the
 // order in which they were added, and no batch holds a path twice.
 func TestWriterKeepsTheOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	var got []int64
 	w := startWriter(func(batch []job) {
 		seen := map[string]bool{}

@@ -4,33 +4,22 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 )
-
-func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 
 func randomPattern(r *rand.Rand) string {
 	if r.IntN(20) == 0 {
 		return ""
 	}
-	segments := make([]string, 1+r.IntN(3))
-	for i := range segments {
-		segments[i] = pick(r, "a", "b", "ab", "*", "a*", "*b", "a*b", "*a*", "*ab*", "a*b*", "a*a*b*b", "*b*a*", "ab*ab")
-	}
-	if r.IntN(4) == 0 {
-		segments[len(segments)-1] = "**"
-	}
-	return strings.Join(segments, "/")
+	return testrand.Pattern(r, 3, "a", "b", "ab", "*", "a*", "*b", "a*b", "*a*", "*ab*", "a*b*", "a*a*b*b", "*b*a*", "ab*ab")
 }
 
 // TestAgainstModel compares the index with a list of patterns that are all looked at.
 func TestAgainstModel(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := testrand.New(t)
 	type held struct {
 		pattern string
 		value   int
@@ -46,13 +35,7 @@ func TestAgainstModel(t *testing.T) {
 			index.Remove(h.pattern, h.value)
 			delete(model, h)
 		}
-		path := pick(r, "a", "b", "ab", "x", "abab") + "/" + pick(r, "a", "b", "ab", "aab", "x", "abab", "aabb", "bab")
-		switch r.IntN(4) {
-		case 0:
-			path = pick(r, "a", "ab", "b")
-		case 1:
-			path += "/" + pick(r, "a", "x") + "/" + pick(r, "a", "x")
-		}
+		path := testrand.Joined(r, 4, "a", "b", "ab", "x", "aab", "abab", "aabb", "bab")
 		var want []int
 		got := index.Append(nil, path)
 		for h := range model {

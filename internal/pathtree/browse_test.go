@@ -2,24 +2,22 @@ package pathtree
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
 
 // Whoever follows the positions, with any limit and in any direction, sees what a single list shows.
 func TestPagesMakeTheList(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testrand.New(t)
 	tree := New()
 	for i := range 400 {
-		path := fmt.Sprintf("%s/%s/%d", pick(r, "a", "b", "c"), pick(r, "x", "y"), i)
+		path := fmt.Sprintf("%s/%s/%d", testrand.Pick(r, "a", "b", "c"), testrand.Pick(r, "x", "y"), i)
 		obj := meta.Object{Path: path, Index: key.LastIndex(path), Created: int64(r.IntN(40)), Revision: uint64(i)}
 		if r.IntN(10) == 0 {
 			obj.Expires = past

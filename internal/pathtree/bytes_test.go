@@ -3,17 +3,15 @@ package pathtree
 import (
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 )
 
 // TestBytes holds the counter against the sum of what is there, through all that changes a tree.
 func TestBytes(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := testrand.New(t)
 	object := func() meta.Object {
 		return meta.Object{
 			Path: fmt.Sprintf("d%d/%d", random.IntN(3), random.IntN(20)), Created: random.Int64N(5),

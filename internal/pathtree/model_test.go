@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
 )
@@ -204,25 +205,10 @@ func checkStructure(t *testing.T, tree *Tree) {
 	}
 }
 
-func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
-
-func randomPath(r *rand.Rand) string {
-	segments := make([]string, 1+r.IntN(3))
-	for i := range segments {
-		segments[i] = pick(r, "a", "b", "ab", "ba", "B")
-	}
-	return strings.Join(segments, "/")
-}
+func randomPath(r *rand.Rand) string { return testrand.Joined(r, 3, "a", "b", "ab", "ba", "B") }
 
 func randomQuery(r *rand.Rand) Query {
-	segments := make([]string, 1+r.IntN(3))
-	for i := range segments {
-		segments[i] = pick(r, "a", "b", "ab", "*", "*", "*", "a*", "*b", "*a*", "a*b", "none")
-	}
-	if r.IntN(4) == 0 {
-		segments[len(segments)-1] = "**"
-	}
-	q := Everything(strings.Join(segments, "/"))
+	q := Everything(testrand.Pattern(r, 3, "a", "b", "ab", "*", "*", "*", "a*", "*b", "*a*", "a*b", "none"))
 	q.Descending = r.IntN(2) == 0
 	if r.IntN(2) == 0 {
 		q.Limit = 1 + r.IntN(6)
@@ -417,7 +403,7 @@ func (h *harness) browse(pattern, path string) {
 		if got, total, _, next := h.tree.Children(p, "", 0, 0); !slices.Equal(got, want) || total != len(want) || next != "" {
 			h.Fatalf("Children(%q) = %v of %d, next %q, want %v", p, got, total, next, want)
 		}
-		after, limit := pick(h.r, "", "B", "a", "aa", "ab", "ba", "z"), 1+h.r.IntN(3)
+		after, limit := testrand.Pick(h.r, "", "B", "a", "aa", "ab", "ba", "z"), 1+h.r.IntN(3)
 		offset := 0
 		if h.r.IntN(2) == 0 {
 			after, offset = "", h.r.IntN(4)

@@ -3,10 +3,10 @@ package secondchance
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/meta"
 )
 
@@ -36,8 +36,7 @@ func (c *Cache) check(t *testing.T) {
 
 // TestAgainstModel has what a map has, or nothing, and never more than its limit.
 func TestAgainstModel(t *testing.T) {
-	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testrand.New(t)
 	c := New(20 * (Overhead + 100))
 	model := make(map[string]*meta.Object)
 	for step := range 100_000 {
@@ -47,7 +46,7 @@ func TestAgainstModel(t *testing.T) {
 			model[obj.Path] = c.Put(obj)
 		case 4:
 			if got, want := c.Remove(obj.Path), model[obj.Path] != nil; got && !want {
-				t.Fatalf("step %d: Remove of what is not there = true (seed %d)", step, seed)
+				t.Fatalf("step %d: Remove of what is not there = true", step)
 			}
 			delete(model, obj.Path)
 		case 5:
@@ -61,7 +60,7 @@ func TestAgainstModel(t *testing.T) {
 				read = c.Peek
 			}
 			if got, ok := read(obj.Path); ok && got != model[obj.Path] {
-				t.Fatalf("step %d: %s is another object than the last (seed %d)", step, obj.Path, seed)
+				t.Fatalf("step %d: %s is another object than the last", step, obj.Path)
 			}
 		}
 		if step%1000 == 0 {

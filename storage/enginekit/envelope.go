@@ -34,5 +34,5 @@ func Undecodable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w; set or delete exactly this key to be rid of it", err, storage.ErrUndecodable)
+	return fmt.Errorf("%w, %w; set or delete exactly this key to be rid of it", err, storage.ErrUndecodable)
 }

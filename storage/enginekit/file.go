@@ -130,11 +130,11 @@ func CheckFormat(content, name string, newest int) error {
 	found, number, _ := strings.Cut(strings.TrimSuffix(content, "\n"), " ")
 	version, err := strconv.Atoi(number)
 	if found != name || err != nil || version < 1 {
-		return fmt.Errorf("its file %s says %q, expected %q: this is no store of this kind",
+		return fmt.Errorf("its file %s says %q, expected %q; this is no store of this kind",
 			FormatFile, content, fmt.Sprint(name, " ", newest))
 	}
 	if version > newest {
-		return fmt.Errorf("the store has format version %d, this build knows up to %d: use a newer build",
+		return fmt.Errorf("the store has format version %d, this build knows up to %d; use a newer build",
 			version, newest)
 	}
 	return nil

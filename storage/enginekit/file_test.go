@@ -70,7 +70,7 @@ func TestCheckFormat(t *testing.T) {
 		FormatLine("oolith-x", 1): "",
 		FormatLine("oolith-x", 2): "",
 		"oolith-x 2":              "",
-		FormatLine("oolith-x", 3): "version 3, this build knows up to 2: use a newer build",
+		FormatLine("oolith-x", 3): "version 3, this build knows up to 2; use a newer build",
 		FormatLine("oolith-y", 1): `its file FORMAT says "oolith-y 1\n", expected "oolith-x 2"`,
 		"oolith-x 0\n":            "no store of this kind",
 		"oolith-x one\n":          "no store of this kind",

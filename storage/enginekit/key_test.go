@@ -3,12 +3,11 @@ package enginekit
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/oolith-db/oolith/key"
+	"github.com/oolith-db/oolith/internal/testrand"
 )
 
 // spaces are prefixes as engines have them, and those whose bytes look like a key's own.
@@ -17,41 +16,6 @@ var spaces = map[string]Space{
 	"zeros":             NewSpace([]byte("o\x00\x00\x00")),
 	"a number":          NewSpace([]byte("o\x00\x01\x02/")),
 	"at the end of all": NewSpace([]byte("o\xff\xff")),
-}
-
-// names sort around '/' and the separator, and are beginnings of one another.
-var names = []string{"a", "aa", "ab", "a-", "a.", "a-b", "a0", "A", "b", "-", "_", "0", "z"}
-
-func randomPath(rng *rand.Rand, globs bool) string {
-	segments := make([]string, 1+rng.IntN(4))
-	for i := range segments {
-		s := names[rng.IntN(len(names))]
-		if globs {
-			switch rng.IntN(6) {
-			case 0:
-				s = "*"
-			case 1:
-				s += "*"
-			case 2:
-				s = "*" + s
-			case 3:
-				s = s[:1] + "*" + s[len(s)-1:]
-			}
-		}
-		segments[i] = s
-	}
-	if globs && rng.IntN(4) == 0 {
-		segments[len(segments)-1] = "**"
-	}
-	return strings.Join(segments, "/")
-}
-
-// byPlace is the order that keys have.
-func byPlace(a, b string) int {
-	if c := strings.Compare(key.Parent(a), key.Parent(b)); c != 0 {
-		return c
-	}
-	return strings.Compare(key.LastIndex(a), key.LastIndex(b))
 }
 
 // keysOf returns the keys of paths, sorted.
@@ -96,18 +60,8 @@ func walkAlong(s Space, pattern string, raws [][]byte) (taken []string, visited 
 }
 
 func TestKeysAreInOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	stored := map[string]bool{}
-	for range 500 {
-		stored[randomPath(rng, false)] = true
-	}
-	var want []string
-	for path := range stored {
-		want = append(want, path)
-	}
-	slices.SortFunc(want, byPlace)
+	want := testrand.Paths(testrand.New(t), 500)
+	slices.SortFunc(want, testrand.ByPlace)
 	for name, s := range spaces {
 		first, end := s.Bounds()
 		for i, raw := range keysOf(s, want) {
@@ -135,36 +89,13 @@ func TestPathRefuses(t *testing.T) {
 }
 
 func TestWalkAgainstModel(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := testrand.New(t)
 	for name, s := range spaces {
-		stored := map[string]bool{}
-		for range 400 {
-			stored[randomPath(rng, false)] = true
-		}
-		var paths []string
-		for path := range stored {
-			paths = append(paths, path)
-		}
-		slices.SortFunc(paths, byPlace)
+		paths := testrand.Paths(rng, 400)
 		raws := keysOf(s, paths)
-		patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a", "**", "a/**", "aa/**", "a/a/**", "*/**", "a*/**", "*/a/**"}
-		for range 400 {
-			patterns = append(patterns, randomPath(rng, true))
-		}
-		for _, pattern := range patterns {
-			if pattern != "" && key.Check(pattern) != nil {
-				continue
-			}
-			var want []string
-			for _, path := range paths {
-				if pattern == "" || key.Match(pattern, path) {
-					want = append(want, path)
-				}
-			}
+		for _, pattern := range testrand.Patterns(rng, 400) {
 			got, _, err := walkAlong(s, pattern, raws)
-			if err != nil || !slices.Equal(got, want) {
+			if want := testrand.Matching(paths, pattern); err != nil || !slices.Equal(got, want) {
 				t.Fatalf("%s: %q takes\n%q, %v, expected\n%q", name, pattern, got, err, want)
 			}
 		}

@@ -25,7 +25,7 @@ func CheckPath(path string) error {
 // storage.ErrInvalidPattern, with the pattern.
 func CheckPattern(pattern string) error {
 	if err := key.Check(pattern); err != nil {
-		return fmt.Errorf("pattern %q: %w: %w", pattern, storage.ErrInvalidPath, err)
+		return fmt.Errorf("pattern %q: %w, %w", pattern, storage.ErrInvalidPath, err)
 	}
 	if !key.HasGlob(pattern) {
 		return fmt.Errorf("pattern %q: %w", pattern, storage.ErrInvalidPattern)
@@ -40,7 +40,7 @@ func CheckScanned(pattern string) error {
 		return nil
 	}
 	if err := key.Check(pattern); err != nil {
-		return fmt.Errorf("pattern %q: %w: %w", pattern, storage.ErrInvalidPath, err)
+		return fmt.Errorf("pattern %q: %w, %w", pattern, storage.ErrInvalidPath, err)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func CheckScanned(pattern string) error {
 // storage.ErrGlobNotAllowed with the key.
 func CheckStored(path string) error {
 	if err := key.Check(path); err != nil {
-		return fmt.Errorf("key %q: %w: %w", path, storage.ErrInvalidPath, err)
+		return fmt.Errorf("key %q: %w, %w", path, storage.ErrInvalidPath, err)
 	}
 	if key.HasGlob(path) {
 		return fmt.Errorf("key %q: %w", path, storage.ErrGlobNotAllowed)
@@ -75,7 +75,7 @@ func CheckPut(path string, obj *meta.Object, maxData int) error {
 // CheckClear accepts a change that only clears.
 func CheckClear(c storage.Change) error {
 	if c.Key != "" || c.Object != nil {
-		return fmt.Errorf("%w: a change clears everything and names key %q, expected one of them", storage.ErrInvalidOptions, c.Key)
+		return fmt.Errorf("%w, a change clears everything and names key %q, expected one of them", storage.ErrInvalidOptions, c.Key)
 	}
 	return nil
 }

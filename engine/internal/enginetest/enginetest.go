@@ -9,7 +9,6 @@ package enginetest
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,14 +105,6 @@ func CheckSound(t testing.TB, l storage.Checker) int {
 		t.Errorf("check: %v", err)
 	}
 	return n
-}
-
-// Seeded returns a source of randomness whose seed is logged.
-func Seeded(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // Within ends the tests if a call hangs: if it takes longer than on any machine or disk. The call is made in another

@@ -2,9 +2,13 @@ package enginetest
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -87,9 +91,27 @@ func (f *Faulty) TestFailure(t testing.TB, cause error, recover func()) {
 	Within(t, "Close", f.Layer.Close)
 }
 
-// TestFirstFailure starts and writes on a disk that may fail at any moment, and checks that nothing is lost, nothing
-// is partial and nothing hangs.
-func (f *Faulty) TestFirstFailure(t testing.TB, cause error) {
+// TestFailureAtEachOperation starts and writes on disks of which one operation fails, or all from one on. It checks
+// that nothing is lost, nothing is partial and nothing hangs. The function refuse decides about each operation that
+// changes a disk.
+func TestFailureAtEachOperation(t *testing.T, faulty func(rng *rand.Rand, refuse func() error) *Faulty) {
+	rng := testrand.New(t)
+	for range 50 {
+		at, forGood := rng.Int64N([]int64{80, 600}[rng.IntN(2)]), rng.IntN(2) == 0
+		var seen atomic.Int64
+		faulty(rng, func() error {
+			if n := seen.Add(1); n == at || forGood && n > at {
+				return syscall.ENOSPC
+			}
+			return nil
+		}).testFirstFailure(t, syscall.ENOSPC)
+		if t.Failed() {
+			t.Fatalf("operation %d, for good %v", at, forGood)
+		}
+	}
+}
+
+func (f *Faulty) testFirstFailure(t testing.TB, cause error) {
 	t.Helper()
 	Within(t, "a run", func() {
 		if err := f.Layer.Start(storage.LayerOptions{}); err != nil {
@@ -139,5 +161,25 @@ func TestCrashKeepsDeletes(t testing.TB, l Layer, crashed func() Layer) {
 	l.Clear()
 	if got := Keys(t, Start(t, crashed())); len(got) != 0 {
 		t.Errorf("after Clear and a crash there is %q", got)
+	}
+}
+
+// TestCrashKeepsMark tests that the mark of a started layer as incomplete, and its removal after everything written
+// before, survive a power failure, regardless of the layer's durability.
+func TestCrashKeepsMark(t testing.TB, l Layer, crashed func() Layer) {
+	t.Helper()
+	if err := l.MarkIncomplete("a copy\nof something"); err != nil {
+		t.Fatal(err)
+	}
+	Set(t, l, "a", "b", "c")
+	err := crashed().Start(storage.LayerOptions{})
+	if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
+		t.Errorf("start of a marked store after a crash: %v", err)
+	}
+	if err := l.MarkIncomplete(""); err != nil {
+		t.Fatal(err)
+	}
+	if got := Keys(t, Start(t, crashed())); len(got) != 3 {
+		t.Errorf("the mark is gone, and of three objects there is %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ func TestLayer(t *testing.T, e Engine) {
 		{"inactive", testInactive},
 		{"reopened", testReopened},
 		{"last revision", testLastRevision},
+		{"size hint", testSizeHint},
 		{"refused entries", testRefusedEntries},
 		{"too large", testTooLarge},
 		{"scan against a model", testScanAgainstModel},
@@ -114,35 +116,48 @@ func testReopened(t *testing.T, e Engine) {
 	}
 }
 
-// The last revision is that of a commit, regardless of its changes, and nothing else changes it.
+// The last revision is that of a commit, regardless of its changes, also after a restart, and nothing else changes it.
 func testLastRevision(t *testing.T, e Engine) {
-	dir := t.TempDir()
-	l := Start(t, e.In(dir, 0))
-	expect := func(want uint64) {
-		t.Helper()
-		if got, err := l.LastRevision(); err != nil || got != want {
-			t.Errorf("the last revision is %d, %v, expected %d", got, err, want)
-		}
-	}
-	expect(0)
-	for _, c := range []storage.Change{
-		{Key: "a", Object: Object("a", 1, "1"), Revision: 3},
-		{Key: "a", Revision: 9},
-		{Clear: true, Revision: 11},
+	l := Start(t, e.In(t.TempDir(), 0))
+	for _, c := range []struct {
+		name string
+		do   func() error
+		want uint64
+	}{
+		{"nothing", func() error { return nil }, 0},
+		{"a put", func() error { return l.Commit([]storage.Change{{Key: "a", Object: Object("a", 1, "1"), Revision: 3}}) }, 3},
+		{"a delete", func() error { return l.Commit([]storage.Change{{Key: "a", Revision: 9}}) }, 9},
+		{"a clear", func() error { return l.Commit([]storage.Change{{Clear: true, Revision: 11}}) }, 11},
+		{"an empty batch", func() error { return l.Commit(nil) }, 11},
+		{"Clear", func() error { l.Clear(); return nil }, 11},
+		{"the highest", func() error { return l.Commit([]storage.Change{{Key: "a", Revision: math.MaxUint64}}) }, math.MaxUint64},
 	} {
-		if err := l.Commit([]storage.Change{c}); err != nil {
-			t.Fatal(err)
+		if err := c.do(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
 		}
-		expect(c.Revision)
+		for _, when := range []string{"", " and a restart"} {
+			if got, err := l.LastRevision(); err != nil || got != c.want {
+				t.Errorf("after %s%s the last revision is %d, %v, expected %d", c.name, when, got, err, c.want)
+			}
+			l.Close()
+			Start(t, l)
+		}
 	}
-	if err := l.Commit(nil); err != nil {
-		t.Errorf("an empty batch: %v", err)
+}
+
+// The hint is never far above the number of objects, and not far below it after a restart.
+func testSizeHint(t *testing.T, e Engine) {
+	const n = 20_000
+	l := Start(t, e.In(t.TempDir(), 0))
+	SetAll(t, l, Numbered("d", n)...)
+	if hint := l.SizeHint(); hint > n*4 {
+		t.Errorf("with %d new objects the hint is %d", n, hint)
 	}
-	l.Clear()
-	expect(11)
 	l.Close()
-	l = Start(t, e.In(dir, 0))
-	expect(11)
+	Start(t, l)
+	if hint := l.SizeHint(); hint < n/4 || hint > n*4 {
+		t.Errorf("with %d objects the hint is %d", n, hint)
+	}
 }
 
 // One bad entry of a batch is rejected by its index, and nothing of the batch is stored.

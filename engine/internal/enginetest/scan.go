@@ -3,11 +3,11 @@ package enginetest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/oolith-db/oolith/internal/testrand"
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
@@ -29,91 +29,14 @@ func ScanPaths(t testing.TB, l storage.Scanner, pattern string) []string {
 	return got
 }
 
-// Matching returns what a scan must yield, computed in the simple way.
-func Matching(paths []string, pattern string) []string {
-	want := []string{}
-	for _, path := range paths {
-		if pattern == "" || key.Match(pattern, path) {
-			want = append(want, path)
-		}
-	}
-	slices.SortFunc(want, func(a, b string) int {
-		if c := strings.Compare(key.Parent(a), key.Parent(b)); c != 0 {
-			return c
-		}
-		return strings.Compare(key.LastIndex(a), key.LastIndex(b))
-	})
-	return want
-}
-
-// names sort around and below '/', and are prefixes of one another.
-var names = []string{"a", "aa", "ab", "a-", "a.", "a-b", "a0", "A", "b", "-", "_", "0", "z"}
-
-// RandomPath returns a path of up to four segments.
-func RandomPath(rng *rand.Rand) string { return random(rng, false) }
-
-func random(rng *rand.Rand, globs bool) string {
-	segments := make([]string, 1+rng.IntN(4))
-	for i := range segments {
-		s := names[rng.IntN(len(names))]
-		if globs {
-			switch rng.IntN(6) {
-			case 0:
-				s = "*"
-			case 1:
-				s += "*"
-			case 2:
-				s = "*" + s
-			case 3:
-				s = s[:1] + "*" + s[len(s)-1:]
-			}
-		}
-		segments[i] = s
-	}
-	if globs && rng.IntN(4) == 0 {
-		segments[len(segments)-1] = "**"
-	}
-	return strings.Join(segments, "/")
-}
-
-// RandomPatterns returns valid patterns, n of which are random.
-func RandomPatterns(rng *rand.Rand, n int) []string {
-	patterns := []string{"", "*", "*/*", "*/*/*", "*/*/*/*", "a/*", "a*/*", "*/a", "a/*/a*/*", "a", "**", "a/**", "aa/**", "a/a/**", "*/**", "a*/**", "*/a/**"}
-	for range n {
-		if pattern := random(rng, true); key.Check(pattern) == nil {
-			patterns = append(patterns, pattern)
-		}
-	}
-	return patterns
-}
-
-// randomPaths returns different paths. Some trees are large enough that skipping them with a seek pays off.
-func randomPaths(rng *rand.Rand) []string {
-	stored := map[string]bool{}
-	for range 400 {
-		stored[RandomPath(rng)] = true
-	}
-	for range 4 {
-		tree := RandomPath(rng)
-		for range 30 {
-			stored[tree+"/"+RandomPath(rng)] = true
-		}
-	}
-	var paths []string
-	for path := range stored {
-		paths = append(paths, path)
-	}
-	return paths
-}
-
 func testScanAgainstModel(t *testing.T, e Engine) {
-	rng := Seeded(t)
+	rng := testrand.New(t)
 	for range 5 {
 		l := Start(t, e.New(t))
-		paths := randomPaths(rng)
+		paths := testrand.Paths(rng, 400)
 		SetAll(t, l, paths...)
-		for _, pattern := range RandomPatterns(rng, 400) {
-			if got, want := ScanPaths(t, l, pattern), Matching(paths, pattern); !slices.Equal(got, want) {
+		for _, pattern := range testrand.Patterns(rng, 400) {
+			if got, want := ScanPaths(t, l, pattern), testrand.Matching(paths, pattern); !slices.Equal(got, want) {
 				t.Fatalf("scan %q yields\n%q, expected\n%q", pattern, got, want)
 			}
 		}

@@ -47,7 +47,7 @@ var Engine = engine.New("bbolt", "FILE", []engine.Option[Options]{
 	engine.Switch("readonly", func(o *Options, on bool) { o.ReadOnly = on }),
 }, func(location string, options Options) storage.EmbeddedLayer { return New(location, options) })
 
-// New returns a layer for a file. Nothing is touched before Start, which makes the file where it is missing.
+// New returns a layer for a file. It touches nothing; Start creates the file if it is missing.
 func New(file string, options Options) *Layer {
 	l, life := enginekit.New(enginekit.Config[*database]{
 		Name: "bbolt", Place: file, What: "the file", ReadOnly: options.ReadOnly, MaxData: 256 << 20, Logger: options.Logger,
@@ -105,7 +105,7 @@ func (d *database) view(do func(*bolt.Tx) error) error {
 	return guarded(func() error { return d.db.View(do) })
 }
 
-// guarded makes errors of panics and of faults of memory, which is how bbolt meets damage: its pages have no checksums.
+// guarded converts panics and memory faults to errors. On damage bbolt panics, because its pages have no checksums.
 func guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -116,10 +116,11 @@ func guarded(do func() error) (err error) {
 	return do()
 }
 
-// update changes the file, and returns when that is on the disk.
+// update changes the file, and returns once the change is on disk.
 //
-// bbolt maps the file into memory, and to map more of it waits for the transactions that read. One of a scan stays open for as long as
-// the caller's loop likes, which may be waiting for this very change: so the scans read on to their end first.
+// bbolt maps the file into memory. Before it maps more of it, it waits for all transactions that read. The transaction
+// of a scan stays open during the caller's loop, which may itself wait for this change. The scans are therefore first
+// read to their end.
 func (d *database) update(do func(*bolt.Tx) error) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -134,7 +135,7 @@ func (d *database) Get(path string) (obj meta.Object, err error) {
 		if value == nil {
 			return storage.ErrNotFound
 		}
-		obj, err = enginekit.Decode(path, value) // copies what is valid within the transaction only
+		obj, err = enginekit.Decode(path, value) // copies the value, which is valid only within the transaction
 		return err
 	})
 	return obj, err

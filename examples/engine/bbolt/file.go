@@ -93,7 +93,7 @@ func inspect(d *database, options storage.LayerOptions) error {
 			return errors.New("it is a bbolt database of another program; choose another name")
 		}
 		if version := number(tx, formatNote); version > formatVersion {
-			return fmt.Errorf("its format has version %d, this build knows up to %d: use a newer build", version, formatVersion)
+			return fmt.Errorf("its format has version %d, this build knows up to %d; use a newer build", version, formatVersion)
 		}
 		if reason := tx.Bucket(notes).Get(incompleteNote); reason != nil && !options.AllowIncomplete {
 			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))

@@ -9,7 +9,7 @@ import (
 	"github.com/oolith-db/oolith/storage"
 )
 
-// BatchLayer is a Layer that is a storage.Batcher too.
+// BatchLayer is a Layer that is also a storage.Batcher.
 type BatchLayer struct{ *Layer }
 
 var _ storage.Batcher = (*BatchLayer)(nil)
@@ -17,7 +17,7 @@ var _ storage.Batcher = (*BatchLayer)(nil)
 // NewBatch returns a BatchLayer on the file log.jsonl of a directory, which must exist.
 func NewBatch(dir string) *BatchLayer { return &BatchLayer{New(dir)} }
 
-// Commit implements storage.Batcher. The changes are one line: it is there, or it is not.
+// Commit implements storage.Batcher. The changes are one line, so they are stored together or not at all.
 func (l *BatchLayer) Commit(changes []storage.Change) error {
 	l.write.Lock()
 	defer l.write.Unlock()

@@ -33,7 +33,7 @@ func conform(t *testing.T, open func(t storagetest.T, dir string) storage.Embedd
 	storagetest.TestModel(t, store, options, seed)
 }
 
-// flipByte changes a byte of what the log says of a key.
+// flipByte changes a byte in the newest entry of a key.
 func flipByte(t storagetest.T, dir, path string) {
 	t.Helper()
 	name := filepath.Join(dir, "log.jsonl")

@@ -1,8 +1,7 @@
-// Package jsonlog is a persistent layer of two hundred and fifty lines: a log of JSON in one file,
-// synced before a change is acknowledged and replayed at Start. It is an example, gone
-// through in docs/writing-an-engine.md, and passes storagetest.
+// Package jsonlog is a persistent layer of two hundred and fifty lines: a log of JSON in one file, synced before a
+// change is acknowledged and replayed at Start. It is the example of docs/writing-an-engine.md and passes storagetest.
 //
-// All objects are in memory too, and the file grows with every change.
+// All objects are also in memory, and the file grows with every change.
 package jsonlog
 
 import (
@@ -31,12 +30,12 @@ type Layer struct {
 	// write guards the fields below. A write holds it until it is durable and in memory.
 	write    sync.Mutex
 	file     file   // nil while not active
-	size     int64  // of the acknowledged lines in it
-	revision uint64 // the highest of them
-	failed   error  // why no more writes are taken
+	size     int64  // the length of its acknowledged lines
+	revision uint64 // the highest in these lines
+	failed   error  // why the layer rejects writes; nil while it accepts them
 
-	// mu guards objects, what the log says; nil while not active. It is taken after write,
-	// and never held while the disk is at work.
+	// mu guards objects, the content of the log; nil while not active. It is acquired after write, and never held
+	// during a call of the file.
 	mu      sync.RWMutex
 	objects map[string]meta.Object
 }
@@ -72,29 +71,29 @@ func (l *Layer) Close() {
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.file != nil {
-		_ = l.file.Close() // what was acknowledged is on the disk: there is nothing to lose
+		_ = l.file.Close() // everything acknowledged is on disk already
 		l.file = nil
 		l.publish(nil)
 	}
 }
 
-// publish makes objects what is read; nil makes the layer inactive.
+// publish makes objects visible to readers; nil makes the layer inactive.
 func (l *Layer) publish(objects map[string]meta.Object) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.objects = objects
 }
 
-// entry is one change in the log: an object, or its removal when there is no data.
+// entry is one change in the log: an object, or its removal if there is no data.
 type entry struct {
 	meta.Object
-	// Data stands for that of the object, in base64: JSON within JSON would be reformatted.
+	// Data hides the Data of the object. It is in base64, because JSON within JSON would be reformatted.
 	Data []byte `json:"data"`
-	// Commit is the revision of a change that came in a batch.
+	// Commit is the revision of a change in a batch.
 	Commit uint64 `json:"commit,omitempty"`
 }
 
-// everything stands where a clear has no path.
+// everything is the path in the entry of a clear.
 const everything = "*"
 
 // encode returns an entry as text: a checksum, a path, and JSON, with a space between them.
@@ -104,7 +103,7 @@ func encode(path string, e entry) (string, error) {
 	return checksum(text) + " " + text, err
 }
 
-// decode is the inverse of encode. It returns the path also with an error.
+// decode is the inverse of encode. It returns the path even with an error.
 func decode(text string) (path string, e entry, err error) {
 	sum, text, _ := strings.Cut(text, " ")
 	path, raw, _ := strings.Cut(text, " ")
@@ -119,8 +118,8 @@ func checksum(text string) string {
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// replay reads the log. A last line without an end was never acknowledged: a crash cut it
-// short, and now it is cut off.
+// replay reads the log. It removes an incomplete last line, which was never acknowledged: a crash interrupted its
+// write.
 func (l *Layer) replay(f file) (map[string]meta.Object, error) {
 	objects := make(map[string]meta.Object)
 	lines := bufio.NewReader(f)
@@ -173,8 +172,8 @@ func (l *Layer) change(path string, e entry) error {
 	return nil
 }
 
-// append returns when a line is on the disk. After an error the log is as it was before; where
-// that cannot be brought about, the layer takes no more writes.
+// append returns once a line is on disk. After an error the log is unchanged. If that cannot be ensured, the layer
+// rejects all further writes.
 func (l *Layer) append(line string) error {
 	if l.failed != nil {
 		return fmt.Errorf("jsonlog: %s takes no more writes: %w", l.path, l.failed)
@@ -204,7 +203,7 @@ func (l *Layer) Set(path string, obj *meta.Object) error {
 	return l.change(path, entry{Object: *obj, Data: bytes.Clone(obj.Data)})
 }
 
-// accepts says what is wrong with a path, or that the layer is not active.
+// accepts returns an error for an invalid path, and if the layer is not active.
 func (l *Layer) accepts(path string) error {
 	if _, err := l.Get(path); !errors.Is(err, storage.ErrNotFound) {
 		return err
@@ -222,7 +221,7 @@ func (l *Layer) Del(path string) error {
 	return l.change(path, entry{})
 }
 
-// Clear implements storage.Layer. It cannot return an error: the next write does.
+// Clear implements storage.Layer. It cannot return an error; the next write returns it.
 func (l *Layer) Clear() {
 	l.write.Lock()
 	defer l.write.Unlock()

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
 
-package sqlite
+package filelock
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock locks an open file, exclusively or shared. The lock lasts until the file is closed.
 func lock(file *os.File, shared bool) error {
 	how := unix.LOCK_EX
 	if shared {
@@ -17,7 +16,7 @@ func lock(file *os.File, shared bool) error {
 	}
 	err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errLocked
+		return ErrHeld
 	}
 	return err
 }

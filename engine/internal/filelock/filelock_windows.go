@@ -1,4 +1,4 @@
-package sqlite
+package filelock
 
 import (
 	"errors"
@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock locks an open file, exclusively or shared. The lock lasts until the file is closed. It locks a byte far beyond
-// the content, because a locked byte cannot be read.
+// lock locks a byte far beyond the content, because a locked byte cannot be read.
 func lock(file *os.File, shared bool) error {
 	flags := uint32(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if shared {
@@ -16,7 +15,7 @@ func lock(file *os.File, shared bool) error {
 	}
 	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		return errLocked
+		return ErrHeld
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 //go:build !linux && !darwin && !freebsd && !netbsd && !openbsd && !dragonfly && !windows
 
-package sqlite
+package filelock
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// lock rejects exclusive locks: without a lock two stores could write to one file.
+// lock rejects exclusive locks: without them two stores could write to one file.
 func lock(_ *os.File, shared bool) error {
 	if shared {
 		return nil

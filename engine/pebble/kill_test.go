@@ -1,0 +1,13 @@
+package pebble
+
+import (
+	"testing"
+
+	"github.com/oolith-db/oolith/engine/internal/enginetest"
+)
+
+func TestKill(t *testing.T) {
+	enginetest.TestKill(t, map[string]func(dir string) enginetest.Layer{
+		"plain": func(dir string) enginetest.Layer { return New(dir, Options{MemTableSize: smallTables}) },
+	})
+}
