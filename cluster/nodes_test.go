@@ -486,6 +486,7 @@ func TestMembersKilled(t *testing.T) {
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Fatalf("Start: %v", err)
 			}
+			must(t, "the members", m.Lost())
 		}
 		t.Cleanup(s.Close)
 		stores = append(stores, s)
@@ -503,6 +504,7 @@ func TestMembersKilled(t *testing.T) {
 			if n >= want {
 				return
 			}
+			must(t, "the members", m.Lost())
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
