@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/oolith-db/oolith/cluster/internal/flaky"
 	"github.com/oolith-db/oolith/engine/etcd"
+	"github.com/oolith-db/oolith/meta"
 	"github.com/oolith-db/oolith/storage"
 )
 
@@ -111,6 +114,17 @@ func TestLargeTransactions(t *testing.T) {
 	must(t, "Truncate", b.Truncate())
 	count("**", 0)
 
+	lease, err := a.Acquire(t.Context(), "many", time.Minute)
+	must(t, "Acquire", err)
+	var bound storage.Batch
+	for i := range n {
+		bound.SetWith(fmt.Sprintf("bound/%d", i), json.RawMessage(`1`), storage.SetOptions{Lease: lease})
+	}
+	_, err = a.Commit(&bound)
+	must(t, "Commit of a batch that is bound to a lease", err)
+	count("**", n)
+	must(t, "Truncate", b.Truncate())
+
 	var tooMany storage.Batch
 	for i := range 5000 {
 		tooMany.Set(fmt.Sprintf("k/%d", i), json.RawMessage(`1`))
@@ -203,6 +217,60 @@ func TestHistoryIsCompacted(t *testing.T) {
 		t.Errorf("the node still has what was removed: %v; told %q", err, told)
 	}
 }
+
+// A history that is compacted while a node reads the content does not fail its start.
+func TestCompactedWhileRead(t *testing.T) {
+	prefix := freshPrefix()
+	a, c := startStore(t, []string{endpoint}, prefix), newClient(t)
+	text := json.RawMessage(`"` + strings.Repeat("x", 10<<10) + `"`)
+	const n = 2000 // more than a connection holds
+	for from := 0; from < n; from += 100 {
+		var batch storage.Batch
+		for i := range 100 {
+			batch.Set(fmt.Sprintf("k/%d", from+i), text)
+		}
+		_, err := a.Commit(&batch)
+		must(t, "Commit", err)
+	}
+	compact := func() {
+		must(t, "Set", second(a.Set("other", json.RawMessage(`1`))))
+		now, err := c.Get(t.Context(), "x")
+		must(t, "Get", err)
+		must(t, "Compact", second(c.Compact(t.Context(), now.Header.Revision, clientv3.WithCompactPhysical())))
+	}
+	layer := &compactedLayer{Layer: etcd.New([]string{endpoint}, etcd.Options{Prefix: prefix}), compact: sync.OnceFunc(compact)}
+	s := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
+	must(t, "Start", s.Start(storage.Options{}))
+	defer s.Close()
+	if !errors.Is(layer.ended, storage.ErrHistoryGone) {
+		t.Errorf("the first reading ended with %v, want ErrHistoryGone", layer.ended)
+	}
+	if got, err := s.Count("k/*"); err != nil || got != n {
+		t.Errorf("%d objects, %v, want %d", got, err, n)
+	}
+}
+
+// compactedLayer compacts the history once the first object is read, and keeps how the first reading ended.
+type compactedLayer struct {
+	*etcd.Layer
+	compact func()
+	ended   error
+}
+
+func (l *compactedLayer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
+	revision, objects, err := l.Layer.Mirror(ctx)
+	return revision, func(yield func(meta.Object, error) bool) {
+		for obj, err := range objects {
+			l.compact()
+			l.ended = cmp.Or(l.ended, err)
+			if !yield(obj, err) {
+				return
+			}
+		}
+	}, err
+}
+
+func second[V any](_ V, err error) error { return err }
 
 func TestStartRefuses(t *testing.T) {
 	c := newClient(t)
