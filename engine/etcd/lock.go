@@ -26,6 +26,9 @@ const lockSlack = 2 * time.Second
 
 func (k keys) lock(path string) string { return k.prefix + "l/" + path + "\x00" }
 
+// leavePatience is how long an Acquire whose context has ended waits until its place is gone.
+const leavePatience = 100 * time.Millisecond
+
 // lock is a key in the queue of a lock. It holds the lock once no other key is older.
 type lock struct {
 	s       *session
@@ -56,7 +59,7 @@ func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wai
 		err = held.grant(ctx, ttl, wait)
 	}
 	if err != nil {
-		_ = held.Release(context.WithoutCancel(ctx)) // its place ends by itself
+		held.leave(ctx)
 		return nil, lockError(ctx, err)
 	}
 	return held, nil
@@ -67,6 +70,24 @@ func lockError(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return explain(err)
+}
+
+// leave gives up the place of a failed Acquire. A caller whose context ends does not wait for a cluster that is lost.
+func (k *lock) leave(ctx context.Context) {
+	left := make(chan struct{})
+	k.s.work.Go(func() {
+		defer close(left)
+		_ = k.Release(context.WithoutCancel(ctx)) // its place ends by itself
+	})
+	select {
+	case <-left:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-left: // usually at once: the next TryAcquire of this node finds no place of its own
+	case <-time.After(leavePatience):
+	}
 }
 
 func ttlOf(ttl time.Duration) int64 { return int64((ttl + lockSlack + time.Second - 1) / time.Second) }

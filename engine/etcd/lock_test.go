@@ -98,6 +98,32 @@ func TestAcquireFailsAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// An Acquire whose context ends returns while the cluster does not answer, and leaves nothing in the end.
+func TestAcquireCalledOff(t *testing.T) {
+	l, f, leases := newFakeLocks(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan struct{})
+	n := 0
+	f.answer = func([]clientv3.Op) (bool, error) {
+		switch n++; n {
+		case 1: // it enters the queue
+		case 2:
+			cancel()
+			return false, ctx.Err()
+		default:
+			<-answers
+		}
+		return true, nil
+	}
+	if _, err := l.Acquire(ctx, "p", time.Hour, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire: %v, want its context's error", err)
+	}
+	close(answers)
+	if l.session.Load().work.Wait(); f.places() > 0 || len(leases.live) > 0 {
+		t.Errorf("%d places and %d leases stay", f.places(), len(leases.live))
+	}
+}
+
 // A lock is held on when the answer to its Renew is lost, whether or not that took place, and a later Release gives it up.
 func TestRenewWithLostAnswer(t *testing.T) {
 	for _, takes := range []bool{false, true} {
