@@ -38,6 +38,7 @@ type lock struct {
 	token   uint64
 
 	renewing sync.Mutex // serialises Renew; acquired before mu
+	bound    int64      // etcd's revision of the last known write of the key; guarded by renewing
 	mu       sync.Mutex // guards the fields below
 	// leases are the leases of etcd that the key may be bound to: the last confirmed one, and later ones whose answer
 	// was lost.
@@ -106,7 +107,7 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	k.created = put.Header.Revision
+	k.created, k.bound = put.Header.Revision, put.Header.Revision
 	return nil
 }
 
@@ -209,20 +210,40 @@ func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
 		k.s.revoke(granted.ID)
 		return storage.ErrLeaseLost
 	}
-	bound, err := k.s.client.Txn(ctx).If(k.held()).Then(clientv3.OpPut(k.key, "", clientv3.WithLease(granted.ID))).Commit()
-	if err != nil {
-		return explain(err)
-	}
-	if !bound.Succeeded {
-		return storage.ErrLeaseLost
+	if err := k.bind(ctx, granted.ID); err != nil {
+		return err
 	}
 	if k.token == 0 {
-		k.token = revisionOf(bound.Header.Revision, 0)
+		k.token = revisionOf(k.bound, 0)
 	}
 	for _, lease := range k.noteBound(granted.ID) {
 		k.s.revoke(lease) // the key is no longer bound to it
 	}
 	return nil
+}
+
+// bind binds the key to a lease. It requires the key as the previous bind left it, so an earlier one whose answer was
+// lost has taken place before or never does.
+func (k *lock) bind(ctx context.Context, lease clientv3.LeaseID) error {
+	for {
+		done, err := k.s.client.Txn(ctx).If(k.held(), clientv3.Compare(clientv3.ModRevision(k.key), "=", k.bound)).
+			Then(clientv3.OpPut(k.key, "", clientv3.WithLease(lease))).Commit()
+		if err != nil {
+			return explain(err)
+		}
+		if done.Succeeded {
+			k.bound = done.Header.Revision
+			return nil
+		}
+		now, err := k.s.client.Get(ctx, k.key)
+		if err != nil {
+			return explain(err)
+		}
+		if len(now.Kvs) == 0 || now.Kvs[0].CreateRevision != k.created {
+			return storage.ErrLeaseLost
+		}
+		k.bound = now.Kvs[0].ModRevision
+	}
 }
 
 // note records a lease that the key may soon be bound to, unless the lock was released.

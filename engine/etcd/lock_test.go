@@ -20,6 +20,8 @@ type fakeLeases struct {
 	mu    sync.Mutex
 	given clientv3.LeaseID
 	live  map[clientv3.LeaseID]bool
+	// revoking is called before a lease is revoked, if it is not nil.
+	revoking func()
 }
 
 func (f *fakeLeases) Grant(context.Context, int64) (*clientv3.LeaseGrantResponse, error) {
@@ -37,6 +39,9 @@ func (f *fakeLeases) KeepAlive(ctx context.Context, _ clientv3.LeaseID) (<-chan 
 }
 
 func (f *fakeLeases) Revoke(_ context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	if f.revoking != nil {
+		f.revoking()
+	}
 	f.mu.Lock()
 	delete(f.live, id)
 	f.mu.Unlock()
@@ -158,6 +163,29 @@ func TestRenewWithLostAnswer(t *testing.T) {
 		if err := lock.Renew(t.Context(), time.Hour); !errors.Is(err, storage.ErrLeaseLost) {
 			t.Errorf("Renew after Release: %v, want ErrLeaseLost", err)
 		}
+	}
+}
+
+// A Renew whose answer was lost, and which takes place after a later one, does not bind the lock to its lease.
+func TestRenewComesLate(t *testing.T) {
+	l, f, leases := newFakeLocks(t)
+	lock, err := l.Acquire(t.Context(), "p", time.Hour, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late *fakeTxn
+	f.late = func(x *fakeTxn) { late = x }
+	f.answer = func([]clientv3.Op) (bool, error) { return false, context.DeadlineExceeded }
+	if err := lock.Renew(t.Context(), time.Second); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Renew: %v, want ErrUnavailable", err)
+	}
+	f.answer = nil
+	leases.revoking = sync.OnceFunc(func() { late.apply() })
+	if err := lock.Renew(t.Context(), time.Hour); err != nil {
+		t.Errorf("Renew again: %v", err)
+	}
+	if f.places() != 1 {
+		t.Error("the lock is lost")
 	}
 }
 
