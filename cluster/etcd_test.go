@@ -21,6 +21,7 @@ import (
 var endpoint string
 
 func TestMain(m *testing.M) {
+	etcdserver.SmallFiles()
 	etcdserver.RunMember()
 	os.Exit(run(m))
 }

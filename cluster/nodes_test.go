@@ -1,11 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -16,7 +17,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/oolith-db/oolith/cluster/etcdserver"
 	"github.com/oolith-db/oolith/cluster/internal/flaky"
 	"github.com/oolith-db/oolith/engine/etcd"
 	"github.com/oolith-db/oolith/meta"
@@ -114,6 +114,17 @@ func TestLargeTransactions(t *testing.T) {
 	must(t, "Truncate", b.Truncate())
 	count("**", 0)
 
+	lease, err := a.Acquire(t.Context(), "many", time.Minute)
+	must(t, "Acquire", err)
+	var bound storage.Batch
+	for i := range n {
+		bound.SetWith(fmt.Sprintf("bound/%d", i), json.RawMessage(`1`), storage.SetOptions{Lease: lease})
+	}
+	_, err = a.Commit(&bound)
+	must(t, "Commit of a batch that is bound to a lease", err)
+	count("**", n)
+	must(t, "Truncate", b.Truncate())
+
 	var tooMany storage.Batch
 	for i := range 5000 {
 		tooMany.Set(fmt.Sprintf("k/%d", i), json.RawMessage(`1`))
@@ -206,6 +217,60 @@ func TestHistoryIsCompacted(t *testing.T) {
 		t.Errorf("the node still has what was removed: %v; told %q", err, told)
 	}
 }
+
+// A history that is compacted while a node reads the content does not fail its start.
+func TestCompactedWhileRead(t *testing.T) {
+	prefix := freshPrefix()
+	a, c := startStore(t, []string{endpoint}, prefix), newClient(t)
+	text := json.RawMessage(`"` + strings.Repeat("x", 10<<10) + `"`)
+	const n = 2000 // more than a connection holds
+	for from := 0; from < n; from += 100 {
+		var batch storage.Batch
+		for i := range 100 {
+			batch.Set(fmt.Sprintf("k/%d", from+i), text)
+		}
+		_, err := a.Commit(&batch)
+		must(t, "Commit", err)
+	}
+	compact := func() {
+		must(t, "Set", second(a.Set("other", json.RawMessage(`1`))))
+		now, err := c.Get(t.Context(), "x")
+		must(t, "Get", err)
+		must(t, "Compact", second(c.Compact(t.Context(), now.Header.Revision, clientv3.WithCompactPhysical())))
+	}
+	layer := &compactedLayer{Layer: etcd.New([]string{endpoint}, etcd.Options{Prefix: prefix}), compact: sync.OnceFunc(compact)}
+	s := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: layer})
+	must(t, "Start", s.Start(storage.Options{}))
+	defer s.Close()
+	if !errors.Is(layer.ended, storage.ErrHistoryGone) {
+		t.Errorf("the first reading ended with %v, want ErrHistoryGone", layer.ended)
+	}
+	if got, err := s.Count("k/*"); err != nil || got != n {
+		t.Errorf("%d objects, %v, want %d", got, err, n)
+	}
+}
+
+// compactedLayer compacts the history once the first object is read, and keeps how the first reading ended.
+type compactedLayer struct {
+	*etcd.Layer
+	compact func()
+	ended   error
+}
+
+func (l *compactedLayer) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
+	revision, objects, err := l.Layer.Mirror(ctx)
+	return revision, func(yield func(meta.Object, error) bool) {
+		for obj, err := range objects {
+			l.compact()
+			l.ended = cmp.Or(l.ended, err)
+			if !yield(obj, err) {
+				return
+			}
+		}
+	}, err
+}
+
+func second[V any](_ V, err error) error { return err }
 
 func TestStartRefuses(t *testing.T) {
 	c := newClient(t)
@@ -333,197 +398,5 @@ func TestReleaseDuringRenew(t *testing.T) {
 		if renewed != nil && !errors.Is(renewed, storage.ErrLeaseLost) {
 			t.Errorf("Renew beside Release: %v", renewed)
 		}
-	}
-}
-
-// counted is what writers of a cluster wrote, and what was acknowledged.
-type counted struct {
-	mu     sync.Mutex
-	pushed map[string]bool // acknowledged
-	asked  map[string]bool // all, whatever became of them
-	added  int
-}
-
-// load writes from a store until over: pushes with a name each, and a counter.
-func (c *counted) load(t *testing.T, s *storage.Layered, name string, over <-chan struct{}) {
-	for i := 0; ; i++ {
-		select {
-		case <-over:
-			return
-		default:
-		}
-		id := fmt.Sprintf(`"%s-%d"`, name, i)
-		c.mu.Lock()
-		c.asked[id] = true
-		c.mu.Unlock()
-		_, err := s.Push("log/*", json.RawMessage(id))
-		if err == nil {
-			c.mu.Lock()
-			c.pushed[id] = true
-			c.mu.Unlock()
-			_, err = s.Update("counter", func(old meta.Object) (json.RawMessage, error) {
-				n := 0
-				if len(old.Data) > 0 {
-					if err := json.Unmarshal(old.Data, &n); err != nil {
-						return nil, err
-					}
-				}
-				return json.RawMessage(strconv.Itoa(n + 1)), nil
-			})
-			if err == nil {
-				c.mu.Lock()
-				c.added++
-				c.mu.Unlock()
-			}
-		}
-		if err != nil && !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("%s: %v", name, err)
-			return
-		}
-		if err != nil {
-			time.Sleep(10 * time.Millisecond) // a loop that finds nobody there must not spin
-		}
-	}
-}
-
-// check holds what a store has against what was acknowledged: each once, and nothing that was refused.
-func (c *counted) check(t *testing.T, s *storage.Layered) {
-	t.Helper()
-	for {
-		err := s.Barrier(t.Context())
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, storage.ErrUnavailable) {
-			t.Fatalf("Barrier: %v", err)
-		}
-	}
-	list, err := s.GetList("log/*")
-	must(t, "GetList", err)
-	held := make(map[string]bool)
-	for _, obj := range list {
-		if id := string(obj.Data); held[id] {
-			t.Errorf("%s is there twice", id)
-		} else {
-			held[id] = true
-		}
-	}
-	if !maps.Equal(held, c.pushed) {
-		for id := range c.pushed {
-			if !held[id] {
-				t.Errorf("%s was acknowledged and is lost", id)
-			}
-		}
-		for id := range held {
-			if !c.pushed[id] {
-				t.Errorf("%s was refused and is there", id)
-			}
-		}
-	}
-	if obj, err := s.Get("counter"); err != nil || string(obj.Data) != strconv.Itoa(c.added) {
-		t.Errorf("the counter is %s, %v, want %d", obj.Data, err, c.added)
-	}
-}
-
-func newCounted() *counted {
-	return &counted{pushed: make(map[string]bool), asked: make(map[string]bool)}
-}
-
-// Connections that are cut, and that lose all packets for a while, at random, lose and double nothing.
-func TestConnectionsCutAtRandom(t *testing.T) {
-	prefix := freshPrefix()
-	c := newCounted()
-	over := make(chan struct{})
-	var writers sync.WaitGroup
-	var proxies []*flaky.Proxy
-	var stores []*storage.Layered
-	for i := range 3 {
-		p := startProxy(t, endpoint)
-		s := startStore(t, []string{p.Addr()}, prefix)
-		proxies, stores = append(proxies, p), append(stores, s)
-		for w := range 2 {
-			writers.Go(func() { c.load(t, s, fmt.Sprintf("n%d-w%d", i, w), over) })
-		}
-	}
-	for range 25 {
-		p := proxies[rand.IntN(len(proxies))]
-		if rand.IntN(3) == 0 {
-			p.SetOff(true)
-			time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
-			p.Cut()
-			p.SetOff(false)
-		} else {
-			p.Cut()
-		}
-		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
-	}
-	close(over)
-	writers.Wait()
-	t.Logf("%d pushes, %d of them acknowledged, counted to %d", len(c.asked), len(c.pushed), c.added)
-	if len(c.pushed) == 0 {
-		t.Error("nothing was acknowledged")
-	}
-	for _, s := range stores {
-		c.check(t, s)
-	}
-}
-
-// Members that are killed while all nodes write, one after the other and all at once, lose and double nothing.
-func TestMembersKilled(t *testing.T) {
-	m, err := etcdserver.Spawn(t.TempDir(), 3)
-	must(t, "Spawn", err)
-	t.Cleanup(m.Close)
-	c := newCounted()
-	over := make(chan struct{})
-	var writers sync.WaitGroup
-	var stores []*storage.Layered
-	for i := range 3 {
-		s := storage.New(storage.LayeredConfig{
-			Memory:   storage.NewMemoryLayer(),
-			Embedded: etcd.New(m.Endpoints(), etcd.Options{RequestTimeout: 3 * time.Second}),
-		})
-		for err := s.Start(storage.Options{}); err != nil; err = s.Start(storage.Options{}) {
-			if !errors.Is(err, storage.ErrUnavailable) {
-				t.Fatalf("Start: %v", err)
-			}
-		}
-		t.Cleanup(s.Close)
-		stores = append(stores, s)
-		writers.Go(func() { c.load(t, s, fmt.Sprint("n", i), over) })
-	}
-	progress := func(more int) {
-		t.Helper()
-		c.mu.Lock()
-		want := len(c.pushed) + more
-		c.mu.Unlock()
-		for {
-			c.mu.Lock()
-			n := len(c.pushed)
-			c.mu.Unlock()
-			if n >= want {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-	progress(20)
-	for i := range 3 {
-		m.Kill(i)
-		progress(5)
-		must(t, "start of a member", m.Start(i))
-		progress(5)
-	}
-	for i := range 3 { // all of them
-		m.Kill(i)
-	}
-	for i := range 3 {
-		must(t, "start of a member", m.Start(i))
-	}
-	progress(5)
-	close(over)
-	writers.Wait()
-	t.Logf("%d pushes, %d of them acknowledged, counted to %d", len(c.asked), len(c.pushed), c.added)
-	for _, s := range stores {
-		c.check(t, s)
 	}
 }

@@ -1,11 +1,6 @@
 package storage
 
-import (
-	"math"
-
-	"github.com/oolith-db/oolith/internal/pathtree"
-	"github.com/oolith-db/oolith/key"
-)
+import "github.com/oolith-db/oolith/internal/pathtree"
 
 // Applying makes committed changes visible in memory. Nothing here can fail.
 
@@ -22,12 +17,11 @@ func (r *run) keep(w *write) {
 	case w.op > opPush || w.op == opTouch:
 	case r.memory == nil || r.mirror != nil:
 		w.data = copyData(w.data)
+	case w.op == opPush:
+		w.made = pathtree.NewPush(w.path, w.data)
+		w.data = w.made.Data()
 	default:
-		path := w.path
-		if w.op == opPush {
-			path = key.At(path, math.MaxInt64) // has the same length as the final path
-		}
-		w.made = pathtree.NewVersion(path, w.data)
+		w.made = pathtree.NewVersion(w.path, w.data)
 		w.data = w.made.Data()
 	}
 }

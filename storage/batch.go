@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oolith-db/oolith/meta"
@@ -296,6 +297,9 @@ func (l *Layered) put(op string, kind operation, path string, data json.RawMessa
 	var w write
 	if err := l.commitOne(context.Background(), op, &w, w.fill(kind, path, data, opt)); err != nil {
 		return "", err
+	}
+	if kind == opPush {
+		return strings.Clone(w.object.Index), nil // else it keeps the object in memory
 	}
 	return w.object.Index, nil
 }

@@ -83,7 +83,8 @@ func (w *write) changeOfStored() *change {
 	if w.stored != nil || w.version == nil {
 		return &change{Event: Event{Object: w.shared()}}
 	}
-	c := &changeWithObject{object: w.version.Object()} // its path does not reference the caller's memory
+	c := new(changeWithObject)
+	w.version.CopyTo(&c.object) // its path does not reference the caller's memory
 	w.stored, c.Object = &c.object, &c.object
 	return &c.change
 }

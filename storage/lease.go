@@ -30,6 +30,9 @@ type Lease struct {
 	shared SharedLock // in a store over a SharedLayer; nil otherwise
 	// mirror is the mirror of such a store, which tracks the lock among its nodes; nil otherwise.
 	mirror *mirror
+	// renewing is full during Renew in such a store: of two calls at once, the last to renew the lock among the nodes is
+	// the last to set expires.
+	renewing chan struct{}
 
 	// Guarded by table.mu.
 
@@ -106,7 +109,11 @@ func (l *Layered) lease(path string, ttl time.Duration) (*Lease, error) {
 	if err := checkLease(ttl); err != nil {
 		return nil, err
 	}
-	return &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{}), mirror: r.mirror}, nil
+	lease := &Lease{table: r.locks, path: path, ttl: ttl, done: make(chan struct{}), mirror: r.mirror}
+	if lease.mirror != nil {
+		lease.renewing = make(chan struct{}, 1)
+	}
+	return lease, nil
 }
 
 // checkLease validates the duration of a lease.
@@ -163,6 +170,10 @@ func (l *Lease) Renew(ttl time.Duration) error {
 	}
 	if l.table == nil {
 		return failed("renew", l.path, errLeaseNever)
+	}
+	if l.renewing != nil {
+		l.renewing <- struct{}{}
+		defer func() { <-l.renewing }()
 	}
 	end := time.Now().Add(ttl) // before renewing the lock among all nodes, which has to last longer
 	failure := l.renewShared(ttl)

@@ -132,7 +132,7 @@ func copyData(data []byte) []byte { return bytes.Clone(data)[:len(data):len(data
 func copyObjects(versions []*pathtree.Version) []meta.Object {
 	objects := make([]meta.Object, len(versions))
 	for i, n := range versions {
-		objects[i] = n.Object()
+		n.CopyTo(&objects[i])
 	}
 	return objects
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/internal/watermark"
+	"github.com/oolith-db/oolith/meta"
 )
 
 // A store over a SharedLayer. Its memory mirrors what several stores share.
@@ -32,6 +34,8 @@ const (
 	// renewPauseMost replaces followPauseMost if the engine's content cannot be read, which an operator has to
 	// repair.
 	renewPauseMost = 5 * time.Second
+	// mirrorAttempts is how often a start reads the content of an engine that is compacted meanwhile.
+	mirrorAttempts = 10
 	// closePatience is how long Close waits for proposals in progress.
 	closePatience = 5 * time.Second
 )
@@ -71,9 +75,13 @@ func (r *run) openMirror() error {
 	}
 	m := &mirror{r: r, layer: layer}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	revision, objects, err := layer.Mirror(m.ctx)
-	if err == nil {
-		_, _, err = r.memory.Load(r.loading(objects), 0, nil)
+	var revision uint64
+	err := ErrHistoryGone
+	for i := 0; i < mirrorAttempts && errors.Is(err, ErrHistoryGone); i++ {
+		var objects iter.Seq2[meta.Object, error]
+		if revision, objects, err = layer.Mirror(m.ctx); err == nil {
+			_, _, err = r.memory.Load(r.loading(objects), 0, nil)
+		}
 	}
 	if err != nil {
 		m.cancel()

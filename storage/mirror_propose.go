@@ -214,7 +214,7 @@ func proposed(all []*write) []*write {
 // transaction builds a proposal from staged writes.
 func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 	t := &SharedTransaction{Base: base, Changes: make([]SharedChange, len(made)), Guards: make([]Guard, 0, len(made))}
-	limited := make(map[string]bool)
+	limited, bound := make(map[string]bool), make(map[*Lease]bool)
 	// With the deletes that enforce limits, all changes are one change to subscribers, see orderedGroup.trimmed.
 	trimmed := slices.ContainsFunc(made, func(w *write) bool { return w.op == opTrim })
 	for i, w := range made {
@@ -231,7 +231,8 @@ func (r *run) transaction(made []*write, base uint64) *SharedTransaction {
 				t.Guards = append(t.Guards, Guard{Directory: dir, OfDirectory: true, Revision: base})
 			}
 		}
-		if lease := w.condition.lease; lease != nil && lease.shared != nil {
+		if lease := w.condition.lease; lease != nil && lease.shared != nil && !bound[lease] {
+			bound[lease] = true
 			t.Guards = append(t.Guards, Guard{Lock: lease.shared})
 		}
 		c.More = i+1 < len(made) && (trimmed || w.together(made[i+1]))

@@ -7,12 +7,13 @@ import (
 
 // Get returns the object at a path, or ErrNotFound. Its Data is shared and read-only. From memory it takes no lock
 // and allocates nothing.
-func (l *Layered) Get(path string) (meta.Object, error) {
+func (l *Layered) Get(path string) (obj meta.Object, err error) {
 	// A stored object has a valid path, so a hit needs no check.
 	if r := l.run.Load(); r != nil {
 		if direct := r.direct.Load(); direct != nil {
 			if version := direct.Latest(path); version.Plain() {
-				return version.PlainObject(), nil
+				version.CopyTo(&obj)
+				return obj, nil
 			}
 		}
 	}

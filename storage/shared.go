@@ -19,7 +19,8 @@ import (
 // call returns immediately with the context's error.
 type SharedLayer interface {
 	EmbeddedLayer
-	// Mirror yields all objects as of one revision, the revision of the last transaction they include.
+	// Mirror yields all objects as of one revision, the revision of the last transaction they include. The objects end
+	// with ErrHistoryGone if the engine removes that revision before it has sent all of them; Mirror may be called again.
 	Mirror(ctx context.Context) (revision uint64, objects iter.Seq2[meta.Object, error], err error)
 	// Follow yields the transactions after a revision in order, each complete and exactly once, without a gap,
 	// including those of this store. It waits for more. It ends with an error: ErrHistoryGone if the engine no longer

@@ -210,7 +210,7 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		w.data = there.Data // shared with the stored object: data in a store is immutable
 	} else if w.op == opPush {
 		// The time is unique in this process. An earlier process with another clock may have used it.
-		for path = key.At(w.path, now); ; path = key.At(w.path, now) {
+		for path = w.name(now); ; path = w.name(now) {
 			if err = r.find(path, &w.found); err != nil {
 				return err
 			}
@@ -244,16 +244,13 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		case !w.found.exists:
 			return ErrNotFound
 		}
-		w.object = meta.Object{Created: w.created, Updated: w.updated}
+		w.object.Created, w.object.Updated = w.created, w.updated
 	case w.op == opSetMeta:
-		w.object = meta.Object{Created: w.created, Updated: w.updated}
+		w.object.Created, w.object.Updated = w.created, w.updated
 	case w.found.exists && w.found.broken == nil:
-		w.object = meta.Object{Created: w.found.created, Updated: now}
+		w.object.Created, w.object.Updated = w.found.created, now
 	default:
-		w.object = meta.Object{Created: now}
-	}
-	if w.op == opPush && w.made != nil {
-		w.made = w.made.Named(path)
+		w.object.Created, w.object.Updated = now, 0
 	}
 	w.object.Path, w.object.Index = path, key.LastIndex(path)
 	w.object.Data, w.object.Revision = w.data, revision
@@ -270,6 +267,18 @@ func (r *run) stageOne(w *write, revision uint64) (err error) {
 		r.expiring.Store(true) // before any reader of the layer can see it
 	}
 	return nil
+}
+
+// name returns the path of a push at a time.
+func (w *write) name(now int64) string {
+	if w.made == nil {
+		return key.At(w.path, now)
+	}
+	if w.found.exists || w.object.Path != "" { // an earlier path did not work out, and the layer may still refer to it
+		w.made = pathtree.NewPush(w.path, w.data)
+	}
+	w.made = w.made.NamedAt(w.path, now)
+	return w.made.Path()
 }
 
 // findWhole is find, plus the object if there is one.

@@ -181,7 +181,7 @@ func (s *state) readList() *meta.Object {
 	if !s.kept {
 		obj = new(meta.Object) // a subscriber may keep it
 	}
-	*obj = list[0].Object()
+	list[0].CopyTo(obj)
 	list[0] = nil
 	if s.lists[0] = list[1:]; len(list) == 1 {
 		s.lists = s.lists[1:]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oolith-db/oolith/internal/jsontext"
 	"github.com/oolith-db/oolith/internal/jsonvalid"
+	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
 )
 
@@ -56,8 +57,8 @@ func checkPush(path string) error {
 	if key.ValidateGlob(path) != nil {
 		return fmt.Errorf("%w, expected one '*', as the whole last segment", ErrInvalidPath)
 	}
-	if err := key.Check(key.At(path, math.MaxInt64)); err != nil {
-		return fmt.Errorf("%w, with an index in place of '*', %w", ErrInvalidPath, err)
+	if len(path)-1+pathtree.IndexSize > key.MaxLength {
+		return fmt.Errorf("%w, with an index in place of '*', %w", ErrInvalidPath, key.Check(key.At(path, math.MaxInt64)))
 	}
 	return nil
 }

@@ -94,7 +94,8 @@ func (v memoryView) find(path string) (f found, err error) {
 
 func (v memoryView) findInto(path string, f *found) (err error) {
 	r := v.r
-	*f = found{spot: r.memory.Find(path)}
+	*f = found{}
+	f.spot = r.memory.Find(path)
 	n := f.spot.Version
 	switch {
 	case n == nil && r.skips: // what is left out is there all the same

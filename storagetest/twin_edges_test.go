@@ -459,3 +459,34 @@ func TestSharedOutcomeIsOpen(t *testing.T) {
 	must(t, "Start", a.Start(storage.Options{}))
 	must(t, "Set once it is started again", second(a.Set("k/5", json.RawMessage(`1`))))
 }
+
+// compactedNode is a node whose engine is compacted during the first readings of its content.
+type compactedNode struct {
+	*TwinNode
+	left int
+}
+
+func (n *compactedNode) Mirror(ctx context.Context) (uint64, iter.Seq2[meta.Object, error], error) {
+	revision, objects, err := n.TwinNode.Mirror(ctx)
+	if n.left--; err != nil || n.left < 0 {
+		return revision, objects, err
+	}
+	return revision, func(yield func(meta.Object, error) bool) {
+		for obj := range objects {
+			_ = yield(obj, nil) && yield(meta.Object{}, storage.ErrHistoryGone)
+			return
+		}
+	}, nil
+}
+
+func TestSharedCompactedDuringStart(t *testing.T) {
+	twin := new(Twin)
+	must(t, "Set", second(startOver(t, twin.Node(), storage.Options{}).Set("k", json.RawMessage(`1`))))
+	if n, err := startOver(t, &compactedNode{twin.Node(), 3}, storage.Options{}).Count("**"); err != nil || n != 1 {
+		t.Errorf("%d objects, %v, want 1", n, err)
+	}
+	s := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: &compactedNode{twin.Node(), 1 << 20}})
+	if err := s.Start(storage.Options{}); !errors.Is(err, storage.ErrHistoryGone) {
+		t.Errorf("Start over an engine that never yields its content: %v", err)
+	}
+}

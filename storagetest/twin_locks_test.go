@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,4 +124,81 @@ func TestSharedAcquireEnds(t *testing.T) {
 			t.Error("the layer was closed while an Acquire was under way")
 		}
 	})
+}
+
+// lateAnswers is a node whose locks are renewed at once, and whose answer to a renewal for an hour is late.
+type lateAnswers struct {
+	*TwinNode
+	last time.Duration // that the lock was renewed for
+}
+
+type lateLock struct {
+	storage.SharedLock
+	node *lateAnswers
+}
+
+func (n *lateAnswers) Acquire(ctx context.Context, path string, ttl time.Duration, wait bool) (storage.SharedLock, error) {
+	lock, err := n.TwinNode.Acquire(ctx, path, ttl, wait)
+	return lateLock{lock, n}, err
+}
+
+func (l lateLock) Renew(_ context.Context, ttl time.Duration) error {
+	l.node.last = ttl
+	if ttl == time.Hour {
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
+// A lease that is renewed twice at once ends no later than the lock among all nodes.
+func TestSharedRenewAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &lateAnswers{TwinNode: new(Twin).Node()}
+		s := startOver(t, node, storage.Options{})
+		defer s.Close()
+		lease, err := s.Acquire(t.Context(), "l", time.Minute)
+		must(t, "Acquire", err)
+		var both sync.WaitGroup
+		both.Go(func() { must(t, "Renew", lease.Renew(time.Hour)) })
+		synctest.Wait()
+		must(t, "Renew", lease.Renew(time.Minute))
+		both.Wait()
+		if left := time.Until(lease.Expires()); left > node.last {
+			t.Errorf("the lease lasts for %v, the lock among all nodes for %v", left, node.last)
+		}
+	})
+}
+
+// guardedNode keeps how many guards of locks the last proposal had.
+type guardedNode struct {
+	*TwinNode
+	locks int
+}
+
+func (n *guardedNode) Propose(ctx context.Context, p *storage.SharedTransaction) (uint64, error) {
+	n.locks = 0
+	for _, g := range p.Guards {
+		if g.Lock != nil {
+			n.locks++
+		}
+	}
+	return n.TwinNode.Propose(ctx, p)
+}
+
+// A batch has one guard for each lease that it is bound to: engines limit their number.
+func TestSharedGuardsOfLeases(t *testing.T) {
+	node := &guardedNode{TwinNode: new(Twin).Node()}
+	s := startOver(t, node, storage.Options{})
+	var batch storage.Batch
+	for _, name := range []string{"a", "b"} {
+		lease, err := s.Acquire(t.Context(), name, time.Minute)
+		must(t, "Acquire", err)
+		for i := range 10 {
+			batch.SetWith(fmt.Sprint(name, "/", i), json.RawMessage(`1`), storage.SetOptions{Lease: lease})
+		}
+	}
+	must(t, "Commit", second(s.Commit(&batch)))
+	if node.locks != 2 {
+		t.Errorf("%d guards of locks, want 2", node.locks)
+	}
 }

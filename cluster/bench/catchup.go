@@ -42,7 +42,7 @@ func (b *bench) catchUp() error {
 	for _, p := range proxies {
 		p.SetOff(true)
 	}
-	if err := fill(layer, b.missed, 500, func(i int) string { return fmt.Sprintf("missed/%d", i%500) }); err != nil {
+	if err := b.fill(layer, b.missed, 500, func(i int) string { return fmt.Sprintf("missed/%d", i%500) }); err != nil {
 		return err
 	}
 	for _, p := range proxies {
@@ -52,6 +52,9 @@ func (b *bench) catchUp() error {
 	began := time.Now()
 	for err := s.Barrier(context.Background()); err != nil; err = s.Barrier(context.Background()) {
 		if !errors.Is(err, storage.ErrUnavailable) {
+			return err
+		}
+		if err := b.members.Lost(); err != nil {
 			return err
 		}
 	}
@@ -78,7 +81,7 @@ func (b *bench) catchUp() error {
 }
 
 // fill proposes n objects, some in each transaction.
-func fill(layer *etcd.Layer, n, each int, path func(i int) string) error {
+func (b *bench) fill(layer *etcd.Layer, n, each int, path func(i int) string) error {
 	for done := 0; done < n; {
 		t := new(storage.SharedTransaction)
 		for range min(each, n-done) {
@@ -93,6 +96,9 @@ func fill(layer *etcd.Layer, n, each int, path func(i int) string) error {
 			if !errors.Is(err, storage.ErrUnavailable) {
 				return err
 			}
+			if err := b.members.Lost(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -104,7 +110,7 @@ func (b *bench) mirror() error {
 	if err := layer.Start(storage.LayerOptions{}); err != nil {
 		return err
 	}
-	err := fill(layer, b.objects, 2000, func(i int) string { return fmt.Sprintf("many/%d/%d", i/10_000, i) })
+	err := b.fill(layer, b.objects, 2000, func(i int) string { return fmt.Sprintf("many/%d/%d", i/10_000, i) })
 	layer.Close()
 	if err != nil {
 		return err

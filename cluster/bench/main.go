@@ -135,6 +135,9 @@ func (b *bench) nodeAt(endpoints []string) (*storage.Layered, error) {
 		if err == nil || !errors.Is(err, storage.ErrUnavailable) {
 			return s, err
 		}
+		if err := b.members.Lost(); err != nil {
+			return s, err
+		}
 	}
 }
 
@@ -391,6 +394,9 @@ func (b *bench) leaderKilled() error {
 			if !errors.Is(err, storage.ErrUnavailable) {
 				return err
 			}
+			if err := b.members.Lost(); err != nil {
+				return err
+			}
 			time.Sleep(5 * time.Millisecond)
 		}
 		took = append(took, time.Since(began).Seconds())
@@ -400,6 +406,9 @@ func (b *bench) leaderKilled() error {
 		for {
 			if _, err := b.leader(); err == nil {
 				break
+			}
+			if err := b.members.Lost(); err != nil {
+				return err
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	etcdserver.SmallFiles()
 	etcdserver.RunMember()
 	os.Exit(m.Run())
 }

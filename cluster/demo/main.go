@@ -51,6 +51,7 @@ func main() {
 	defer stop()
 	var err error
 	if node := os.Getenv(nodeVariable); node != "" {
+		etcdserver.EndWithParent()
 		err = serve(ctx, node)
 	} else {
 		err = run(ctx, os.Args[1:], os.Stdout)
@@ -102,7 +103,7 @@ func serve(ctx context.Context, arguments string) error {
 type demo struct {
 	out       io.Writer
 	dir       string
-	processes [nodes]*exec.Cmd
+	processes [nodes]*etcdserver.Process
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -125,7 +126,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	for node := range nodes {
-		if err := ready(ctx, node); err != nil {
+		if err := d.ready(ctx, node); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "node %d serves http://%s\n", node+1, address(node))
@@ -147,19 +148,14 @@ func (d *demo) start(node int) error {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d,%s", nodeVariable, node, d.dir))
-	cmd.Stderr = io.Discard // drops the log of a node while others are gone
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	d.processes[node] = cmd
-	return nil
+	d.processes[node], err = etcdserver.StartProcess(cmd, nil)
+	return err
 }
 
 // kill kills a node, like a power failure.
 func (d *demo) kill(node int) {
-	if cmd := d.processes[node]; cmd != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
+	if process := d.processes[node]; process != nil {
+		process.Kill()
 		d.processes[node] = nil
 	}
 }
@@ -170,8 +166,21 @@ func (d *demo) close() {
 	}
 }
 
+// lost returns an error that says why a node ended by itself, if one did.
+func (d *demo) lost() error {
+	for node, process := range d.processes {
+		if process == nil {
+			continue
+		}
+		if err := process.Lost(); err != nil {
+			return fmt.Errorf("node %d %w", node+1, err)
+		}
+	}
+	return nil
+}
+
 // ready returns once a node serves.
-func ready(ctx context.Context, node int) error {
+func (d *demo) ready(ctx context.Context, node int) error {
 	for {
 		response, err := http.Get("http://" + address(node) + "/~/readyz")
 		if err == nil {
@@ -179,6 +188,9 @@ func ready(ctx context.Context, node int) error {
 			if response.StatusCode == http.StatusOK {
 				return nil
 			}
+		}
+		if err := d.lost(); err != nil {
+			return err
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -251,6 +263,9 @@ func (d *demo) show(ctx context.Context, part time.Duration) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			if err := d.lost(); err != nil {
+				return err
+			}
 			t.mu.Lock()
 			fmt.Fprintf(d.out, "  %6d writes acknowledged, %6d of them told by the stream\n", len(t.acked), len(t.told))
 			t.mu.Unlock()
@@ -321,7 +336,7 @@ func (t *tally) follow(ctx context.Context, sub *client.Subscription) {
 // judge compares every node, and the stream, with what was acknowledged.
 func (d *demo) judge(ctx context.Context, t *tally) error {
 	for node := range nodes {
-		if err := ready(ctx, node); err != nil {
+		if err := d.ready(ctx, node); err != nil {
 			return err
 		}
 		c, err := client.New("http://"+address(node), client.Options{})

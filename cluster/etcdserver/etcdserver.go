@@ -8,13 +8,19 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 )
+
+// SmallFiles makes the log files of all members small. By default each member allocates two of 64 MB at once, which fills
+// the disk of a small machine that runs tests. It is called before the first member starts.
+func SmallFiles() { wal.SegmentSizeBytes = 1 << 20 }
 
 // Member is where a member of a cluster listens.
 type Member struct {
@@ -40,8 +46,7 @@ func (m Member) at(port int) string {
 func Start(ctx context.Context, dir string, self Member, all []Member, certificates ...transport.TLSInfo) (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	cfg.Name, cfg.Dir = self.Name, dir
-	cfg.LogLevel = "panic"
-	cfg.LogOutputs = []string{"/dev/null"}
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLog(self.Name, os.Stderr))
 	scheme := "http://"
 	if len(certificates) > 0 {
 		scheme, cfg.ClientTLSInfo = "https://", certificates[0]

@@ -17,14 +17,7 @@ import (
 type Processes struct {
 	members []Member
 	places  []Place
-	running []*process
-}
-
-// process is a running process.
-type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed once it ended
-	err   error         // how; set before ended is closed
+	running []*Process // nil: not started, or stopped
 }
 
 // Place describes where a member runs.
@@ -55,6 +48,7 @@ func RunMember() {
 	if variable == "" {
 		return
 	}
+	EndWithParent()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	var t task
@@ -98,7 +92,7 @@ func SpawnAt(places []Place) (*Processes, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Processes{places: places, running: make([]*process, len(places))}
+	p := &Processes{places: places, running: make([]*Process, len(places))}
 	for i, at := range places {
 		p.members = append(p.members, Member{Name: fmt.Sprintf("m%d", i), Host: at.Host, ClientPort: ports[2*i], PeerPort: ports[2*i+1]})
 	}
@@ -136,21 +130,8 @@ func (p *Processes) Start(i int) error {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), memberVariable+"="+string(variable))
-	cmd.Stderr = os.Stderr
-	start := cmd.Start
-	if enter := p.places[i].Enter; enter != nil {
-		start = func() error { return enter(cmd.Start) }
-	}
-	if err := start(); err != nil {
-		return err
-	}
-	running := &process{cmd: cmd, ended: make(chan struct{})}
-	go func() {
-		running.err = cmd.Wait()
-		close(running.ended)
-	}()
-	p.running[i] = running
-	return nil
+	p.running[i], err = StartProcess(cmd, p.places[i].Enter)
+	return err
 }
 
 // Stop ends a member in the orderly way of an operator, and returns once it has ended.
@@ -170,8 +151,7 @@ func (p *Processes) Stop(i int) error {
 // Kill kills a member at once.
 func (p *Processes) Kill(i int) {
 	if running := p.running[i]; running != nil {
-		_ = running.cmd.Process.Kill() // unless it ended by itself
-		<-running.ended
+		running.Kill()
 		p.running[i] = nil
 	}
 }
@@ -186,6 +166,19 @@ func (p *Processes) Process(i int) *os.Process {
 
 // Ended returns a channel that is closed once a started member has ended by itself.
 func (p *Processes) Ended(i int) <-chan struct{} { return p.running[i].ended }
+
+// Lost returns an error that says why a member has ended that was not stopped or killed; nil if there is none.
+func (p *Processes) Lost() error {
+	for i, running := range p.running {
+		if running == nil {
+			continue
+		}
+		if err := running.Lost(); err != nil {
+			return fmt.Errorf("member %d %w", i, err)
+		}
+	}
+	return nil
+}
 
 // Endpoints returns the addresses of the members for clients.
 func (p *Processes) Endpoints() (all []string) {

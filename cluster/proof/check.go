@@ -20,6 +20,9 @@ func (r *round) check(ctx context.Context, followers []*follower) error {
 			if !errors.Is(err, storage.ErrUnavailable) {
 				return err
 			}
+			if err := r.members.Lost(); err != nil {
+				return err
+			}
 		}
 		if err := r.checkNode(s); err != nil {
 			return fmt.Errorf("node %d: %w", node, err)

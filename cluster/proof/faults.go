@@ -107,10 +107,8 @@ func (r *round) serves(ctx context.Context, member int) error {
 		if err == nil && want > 0 && status.Header.Revision >= want {
 			return nil
 		}
-		select {
-		case <-r.members.Ended(member):
-			return fmt.Errorf("member %d ended by itself", member)
-		default:
+		if err := r.members.Lost(); err != nil {
+			return err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("member %d does not serve again: %w", member, err)

@@ -142,6 +142,9 @@ func (r *round) fillDisk(ctx context.Context) error {
 		default:
 		}
 	}
+	if lost := r.members.Lost(); lost == nil || !strings.Contains(lost.Error(), "no space left on device") {
+		return fmt.Errorf("the end of a member does not name its full disk: %v", lost)
+	}
 	r.tally.add("members that ended of a full disk", 1)
 	if err := r.progress(ctx); err != nil {
 		return err

@@ -137,6 +137,9 @@ func (r *round) open(ctx context.Context, node int) error {
 		if err == nil || !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
+		if err := r.members.Lost(); err != nil {
+			return err
+		}
 	}
 }
 
@@ -157,12 +160,8 @@ func (r *round) faults(ctx context.Context, faults []fault, n int) error {
 		if err := r.progress(ctx); err != nil {
 			return err
 		}
-		for member := range nodes {
-			select {
-			case <-r.members.Ended(member):
-				return fmt.Errorf("member %d ended by itself", member)
-			default:
-			}
+		if err := r.members.Lost(); err != nil {
+			return err
 		}
 		f := faults[rand.IntN(len(faults))]
 		r.tally.add(f.name, 1)
@@ -182,7 +181,8 @@ func (r *round) progress(ctx context.Context) error {
 	want := r.acknowledged() + 20
 	for r.acknowledged() < want {
 		if time.Since(began) > stall {
-			return fmt.Errorf("the cluster acknowledged %d writes in %v", r.acknowledged()+20-want, stall)
+			err := fmt.Errorf("the cluster acknowledged %d writes in %v", r.acknowledged()+20-want, stall)
+			return errors.Join(err, r.members.Lost())
 		}
 		if err := r.failed(); err != nil {
 			return err

@@ -26,6 +26,9 @@ const lockSlack = 2 * time.Second
 
 func (k keys) lock(path string) string { return k.prefix + "l/" + path + "\x00" }
 
+// leavePatience is how long an Acquire whose context has ended waits until its place is gone.
+const leavePatience = 100 * time.Millisecond
+
 // lock is a key in the queue of a lock. It holds the lock once no other key is older.
 type lock struct {
 	s       *session
@@ -35,6 +38,7 @@ type lock struct {
 	token   uint64
 
 	renewing sync.Mutex // serialises Renew; acquired before mu
+	bound    int64      // etcd's revision of the last known write of the key; guarded by renewing
 	mu       sync.Mutex // guards the fields below
 	// leases are the leases of etcd that the key may be bound to: the last confirmed one, and later ones whose answer
 	// was lost.
@@ -56,7 +60,7 @@ func (l *Layer) Acquire(ctx context.Context, path string, ttl time.Duration, wai
 		err = held.grant(ctx, ttl, wait)
 	}
 	if err != nil {
-		_ = held.Release(context.WithoutCancel(ctx)) // its place ends by itself
+		held.leave(ctx)
 		return nil, lockError(ctx, err)
 	}
 	return held, nil
@@ -67,6 +71,24 @@ func lockError(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return explain(err)
+}
+
+// leave gives up the place of a failed Acquire. A caller whose context ends does not wait for a cluster that is lost.
+func (k *lock) leave(ctx context.Context) {
+	left := make(chan struct{})
+	k.s.work.Go(func() {
+		defer close(left)
+		_ = k.Release(context.WithoutCancel(ctx)) // its place ends by itself
+	})
+	select {
+	case <-left:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-left: // usually at once: the next TryAcquire of this node finds no place of its own
+	case <-time.After(leavePatience):
+	}
 }
 
 func ttlOf(ttl time.Duration) int64 { return int64((ttl + lockSlack + time.Second - 1) / time.Second) }
@@ -85,7 +107,7 @@ func (k *lock) enter(ctx context.Context, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	k.created = put.Header.Revision
+	k.created, k.bound = put.Header.Revision, put.Header.Revision
 	return nil
 }
 
@@ -188,20 +210,40 @@ func (k *lock) Renew(ctx context.Context, ttl time.Duration) error {
 		k.s.revoke(granted.ID)
 		return storage.ErrLeaseLost
 	}
-	bound, err := k.s.client.Txn(ctx).If(k.held()).Then(clientv3.OpPut(k.key, "", clientv3.WithLease(granted.ID))).Commit()
-	if err != nil {
-		return explain(err)
-	}
-	if !bound.Succeeded {
-		return storage.ErrLeaseLost
+	if err := k.bind(ctx, granted.ID); err != nil {
+		return err
 	}
 	if k.token == 0 {
-		k.token = revisionOf(bound.Header.Revision, 0)
+		k.token = revisionOf(k.bound, 0)
 	}
 	for _, lease := range k.noteBound(granted.ID) {
 		k.s.revoke(lease) // the key is no longer bound to it
 	}
 	return nil
+}
+
+// bind binds the key to a lease. It requires the key as the previous bind left it, so an earlier one whose answer was
+// lost has taken place before or never does.
+func (k *lock) bind(ctx context.Context, lease clientv3.LeaseID) error {
+	for {
+		done, err := k.s.client.Txn(ctx).If(k.held(), clientv3.Compare(clientv3.ModRevision(k.key), "=", k.bound)).
+			Then(clientv3.OpPut(k.key, "", clientv3.WithLease(lease))).Commit()
+		if err != nil {
+			return explain(err)
+		}
+		if done.Succeeded {
+			k.bound = done.Header.Revision
+			return nil
+		}
+		now, err := k.s.client.Get(ctx, k.key)
+		if err != nil {
+			return explain(err)
+		}
+		if len(now.Kvs) == 0 || now.Kvs[0].CreateRevision != k.created {
+			return storage.ErrLeaseLost
+		}
+		k.bound = now.Kvs[0].ModRevision
+	}
 }
 
 // note records a lease that the key may soon be bound to, unless the lock was released.

@@ -20,6 +20,8 @@ type fakeLeases struct {
 	mu    sync.Mutex
 	given clientv3.LeaseID
 	live  map[clientv3.LeaseID]bool
+	// revoking is called before a lease is revoked, if it is not nil.
+	revoking func()
 }
 
 func (f *fakeLeases) Grant(context.Context, int64) (*clientv3.LeaseGrantResponse, error) {
@@ -37,6 +39,9 @@ func (f *fakeLeases) KeepAlive(ctx context.Context, _ clientv3.LeaseID) (<-chan 
 }
 
 func (f *fakeLeases) Revoke(_ context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	if f.revoking != nil {
+		f.revoking()
+	}
 	f.mu.Lock()
 	delete(f.live, id)
 	f.mu.Unlock()
@@ -98,6 +103,32 @@ func TestAcquireFailsAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// An Acquire whose context ends returns while the cluster does not answer, and leaves nothing in the end.
+func TestAcquireCalledOff(t *testing.T) {
+	l, f, leases := newFakeLocks(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan struct{})
+	n := 0
+	f.answer = func([]clientv3.Op) (bool, error) {
+		switch n++; n {
+		case 1: // it enters the queue
+		case 2:
+			cancel()
+			return false, ctx.Err()
+		default:
+			<-answers
+		}
+		return true, nil
+	}
+	if _, err := l.Acquire(ctx, "p", time.Hour, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire: %v, want its context's error", err)
+	}
+	close(answers)
+	if l.session.Load().work.Wait(); f.places() > 0 || len(leases.live) > 0 {
+		t.Errorf("%d places and %d leases stay", f.places(), len(leases.live))
+	}
+}
+
 // A lock is held on when the answer to its Renew is lost, whether or not that took place, and a later Release gives it up.
 func TestRenewWithLostAnswer(t *testing.T) {
 	for _, takes := range []bool{false, true} {
@@ -132,6 +163,29 @@ func TestRenewWithLostAnswer(t *testing.T) {
 		if err := lock.Renew(t.Context(), time.Hour); !errors.Is(err, storage.ErrLeaseLost) {
 			t.Errorf("Renew after Release: %v, want ErrLeaseLost", err)
 		}
+	}
+}
+
+// A Renew whose answer was lost, and which takes place after a later one, does not bind the lock to its lease.
+func TestRenewComesLate(t *testing.T) {
+	l, f, leases := newFakeLocks(t)
+	lock, err := l.Acquire(t.Context(), "p", time.Hour, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late *fakeTxn
+	f.late = func(x *fakeTxn) { late = x }
+	f.answer = func([]clientv3.Op) (bool, error) { return false, context.DeadlineExceeded }
+	if err := lock.Renew(t.Context(), time.Second); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Renew: %v, want ErrUnavailable", err)
+	}
+	f.answer = nil
+	leases.revoking = sync.OnceFunc(func() { late.apply() })
+	if err := lock.Renew(t.Context(), time.Hour); err != nil {
+		t.Errorf("Renew again: %v", err)
+	}
+	if f.places() != 1 {
+		t.Error("the lock is lost")
 	}
 }
 

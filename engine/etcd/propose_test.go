@@ -277,3 +277,18 @@ func TestPlacesOfForeignChanges(t *testing.T) {
 		}
 	}
 }
+
+// No transaction requires that the record is absent, also if the record is removed while the node adopts it: a late one
+// could succeed after its fence.
+func TestRecordRemovedWhileItIsAdopted(t *testing.T) {
+	l, f := newFake(t)
+	l.session.Load().known = 0
+	f.asked = func(key string) { delete(f.held, key) }
+	if _, err := l.Propose(t.Context(), putOf("k")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Propose: %v, want ErrUnavailable", err)
+	}
+	f.asked = nil
+	if _, err := l.Propose(t.Context(), putOf("k")); err != nil {
+		t.Errorf("Propose again: %v", err)
+	}
+}

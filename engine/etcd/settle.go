@@ -130,6 +130,9 @@ func (s *session) enroll(ctx context.Context) error {
 		return nil
 	}
 	there, err := s.recordAt(ctx)
+	if err == nil && there.revision == 0 { // it was removed in between
+		err = storage.ErrUnavailable
+	}
 	s.known = there.revision
 	return err
 }

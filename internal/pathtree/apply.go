@@ -1,7 +1,9 @@
 package pathtree
 
 import (
+	"cmp"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/oolith-db/oolith/key"
 	"github.com/oolith-db/oolith/meta"
@@ -18,23 +20,35 @@ type Mutation struct {
 	Made *Version
 }
 
-// turn is the state of one key in a change of several. Readers see before until done is set, and after once it is. The
-// keys share done. Nil is no object.
+// turn takes the place of a key's version in the index during a change of several keys. Readers see before until done is
+// set, and after once it is. The keys share done. Nil is no object.
 type turn struct {
+	outsider      // with the path, and no data
 	done          *atomic.Bool
 	before, after *Version
 }
+
+// isTurn is the pathSize of the Version of a turn. Its size is outside, and it is not Plain.
+const isTurn = 1
+
+// init makes t the turn of a key that has one version before the change and another one after it, nil for none.
+func (t *turn) init(before, after *Version, done *atomic.Bool) {
+	t.size, t.pathSize, t.expires = outside, isTurn, never
+	t.before, t.after, t.done = before, after, done
+	t.path = cmp.Or(after, before).Path() // not the caller's memory
+}
+
+// turning reports whether n is the Version of a turn.
+func (n *Version) turning() bool { return n.size == outside && n.pathSize == isTurn }
+
+// turn returns the turn of which n is the Version.
+func (n *Version) turn() *turn { return (*turn)(unsafe.Pointer(n)) }
 
 func (t *turn) now() *Version {
 	if t.done.Load() {
 		return t.after
 	}
 	return t.before
-}
-
-// step is one mutation in progress.
-type step struct {
-	old, new *Version // nil: none
 }
 
 // Apply makes changes of different keys, all in one instant. It returns the stored versions in the order of changes,
@@ -57,19 +71,24 @@ func (t *Tree) DeleteAll(paths []string) {
 // apply requires Tree.write.
 func (s *state) apply(changes []Mutation) []*Version {
 	stored := make([]*Version, len(changes))
-	steps := make(map[*directory][]step, 1)
+	turns := make([]turn, len(changes))
+	steps := make(map[*directory][]*turn, 1)
 	done := new(atomic.Bool)
 	// The changes of a directory are often consecutive.
 	var dir *directory
-	var of []step // of dir; steps holds those of the other directories
+	var of []*turn // of dir; steps holds those of the other directories
 	for i, c := range changes {
-		st := s.prepare(c, done)
-		switch {
-		case st.new != nil:
-			stored[i] = st.new
-		case st.old == nil:
+		hash := hashOf(c.Path)
+		old := s.objects.loadAt(hash, c.Path)
+		if c.Object == nil && (old == nil || old.turning()) {
 			continue
 		}
+		if c.Object != nil {
+			stored[i] = versionOf(c.Made, c.Object)
+		}
+		t := &turns[i]
+		t.init(old, stored[i], done)
+		s.objects.storeAt(hash, old, &t.Version)
 		if parent := key.Parent(c.Path); dir == nil || dir.path != parent {
 			if dir != nil {
 				steps[dir] = of
@@ -77,29 +96,26 @@ func (s *state) apply(changes []Mutation) []*Version {
 			dir = s.directory(parent)
 			of = steps[dir]
 		}
-		of = append(of, st)
+		of = append(of, t)
 	}
 	if dir != nil {
 		steps[dir] = of
 	}
 	for dir, of := range steps {
 		dir.mu.Lock()
-		dir.make(s, of)
+		dir.make(of)
 	}
 	done.Store(true)
 	for dir := range steps {
 		dir.mu.Unlock()
 	}
 	for dir, of := range steps {
-		for _, st := range of {
-			s.count(st.old, st.new)
-			if st.new != nil {
-				st.new.setTurn(nil)
+		for _, t := range of {
+			s.count(t.before, t.after)
+			if t.after != nil {
+				s.objects.store(&t.Version, t.after)
 			} else {
-				s.objects.remove(st.old)
-			}
-			if st.old != nil {
-				st.old.entry = nil
+				s.objects.remove(&t.Version)
 			}
 		}
 		dir.settle()
@@ -108,26 +124,11 @@ func (s *state) apply(changes []Mutation) []*Version {
 	return stored
 }
 
-// prepare marks the key of a mutation as being changed.
-func (s *state) prepare(c Mutation, done *atomic.Bool) (st step) {
-	old := s.objects.load(c.Path)
-	switch {
-	case c.Object != nil:
-		st = step{old, versionOf(c.Made, c.Object)}
-		st.new.succeed(old, c.Object)
-		st.new.setTurn(&turn{done, old, st.new})
-	case old != nil && !old.turning():
-		st.old = old
-		old.setTurn(&turn{done, old, nil})
-	}
-	return st
-}
-
-// make makes the steps of one directory. It requires mu.
-func (d *directory) make(s *state, steps []step) {
+// make makes the changes of one directory. It requires mu.
+func (d *directory) make(steps []*turn) {
 	removals := 0
-	for _, st := range steps {
-		if st.new == nil {
+	for _, t := range steps {
+		if t.after == nil {
 			removals++
 		}
 	}
@@ -135,12 +136,11 @@ func (d *directory) make(s *state, steps []step) {
 		d.clear()
 		return
 	}
-	for _, st := range steps {
-		if st.new == nil {
-			d.drop(st.old)
-			continue
+	for _, t := range steps {
+		if t.after == nil {
+			d.drop(t.before)
+		} else {
+			d.place(t.before, t.after)
 		}
-		d.place(st.old, st.new)
-		s.objects.store(st.old, st.new)
 	}
 }

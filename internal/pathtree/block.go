@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"unsafe"
+
+	"github.com/oolith-db/oolith/key"
 )
 
 // A version and the bytes of its path and data are one allocation, a block. So each write makes one allocation, the
-// garbage collector visits one object instead of three, and a lookup that misses the processor's caches finds the path
+// garbage collector marks one object and looks into none, and a lookup that misses the processor's caches finds the path
 // next to the version. A large version has its path and data outside, so a caller that keeps the path does not keep the
 // data in memory.
 
 // maxBlock is the size in bytes of the largest block.
-const maxBlock = 1024 - 8
+const maxBlock = 1024
 
 // outside is the size of a version with path and data outside its block.
 const outside = math.MaxUint32
@@ -53,7 +56,7 @@ var makers = func() (all [maxInside/makerStep + 1]func() *Version) {
 	return all
 }()
 
-// sizes are the size classes of Go's allocator, which uses 8 of the bytes itself for sizes of 512 or more.
+// sizes are the size classes of Go's allocator.
 var sizes = []struct {
 	size int
 	make func() *Version
@@ -79,11 +82,11 @@ var sizes = []struct {
 	{448, newSized[[448 - versionSize]byte]},
 	{480, newSized[[480 - versionSize]byte]},
 	{512, newSized[[512 - versionSize]byte]},
-	{568, newSized[[568 - versionSize]byte]},
-	{632, newSized[[632 - versionSize]byte]},
-	{696, newSized[[696 - versionSize]byte]},
-	{760, newSized[[760 - versionSize]byte]},
-	{888, newSized[[888 - versionSize]byte]},
+	{576, newSized[[576 - versionSize]byte]},
+	{640, newSized[[640 - versionSize]byte]},
+	{704, newSized[[704 - versionSize]byte]},
+	{768, newSized[[768 - versionSize]byte]},
+	{896, newSized[[896 - versionSize]byte]},
 	{maxBlock, newSized[[maxBlock - versionSize]byte]},
 }
 
@@ -97,31 +100,56 @@ func NewVersion(path string, data json.RawMessage) *Version {
 
 // newVersion is NewVersion, but keeps large data without a copy.
 func newVersion(path string, data json.RawMessage) *Version {
-	length := len(path) + len(data)
-	if length > maxInside {
+	if len(path)+len(data) > maxInside {
 		n := &outsider{path: strings.Clone(path), data: unsafe.String(unsafe.SliceData(data), len(data))}
 		n.size = outside
 		return &n.Version
 	}
-	n := makers[(length+makerStep-1)/makerStep]()
-	n.size, n.pathSize, n.index = uint32(len(data)), uint16(len(path)), uint16(strings.LastIndexByte(path, '/')+1)
-	if length > 0 {
-		inside := unsafe.Slice(n.inside(0), length)
-		copy(inside, path)
-		copy(inside[len(path):], data)
-	}
-	return n
-}
-
-// Named returns the version with another path. The version is not shared yet.
-func (n *Version) Named(path string) *Version {
-	if n.size == outside || len(path) != int(n.pathSize) {
-		return newVersion(path, n.Data())
-	}
-	copy(unsafe.Slice(n.inside(0), len(path)), path)
+	n := newBlock(len(path), data)
+	copy(n.insidePath(), path)
 	n.index = uint16(strings.LastIndexByte(path, '/') + 1)
 	return n
 }
+
+// newBlock returns a version with a copy of data, and room for a path.
+func newBlock(pathSize int, data json.RawMessage) *Version {
+	n := makers[(pathSize+len(data)+makerStep-1)/makerStep]()
+	n.size, n.pathSize = uint32(len(data)), uint16(pathSize)
+	copy(unsafe.Slice(n.inside(pathSize), len(data)), data)
+	return n
+}
+
+// IndexSize is the length of the longest index of a time (key.At).
+const IndexSize = len("7fffffffffffffff")
+
+// NewPush returns a version with a copy of data, and room for the path of a push. The '*' of its pattern is the last
+// byte. NamedAt sets the path.
+func NewPush(pattern string, data json.RawMessage) *Version {
+	pathSize := len(pattern) - 1 + IndexSize
+	if pathSize+len(data) > maxInside {
+		return NewVersion(pattern, data)
+	}
+	return newBlock(pathSize, data)
+}
+
+// NamedAt returns a version from NewPush with the path of a push at a time in Unix nanoseconds. The version has no path
+// yet.
+func (n *Version) NamedAt(pattern string, t int64) *Version {
+	var room [IndexSize + 1]byte // a negative time has a sign
+	index := strconv.AppendInt(room[:0], t, 16)
+	parent := pattern[:len(pattern)-1]
+	if n.size == outside || len(parent)+len(index) != int(n.pathSize) { // it is large, or the time is before 2006
+		return newVersion(key.At(pattern, t), n.Data())
+	}
+	path := n.insidePath()
+	copy(path, parent)
+	copy(path[len(parent):], index)
+	n.index = uint16(len(parent))
+	return n
+}
+
+// insidePath returns the bytes of the path in the block.
+func (n *Version) insidePath() []byte { return unsafe.Slice(n.inside(0), n.pathSize) }
 
 // large returns the block of a version whose size is outside.
 func (n *Version) large() *outsider { return (*outsider)(unsafe.Pointer(n)) }

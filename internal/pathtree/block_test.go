@@ -2,6 +2,7 @@ package pathtree
 
 import (
 	"bytes"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -34,14 +35,23 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// A version that is named anew has the new path, and its data.
-func TestNamed(t *testing.T) {
-	for _, size := range []int{0, 1, 150, 5000} {
-		for _, name := range []string{"list/1111", "list/2", "list/33333333"} {
-			data := bytes.Repeat([]byte{'7'}, size)
-			n := NewVersion("list/0000", data).Named(name)
-			if n.Path() != name || n.Index() != key.LastIndex(name) || !bytes.Equal(n.Data(), data) {
-				t.Errorf("%d bytes: %q, %q, %d bytes", size, n.Path(), n.Index(), len(n.Data()))
+// The version of a push has the path of its time, and its data, copied, whatever their sizes.
+func TestNamedAt(t *testing.T) {
+	for _, pattern := range []string{"*", "list/*", strings.Repeat("deep/", 50) + "*"} {
+		for _, at := range []int64{math.MaxInt64, 1_700_000_000_000_000_000, 946_684_800_000_000_000, 1, 0, -1, math.MinInt64} {
+			for size := range 1200 {
+				data := bytes.Repeat([]byte{'7'}, size)
+				want := bytes.Clone(data)
+				n := NewPush(pattern, data)
+				clear(data)
+				if size > 0 && !bytes.Equal(n.Data(), want) {
+					t.Fatalf("%d bytes at %q, without a path: other data", size, pattern)
+				}
+				n = n.NamedAt(pattern, at)
+				path := key.At(pattern, at)
+				if n.Path() != path || n.Index() != key.LastIndex(path) || n.parent() != key.Parent(path) || !bytes.Equal(n.Data(), want) {
+					t.Fatalf("%d bytes at %q: %q, index %q, parent %q, %d bytes", size, path, n.Path(), n.Index(), n.parent(), len(n.Data()))
+				}
 			}
 		}
 	}

@@ -65,8 +65,8 @@ func (c *collector) take(d *directory) {
 		c.versions = make([]*Version, 0, d.list.Len())
 	}
 	start := len(c.versions)
-	d.list.Scan(func(e *entry) bool {
-		c.versions = append(c.versions, e.node)
+	d.list.Scan(func(e entry) bool {
+		c.versions = append(c.versions, d.at(e))
 		return true
 	})
 	if end := len(c.versions); end > start {

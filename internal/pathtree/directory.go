@@ -1,7 +1,9 @@
 package pathtree
 
 import (
+	"math"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -18,7 +20,8 @@ type directory struct {
 
 	// mu guards the fields below. Writers also hold Tree.write.
 	mu       sync.RWMutex
-	list     *btree.BTreeG[*entry]
+	list     *btree.BTreeG[entry]
+	cells    cells                          // the objects of list
 	children *btree.Map[string, *directory] // by name; nil before the first
 	// ends are the objects in list with a time to live, by their end; nil if there are none.
 	ends *btree.BTreeG[*Version]
@@ -34,50 +37,114 @@ type directory struct {
 // place puts a node into the list, and replaces old unless it is nil. It requires mu. The caller calls settle
 // afterwards.
 func (d *directory) place(old, n *Version) {
-	if old != nil {
-		d.forgetEnd(old)
-	}
-	d.noteEnd(n)
-	if old != nil && old.entry == n.entry {
-		n.entry.node = n
+	if old == nil {
+		d.noteEnd(n)
+		n.cell = d.cells.add(n)
+		d.list.Set(n.entry())
 		return
 	}
-	if old != nil {
-		d.list.Delete(old.entry)
+	d.forgetEnd(old)
+	d.noteEnd(n)
+	moves := n.created != old.created
+	if moves {
+		d.list.Delete(old.entry())
 	}
-	d.list.Set(n.entry)
+	n.cell, old.cell = old.cell, 0
+	d.cells.set(n.cell, n)
+	if moves {
+		d.list.Set(n.entry())
+	}
 }
 
 // drop removes a node from the list. It requires mu. The caller calls settle afterwards.
 func (d *directory) drop(n *Version) {
 	d.forgetEnd(n)
-	d.list.Delete(n.entry)
+	d.list.Delete(n.entry())
+	if d.list.Len() == 0 {
+		d.cells = cells{}
+	} else {
+		d.cells.free(n.cell)
+	}
+	n.cell = 0
 }
 
 // clear removes all nodes. It requires mu. The caller calls settle afterwards.
 func (d *directory) clear() {
+	d.list.Scan(func(e entry) bool {
+		d.at(e).cell = 0
+		return true
+	})
 	d.list.Clear()
-	d.ends = nil
+	d.cells, d.ends = cells{}, nil
 }
 
 func newDirectory(path string, parent *directory) *directory {
-	return &directory{
-		path:   path,
-		parent: parent,
-		list:   btree.NewBTreeGOptions(entryLess, btree.Options{NoLocks: true}),
-	}
+	d := &directory{path: path, parent: parent}
+	d.list = btree.NewBTreeGOptions(d.before, btree.Options{NoLocks: true})
+	return d
 }
 
-func entryLess(a, b *entry) bool {
-	if a.created != b.created {
+// entry is the entry of a key in its directory's list. It has no pointers, so the garbage collector does not look into
+// lists.
+type entry struct {
+	created int64
+	cell    uint
+}
+
+// entry returns the entry of a version in a directory. Only the writer calls it.
+func (n *Version) entry() entry { return entry{n.created, n.cell} }
+
+// at returns the present version of an entry. It requires mu.
+func (d *directory) at(e entry) *Version { return d.cells.at(e.cell) }
+
+// Numbers that are not of a cell, for an entry before or after all others of its time.
+const (
+	first = 0
+	last  = math.MaxUint
+)
+
+// before orders entries by Created, ties by path. It requires mu.
+func (d *directory) before(a, b entry) bool {
+	switch {
+	case a.created != b.created:
 		return a.created < b.created
+	case a.cell == b.cell || a.cell == last || b.cell == first:
+		return false
+	case a.cell == first || b.cell == last:
+		return true
 	}
-	return a.node.Path() < b.node.Path()
+	return d.at(a).Path() < d.at(b).Path()
 }
 
-// pivot returns an entry that sorts by a time and a path, as the start of an iteration.
-func pivot(created int64, path string) *entry {
-	return &entry{created: created, node: newVersion(path, nil)}
+// seek returns the entry at a position in the order of lists, or the next one after it; with descending, the last one
+// before the position. It returns false if there is none. It requires mu.
+func (d *directory) seek(created int64, path string, descending bool) (found entry, ok bool) {
+	take := func(e entry) bool {
+		found, ok = e, true
+		return false
+	}
+	if descending {
+		d.list.Descend(entry{created, last}, take)
+	} else {
+		d.list.Ascend(entry{created, first}, take)
+	}
+	if !ok || found.created != created || descending == (d.at(found).Path() < path) {
+		return found, ok
+	}
+	// Several entries may have this time, even all of them.
+	rank := d.rank(created, path)
+	if descending {
+		rank--
+	}
+	return d.list.GetAt(rank)
+}
+
+// rank returns how many entries are before a position in the order of lists. It requires mu.
+func (d *directory) rank(created int64, path string) int {
+	return sort.Search(d.list.Len(), func(i int) bool {
+		e, _ := d.list.GetAt(i)
+		return e.created > created || e.created == created && d.at(e).Path() >= path
+	})
 }
 
 // directory returns the directory at a path. It creates the directory and its parents if they are missing. It requires

@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/oolith-db/oolith/key"
@@ -135,9 +134,9 @@ func (t *Tree) All(at int64) []*Version {
 		clock := Clock{at}
 		d.mu.RLock()
 		defer d.mu.RUnlock()
-		d.list.Scan(func(e *entry) bool {
-			if !clock.Past(e.node.Expires()) {
-				all = append(all, e.node)
+		d.list.Scan(func(e entry) bool {
+			if n := d.at(e); !clock.Past(n.expires) {
+				all = append(all, n)
 			}
 			return true
 		})
@@ -214,18 +213,19 @@ func (p *picker) list(d *directory, name string) {
 func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Version) bool) (rest []*Version) {
 	q := &p.query
 	budget := matchUnlocked
-	visit := func(e *entry) bool {
+	visit := func(e entry) bool {
 		if e.created < q.From || e.created > q.To {
 			return false
 		}
+		n := d.at(e)
 		if name != "*" {
 			if budget <= 0 {
-				rest = append(rest, e.node)
+				rest = append(rest, n)
 				return true
 			}
-			budget -= len(name) + len(e.node.Index())
+			budget -= len(name) + len(n.Index())
 		}
-		return take(e.node)
+		return take(n)
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -238,21 +238,23 @@ func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Versio
 		}
 		p.picked = make([]*Version, 0, size)
 	}
-	start := q.start()
-	if p.ranked {
-		if start = d.atRank(q, clock); start == nil {
-			return nil
-		}
-	}
 	switch {
-	case start == nil && q.Descending:
+	case !p.ranked && everything && q.Descending:
 		d.list.Reverse(visit)
-	case start == nil:
+	case !p.ranked && everything:
 		d.list.Scan(visit)
-	case q.Descending:
-		d.list.Descend(start, visit)
 	default:
-		d.list.Ascend(start, visit)
+		start, ok := d.start(q)
+		if p.ranked {
+			start, ok = d.list.GetAt(d.atOffset(q, clock))
+		}
+		switch {
+		case !ok: // nothing is in the range
+		case q.Descending:
+			d.list.Descend(start, visit)
+		default:
+			d.list.Ascend(start, visit)
+		}
 	}
 	if rest != nil {
 		clock.read()
@@ -260,59 +262,54 @@ func (p *picker) scan(d *directory, name string, clock *Clock, take func(*Versio
 	return rest
 }
 
-// atRank returns the entry at a query's Offset among the unexpired entries in its range, in its order; nil if there are
-// too few. It requires mu.
+// atOffset returns the rank of the entry at a query's Offset among the unexpired entries in its range, in its order; -1
+// if there are too few. It requires mu.
 //
-// Expired objects that are not removed yet have no rank. They are at the start of d.ends, and each of them before the
+// Expired objects that are not removed yet do not count. They are at the start of d.ends, and each of them before the
 // position moves it by one.
-func (d *directory) atRank(q *Query, clock *Clock) *entry {
-	at := func(i int) *entry {
-		e, _ := d.list.GetAt(i)
-		return e
-	}
-	low := sort.Search(d.list.Len(), func(i int) bool { return at(i).created >= q.From })
-	high := sort.Search(d.list.Len(), func(i int) bool { return at(i).created > q.To })
+func (d *directory) atOffset(q *Query, clock *Clock) int {
+	low, high := d.rank(q.From, ""), d.rank(q.To, maxPath)
 	if q.Offset >= high-low {
-		return nil
+		return -1
 	}
-	var gone []*entry
+	var gone []*Version
 	if d.ends != nil {
 		clock.read()
 		d.ends.Scan(func(n *Version) bool {
 			if n.Expired(clock.Time) && n.created >= q.From && n.created <= q.To {
-				gone = append(gone, &entry{created: n.created, node: n})
+				gone = append(gone, n)
 			}
 			return n.Expired(clock.Time)
 		})
-		slices.SortFunc(gone, func(a, b *entry) int { return q.compare(a.node, b.node) })
+		slices.SortFunc(gone, q.compare)
 	}
 	place, step := low+q.Offset, 1
 	if q.Descending {
 		place, step = high-1-q.Offset, -1
 	}
-	for _, e := range gone {
-		if q.compare(e.node, at(place).node) > 0 {
+	for _, n := range gone {
+		e, _ := d.list.GetAt(place)
+		if q.compare(n, d.at(e)) > 0 {
 			break
 		}
 		if place += step; place < low || place >= high {
-			return nil
+			return -1
 		}
 	}
-	return at(place)
+	return place
 }
 
-// start returns the entry to begin at; nil for the end of the list at which the order begins.
-func (q *Query) start() *entry {
+// start returns the first entry of a query's range and after its After, in its order; false if there is none. The entry
+// at After itself may be first. It requires mu.
+func (d *directory) start(q *Query) (entry, bool) {
 	after := q.After
 	switch {
-	case q.Descending && q.To != math.MaxInt64 && (after == nil || q.To < after.Created):
-		return pivot(q.To, maxPath)
-	case !q.Descending && q.From != math.MinInt64 && (after == nil || q.From > after.Created):
-		return pivot(q.From, "")
-	case after != nil:
-		return pivot(after.Created, after.Path)
+	case q.Descending && (after == nil || q.To < after.Created):
+		return d.seek(q.To, maxPath, true)
+	case !q.Descending && (after == nil || q.From > after.Created):
+		return d.seek(q.From, "", false)
 	}
-	return nil
+	return d.seek(after.Created, after.Path, q.Descending)
 }
 
 // add takes a version and reports whether a later one of the same directory can still be part of the result.

@@ -36,9 +36,9 @@ func (t *Tree) Load(
 		failed = produce(objects, batches, stop)
 	}()
 
-	pending := make(map[*directory][]*entry)
+	pending := make(map[*directory][]*Version)
 	var dir *directory
-	var entries []*entry // of dir
+	var versions []*Version // of dir
 	bytes := 0
 	for batch := range batches {
 		for _, one := range batch {
@@ -58,12 +58,12 @@ func (t *Tree) Load(
 			bytes += n.bytes()
 			if parent := n.parent(); dir == nil || dir.path != parent {
 				if dir != nil {
-					pending[dir] = entries
+					pending[dir] = versions
 				}
 				dir = s.directory(parent)
-				entries = pending[dir]
+				versions = pending[dir]
 			}
-			entries = append(entries, n.entry)
+			versions = append(versions, n)
 		}
 	}
 	if err == nil {
@@ -81,7 +81,7 @@ func (t *Tree) Load(
 		}
 	}
 	if dir != nil {
-		pending[dir] = entries
+		pending[dir] = versions
 	}
 	fillAll(pending)
 	s.objects.move(math.MaxInt) // readers start with one table
@@ -109,8 +109,7 @@ func produce(objects iter.Seq2[meta.Object, error], batches chan<- []loaded, sto
 		if err != nil {
 			return err
 		}
-		n := newVersion(obj.Path, obj.Data)
-		n.place(&obj)
+		n := versionOf(nil, &obj)
 		batch = append(batch, loaded{n, hashOf(obj.Path)})
 		if len(batch) < loadBatch {
 			continue
@@ -130,22 +129,22 @@ func produce(objects iter.Seq2[meta.Object, error], batches chan<- []loaded, sto
 }
 
 // fillAll builds the lists of empty directories, on all processors.
-func fillAll(pending map[*directory][]*entry) {
+func fillAll(pending map[*directory][]*Version) {
 	type job struct {
-		dir     *directory
-		entries []*entry
+		dir      *directory
+		versions []*Version
 	}
 	jobs := make(chan job)
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(pending)) {
 		workers.Go(func() {
 			for j := range jobs {
-				j.dir.fill(j.entries)
+				j.dir.fill(j.versions)
 			}
 		})
 	}
-	for dir, entries := range pending {
-		jobs <- job{dir, entries}
+	for dir, versions := range pending {
+		jobs <- job{dir, versions}
 	}
 	close(jobs)
 	workers.Wait()
@@ -155,13 +154,13 @@ func fillAll(pending map[*directory][]*entry) {
 }
 
 // fill builds an empty directory's list. The directory is not shared yet.
-func (d *directory) fill(entries []*entry) {
-	compare := func(a, b *entry) int { return CompareVersions(a.node, b.node) }
-	if !slices.IsSortedFunc(entries, compare) {
-		slices.SortFunc(entries, compare)
+func (d *directory) fill(versions []*Version) {
+	if !slices.IsSortedFunc(versions, CompareVersions) {
+		slices.SortFunc(versions, CompareVersions)
 	}
-	for _, e := range entries {
-		d.list.Load(e)
-		d.noteEnd(e.node)
+	for _, n := range versions {
+		n.cell = d.cells.add(n)
+		d.list.Load(n.entry())
+		d.noteEnd(n)
 	}
 }

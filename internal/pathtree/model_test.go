@@ -157,26 +157,24 @@ func checkStructure(t *testing.T, tree *Tree) {
 				t.Fatalf("directory %q is a child of %q and not in the map", d.path, d.parent.path)
 			}
 		}
-		var last *entry
-		d.list.Scan(func(e *entry) bool {
+		var last *Version
+		d.list.Scan(func(e entry) bool {
 			listed++
-			n := s.objects.load(e.node.Path())
-			if n != e.node || n.entry != e || s.home(n) != d || e.created != n.created {
-				t.Fatalf("the entry of %q and its object do not belong together", e.node.Path())
+			n := d.at(e)
+			if s.objects.load(n.Path()) != n || n.entry() != e || s.home(n) != d || n.turning() {
+				t.Fatalf("the entry of %q and its object do not belong together", n.Path())
 			}
-			if last != nil && !entryLess(last, e) {
-				t.Fatalf("%q is listed before %q", last.node.Path(), e.node.Path())
-			}
-			if n.turning() {
-				t.Fatalf("%q is still in a change of several keys", e.node.Path())
+			if last != nil && CompareVersions(last, n) >= 0 {
+				t.Fatalf("%q is listed before %q", last.Path(), n.Path())
 			}
 			if n.Expires() != 0 {
 				own++
 			}
 			bytes += len(n.Data())
-			last = e
+			last = n
 			return true
 		})
+		d.checkCells(t)
 		if size(d.ends) != own {
 			t.Fatalf("directory %q orders %d objects that expire, %d do", d.path, size(d.ends), own)
 		}

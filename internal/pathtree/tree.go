@@ -4,15 +4,16 @@
 // and allocates nothing. Every directory ("users" for "users/1") has a B-tree of its objects ordered by (Created,
 // Path), and knows its subdirectories, so a glob visits only what it can match.
 //
-// An entry of the B-tree is stable. An overwrite replaces the entry's object and leaves the tree alone. Only a new
-// Created moves the entry.
+// An entry of the B-tree is a time and the number of a cell, which holds the object (cells.go). An overwrite replaces the
+// object in the cell and leaves the tree alone. Only a new Created moves the entry.
 //
 // # Concurrency
 //
 // One mutex serializes all changes. They come only from the store's commit pipeline and, in cache mode, from fills of
 // the cache. A reader of lists holds the read lock of one directory at a time, while it copies pointers. A change of
 // several keys becomes visible at once. Lists see it at once because all its directories stay locked until it is
-// complete. Point reads see it at once because its objects share one flag, which is set in between (apply.go).
+// complete. Point reads see it at once because the index refers to both versions of each key, and to one flag that is set
+// in between (apply.go).
 //
 // # Expiry
 //
@@ -75,7 +76,7 @@ func (t *Tree) Get(path string) (*Version, bool) {
 	if n == nil {
 		return nil, false
 	}
-	if end := n.Expires(); end != 0 && end <= now() {
+	if n.expires != 0 && n.expires <= now() {
 		return nil, false
 	}
 	return n, true
@@ -161,7 +162,7 @@ func (t *Tree) PutAt(spot Spot, made *Version, obj *meta.Object) *Version {
 	if spot.state == nil {
 		spot.hash = hashOf(obj.Path)
 	}
-	if old == nil || old.entry == nil || s != spot.state {
+	if old == nil || old.cell == 0 || s != spot.state {
 		old = s.objects.loadAt(spot.hash, obj.Path)
 	}
 	return s.put(spot.hash, old, made, obj)
@@ -181,7 +182,6 @@ func (t *Tree) Delete(path string) bool {
 	dir.drop(n)
 	s.objects.remove(n)
 	dir.mu.Unlock()
-	n.entry = nil
 	s.count(n, nil)
 	dir.settle()
 	s.prune(dir)
@@ -198,7 +198,6 @@ func (t *Tree) Clear() {
 // put stores an object and replaces old, which is the stored version, nil if there is none. It requires Tree.write.
 func (s *state) put(hash uint64, old, made *Version, obj *meta.Object) *Version {
 	n := versionOf(made, obj)
-	n.succeed(old, obj)
 	dir := s.home(n)
 	// The index also changes under the directory's lock. So a reader that has found the new object by its path also
 	// finds it in the list.
@@ -208,8 +207,5 @@ func (s *state) put(hash uint64, old, made *Version, obj *meta.Object) *Version 
 	dir.mu.Unlock()
 	dir.settle()
 	s.count(old, n)
-	if old != nil {
-		old.entry = nil
-	}
 	return n
 }

@@ -32,7 +32,7 @@ func TestCountLooksAtNoObject(t *testing.T) {
 				tree.Put(meta.Object{Path: fmt.Sprintf("d/%d", i), Expires: c.expires(i)})
 			}
 			tree.state.Load().root.all(func(d *directory) {
-				d.list.Scan(func(e *entry) bool { e.node = nil; return true })
+				d.list.Scan(func(e entry) bool { d.cells.set(e.cell, nil); return true })
 			})
 			if got := tree.Count("d/*", 0); got != c.want {
 				t.Errorf("Count = %d, want %d", got, c.want)
@@ -137,9 +137,9 @@ func TestCollectMatchesLater(t *testing.T) {
 func keepNewest(tree *Tree, newest int) {
 	tree.state.Load().root.all(func(d *directory) {
 		old := d.list.Len() - newest
-		d.list.Scan(func(e *entry) bool {
+		d.list.Scan(func(e entry) bool {
 			if old--; old >= 0 {
-				e.node = nil
+				d.cells.set(e.cell, nil)
 			}
 			return true
 		})
@@ -177,9 +177,9 @@ func TestPagesLookAtNothingElse(t *testing.T) {
 				q.Offset, q.Limit, q.Descending = n/2, limit, descending
 				want := tree.Select(q)
 				d, _ := tree.state.Load().dirs.Load("d")
-				d.list.Scan(func(e *entry) bool {
-					if !slices.Contains(want, e.node) {
-						e.node = nil
+				d.list.Scan(func(e entry) bool {
+					if !slices.Contains(want, d.at(e)) {
+						d.cells.set(e.cell, nil)
 					}
 					return true
 				})

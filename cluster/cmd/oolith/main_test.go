@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
+	etcdserver.SmallFiles()
 	etcdserver.RunMember()
 	os.Exit(m.Run())
 }
@@ -292,6 +293,7 @@ func withoutQuorum(t *testing.T) string {
 		_, err := client.Get(ctx, "x")
 		cancel()
 		served = err == nil
+		must(t, "the members", m.Lost())
 	}
 	m.Kill(0)
 	m.Kill(1)

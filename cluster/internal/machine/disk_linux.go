@@ -36,7 +36,7 @@ func newDisk(dir string) (d *Disk, err error) {
 	}
 	err = d.attach()
 	if err == nil {
-		err = tool("mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", "-N", "4096", d.loop)
+		err = tool("mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", "-J", "size=8", "-N", "4096", d.loop)
 	}
 	if err == nil {
 		err = d.mount()
@@ -64,7 +64,7 @@ func (d *Disk) mount() error {
 
 func (d *Disk) detach() (err error) {
 	if d.mounted {
-		if err = tool("umount", d.Dir); err != nil {
+		if err = unmount(d.Dir); err != nil {
 			return err
 		}
 		d.mounted = false
@@ -74,6 +74,22 @@ func (d *Disk) detach() (err error) {
 			return err
 		}
 		d.loop = ""
+	}
+	return nil
+}
+
+// busyFor is how long a file system may be busy once its processes have ended: df, or a monitor, looks at every mount.
+const busyFor = 10 * time.Second
+
+func unmount(dir string) error {
+	began := time.Now()
+	err := unix.Unmount(dir, 0)
+	for errors.Is(err, unix.EBUSY) && time.Since(began) < busyFor {
+		time.Sleep(time.Millisecond)
+		err = unix.Unmount(dir, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
 	return nil
 }

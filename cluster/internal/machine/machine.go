@@ -35,7 +35,7 @@ func Available() error {
 	if os.Geteuid() != 0 {
 		return errors.New("machines of their own need the superuser")
 	}
-	for _, tool := range []string{"ip", "tc", "losetup", "mkfs.ext4", "mount", "umount"} {
+	for _, tool := range []string{"ip", "tc", "losetup", "mkfs.ext4", "mount"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("machines of their own need the command %s", tool)
 		}

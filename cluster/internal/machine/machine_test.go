@@ -87,6 +87,21 @@ func TestDiskForgets(t *testing.T) {
 	}
 }
 
+// Software that looks at all file systems, such as df, makes one busy for an instant.
+func TestDiskIsLookedAt(t *testing.T) {
+	disk := newGroup(t, 1).At(0).Disk
+	look, err := os.Open(disk.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Cut(0)
+	closed := make(chan error, 1)
+	time.AfterFunc(200*time.Millisecond, func() { closed <- look.Close() })
+	if err := errors.Join(disk.Restore(), <-closed); err != nil {
+		t.Errorf("Restore of a disk that somebody looks at: %v", err)
+	}
+}
+
 func TestDiskIsFull(t *testing.T) {
 	disk := newGroup(t, 1).At(0).Disk
 	if err := disk.Fill(1 << 20); err != nil {
