@@ -256,7 +256,7 @@ func explain(err error) error {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return errors.New("the cluster's database is full: compact and defragment it, or raise its quota")
 	case errors.Is(err, rpctypes.ErrCompacted):
-		return fmt.Errorf("%w: the content was compacted while it was read", storage.ErrHistoryGone)
+		return fmt.Errorf("%w, the content was compacted while it was read", storage.ErrHistoryGone)
 	case unreachable(err):
 		return fmt.Errorf("%w, %w", storage.ErrUnavailable, err)
 	}
