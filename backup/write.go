@@ -191,7 +191,7 @@ var errTooLong = errors.New("the object is too large for a backup")
 // add adds an object.
 func (w *writer) add(ctx context.Context, obj *meta.Object) error {
 	if len(obj.Data) > w.longest {
-		return fmt.Errorf("%q: %w: %d bytes, at most %d", obj.Path, errTooLong, len(obj.Data), w.longest)
+		return fmt.Errorf("%q: %w, %d bytes, at most %d", obj.Path, errTooLong, len(obj.Data), w.longest)
 	}
 	// A record larger than a block gets its own block.
 	if len(w.records) > 0 && len(w.records)+len(obj.Data) > blockSize {

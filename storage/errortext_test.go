@@ -49,16 +49,19 @@ func TestErrorTexts(t *testing.T) {
 	started := func(o Options) error { return New(LayeredConfig{Memory: NewMemoryLayer()}, o).Start(Options{}) }
 	for what, err := range map[string]error{
 		"get": get, "push": push, "long push": long, "list": list, "limit": limit, "update": update, "touch": touch, "snapshot": snapshot, "acquire": acquire, "watch": watch,
-		"set":                     set1("a b"),
-		"set of a long path":      set1(strings.Repeat("x", 2000)),
-		"set of no JSON":          func() error { _, err := s.Set("a", json.RawMessage("{")); return err }(),
-		"conflict":                with("a/b", SetOptions{IfAbsent: true}),
-		"two conditions":          with("a", SetOptions{IfAbsent: true, IfRevision: 1}),
-		"negative TTL":            with("a", SetOptions{TTL: -1}),
-		"negative end":            with("a", SetOptions{Expires: -1}),
-		"two ends":                with("a", SetOptions{TTL: 1, Expires: 1}),
-		"kept end":                with("a", SetOptions{TTL: 1, KeepTTL: true}),
-		"another store's lease":   func() error { _, err := inMemory(t).SetWith("a", json.RawMessage("1"), SetOptions{Lease: lease}); return err }(),
+		"set":                set1("a b"),
+		"set of a long path": set1(strings.Repeat("x", 2000)),
+		"set of no JSON":     func() error { _, err := s.Set("a", json.RawMessage("{")); return err }(),
+		"conflict":           with("a/b", SetOptions{IfAbsent: true}),
+		"two conditions":     with("a", SetOptions{IfAbsent: true, IfRevision: 1}),
+		"negative TTL":       with("a", SetOptions{TTL: -1}),
+		"negative end":       with("a", SetOptions{Expires: -1}),
+		"two ends":           with("a", SetOptions{TTL: 1, Expires: 1}),
+		"kept end":           with("a", SetOptions{TTL: 1, KeepTTL: true}),
+		"another store's lease": func() error {
+			_, err := inMemory(t).SetWith("a", json.RawMessage("1"), SetOptions{Lease: lease})
+			return err
+		}(),
 		"delete":                  s.Del("none"),
 		"delete of a bad path":    s.Del("a//b"),
 		"lock":                    s.LockContext(t.Context(), "a/*"),

@@ -229,7 +229,7 @@ func limitedFiles(t *testing.T, dir string) {
 // A compaction that cannot make a file waits. Badger would go on, and lose what would have been in
 // the file.
 func TestCompactionWithoutFiles(t *testing.T) {
-	dir := mount(t, "size=64m,nr_inodes=60")
+	dir := mount(t, "size=64m,nr_inodes=200")
 	options := small()
 	options.hooks.patience = 50 * time.Millisecond
 	l := start(t, filepath.Join(dir, "store"), options)

@@ -20,7 +20,7 @@ func lookAtRoom(dir string) (room, error) {
 		bytes: int64(uint64(fs.Bavail) * uint64(fs.Bsize)),
 		total: int64(uint64(fs.Blocks) * uint64(fs.Bsize)),
 		// Some file systems do not count files and report 0 of 0.
-		noFiles: fs.Files > 0 && fs.Ffree == 0,
+		noFiles: fs.Files > 0 && uint64(fs.Ffree) < spareFiles,
 	}, nil
 }
 

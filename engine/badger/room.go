@@ -39,6 +39,9 @@ const (
 	// MinFree is at most this part of the disk, but at least tablesFree times the minimum MemTableSize.
 	diskShare  = 16
 	tablesFree = 16
+	// spareFiles exceeds the number of tables that compactions can create between two checks of the disk: several
+	// compactions pass the gate at the same time.
+	spareFiles = 64
 )
 
 // scaled adapts the reserved free space to the size of a disk, 0 if unknown, and the memtables to that space.
@@ -61,7 +64,7 @@ type room struct {
 	known   bool
 	bytes   int64
 	total   int64 // the size of the disk
-	noFiles bool  // no further file can be created
+	noFiles bool  // fewer than spareFiles further files can be created
 }
 
 // lookAtRoom asks the file system, or a test hook.
@@ -84,7 +87,7 @@ func (s *store) demand(needed int64) error {
 	case !left.known:
 		return nil
 	case left.noFiles:
-		return fmt.Errorf("%w (it can take no further file)", errFull)
+		return fmt.Errorf("%w (it takes fewer than %d further files)", errFull, spareFiles)
 	case left.bytes < needed:
 		return fmt.Errorf("%w (%d MiB are left, expected %d MiB)", errFull, left.bytes>>20, (needed+1<<20-1)>>20)
 	}

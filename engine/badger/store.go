@@ -16,7 +16,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -208,7 +207,7 @@ func (l *Layer) MarkIncomplete(reason string) error {
 func (s *store) checkComplete() error {
 	_, err := s.lookup(incompleteKey, latest, func(mark []byte, _ uint64) error {
 		if reason, marked := strings.CutPrefix(string(mark), "+"); marked {
-			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(reason))
+			return enginekit.Incomplete(reason)
 		}
 		return nil
 	})

@@ -144,7 +144,7 @@ func (l *Layer) Start(opt storage.LayerOptions) error {
 		err = explain(err)
 		if errors.Is(err, storage.ErrUnavailable) {
 			if why := diagnose(l.endpoints, l.options.TLS); why != nil {
-				err = fmt.Errorf("%w: %s", storage.ErrUnavailable, strings.ReplaceAll(why.Error(), "\n", "; "))
+				err = fmt.Errorf("%w, %s", storage.ErrUnavailable, strings.ReplaceAll(why.Error(), "\n", "; "))
 			}
 		}
 		return fmt.Errorf("etcd: %s: %w", strings.Join(l.endpoints, ","), err)
@@ -256,9 +256,9 @@ func explain(err error) error {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return errors.New("the cluster's database is full: compact and defragment it, or raise its quota")
 	case errors.Is(err, rpctypes.ErrCompacted):
-		return fmt.Errorf("%w: the content was compacted while it was read", storage.ErrHistoryGone)
+		return fmt.Errorf("%w, the content was compacted while it was read", storage.ErrHistoryGone)
 	case unreachable(err):
-		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+		return fmt.Errorf("%w, %w", storage.ErrUnavailable, err)
 	}
 	return err
 }

@@ -218,7 +218,7 @@ func placeForeign(changes []storage.SharedChange, revision int64) error {
 			next = max(next, int(c.Object.Revision&(1<<shift-1)))
 		}
 		if next >= 1<<shift {
-			return fmt.Errorf("%w: etcd: revision %d of other software has too many changes, or places that leave no room for all", storage.ErrUndecodable, revision)
+			return fmt.Errorf("%w, revision %d of other software in etcd has too many changes, or places that leave no room for all", storage.ErrUndecodable, revision)
 		}
 		placeChange(c, revision, next)
 		next++

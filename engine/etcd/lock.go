@@ -132,13 +132,13 @@ func (k *lock) grant(ctx context.Context, ttl time.Duration, wait bool) error {
 	began := time.Now()
 	err = k.Renew(ctx, ttl)
 	if errors.Is(err, storage.ErrLeaseLost) {
-		err = fmt.Errorf("%w: etcd: the place in the queue of the lock was lost", storage.ErrUnavailable)
+		err = fmt.Errorf("%w, the place in the queue of the lock was lost", storage.ErrUnavailable)
 	}
 	if err != nil {
 		return err
 	}
 	if time.Since(began) > lockSlack {
-		return fmt.Errorf("%w: etcd: the lock took too long to be had for the time it was asked for", storage.ErrUnavailable)
+		return fmt.Errorf("%w, the lock took too long to be had for the time it was asked for", storage.ErrUnavailable)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (s *session) open(endpoints []string, opt storage.LayerOptions) error {
 	}
 	if !made.Succeeded && !opt.AllowIncomplete {
 		if partial := made.Responses[1].GetResponseRange().Kvs; len(partial) > 0 {
-			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(partial[0].Value)))
+			return enginekit.Incomplete(string(partial[0].Value))
 		}
 	}
 	if s.options.ReadOnly {

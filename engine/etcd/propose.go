@@ -167,5 +167,5 @@ func (s *session) refusal(err error, t *storage.SharedTransaction) error {
 	if err = s.explain(err); errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotActive) {
 		return err
 	}
-	return fmt.Errorf("%w: etcd: %w", storage.ErrUnavailable, err)
+	return fmt.Errorf("%w, %w", storage.ErrUnavailable, err)
 }

@@ -72,7 +72,7 @@ func (s *session) settle(ctx context.Context, answered bool) (took bool, err err
 			s.known = 0 // by such a fence; before it the record was in its state before the transaction
 			return false, nil
 		case now.revision != s.known:
-			return false, fmt.Errorf("%w: etcd: somebody else changed the record %q of this node while the answer to a transaction was lost",
+			return false, fmt.Errorf("%w, somebody else changed the record %q of this node in etcd while the answer to a transaction was lost",
 				storage.ErrWritesStopped, s.keys.record(s.node))
 		case answered:
 			return false, nil

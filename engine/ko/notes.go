@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/oolith-db/oolith/engine/internal/levelfiles"
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -151,7 +150,7 @@ func checkComplete(d disk) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
+	return enginekit.Incomplete(string(reason))
 }
 
 // MarkIncomplete implements storage.IncompleteMarker. The mark is the file OOLITH-INCOMPLETE beside the database.

@@ -125,7 +125,7 @@ func (d *database) addClear(b *leveldb.Batch, index, size int) error {
 // checkData accepts only data that the older software can read.
 func checkData(path string, obj *meta.Object) error {
 	if !jsonvalid.Grammar(obj.Data) {
-		return fmt.Errorf("path %q: %w: it is not one JSON value", path, storage.ErrInvalidStorageData)
+		return fmt.Errorf("path %q: %w, it is not one JSON value", path, storage.ErrInvalidStorageData)
 	}
 	if len(obj.Data) > 2*maxNesting && nesting(obj.Data) > maxNesting {
 		return fmt.Errorf("path %q: the data nests deeper than %d levels", path, maxNesting)

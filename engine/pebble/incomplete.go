@@ -3,11 +3,9 @@ package pebble
 import (
 	"cmp"
 	"errors"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -34,6 +32,6 @@ func (d *database) checkComplete() error {
 	if err != nil {
 		return err
 	}
-	err = fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
+	err = enginekit.Incomplete(string(reason))
 	return cmp.Or(closer.Close(), err)
 }

@@ -6,7 +6,6 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
-	"github.com/oolith-db/oolith/storage"
 	"github.com/oolith-db/oolith/storage/enginekit"
 )
 
@@ -36,7 +35,7 @@ func (c *conn) intNote(name string) (value int64, found bool, err error) {
 // checkComplete rejects a database that is marked as incomplete.
 func checkComplete(c *conn) error {
 	return c.note(noteIncomplete, func(s *sqlite3.Stmt) error {
-		return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(s.ColumnText(0)))
+		return enginekit.Incomplete(s.ColumnText(0))
 	})
 }
 

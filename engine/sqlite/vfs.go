@@ -57,7 +57,7 @@ func (s *fileSystem) explain(err error) error {
 	if err == nil || cause == nil || !ofFiles || errors.Is(err, cause) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", err, cause)
+	return fmt.Errorf("%w, %w", err, cause)
 }
 
 // OpenFilename implements vfs.VFSFilename.

@@ -20,10 +20,22 @@
 // survive a power failure. [Locked] retries a lock for half a second, and [Explain] adds advice to an error of the file
 // system.
 //
+// Errors: [Incomplete] is that of a store that is marked as incomplete. [OneLine] makes one line of a message.
+//
 // Logging: [Apart] runs a caller's log handler in a separate goroutine, and [Drain] waits for it.
 package enginekit
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/oolith-db/oolith/storage"
+)
+
+// Incomplete is the error of a store that is marked as incomplete for a reason: see storage.IncompleteMarker.
+func Incomplete(reason string) error {
+	return fmt.Errorf("%w, %s", storage.ErrIncomplete, OneLine(reason))
+}
 
 // OneLine joins the lines of a message into one line.
 func OneLine(message string) string { return strings.Join(strings.Fields(message), " ") }

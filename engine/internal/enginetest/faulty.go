@@ -173,7 +173,7 @@ func TestCrashKeepsMark(t testing.TB, l Layer, crashed func() Layer) {
 	}
 	Set(t, l, "a", "b", "c")
 	err := crashed().Start(storage.LayerOptions{})
-	if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ": a copy of something") {
+	if !errors.Is(err, storage.ErrIncomplete) || !strings.HasSuffix(err.Error(), ", a copy of something") {
 		t.Errorf("start of a marked store after a crash: %v", err)
 	}
 	if err := l.MarkIncomplete(""); err != nil {

@@ -96,7 +96,7 @@ func inspect(d *database, options storage.LayerOptions) error {
 			return fmt.Errorf("its format has version %d, this build knows up to %d; use a newer build", version, formatVersion)
 		}
 		if reason := tx.Bucket(notes).Get(incompleteNote); reason != nil && !options.AllowIncomplete {
-			return fmt.Errorf("%w: %s", storage.ErrIncomplete, enginekit.OneLine(string(reason)))
+			return enginekit.Incomplete(string(reason))
 		}
 		return nil
 	})
