@@ -115,7 +115,9 @@ func newVersion(path string, data json.RawMessage) *Version {
 func newBlock(pathSize int, data json.RawMessage) *Version {
 	n := makers[(pathSize+len(data)+makerStep-1)/makerStep]()
 	n.size, n.pathSize = uint32(len(data)), uint16(pathSize)
-	copy(unsafe.Slice(n.inside(pathSize), len(data)), data)
+	if len(data) > 0 { // else the address may be that of another block
+		copy(unsafe.Slice(n.inside(pathSize), len(data)), data)
+	}
 	return n
 }
 

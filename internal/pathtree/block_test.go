@@ -35,6 +35,19 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// No address is outside its block, also if the path fills the block and there is no data. The race detector checks it.
+func TestFullBlocks(t *testing.T) {
+	for size := range maxInside {
+		path := strings.Repeat("n", size+1)
+		if n := NewVersion(path, nil); n.Path() != path || n.Data() != nil {
+			t.Fatalf("a path of %d bytes: a path of %d bytes, data %q", len(path), len(n.Path()), n.Data())
+		}
+		if n := NewPush(path[1:]+"*", nil); n.Data() != nil {
+			t.Fatalf("a push of %d bytes: data %q", len(path), n.Data())
+		}
+	}
+}
+
 // The version of a push has the path of its time, and its data, copied, whatever their sizes.
 func TestNamedAt(t *testing.T) {
 	for _, pattern := range []string{"*", "list/*", strings.Repeat("deep/", 50) + "*"} {

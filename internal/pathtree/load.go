@@ -16,9 +16,9 @@ import (
 const loadBatch = 512
 
 // Load replaces the content with the objects of a sequence, in any order, and returns the highest revision among them.
-// The tree keeps the objects' Data and Path. The sequence runs in its own goroutine, so decoding and building overlap.
-// It has ended when Load returns. On an error, of the sequence or for a duplicate path, the tree is unchanged. hint is
-// roughly the number of objects, 0 if unknown.
+// The tree keeps the Data of large objects, and copies the rest. The sequence runs in its own goroutine, so decoding and
+// building overlap. It has ended when Load returns. On an error, of the sequence or for a duplicate path, the tree is
+// unchanged. hint is roughly the number of objects, 0 if unknown.
 //
 // Objects without a revision get the revisions after the result of after(highest), where highest is the highest loaded
 // revision. They get them in the order of lists, and Load returns them. If after is nil, they stay without a revision.

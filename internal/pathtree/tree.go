@@ -9,11 +9,10 @@
 //
 // # Concurrency
 //
-// One mutex serializes all changes. They come only from the store's commit pipeline and, in cache mode, from fills of
-// the cache. A reader of lists holds the read lock of one directory at a time, while it copies pointers. A change of
-// several keys becomes visible at once. Lists see it at once because all its directories stay locked until it is
-// complete. Point reads see it at once because the index refers to both versions of each key, and to one flag that is set
-// in between (apply.go).
+// One mutex serializes all changes. A reader of lists holds the read lock of one directory at a time, while it copies
+// pointers. A change of several keys becomes visible at once. Lists see it at once because all its directories stay
+// locked until it is complete. Point reads see it at once because the index refers to both versions of each key, and to
+// one flag that is set in between (apply.go).
 //
 // # Expiry
 //

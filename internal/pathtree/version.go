@@ -11,14 +11,14 @@ import (
 // Version is one version of an object, with its path and data in one piece of memory (block.go). All fields except cell
 // are immutable once it is in a tree. Its size matters, because each write makes one.
 //
-// A version has no pointers, so the garbage collector does not look into it. A caller that keeps a version, or its path
-// or data, keeps nothing else in memory.
+// Unless it is large, a version has no pointers, so the garbage collector does not look into it. A caller that keeps a
+// version, or its path or data, keeps nothing else in memory.
 type Version struct {
 	created, updated int64
 	expires          int64 // Unix nanoseconds; 0 for never
 	revision         uint64
 	// cell is the version's cell in its directory, which is found by its path. It is 0 after the version was replaced
-	// or removed, and before it is in a tree. Only the writer uses it.
+	// or removed, and before it is in a tree. Clear and Load leave it as it is. Only the writer uses it.
 	cell uint
 
 	// The fields below describe where in the block the path and the data are.
