@@ -40,10 +40,10 @@ func TestCells(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var c cells
 	model, most := make(map[uint]*Version), 0
-	for i := range 10_000 {
+	for i := range 6 * largestBlock {
 		n := NewVersion(fmt.Sprint("a/", i), nil)
 		switch cell := uint(random.IntN(int(c.last) + 1)); {
-		case model[cell] == nil || i%3 == 0:
+		case i < 3*largestBlock || model[cell] == nil || i%3 == 0:
 			cell = c.add(n)
 			if model[cell] != nil {
 				t.Fatalf("cell %d was given out twice", cell)
