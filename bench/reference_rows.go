@@ -47,24 +47,37 @@ func nothing() {}
 // setter writes, and reads, what rows compare.
 type setter func(path string, data json.RawMessage) error
 
-// writesOf is a side on which some goroutines overwrite paths. readsOfTen of ten calls are reads.
+// writesOf is a side on which some goroutines overwrite paths. readsOfTen of ten calls are reads. Each goroutine does its
+// share of the calls and shares nothing with the others. A common counter would be an atomic instruction in each call,
+// before which a processor completes all earlier reads.
 func writesOf(goroutines int, set setter, get read, readsOfTen int, paths []string) side {
 	data := bodies()
-	at := make([]int, goroutines)
-	for g := range at {
-		at[g] = g * len(paths) / goroutines
+	begins := make([]int, goroutines)
+	for g := range begins {
+		begins[g] = g * len(paths) / goroutines
+	}
+	share := func(g, calls int) error {
+		at := begins[g]
+		defer func() { begins[g] = at }()
+		for i := range calls {
+			path := paths[at]
+			if at++; at == len(paths) {
+				at = 0
+			}
+			var err error
+			if i%10 < readsOfTen {
+				err = get(path)
+			} else {
+				err = set(path, data[i%len(data)])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return func(n int) error {
-		return parallel(goroutines, n, func(g, i int) error {
-			path := paths[at[g]]
-			if at[g]++; at[g] == len(paths) {
-				at[g] = 0
-			}
-			if i%10 < readsOfTen {
-				return get(path)
-			}
-			return set(path, data[i%len(data)])
-		})
+		return parallel(goroutines, goroutines, func(_, g int) error { return share(g, max(1, n/goroutines)) })
 	}
 }
 
