@@ -25,7 +25,11 @@ var mutants = []mutant{
 	},
 	{
 		name: "an overwrite forgets Created", in: "storage run.stageOne",
-		old: "meta.Object{Created: w.found.created, Updated: now}", new: "meta.Object{Created: now, Updated: now}",
+		old: "w.object.Created, w.object.Updated = w.found.created, now", new: "w.object.Created, w.object.Updated = now, now",
+	},
+	{
+		name: "a push that needs another path changes the earlier one", in: "storage write.name",
+		old: `w.found.exists || w.object.Path != ""`, new: "false", tests: "./storage",
 	},
 	{
 		name: "writes of a group do not see those before them", in: "storage run.stage",
@@ -62,6 +66,26 @@ var mutants = []mutant{
 	{
 		name: "several keys change one by one for point reads", in: "internal/pathtree turn.now",
 		old: "t.done.Load()", new: "true",
+	},
+	{
+		name: "a push returns its index in the object's memory", in: "storage Layered.put",
+		old: "strings.Clone(w.object.Index)", new: "strings.TrimSpace(w.object.Index)", tests: "./storage",
+	},
+	{
+		name: "a directory holds what was removed", in: "internal/pathtree cells.free",
+		old: "s.set(cell, nil)", new: "", tests: "./internal/pathtree",
+	},
+	{
+		name: "a cell is not used again", in: "internal/pathtree cells.free",
+		old: "s.freed = append(s.freed, cell)", new: "", tests: "./internal/pathtree",
+	},
+	{
+		name: "a replaced version still claims its cell", in: "internal/pathtree directory.place",
+		old: "n.cell, old.cell = old.cell, 0", new: "n.cell = old.cell", tests: "./internal/pathtree ./storage",
+	},
+	{
+		name: "a page begins anywhere among the objects of one time", in: "internal/pathtree directory.seek",
+		old: "found.created != created", new: "true", tests: "./internal/pathtree",
 	},
 	{
 		name: "an overwrite leaves the old table before it is in the new one", in: "internal/pathtree index.storeAt",

@@ -2,7 +2,10 @@ package storage
 
 import (
 	"encoding/json"
+	"runtime"
 	"testing"
+	"unsafe"
+	"weak"
 
 	"github.com/oolith-db/oolith/internal/pathtree"
 	"github.com/oolith-db/oolith/key"
@@ -31,7 +34,7 @@ func TestPushLeavesItsEarlierPath(t *testing.T) {
 	}
 }
 
-// A push allocates the object, and the index that it returns, which does not keep the object in memory.
+// A push allocates the object, and the index that it returns.
 func TestPushAllocations(t *testing.T) {
 	l := New(LayeredConfig{Memory: NewMemoryLayer()})
 	if err := l.Start(Options{}); err != nil {
@@ -46,4 +49,30 @@ func TestPushAllocations(t *testing.T) {
 	}); got > 2 {
 		t.Errorf("%v allocations, expected 2", got)
 	}
+}
+
+// The index that a push returns does not keep the object in memory.
+func TestPushIndexKeepsNoData(t *testing.T) {
+	l := New(LayeredConfig{Memory: NewMemoryLayer()})
+	if err := l.Start(Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	index, err := l.Push("list/*", json.RawMessage(`{"text":"hello"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj, err := l.Get("list/" + index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := weak.Make(unsafe.SliceData([]byte(obj.Data)))
+	if err := l.Del("list/" + index); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if data.Value() != nil {
+		t.Error("it does")
+	}
+	runtime.KeepAlive(index)
 }
