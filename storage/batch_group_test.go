@@ -259,6 +259,34 @@ func TestConflictWithAGroupInFlight(t *testing.T) {
 	}
 }
 
+// A delete of a pattern, and a clear, take with them what is in flight before them.
+func TestDeletesOfManyBehindAGroupInFlight(t *testing.T) {
+	for name, remove := range map[string]func(l *Layered) error{
+		"pattern": func(l *Layered) error { return l.Del("x/*") },
+		"subtree": func(l *Layered) error { return l.Del("x/**") },
+		"clear":   func(l *Layered) error { l.Clear(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAsyncStore(t)
+				first := a.begin(func() error { _, err := a.Set("x/new", json.RawMessage("1")); return err })
+				a.layer.sync = nil // for what follows
+				removed := a.queue(func() error { return remove(a.Layered) })
+				if len(removed) != 0 {
+					t.Error("it was answered before the group")
+				}
+				first.end <- nil
+				a.group.Wait()
+				must(t, errors.Join(<-first.answer, <-removed))
+				expect(t, a.Layered, "x/new", "")
+				if _, err := a.layer.Get("x/new"); !errors.Is(err, ErrNotFound) {
+					t.Errorf("the layer has it, %v", err)
+				}
+			})
+		})
+	}
+}
+
 // A delete in flight, and what comes behind it.
 func TestDeleteInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
