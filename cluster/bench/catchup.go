@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -50,13 +49,8 @@ func (b *bench) catchUp() error {
 		p.SetOff(false)
 	}
 	began := time.Now()
-	for err := s.Barrier(context.Background()); err != nil; err = s.Barrier(context.Background()) {
-		if !errors.Is(err, storage.ErrUnavailable) {
-			return err
-		}
-		if err := b.members.Lost(); err != nil {
-			return err
-		}
+	if err := b.served(func() error { return s.Barrier(context.Background()) }); err != nil {
+		return err
 	}
 	node := time.Since(began).Seconds()
 	if got := s.Stats().Changes - before; got < uint64(b.missed) {
@@ -88,17 +82,12 @@ func (b *bench) fill(layer *etcd.Layer, n, each int, path func(i int) string) er
 			t.Changes = append(t.Changes, storage.SharedChange{Key: path(done), Object: objectOf(path(done))})
 			done++
 		}
-		for {
+		err := b.served(func() error {
 			_, err := layer.Propose(context.Background(), t)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, storage.ErrUnavailable) {
-				return err
-			}
-			if err := b.members.Lost(); err != nil {
-				return err
-			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -130,13 +130,18 @@ func (b *bench) node() (*storage.Layered, error) { return b.nodeAt(b.members.End
 
 func (b *bench) nodeAt(endpoints []string) (*storage.Layered, error) {
 	s := storage.New(storage.LayeredConfig{Memory: storage.NewMemoryLayer(), Embedded: etcd.New(endpoints, etcd.Options{})})
+	return s, b.served(func() error { return s.Start(storage.Options{Logger: slog.New(slog.DiscardHandler)}) })
+}
+
+// served calls until the cluster serves, or a member has ended by itself.
+func (b *bench) served(call func() error) error {
 	for {
-		err := s.Start(storage.Options{Logger: slog.New(slog.DiscardHandler)})
-		if err == nil || !errors.Is(err, storage.ErrUnavailable) {
-			return s, err
+		err := call()
+		if !errors.Is(err, storage.ErrUnavailable) {
+			return err
 		}
 		if err := b.members.Lost(); err != nil {
-			return s, err
+			return err
 		}
 	}
 }
@@ -386,18 +391,15 @@ func (b *bench) leaderKilled() error {
 		}
 		b.members.Kill(leader)
 		began := time.Now()
-		for {
+		err = b.served(func() error {
 			_, err := b.nodes[0].Set("after/kill", body)
-			if err == nil {
-				break
+			if err != nil {
+				time.Sleep(5 * time.Millisecond)
 			}
-			if !errors.Is(err, storage.ErrUnavailable) {
-				return err
-			}
-			if err := b.members.Lost(); err != nil {
-				return err
-			}
-			time.Sleep(5 * time.Millisecond)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		took = append(took, time.Since(began).Seconds())
 		if err := b.members.Start(leader); err != nil {
