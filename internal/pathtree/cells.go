@@ -18,8 +18,8 @@ const largestBlock = 1 << largest
 
 const largest = 12
 
-// find returns the block of a cell and its place in the block. The number of a cell is 1 or greater.
-func find(cell uint) (block int, place uint) {
+// locate returns the block of a cell and its place in the block. The number of a cell is 1 or greater.
+func locate(cell uint) (block int, place uint) {
 	if cell >= largestBlock {
 		return int(cell>>largest) + largest - 1, cell % largestBlock
 	}
@@ -29,13 +29,13 @@ func find(cell uint) (block int, place uint) {
 
 // at returns the version in a cell.
 func (s *cells) at(cell uint) *Version {
-	block, place := find(cell)
+	block, place := locate(cell)
 	return s.blocks[block][place]
 }
 
 // set replaces the version in a cell.
 func (s *cells) set(cell uint, n *Version) {
-	block, place := find(cell)
+	block, place := locate(cell)
 	s.blocks[block][place] = n
 }
 
@@ -47,7 +47,7 @@ func (s *cells) add(n *Version) (cell uint) {
 		s.last++
 		cell = s.last
 	}
-	block, place := find(cell)
+	block, place := locate(cell)
 	if block == len(s.blocks) {
 		s.blocks = append(s.blocks, make([]*Version, 1<<min(block, largest)))
 	}

@@ -99,8 +99,8 @@ func (d *directory) at(e entry) *Version { return d.cells.at(e.cell) }
 
 // Numbers that are not of a cell, for an entry before or after all others of its time.
 const (
-	first = 0
-	last  = math.MaxUint
+	beforeCells = 0
+	afterCells  = math.MaxUint
 )
 
 // before orders entries by Created, ties by path. It requires mu.
@@ -108,9 +108,9 @@ func (d *directory) before(a, b entry) bool {
 	switch {
 	case a.created != b.created:
 		return a.created < b.created
-	case a.cell == b.cell || a.cell == last || b.cell == first:
+	case a.cell == b.cell || a.cell == afterCells || b.cell == beforeCells:
 		return false
-	case a.cell == first || b.cell == last:
+	case a.cell == beforeCells || b.cell == afterCells:
 		return true
 	}
 	return d.at(a).Path() < d.at(b).Path()
@@ -124,9 +124,9 @@ func (d *directory) seek(created int64, path string, descending bool) (found ent
 		return false
 	}
 	if descending {
-		d.list.Descend(entry{created, last}, take)
+		d.list.Descend(entry{created, afterCells}, take)
 	} else {
-		d.list.Ascend(entry{created, first}, take)
+		d.list.Ascend(entry{created, beforeCells}, take)
 	}
 	if !ok || found.created != created || descending == (d.at(found).Path() < path) {
 		return found, ok

@@ -43,12 +43,7 @@ func (n *Version) Object() (obj meta.Object) {
 func (n *Version) CopyTo(obj *meta.Object) {
 	obj.Created, obj.Updated, obj.Expires, obj.Revision = n.created, n.updated, n.expires, n.revision
 	path := n.Path()
-	obj.Path, obj.Data = path, n.Data()
-	if n.size == outside {
-		obj.Index = key.LastIndex(path)
-	} else {
-		obj.Index = path[n.index:]
-	}
+	obj.Path, obj.Index, obj.Data = path, n.indexIn(path), n.Data()
 }
 
 // Data returns the data of the object, shared and read-only; nil for none.
@@ -80,11 +75,14 @@ func (n *Version) Path() string {
 }
 
 // Index returns the last segment of the path.
-func (n *Version) Index() string {
+func (n *Version) Index() string { return n.indexIn(n.Path()) }
+
+// indexIn is Index for a version whose path is known.
+func (n *Version) indexIn(path string) string {
 	if n.size == outside {
-		return key.LastIndex(n.large().path)
+		return key.LastIndex(path)
 	}
-	return n.Path()[n.index:]
+	return path[n.index:]
 }
 
 // parent returns the path without its last segment.
